@@ -1,0 +1,31 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install demo test test-all clean
+
+# One environment for everything; made again when the dependencies change.
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+install: .venv/installed
+
+# A real sweep on the embedded data set: 11 strengths across the loss of accuracy, 30 eigenpairs each.
+demo: install
+	$(BIN)/orograph sweep --dataset mnist-5k --points 11 --min 0 --max 0.02 --seeds 0 --out runs/demo
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/pytest -q -m "not slow and not browser and not cluster"
+
+test-all: check
+	$(BIN)/pytest -q
+
+clean:
+	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Orograph measures and maps the loss landscapes of neural networks."""

@@ -1,0 +1,122 @@
+"""Symmetric linear operators known only by their products: the small base of every curvature matrix."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from scipy.sparse.linalg import LinearOperator as SciPyOperator
+from torch import Tensor
+
+from orograph.errors import ConfigurationError
+
+
+class LinearOperator(ABC):
+    """A symmetric `P × P` matrix A known by `A @ v`.
+
+    `A @ v` takes `(P,)`, `A @ V` takes `(P, b)`. Sums, scalings and shifts of operators are operators: `H + G`, `2 * H`,
+    `H.shifted(0.1)` is H + 0.1·I. `products` counts the columns multiplied so far.
+    """
+
+    size: int
+    dtype: torch.dtype
+    device: torch.device
+    products: int = 0
+
+    @abstractmethod
+    def product(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
+        """A v."""
+
+    def block_product(self, block: Float[Tensor, "P b"]) -> Float[Tensor, "P b"]:
+        """A V, column by column unless a subclass knows better."""
+        return torch.stack([self.product(column.contiguous()) for column in block.unbind(1)], dim=1)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return (self.size, self.size)
+
+    def __matmul__(self, other: Float[Tensor, "P *b"]) -> Float[Tensor, "P *b"]:
+        if other.ndim not in (1, 2) or other.shape[0] != self.size:
+            raise ConfigurationError(f"cannot multiply a {self.shape} operator with a tensor of shape {tuple(other.shape)}.")
+        self.products += 1 if other.ndim == 1 else other.shape[1]
+        return self.product(other) if other.ndim == 1 else self.block_product(other)
+
+    def __add__(self, other: "LinearOperator") -> "LinearOperator":
+        return _Combination([(1.0, self), (1.0, other)])
+
+    def __sub__(self, other: "LinearOperator") -> "LinearOperator":
+        return _Combination([(1.0, self), (-1.0, other)])
+
+    def __mul__(self, factor: float) -> "LinearOperator":
+        return _Combination([(float(factor), self)])
+
+    __rmul__ = __mul__
+
+    def shifted(self, shift: float) -> "LinearOperator":
+        """A + shift·I."""
+        return _Combination([(1.0, self)], shift)
+
+    def to_scipy(self, dtype: Any = None) -> SciPyOperator:
+        """The same operator for SciPy's solvers, in numpy arrays of `dtype` (default: the operator's own)."""
+        dtype = dtype or torch.empty(0, dtype=self.dtype).numpy().dtype
+
+        def matmul(array: Any) -> Any:
+            tensor = torch.as_tensor(array, dtype=self.dtype, device=self.device)
+            return (self @ tensor).cpu().numpy().astype(dtype)
+
+        return SciPyOperator(self.shape, matvec=lambda v: matmul(v.reshape(-1)), matmat=matmul, dtype=dtype)
+
+
+class _Combination(LinearOperator):
+    """Σ cᵢ Aᵢ + shift·I."""
+
+    def __init__(self, terms: list[tuple[float, LinearOperator]], shift: float = 0.0) -> None:
+        first = terms[0][1]
+        if any(operator.size != first.size for _, operator in terms):
+            raise ConfigurationError(f"operators of sizes {[operator.size for _, operator in terms]} cannot be added.")
+        self.terms, self.shift = terms, shift
+        self.size, self.dtype, self.device = first.size, first.dtype, first.device
+
+    def product(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
+        return self._apply(vector)
+
+    def block_product(self, block: Float[Tensor, "P b"]) -> Float[Tensor, "P b"]:
+        return self._apply(block)
+
+    def _apply(self, other: Tensor) -> Tensor:
+        total = self.shift * other
+        for factor, operator in self.terms:
+            total = total + factor * (operator @ other)
+        return total
+
+
+class FunctionOperator(LinearOperator):
+    """An operator out of a function `v ↦ A v`: for tests, closed forms and one-offs."""
+
+    def __init__(
+        self,
+        function: Callable[[Tensor], Tensor],
+        size: int,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.function, self.size, self.dtype, self.device = function, size, dtype, torch.device(device)
+
+    def product(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
+        return self.function(vector)
+
+
+class MatrixOperator(LinearOperator):
+    """A dense symmetric matrix as an operator."""
+
+    def __init__(self, matrix: Float[Tensor, "P P"]) -> None:
+        self.matrix = matrix
+        self.size, self.dtype, self.device = len(matrix), matrix.dtype, matrix.device
+
+    def product(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
+        return self.matrix @ vector
+
+    def block_product(self, block: Float[Tensor, "P b"]) -> Float[Tensor, "P b"]:
+        return self.matrix @ block

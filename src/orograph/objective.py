@@ -1,0 +1,270 @@
+"""The loss L(θ) of a module over a data set, and the objective L_eff(θ) = L(θ) + λ‖θ − θ_ref‖².
+
+θ is the flat vector of the module's trainable parameters (`parameters.Layout`). The module itself is never written to: every
+evaluation is a functional call in eval mode. L is the mean over all samples, summed in float64.
+"""
+
+import contextlib
+import copy
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils._pytree import tree_leaves, tree_map
+
+from orograph.errors import ConfigurationError, DataError
+from orograph.memory import DEFAULT_MEMORY, chunk_length, parse_bytes
+from orograph.parameters import Layout, layout_of
+
+Inputs = Any  # a tensor, or a tuple or mapping of tensors that the module takes as arguments
+Batch = tuple[Inputs, Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def unreduced(loss: Loss) -> Loss:
+    """The same loss with one value per sample where that can be had, else unchanged.
+
+    Modules and functions with a `reduction` are re-reduced; anything else is taken as it is.
+
+    Raises:
+        ConfigurationError: a class-weighted mean, whose value depends on how the data are batched.
+    """
+    if isinstance(loss, nn.Module) and hasattr(loss, "reduction"):
+        if loss.reduction == "mean" and getattr(loss, "weight", None) is not None:
+            raise ConfigurationError(
+                f"{type(loss).__name__}(weight=…) divides by the weights of each batch, so its mean depends on batching; "
+                "pass it with reduction='none', its weights scaled so that the plain mean over samples is meant."
+            )
+        module: Any = copy.copy(loss)
+        module.reduction = "none"
+        return module
+    with contextlib.suppress(TypeError, ValueError):  # builtins have no signature
+        if "reduction" in inspect.signature(loss).parameters:
+            partial: Any = functools.partial
+            return partial(loss, reduction="none")
+    return loss
+
+
+@contextlib.contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Dropout off, BatchNorm on its running statistics; every submodule's mode is restored after."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def call(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
+    """The module's output with these parameters and buffers."""
+    if isinstance(inputs, Mapping):
+        return functional_call(model, dict(tensors), (), dict(inputs))
+    return functional_call(model, dict(tensors), tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,))
+
+
+def gather(data: Iterable[Any], *, device: torch.device, dtype: torch.dtype) -> list[Batch]:
+    """The batches of a re-iterable, on one device and in one floating dtype, checked.
+
+    Raises:
+        DataError: no batches, a one-shot iterator, or something that is no (inputs, targets) pair.
+    """
+    if isinstance(data, Iterator):
+        raise DataError("the data can be iterated only once; pass a list of (inputs, targets) or a DataLoader.")
+    if isinstance(data, tuple) and len(data) == 2 and isinstance(data[1], Tensor):
+        data = [data]
+
+    def place(tensor: Tensor) -> Tensor:
+        return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
+
+    batches = []
+    for index, batch in enumerate(data):
+        if not isinstance(batch, tuple | list) or len(batch) != 2 or not isinstance(batch[1], Tensor):
+            raise DataError(f"batch {index} is {type(batch).__name__}, not a pair (inputs, targets).")
+        lengths = {len(leaf) for leaf in tree_leaves(batch[0]) if isinstance(leaf, Tensor)} | {len(batch[1])}
+        if len(lengths) != 1:
+            raise DataError(f"batch {index} has inputs and targets of different lengths: {sorted(lengths)}.")
+        batches.append((tree_map(place, batch[0]), place(batch[1])))
+    if not batches or not sum(len(targets) for _, targets in batches):
+        raise DataError("the data have no samples.")
+    return batches
+
+
+class Objective:
+    """L(θ) and L_eff(θ) of one module, loss and data set.
+
+    Attributes:
+        layout: names and shapes of θ.
+        theta: `(P,)`, the module's parameters when this was made.
+        count: N, the number of samples.
+        per_sample: whether the loss gives one value a sample; if not, batches stay as they came and are weighted by size.
+        strength, anchor: λ and θ_ref of the penalty; `anchor=None` is the origin. Both may be reassigned.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        data: Iterable[Any],
+        *,
+        parameters: str = "*",
+        strength: float = 0.0,
+        anchor: Float[Tensor, " P"] | None = None,
+        memory: str | int = DEFAULT_MEMORY,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """Args:
+        model: any module; evaluated in eval mode.
+        loss: `(output, target) → ` one value per sample, or a mean; standard losses are re-reduced.
+        data: re-iterable of `(inputs, targets)`.
+        parameters: comma-separated globs of the parameter names that make up θ.
+        strength: λ ≥ 0.
+        anchor: θ_ref, `(P,)`; None is the origin.
+        memory: budget for activations, in bytes or like `4GiB`.
+        dtype: of θ and all evaluations; the module's own when None.
+        """
+        self.model = model
+        self.layout: Layout = layout_of(model, parameters)
+        named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        first = named[self.layout.names[0]]
+        self.dtype = dtype or first.dtype
+        self.device = first.device
+        self.theta = self.layout.flatten(named).to(self.dtype)
+        self.constants = {
+            name: tensor.detach().to(self.dtype) if tensor.is_floating_point() else tensor.detach()
+            for name, tensor in named.items()
+            if name not in self.layout.names
+        }
+        self.strength = strength
+        self.anchor = anchor
+        self.memory = parse_bytes(memory)
+        self._loss = unreduced(loss)
+        batches = gather(data, device=self.device, dtype=self.dtype)
+        self.count = sum(len(targets) for _, targets in batches)
+        self.per_sample = self._gives_one_value_per_sample(batches[0])
+        self._batches = batches
+        if self.per_sample and len(batches) > 1:
+            inputs = tree_map(lambda *leaves: torch.cat(leaves), *(inputs for inputs, _ in batches))
+            self._batches = [(inputs, torch.cat([targets for _, targets in batches]))]
+        self.chunk = chunk_length(self.count, 3 * self.activation_bytes(), self.memory)
+
+    def _gives_one_value_per_sample(self, batch: Batch) -> bool:
+        few = _take(batch, slice(0, 2))
+        with torch.no_grad():
+            values = self._loss(self.outputs(self.theta, few[0]), few[1])
+        if values.ndim and values.shape[0] != len(few[1]):
+            raise DataError(f"the loss gives {tuple(values.shape)} for {len(few[1])} samples; it must give one value each.")
+        return values.ndim > 0
+
+    def batches(self, length: int | None = None) -> Iterator[Batch]:
+        """All samples in order, in chunks of `length` (default `self.chunk`); a mean-only loss keeps its own batches."""
+        if not self.per_sample:
+            yield from self._batches
+            return
+        length = length or self.chunk
+        for start in range(0, self.count, length):
+            yield _take(self._batches[0], slice(start, start + length))
+
+    def activation_bytes(self) -> int:
+        """Bytes that a gradient keeps per sample, counted on a forward pass of a few samples."""
+        batch = self._batches[0]
+        few = max(1, len(batch[1]) // 2 if len(batch[1]) < 4 else 2)
+        sizes = []
+        for length in (few, 2 * few):
+            kept: dict[tuple[int, int], int] = {}
+
+            def pack(tensor: Tensor, kept: dict[tuple[int, int], int] = kept) -> Tensor:
+                kept[(tensor.data_ptr(), tensor.numel())] = tensor.numel() * tensor.element_size()
+                return tensor
+
+            theta = self.theta.clone().requires_grad_()
+            with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+                self.summed(theta, *_take(batch, slice(0, length)))
+            sizes.append(sum(kept.values()))
+        return max(self.dtype.itemsize, (sizes[1] - sizes[0]) // few)
+
+    # Functions of θ on one batch, to be differentiated, mapped or traced.
+
+    def outputs(self, theta: Float[Tensor, " P"], inputs: Inputs) -> Tensor:
+        """The module's outputs on a batch."""
+        with evaluation_mode(self.model):
+            return call(self.model, {**self.constants, **self.layout.unflatten(theta)}, inputs)
+
+    def losses(self, theta: Float[Tensor, " P"], inputs: Inputs, targets: Tensor) -> Float[Tensor, " n"]:
+        """One loss per sample of a batch.
+
+        Raises:
+            ConfigurationError: the loss only gives a mean.
+        """
+        if not self.per_sample:
+            raise ConfigurationError("this loss gives only a mean; per-sample results need one value per sample.")
+        return self.output_losses(self.outputs(theta, inputs), targets)
+
+    def output_losses(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, " n"]:
+        """One loss per sample from the module's outputs; trailing dimensions (tokens, pixels) are averaged."""
+        values = self._loss(outputs, targets)
+        return values.flatten(1).mean(1) if values.ndim > 1 else values
+
+    def summed(self, theta: Float[Tensor, " P"], inputs: Inputs, targets: Tensor) -> Float[Tensor, ""]:
+        """The sum of the losses of a batch (its mean times its size where the loss is a mean)."""
+        if self.per_sample:
+            return self.losses(theta, inputs, targets).sum()
+        return self._loss(self.outputs(theta, inputs), targets) * len(targets)
+
+    # Functions of θ over all data.
+
+    def all_losses(self, theta: Float[Tensor, " P"]) -> Float[Tensor, " N"]:
+        """Every sample's loss."""
+        with torch.no_grad():
+            return torch.cat([self.losses(theta, *batch) for batch in self.batches()])
+
+    def all_outputs(self, theta: Float[Tensor, " P"]) -> Tensor:
+        """Every sample's output, `(N, …)`."""
+        with torch.no_grad():
+            return torch.cat([self.outputs(theta, inputs) for inputs, _ in self.batches()])
+
+    @property
+    def targets(self) -> Tensor:
+        """Every sample's target, `(N, …)`."""
+        return torch.cat([targets for _, targets in self.batches()])
+
+    def loss(self, theta: Float[Tensor, " P"]) -> float:
+        """L(θ), accumulated in float64."""
+        if self.per_sample:
+            return self.all_losses(theta).double().sum().item() / self.count
+        with torch.no_grad():
+            return sum(self.summed(theta, *batch).double().item() for batch in self.batches()) / self.count
+
+    def gradient(self, theta: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
+        """∇L(θ)."""
+        total = torch.zeros_like(theta)
+        for batch in self.batches():
+            point = theta.detach().requires_grad_()
+            total += torch.autograd.grad(self.summed(point, *batch), point)[0]
+        return total / self.count
+
+    def offset(self, theta: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
+        """θ − θ_ref."""
+        return theta if self.anchor is None else theta - self.anchor
+
+    def penalty(self, theta: Float[Tensor, " P"]) -> float:
+        """λ‖θ − θ_ref‖², in float64."""
+        return self.strength * self.offset(theta).double().square().sum().item()
+
+    def value(self, theta: Float[Tensor, " P"]) -> float:
+        """L_eff(θ)."""
+        return self.loss(theta) + self.penalty(theta)
+
+    def value_gradient(self, theta: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
+        """∇L_eff(θ) = ∇L(θ) + 2λ(θ − θ_ref)."""
+        return self.gradient(theta) + 2 * self.strength * self.offset(theta)
+
+
+def _take(batch: Batch, part: slice) -> Batch:
+    return tree_map(lambda leaf: leaf[part], batch[0]), batch[1][part]

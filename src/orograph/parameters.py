@@ -1,0 +1,66 @@
+"""The parameters of a module as one flat vector, in `named_parameters()` order."""
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from orograph.errors import ConfigurationError, unknown
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names and shapes of the parameters that make up θ, and where each lies in the flat vector.
+
+    Tied parameters appear once, under the first of their names; frozen ones (`requires_grad=False`) do not appear.
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[torch.Size, ...]
+
+    @property
+    def sizes(self) -> list[int]:
+        return [shape.numel() for shape in self.shapes]
+
+    @property
+    def size(self) -> int:
+        """P, the length of θ."""
+        return sum(self.sizes)
+
+    def slices(self) -> dict[str, slice]:
+        """Where each parameter lies in the flat vector."""
+        result, start = {}, 0
+        for name, size in zip(self.names, self.sizes, strict=True):
+            result[name] = slice(start, start + size)
+            start += size
+        return result
+
+    def flatten(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, " P"]:
+        """One new vector out of named tensors."""
+        return torch.cat([tensors[name].detach().reshape(-1) for name in self.names])
+
+    def unflatten(self, theta: Float[Tensor, "*models P"]) -> dict[str, Tensor]:
+        """Named views into a flat vector; leading dimensions are kept."""
+        parts = theta.split(self.sizes, dim=-1)
+        lead = theta.shape[:-1]
+        return {name: part.view(*lead, *shape) for name, shape, part in zip(self.names, self.shapes, parts, strict=True)}
+
+
+def layout_of(model: nn.Module, pattern: str = "*") -> Layout:
+    """The layout of a module's trainable parameters whose names match a comma-separated list of globs.
+
+    Raises:
+        ConfigurationError: nothing is trainable, or a glob matches no name.
+    """
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not named:
+        raise ConfigurationError("the model has no trainable parameter: set requires_grad on those to be measured.")
+    globs = [glob.strip() for glob in pattern.split(",")]
+    for glob in globs:
+        if not fnmatch.filter(named, glob):
+            raise unknown("parameter pattern", glob, named)
+    chosen = [name for name in named if any(fnmatch.fnmatchcase(name, glob) for glob in globs)]
+    return Layout(tuple(chosen), tuple(named[name].shape for name in chosen))
