@@ -36,6 +36,15 @@ class LinearOperator(ABC):
     def shape(self) -> tuple[int, int]:
         return (self.size, self.size)
 
+    def double(self) -> "LinearOperator | None":
+        """The same matrix with products in float64, to measure the noise of this one; None where there is none."""
+        return self if self.dtype == torch.float64 else None
+
+    @property
+    def verification(self) -> "LinearOperator":
+        """The operator whose products certify a residual: this one, unless its products are of reduced precision."""
+        return self
+
     def __matmul__(self, other: Float[Tensor, "P *b"]) -> Float[Tensor, "P *b"]:
         if other.ndim not in (1, 2) or other.shape[0] != self.size:
             raise ConfigurationError(f"cannot multiply a {self.shape} operator with a tensor of shape {tuple(other.shape)}.")
@@ -78,6 +87,15 @@ class _Combination(LinearOperator):
         self.terms, self.shift = terms, shift
         self.size, self.dtype, self.device = first.size, first.dtype, first.device
 
+    def double(self) -> LinearOperator | None:
+        doubled = [(factor, operator.double()) for factor, operator in self.terms]
+        known = [(factor, operator) for factor, operator in doubled if operator is not None]
+        return _Combination(known, self.shift) if len(known) == len(doubled) else None
+
+    @property
+    def verification(self) -> LinearOperator:
+        return _Combination([(factor, operator.verification) for factor, operator in self.terms], self.shift)
+
     def product(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         return self._apply(vector)
 
@@ -114,6 +132,9 @@ class MatrixOperator(LinearOperator):
     def __init__(self, matrix: Float[Tensor, "P P"]) -> None:
         self.matrix = matrix
         self.size, self.dtype, self.device = len(matrix), matrix.dtype, matrix.device
+
+    def double(self) -> LinearOperator:
+        return MatrixOperator(self.matrix.double())
 
     def product(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         return self.matrix @ vector
