@@ -206,8 +206,11 @@ class Objective:
             raise ConfigurationError("this loss gives only a mean; per-sample results need one value per sample.")
         return self.output_losses(self.outputs(theta, inputs), targets)
 
-    def output_losses(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, " n"]:
-        """One loss per sample from the module's outputs; trailing dimensions (tokens, pixels) are averaged."""
+    def output_losses(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, "*n"]:
+        """One loss per sample from the module's outputs, or the mean of a loss that gives only that.
+
+        Trailing dimensions (tokens, pixels) are averaged.
+        """
         values = self._loss(outputs, targets)
         return values.flatten(1).mean(1) if values.ndim > 1 else values
 
