@@ -1,0 +1,30 @@
+"""The named data sets and what is known of them before they are read. Imports nothing heavy: the command line lists them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Sizes of a named data set: samples for training and for testing, `(C, H, W)` of one, names of its classes."""
+
+    train: int
+    test: int
+    input_shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+
+
+_TEN = tuple(str(digit) for digit in range(10))
+_CLOTHES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+_KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+
+FACTS = {
+    "mnist-5k": Facts(4000, 1000, (1, 28, 28), _TEN),
+    "digits": Facts(1442, 355, (1, 8, 8), _TEN),
+    "mnist": Facts(60_000, 10_000, (1, 28, 28), _TEN),
+    "fashion-mnist": Facts(60_000, 10_000, (1, 28, 28), _CLOTHES),
+    "kmnist": Facts(60_000, 10_000, (1, 28, 28), _KANA),
+}
+
+NAMES = tuple(FACTS)
+DEFAULT = "mnist-5k"
+DATA_VARIABLE = "OROGRAPH_DATA"  # the environment variable that names the folder of local files
