@@ -1,0 +1,35 @@
+"""Activations by name, and whether a Hessian through them is the whole second derivative.
+
+Where an activation is not C², automatic differentiation leaves out what happens at its kinks.
+"""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from orograph.errors import unknown
+from orograph.models.names import ACTIVATIONS, SMOOTH_ACTIVATIONS
+
+_MODULES: dict[str, Callable[[], nn.Module]] = {
+    "sigmoid": nn.Sigmoid,
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "softplus": nn.Softplus,
+    "tanh": nn.Tanh,
+}
+
+
+def activation_module(name: str) -> nn.Module:
+    """A fresh module of the named activation.
+
+    Raises:
+        ConfigurationError: an unknown name.
+    """
+    if name not in ACTIVATIONS:
+        raise unknown("activation", name, ACTIVATIONS)
+    return _MODULES[name]()
+
+
+def is_smooth(name: str) -> bool:
+    """Whether the named activation is twice continuously differentiable."""
+    return name in SMOOTH_ACTIVATIONS

@@ -1,0 +1,72 @@
+"""Models by name, with an initialisation that is a function of its seed alone."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from orograph.errors import unknown
+from orograph.models.cnn import CNN
+from orograph.models.mlp import MLP
+from orograph.models.names import MODELS, NAMES
+from orograph.models.resnet import ResNet
+
+
+def _study_mlp(depth: int) -> Callable[..., nn.Module]:
+    """The perceptrons of width studies: `depth` hidden layers of one width."""
+
+    def build(
+        input_shape: Sequence[int], classes: int, *, hidden_size: int = 128, activation: str = "relu", **options: Any
+    ) -> MLP:
+        return MLP(input_shape, classes, widths=(hidden_size,) * depth, activation=activation, **options)
+
+    return build
+
+
+_BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": MLP,
+    "MLP1": _study_mlp(1),
+    "MLP2": _study_mlp(2),
+    "MLP3": _study_mlp(3),
+    "CNN": CNN,
+    "ResNet": ResNet,
+}
+
+
+def build_model(
+    name: str,
+    *,
+    input_shape: Sequence[int] = (1, 28, 28),
+    classes: int = 10,
+    init_seed: int | None = None,
+    **options: Any,
+) -> nn.Module:
+    """A named model, freshly initialised by PyTorch's defaults.
+
+    Args:
+        name: one of `orograph.models.names.NAMES`, in any case.
+        input_shape: `(C, H, W)` of one sample.
+        classes: number of outputs.
+        init_seed: decides the initialisation alone, leaving torch's global generator as it was; None draws from that generator.
+        options: of the model, see `orograph.models.names.MODELS`.
+
+    Raises:
+        ConfigurationError: an unknown name or option (the nearest is named), or an option out of range.
+    """
+    exact = next((known for known in NAMES if known.lower() == name.lower()), None)
+    if exact is None:
+        raise unknown("model", name, NAMES)
+    for option in options:
+        if option not in MODELS[exact]:
+            raise unknown(f"option of model {exact}", option, MODELS[exact])
+    with contextlib.nullcontext() if init_seed is None else _seeded(init_seed):
+        return _BUILDERS[exact](tuple(input_shape), classes, **options)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

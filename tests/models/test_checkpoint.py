@@ -1,0 +1,127 @@
+"""Checkpoints written by torch.save, pickle and safetensors themselves, whole and damaged, good and hostile."""
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from orograph.errors import DataError
+from orograph.models.checkpoint import load_checkpoint
+
+MARK = "/tmp/orograph-code-was-run"
+
+
+class Hostile:
+    """A pickle that runs a command when it is read."""
+
+    def __reduce__(self) -> tuple:
+        return os.system, (f"touch {MARK}",)
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    return nn.Sequential(nn.Linear(40, 30), nn.BatchNorm1d(30), nn.Linear(30, 3))
+
+
+def write(path: Path, content: object) -> Path:
+    if path.suffix == ".safetensors":
+        safetensors.torch.save_file(content, path)
+    else:
+        torch.save(content, path)
+    return path
+
+
+def refused(path: Path, model: nn.Module, words: str) -> None:
+    with pytest.raises(DataError, match=words) as caught:
+        load_checkpoint(path, model)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.pt", "a.safetensors"])
+def test_a_good_checkpoint_comes_back_bit_for_bit_in_the_models_order(tmp_path: Path, model: nn.Module, name: str) -> None:
+    state = model.state_dict()
+    path = write(tmp_path / name, dict(reversed(state.items())))
+    loaded = load_checkpoint(path, model)
+    assert list(loaded) == list(state)
+    assert all(torch.equal(loaded[key], state[key]) for key in state)
+
+
+def test_an_old_style_checkpoint_is_read_too(tmp_path: Path, model: nn.Module) -> None:
+    torch.save(model.state_dict(), tmp_path / "a.pth", _use_new_zipfile_serialization=False)
+    assert list(load_checkpoint(tmp_path / "a.pth", model)) == list(model.state_dict())
+
+
+def test_other_precisions_become_the_models(tmp_path: Path, model: nn.Module) -> None:
+    path = write(tmp_path / "a.pth", {key: value.double() if value.ndim else value for key, value in model.state_dict().items()})
+    assert {key: value.dtype for key, value in load_checkpoint(path, model).items()} == {
+        key: value.dtype for key, value in model.state_dict().items()
+    }
+
+
+def changed(model: nn.Module, **changes: object) -> dict:
+    state = {**model.state_dict(), **{key.replace("_", "."): value for key, value in changes.items()}}
+    return {key: value for key, value in state.items() if value is not None}
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"0_weight": None}, r"lacks '0\.weight'; "),
+        ({"0_weight": None, "2_bias": None}, r"lacks '0\.weight' and 1 more"),
+        ({"0_weight": None, "fc1_weight": torch.zeros(2)}, r"lacks '0\.weight' and has 'fc1\.weight' instead"),
+        ({"extra": torch.zeros(2)}, "has 'extra', which the model has not"),
+        ({"2_bias": torch.zeros(4)}, r"'2\.bias' .* has shape \(4,\), but the model's is \(3,\)"),
+        ({"2_bias": torch.tensor([0.0, np.nan, 0.0])}, r"non-finite values in '2\.bias'"),
+        ({"2_bias": torch.tensor([0.0, np.inf, 0.0])}, r"non-finite values in '2\.bias'"),
+        ({"2_bias": torch.zeros(3, dtype=torch.int64)}, "int64, but the model's is torch.float32"),
+    ],
+)
+def test_tensors_of_another_model_are_named(tmp_path: Path, model: nn.Module, name: str, changes: dict, words: str) -> None:
+    refused(write(tmp_path / name, changed(model, **changes)), model, words)
+
+
+def test_code_in_a_pickle_is_refused_and_never_run(tmp_path: Path, model: nn.Module) -> None:
+    refused(write(tmp_path / "a.pth", {"0.weight": Hostile()}), model, r"more than tensors \(it asks for posix.system\)")
+    for protocol in (2, 4):
+        (tmp_path / "b.pth").write_bytes(pickle.dumps(Hostile(), protocol))
+        refused(tmp_path / "b.pth", model, "more than tensors")
+    refused(write(tmp_path / "c.pth", nn.Linear(2, 2)), model, "asks for torch.nn.modules.linear.Linear")
+    assert not Path(MARK).exists()
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+@pytest.mark.parametrize("part", [0, 2, 100, -200, -1])
+def test_a_truncated_file_is_refused(tmp_path: Path, model: nn.Module, name: str, part: int) -> None:
+    path = write(tmp_path / name, dict(model.state_dict()))
+    path.write_bytes(path.read_bytes()[:part])
+    refused(path, model, "truncated")
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path, model: nn.Module) -> None:
+    path = write(tmp_path / "a.pth", model.state_dict())
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    refused(path, model, "corrupt")
+
+
+@pytest.mark.parametrize("content", [b"hello world, this is text", b"PK", bytes(64), b"\x80\x02", b"{}"])
+def test_arbitrary_bytes_are_refused(tmp_path: Path, model: nn.Module, content: bytes) -> None:
+    for name in ("a.pth", "a.safetensors"):
+        (tmp_path / name).write_bytes(content)
+        refused(tmp_path / name, model, "truncated|more than tensors")
+
+
+def test_what_is_no_state_dict_is_named(tmp_path: Path, model: nn.Module) -> None:
+    refused(write(tmp_path / "a.pth", [1, 2]), model, "holds list, not a state dict")
+    refused(write(tmp_path / "b.pth", {"model": {}, "epoch": 3}), model, "holds dict under 'model'")
+    refused(tmp_path / "missing.pth", model, "does not exist")
+    refused(tmp_path, model, "none of .pth, .pt, .safetensors")
