@@ -1,0 +1,27 @@
+"""The order of the mini-batches: a permutation that is a pure function of (order seed, epoch).
+
+Nothing else enters, neither the model nor what was drawn before, so that a training resumes anywhere with the same batches and
+all models with one order seed see the same stream.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from orograph.errors import ConfigurationError
+
+
+def permutation(order_seed: int, epoch: int, count: int) -> Int[Tensor, " N"]:
+    """The order in which an epoch visits `count` samples; int64, on the CPU, the same on every device.
+
+    Seed and epoch are mixed by numpy's `SeedSequence` (O'Neill's seed_seq construction), so that neighbouring seeds and epochs
+    give unrelated orders.
+
+    Raises:
+        ConfigurationError: a negative seed.
+    """
+    if order_seed < 0:
+        raise ConfigurationError(f"order seed {order_seed} must not be negative.")
+    (state,) = np.random.SeedSequence([order_seed, epoch]).generate_state(1, np.uint64)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(int(state)))

@@ -1,0 +1,52 @@
+"""How a model is trained: one frozen model of options, whose descriptions are the help of the command.
+
+The defaults are those of the published sweeps (Adam, learning rate 0.0015, batches of 64, at most 50 epochs, patience 5).
+"""
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from orograph.errors import ConfigurationError
+
+_POSITIVE = ("lr", "batch_size", "epochs", "patience", "polish_tolerance", "polish_products")
+_NOT_NEGATIVE = ("weight_decay", "momentum", "drops")
+
+
+class TrainingSettings(BaseModel):
+    """Optimiser, stopping and polishing of one training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    optimizer: Literal["Adam", "AdamW", "SGD"] = Field("Adam", description="optimiser of the training")
+    lr: float = Field(0.0015, description="learning rate at the start of a training")
+    weight_decay: float = Field(0.0, description="the optimiser's own weight decay, besides the penalty (decoupled for AdamW)")
+    momentum: float = Field(0.0, description="momentum of SGD, below 1")
+    batch_size: int = Field(64, description="samples of a mini-batch")
+    epochs: int = Field(50, description="epochs at most")
+    patience: int = Field(5, description="epochs without improvement after which the learning rate drops or training ends")
+    drops: int = Field(2, description="how often the learning rate is divided by 10 before training ends")
+    published: bool = Field(
+        False,
+        description="the published procedure exactly: patience watches the unpenalised running loss, the learning rate never "
+        "drops, the last state is kept",
+    )
+    polish: bool = Field(False, description="polish the trained state to a critical point by Newton-CG")
+    polish_tolerance: float = Field(
+        1e-5, description="a polished state has a gradient of the objective of norm at most this times max(1, 2λ‖θ − θ_ref‖)"
+    )
+    polish_products: int = Field(2000, description="Hessian-vector products that polishing may spend at most")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "TrainingSettings":
+        for name in (*_POSITIVE, *_NOT_NEGATIVE):
+            value, flag = getattr(self, name), f"--{name.replace('_', '-')}"
+            if not math.isfinite(value) or value < 0 or (value == 0 and name in _POSITIVE):
+                least = "positive" if name in _POSITIVE else "at least 0"
+                raise ConfigurationError(f"{flag} {value} must be {least} and finite")
+        if self.momentum >= 1:
+            raise ConfigurationError(f"--momentum {self.momentum} must be below 1: the steps would grow without bound")
+        if self.momentum and self.optimizer != "SGD":
+            raise ConfigurationError(f"--momentum {self.momentum} belongs to SGD; add --optimizer SGD or leave it out")
+        return self
