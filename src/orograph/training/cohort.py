@@ -1,0 +1,59 @@
+"""Training of several models of one architecture as one step over a leading model dimension.
+
+Each model has its own λ, anchor, stopping and learning rate. The models of a λ-cohort share the mini-batch stream (one gather a
+step); those of a seed cohort have a stream each. What a model becomes does not depend on its companions: their products are
+batched, never merged, and their updates are made row by row. It does differ in the last bits from the same model trained by
+`loop.train`.
+"""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+
+from orograph.errors import ConfigurationError
+from orograph.objective import Objective
+from orograph.training.descent import OnEpoch, Trained, descend
+from orograph.training.settings import TrainingSettings
+
+
+def train_cohort(
+    objective: Objective,
+    thetas: Float[Tensor, "M P"],
+    settings: TrainingSettings,
+    *,
+    strengths: Sequence[float] | Float[Tensor, " M"],
+    anchors: Float[Tensor, "M P"] | Float[Tensor, " P"] | None = None,
+    order_seeds: int | Sequence[int],
+    on_epoch: OnEpoch | None = None,
+) -> list[Trained]:
+    """Minimises L(θ_m) + λ_m‖θ_m − θ_ref,m‖² for M models at once, each as `loop.train` does.
+
+    Args:
+        objective: the loss and its data; its own λ and anchor are not used.
+        thetas: where each model starts.
+        strengths: λ of each model.
+        anchors: θ_ref of each model or of all; None is the origin.
+        order_seeds: one seed for a stream that all models share, or one seed a model.
+        on_epoch: called with the number of each epoch and the mean objective of the models that trained in it.
+
+    Raises:
+        ConfigurationError: the numbers of models, strengths and seeds differ, or the model has BatchNorm or dropout.
+    """
+    count = len(thetas)
+    if len(strengths) != count or (not isinstance(order_seeds, int) and len(order_seeds) != count):
+        seeds = "one" if isinstance(order_seeds, int) else len(order_seeds)
+        raise ConfigurationError(f"{count} models were given {len(strengths)} strengths and {seeds} order seeds; give one each.")
+    each: list[Tensor | None] = [None] * count
+    if anchors is not None:
+        each = list(anchors.expand_as(thetas))
+    return descend(
+        objective,
+        thetas,
+        settings,
+        strengths=[float(strength) for strength in strengths],
+        anchors=each,
+        order_seeds=order_seeds,
+        stacked=True,
+        on_epoch=on_epoch,
+    )

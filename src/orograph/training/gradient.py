@@ -1,0 +1,160 @@
+"""Mean loss and gradient of one mini-batch, for one model or for a stack of models, in fixed buffers.
+
+The gradient is traced once for a batch shape and replayed as bare kernels (`kernels.Kernels`); a stack of models is one `vmap`ped
+trace over a leading model dimension, whose inputs are shared by all models or come one batch a model. The first replay of every
+trace is checked against plain autograd; what cannot be traced, or differs, runs by autograd, model by model.
+"""
+
+import weakref
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, fx, nn
+from torch.func import grad_and_value, vmap
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from orograph.errors import ConfigurationError
+from orograph.objective import Objective, call, evaluation_mode
+from orograph.training.kernels import Kernels, Untraceable, trace
+
+_Key = tuple[int, bool, int]  # models (0: one model, without a model dimension), shared batch, batch length
+_graphs: weakref.WeakKeyDictionary[Objective, dict[_Key, fx.Graph | None]] = weakref.WeakKeyDictionary()
+
+
+def refuse_stateful(model: nn.Module) -> None:
+    """Training evaluates the module in eval mode, which BatchNorm and dropout are not meant to be trained in.
+
+    Raises:
+        ConfigurationError: the module has BatchNorm, an InstanceNorm with running statistics, or dropout.
+    """
+    for name, module in model.named_modules():
+        tracks = isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats
+        drops = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
+        inside = not isinstance(module, nn.modules.dropout._DropoutNd) and isinstance(getattr(module, "dropout", None), float)
+        if tracks or drops or (inside and module.dropout > 0):
+            raise ConfigurationError(
+                f"the module '{name}' is {type(module).__name__}, which trains differently than it evaluates; "
+                "only models without BatchNorm and dropout can be trained here."
+            )
+
+
+def samples(objective: Objective) -> tuple[list[Tensor], Tensor]:
+    """The leaves of all inputs, and all targets: the objective's own tensors where they lie in one piece."""
+    batches = list(objective.batches(objective.count))
+    leaves = [tree_flatten(inputs)[0] for inputs, _ in batches]
+    if len(batches) == 1:
+        return leaves[0], batches[0][1]
+    return [torch.cat(parts) for parts in zip(*leaves, strict=True)], torch.cat([targets for _, targets in batches])
+
+
+class BatchGradient:
+    """The mean loss and its gradient on one mini-batch of a fixed length.
+
+    Args:
+        objective: its loss (never its penalty) is differentiated.
+        theta: `(M, P)`, read at every call.
+        gradient: `(M, P)`, overwritten by every call.
+        losses: `(M,)`, overwritten by every call.
+        data: leaves of all inputs, and all targets.
+        length: B, samples of the mini-batch.
+        shared: whether all models see the same samples.
+        stacked: whether the trace has a model dimension; False for one model trained alone.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        theta: Float[Tensor, "M P"],
+        gradient: Float[Tensor, "M P"],
+        losses: Float[Tensor, " M"],
+        data: tuple[list[Tensor], Tensor],
+        *,
+        length: int,
+        shared: bool,
+        stacked: bool,
+    ) -> None:
+        self._objective, self._theta, self._gradient, self._losses = objective, theta, gradient, losses
+        self._shared, self._stacked = shared, stacked
+        self._sources = [*data[0], data[1]]
+        self._spec = tree_flatten(next(iter(objective.batches(1)))[0])[1]
+        lead = (length,) if shared else (len(theta), length)
+        self._batch = [source.new_empty(*lead, *source.shape[1:]) for source in self._sources]
+        self._flat = [buffer if shared else buffer.flatten(0, 1) for buffer in self._batch]
+        self._run: Callable[[], None] = self._by_autograd
+        self._key: _Key = (len(theta) if stacked else 0, shared, length)
+        self._checked = _graphs.get(objective, {}).get(self._key) is not None
+        try:
+            self._run = self._traced()
+        except Untraceable:
+            _graphs.setdefault(objective, {})[self._key] = None
+
+    @property
+    def traced(self) -> bool:
+        return isinstance(self._run, Kernels)
+
+    def __call__(self, indices: Int[Tensor, "*M B"]) -> None:
+        """Computes losses and gradients on the samples of these indices, `(B,)` if shared, else `(M, B)`."""
+        flat = indices if self._shared else indices.flatten()
+        for source, buffer in zip(self._sources, self._flat, strict=True):
+            torch.index_select(source, 0, flat, out=buffer)
+        self._run()
+        if self.traced and not self._checked:
+            self._check()
+
+    def _mean(self, tensors: Sequence[Tensor], batch: Sequence[Tensor]) -> Tensor:
+        """The mean loss as a function of the parameters as a list and the leaves of a batch."""
+        objective = self._objective
+        inputs = tree_unflatten(list(batch[:-1]), self._spec)
+        named = dict(zip(objective.layout.names, tensors, strict=True))
+        with evaluation_mode(objective.model):
+            outputs = call(objective.model, {**objective.constants, **named}, inputs)
+        return objective.output_losses(outputs, batch[-1]).mean()
+
+    def _traced(self) -> Kernels:
+        layout = self._objective.layout
+        theta, gradient, losses = self._theta, self._gradient, self._losses
+        if not self._stacked:
+            theta, gradient, losses = theta[0], gradient[0], losses[0]
+        parameters, results = list(layout.unflatten(theta).values()), list(layout.unflatten(gradient).values())
+        known = _graphs.setdefault(self._objective, {})
+        if self._key not in known:
+            known[self._key] = trace(self._function(len(parameters)), [*parameters, *self._batch])
+        graph = known[self._key]
+        if graph is None:
+            raise Untraceable
+        return Kernels(graph, [*parameters, *self._batch], [*results, losses])
+
+    def _function(self, count: int) -> Callable[..., list[Tensor]]:
+        differentiated = grad_and_value(self._mean)
+        if self._stacked:
+            differentiated = vmap(differentiated, in_dims=(0, None if self._shared else 0))
+
+        def function(*arguments: Tensor) -> list[Tensor]:
+            gradients, loss = differentiated(list(arguments[:count]), list(arguments[count:]))
+            return [*gradients, loss]
+
+        return function
+
+    def _by_autograd(self) -> None:
+        for model, row in enumerate(self._theta):
+            batch = self._batch if self._shared else [buffer[model] for buffer in self._batch]
+            point = row.detach().requires_grad_()
+            loss = self._mean(list(self._objective.layout.unflatten(point).values()), batch)
+            self._gradient[model].copy_(torch.autograd.grad(loss, point)[0])
+            self._losses[model].copy_(loss.detach())
+
+    def _check(self) -> None:
+        """Compares the kernels' first results with autograd's, which stand in the buffers afterwards if the two differ."""
+        replayed = self._gradient.clone(), self._losses.clone()
+        self._by_autograd()
+        epsilon = torch.finfo(self._theta.dtype).eps
+        for mine, truth in zip(replayed, (self._gradient, self._losses), strict=True):
+            allowed = epsilon**0.5 * truth.norm() + epsilon * truth.numel() ** 0.5
+            if (mine - truth).norm() > allowed:
+                _graphs[self._objective][self._key] = None
+                self._run = self._by_autograd
+                return
+        self._gradient.copy_(replayed[0])
+        self._losses.copy_(replayed[1])
+        self._checked = True

@@ -1,0 +1,45 @@
+"""Training of one model from a given state: the leanest loop, for chains in which each point starts from its neighbour."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from orograph.objective import Objective
+from orograph.training.descent import OnEpoch, Trained, descend
+from orograph.training.settings import TrainingSettings
+
+__all__ = ["Trained", "train"]
+
+
+def train(
+    objective: Objective,
+    theta: Float[Tensor, " P"],
+    settings: TrainingSettings,
+    *,
+    order_seed: int,
+    on_epoch: OnEpoch | None = None,
+) -> Trained:
+    """Minimises L_eff(θ) = L(θ) + λ‖θ − θ_ref‖² by mini-batches, from θ, as `descent` describes.
+
+    The gradient is traced once per objective and batch length and kept for later calls with the same objective; λ and θ_ref of
+    the objective may change in between. The module is never written to.
+
+    Args:
+        objective: the loss and its data, λ and θ_ref; evaluated in eval mode.
+        theta: `(P,)`, where training starts.
+        order_seed: of the mini-batch order.
+        on_epoch: called with the number of each epoch and its objective.
+
+    Raises:
+        ConfigurationError: the model has BatchNorm or dropout.
+    """
+    (trained,) = descend(
+        objective,
+        theta[None],
+        settings,
+        strengths=[objective.strength],
+        anchors=[objective.anchor],
+        order_seeds=order_seed,
+        stacked=False,
+        on_epoch=on_epoch,
+    )
+    return trained
