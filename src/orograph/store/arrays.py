@@ -1,0 +1,114 @@
+"""Arrays of a run: one Zarr v3 array a quantity, with one uncompressed chunk a point along its first axis.
+
+Metadata are made by zarr, so that every reader of Zarr finds its way; chunks are plain little-endian bytes, written here
+atomically and durably, which zarr does not do. Their size is known beforehand and their bytes depend on no compressor. Later
+points append chunks and never rewrite one.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from jaxtyping import Shaped
+
+from orograph.errors import ConfigurationError, RunError
+from orograph.store.atomic import make_folder, sync, write_bytes
+from orograph.store.quantities import quantity
+
+FOLDER = "arrays.zarr"
+SLOT = "slot"
+
+
+class ArrayStore:
+    """The arrays in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def names(self) -> list[str]:
+        """The quantities that have an array."""
+        return sorted(path.parent.name for path in self.folder.glob("*/zarr.json"))
+
+    def open(self, name: str) -> Any:
+        """The zarr array of a quantity, read-only."""
+        return zarr.open_array(self.folder / name, mode="r")
+
+    def read(self, name: str, slot: int) -> Shaped[np.ndarray, "..."]:
+        """What a slot holds, mapped from the disk: only what is looked at is read."""
+        array = self.open(name)
+        return map_chunk(self.chunk_path(name, slot, array.ndim - 1), array)
+
+    def chunk_path(self, name: str, slot: int, dimensions: int) -> Path:
+        """The file of the chunk of a slot, where a point has an array of so many dimensions."""
+        return self.folder.joinpath(name, "c", str(slot), *("0" for _ in range(dimensions)))
+
+    def write(
+        self, name: str, slot: int, values: Shaped[np.ndarray, "..."], length: int, dims: Sequence[str] = ()
+    ) -> tuple[Path, str]:
+        """Write the values of one slot.
+
+        Args:
+            name: the quantity.
+            slot: which point.
+            values: its array, of the same shape and type at every point.
+            length: number of slots that the array should have at least.
+            dims: names of the dimensions of `values`; those of the quantity if left out.
+
+        Returns:
+            The chunk's file and its SHA-256.
+
+        Raises:
+            ConfigurationError: a scalar, or dimensions that do not fit.
+            RunError: another shape or type than at the points before.
+        """
+        dims = tuple(dims) or quantity(name).dims
+        if not values.ndim or len(dims) != values.ndim:
+            raise ConfigurationError(
+                f"array '{name}' of shape {values.shape} has the dimensions {list(dims)}; name one for each axis."
+            )
+        self._prepare(name, values, length, dims)
+        little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+        path = self.chunk_path(name, slot, values.ndim)
+        return path, write_bytes(path, little.reshape(-1).view(np.uint8).data)
+
+    def _prepare(self, name: str, values: np.ndarray, length: int, dims: Sequence[str]) -> None:
+        """Make the array, or check it and make it long enough."""
+        metadata = self.folder / name / "zarr.json"
+        if not metadata.exists():
+            self._create(name, values, length, dims)
+        else:
+            array = zarr.open_array(self.folder / name, mode="r+")
+            if array.shape[1:] != values.shape or array.dtype != values.dtype:
+                was, now = f"{array.shape[1:]} {array.dtype}", f"{values.shape} {values.dtype}"
+                raise RunError(f"array '{name}' holds {was} at every point, but {now} came; start a new run for another shape.")
+            if array.shape[0] >= length:
+                return
+            array.resize((length, *values.shape))
+        sync(metadata)
+        sync(metadata.parent)
+
+    def _create(self, name: str, values: np.ndarray, length: int, dims: Sequence[str]) -> None:
+        if not (self.folder / "zarr.json").exists():
+            make_folder(self.folder)
+            zarr.create_group(self.folder, zarr_format=3)
+            sync(self.folder / "zarr.json")
+        label = quantity(name)
+        zarr.create_array(
+            self.folder,
+            name=name,
+            shape=(length, *values.shape),
+            chunks=(1, *values.shape),
+            dtype=values.dtype,
+            fill_value=np.nan if values.dtype.kind == "f" else 0,
+            compressors=None,
+            dimension_names=(SLOT, *dims),
+            attributes={"long_name": label.long_name, "units": label.units},
+        )
+        sync(self.folder)
+
+
+def map_chunk(path: Path, array: Any) -> Shaped[np.ndarray, "..."]:
+    """A chunk of a zarr array, mapped from the disk."""
+    return np.memmap(path, array.dtype, "r", shape=array.shape[1:])
