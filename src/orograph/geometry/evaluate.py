@@ -5,6 +5,7 @@ work is cut into blocks of models × samples: small enough to stay in the cache 
 accelerator. Blocks depend on the objective and on M only, so that a repeated evaluation repeats its last bits.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -21,9 +22,21 @@ CPU_BLOCK = 16 * 2**20  # bytes of activations: on the published MLP 1.1 × the 
 FEWEST_MODELS = 4  # per block, so that shared inputs are multiplied by wide matrices
 
 
+class ParameterSet(ABC):
+    """M parameter vectors that are made a few at a time, when they are evaluated."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """M."""
+
+    @abstractmethod
+    def __getitem__(self, part: slice) -> Float[Tensor, "m P"]:
+        """Some of them."""
+
+
 @dataclass(frozen=True)
-class Points:
-    """Parameter vectors `base + coefficients @ directions`, made only when they are evaluated.
+class Points(ParameterSet):
+    """Parameter vectors `base + coefficients @ directions`.
 
     Attributes:
         base: `(P,)`.
@@ -42,7 +55,7 @@ class Points:
         return torch.addmm(self.base, self.coefficients[part].to(self.base), self.directions)
 
 
-Thetas = Float[Tensor, "M P"] | Points
+Thetas = Float[Tensor, "M P"] | ParameterSet
 Statistics = Mapping[str, Tensor]  # buffers by name with a leading dimension M, in place of the objective's own
 
 
@@ -71,7 +84,7 @@ def outputs_in_blocks(
         return call(objective.model, {**objective.constants, **objective.layout.unflatten(theta), **buffers}, inputs)
 
     mapped = vmap(outputs, in_dims=(0, 0, None), randomness="error")
-    group, length = _block(objective, len(thetas))
+    group, length = block_of(objective, len(thetas))
     for first in range(0, len(thetas), group):
         models = slice(first, min(first + group, len(thetas)))
         part = thetas[models]
@@ -90,7 +103,7 @@ def evaluate(objective: Objective, thetas: Thetas, statistics: Statistics | None
 
     Args:
         objective: gives model, loss and data; its own θ plays no part.
-        thetas: `(M, P)`, or `Points`, which need not fit into memory.
+        thetas: `(M, P)`, or a `ParameterSet`, which need not fit into memory.
         statistics: buffers of each model, as `normalisation.reestimated` gives them; the objective's own when None.
     """
     totals = torch.zeros(3, len(thetas), dtype=torch.float64, device=objective.device)
@@ -158,16 +171,16 @@ def class_margins(outputs: Float[Tensor, "*m n C"], targets: Tensor) -> Float[Te
     return outputs.gather(-1, index).squeeze(-1) - others
 
 
-def _summed(objective: Objective, outputs: Tensor, targets: Tensor) -> Float[Tensor, " m"]:
-    values = vmap(objective.output_losses, in_dims=(0, None))(outputs, targets)
-    return values.double().sum(-1) if objective.per_sample else values.double() * len(targets)
-
-
-def _block(objective: Objective, models: int) -> tuple[int, int]:
-    """How many models and how many samples are evaluated together."""
+def block_of(objective: Objective, models: int) -> tuple[int, int]:
+    """How many models (or directions) and how many samples are evaluated together."""
     budget = min(CPU_BLOCK, objective.memory) if objective.device.type == "cpu" else objective.memory // 2
     per_sample = objective.activation_bytes()
     length = chunk_length(objective.count, min(models, FEWEST_MODELS) * per_sample, budget)
     theta_bytes = objective.layout.size * objective.dtype.itemsize
     group = min(budget // (length * per_sample), objective.memory // (4 * theta_bytes))
     return max(1, min(models, group)), length
+
+
+def _summed(objective: Objective, outputs: Tensor, targets: Tensor) -> Float[Tensor, " m"]:
+    values = vmap(objective.output_losses, in_dims=(0, None))(outputs, targets)
+    return values.double().sum(-1) if objective.per_sample else values.double() * len(targets)

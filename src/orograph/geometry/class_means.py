@@ -1,0 +1,77 @@
+"""Class means and cross-class means of the gradients of the logits, which span the outliers of the Hessian (Papyan, 2020).
+
+For softmax outputs with probabilities p the Gauss–Newton matrix is a sum over samples n and classes c' of δδᵀ/N with
+
+    δ_{n,c'} = √p_{n,c'} J_nᵀ(e_c' − p_n),
+
+J_n the Jacobian of the logits. δ_{c,c'} is the mean over the samples of class c (a cross-class mean), δ_c = Σ_{c'≠c} δ_{c,c'}
+is a class mean up to its length. The class means explain about C − 1 outliers (C where they are not centred).
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from orograph.errors import ConfigurationError
+from orograph.geometry.classes import class_labels
+from orograph.geometry.evaluate import require_classification
+from orograph.memory import format_bytes
+from orograph.objective import Objective
+
+
+def cross_class_means(
+    objective: Objective, theta: Float[Tensor, " P"], *, labels: Int[Tensor, " N"] | None = None
+) -> Float[Tensor, "C C P"]:
+    """δ_{c,c'} for the class c of the samples (first) and the class c' of the logit (second).
+
+    Costs C backward passes over the data; the result holds C²·P numbers.
+
+    Raises:
+        ConfigurationError: the outputs are no logits of the targets' classes, or the result is larger than the memory budget.
+    """
+    members = class_labels(objective, labels)
+    classes = objective.outputs(theta, next(objective.batches(2))[0]).shape[-1]
+    size = classes**2 * len(theta) * theta.element_size()
+    if size > objective.memory:
+        raise ConfigurationError(
+            f"the means of {classes}² pairs of classes need {format_bytes(size)}, more than the memory budget of "
+            f"{format_bytes(objective.memory)}."
+        )
+    totals = torch.zeros(classes, classes, len(theta), dtype=theta.dtype, device=theta.device)
+    start = 0
+    for inputs, targets in objective.batches():
+        own = members[start : start + len(targets)]
+        start += len(targets)
+        for index in own.unique().tolist():
+            chosen = own == index
+            some = tree_map(lambda leaf, chosen=chosen: leaf[chosen], inputs)
+            point = theta.detach().requires_grad_()
+            logits = objective.outputs(point, some)
+            require_classification(logits, own[chosen])
+            probabilities = logits.detach().softmax(-1)
+            for other in range(classes):
+                weights = -probabilities
+                weights[:, other] += 1
+                weights = weights * probabilities[:, other : other + 1].sqrt()
+                totals[index, other] += torch.autograd.grad(logits, point, weights, retain_graph=other < classes - 1)[0]
+    return totals / torch.bincount(members, minlength=classes)[:classes].clamp_min(1)[:, None, None]
+
+
+def class_means(cross: Float[Tensor, "C C P"]) -> Float[Tensor, "C P"]:
+    """δ_c: the sum over c' ≠ c of the cross-class means."""
+    return cross.sum(1) - torch.diagonal(cross).T
+
+
+def subspace_overlap(vectors: Float[Tensor, "k P"], spanning: Float[Tensor, "m P"]) -> Float[Tensor, " k"]:
+    """The squared length of each unit vector's projection on the span of other vectors, float64, between 0 and 1.
+
+    Directions of the span below 1e-6 of its largest are rounding and left out.
+    """
+    # Eigenvectors of the small Gram matrix give the span without a decomposition of (m, P).
+    others = spanning.double()
+    values, mixing = torch.linalg.eigh(others @ others.T)
+    kept = values > 1e-12 * values.max()
+    basis = (mixing[:, kept] / values[kept].sqrt()).T @ others
+    basis = torch.linalg.qr(basis.T)[0]
+    return (vectors.double() @ basis).square().sum(1)

@@ -1,0 +1,176 @@
+"""Which classes and which samples make each direction curved.
+
+The Hessian is H = Σ_c (n_c/N) H_c, with H_c the mean over the samples of class c. The share of class c in the pair (λ_i, v_i) is
+(n_c/N) v_iᵀH_c v_i, the share of sample n is v_iᵀH_n v_i / N; both sum to v_iᵀHv_i = λ_i and may be negative. Inside a cluster of
+eigenvalues single vectors are arbitrary and only the trace over the cluster, tr(VᵀH_cV), means anything. The Gauss–Newton part
+of a share is non-negative for convex losses (Papyan, 2019).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from orograph.errors import ConfigurationError, DataError
+from orograph.geometry.directional import sample_derivatives
+from orograph.objective import Objective
+from orograph.spectral.spectrum import Spectrum
+
+
+@dataclass(frozen=True)
+class ClassShares:
+    """How the curvature along k directions is made up; all float64.
+
+    Attributes:
+        shares: `(C, k)`, (n_c/N) v_iᵀH_c v_i.
+        gauss_newton: `(C, k)`, (n_c/N) v_iᵀG_c v_i.
+        sample_shares: `(N, k)`, v_iᵀH_n v_i / N.
+        counts: `(C,)`, n_c.
+        defect: `(k,)`, what the shares sum to less λ_i.
+        clusters: `(start, stop)` of runs of pairs that only have a meaning together.
+        cluster_shares: `(C, clusters)`, (n_c/N) tr(VᵀH_cV).
+    """
+
+    shares: Float[Tensor, "C k"]
+    gauss_newton: Float[Tensor, "C k"]
+    sample_shares: Float[Tensor, "N k"]
+    counts: Int[Tensor, " C"]
+    defect: Float[Tensor, " k"]
+    clusters: tuple[tuple[int, int], ...]
+    cluster_shares: Float[Tensor, "C clusters"]
+
+    def top_samples(self, count: int = 10) -> Int[Tensor, "k count"]:
+        """The samples with the largest shares of each direction, largest first."""
+        return self.sample_shares.topk(min(count, len(self.sample_shares)), dim=0).indices.T
+
+
+@dataclass(frozen=True)
+class ClassGradients:
+    """How the classes pull on the parameters.
+
+    Attributes:
+        gradients: `(C, P)`, the mean gradient over each class; Σ (n_c/N) g_c = ∇L.
+        counts: `(C,)`, n_c.
+        cosines: `(C, C)` float64, of the angles between them; NaN where one is zero.
+        cosines_with_total: `(C,)` float64, with ∇L.
+    """
+
+    gradients: Float[Tensor, "C P"]
+    counts: Int[Tensor, " C"]
+    cosines: Float[Tensor, "C C"]
+    cosines_with_total: Float[Tensor, " C"]
+
+
+def class_labels(objective: Objective, labels: Int[Tensor, " N"] | None = None) -> Int[Tensor, " N"]:
+    """The class of every sample: the targets where they are classes, else what was passed.
+
+    Raises:
+        DataError: the targets are no classes, or the labels do not fit the data.
+    """
+    found = objective.targets if labels is None else labels.to(objective.device)
+    if found.ndim != 1 or found.dtype != torch.int64 or len(found) != objective.count:
+        raise DataError(
+            f"classes need one int64 label for each of the {objective.count} samples, not {found.dtype} of shape "
+            f"{tuple(found.shape)}; pass labels=…."
+        )
+    if found.min() < 0:
+        raise DataError(f"a class label is {found.min().item()}; labels must be 0 or more.")
+    return found
+
+
+def class_shares(
+    objective: Objective,
+    theta: Float[Tensor, " P"],
+    spectrum: Spectrum,
+    *,
+    labels: Int[Tensor, " N"] | None = None,
+    classes: int | None = None,
+) -> ClassShares:
+    """The shares of every class and sample in every pair of the plain loss's spectrum.
+
+    Args:
+        objective: loss and data whose Hessian the spectrum is of.
+        theta: `(P,)`, where.
+        spectrum: pairs of H, with their clusters.
+        labels: the class of every sample; the targets when None.
+        classes: C; one more than the largest label when None.
+
+    Raises:
+        DataError: no class for each sample.
+        ConfigurationError: a loss that only gives a mean, or fewer classes than labels.
+    """
+    members = class_labels(objective, labels)
+    count = _class_count(members, classes)
+    found = sample_derivatives(objective, theta, spectrum.eigenvectors.to(theta))
+    shares = _class_sums(found.curvatures, members, count) / objective.count
+    clusters = spectrum.clusters
+    together = [shares[:, start:stop].sum(1) for start, stop in clusters]
+    return ClassShares(
+        shares,
+        gauss_newton=_class_sums(found.gauss_newton, members, count) / objective.count,
+        sample_shares=found.curvatures.T / objective.count,
+        counts=torch.bincount(members, minlength=count),
+        defect=shares.sum(0) - spectrum.eigenvalues.to(shares),
+        clusters=clusters,
+        cluster_shares=torch.stack(together, 1) if together else shares[:, :0],
+    )
+
+
+def class_gradients(
+    objective: Objective,
+    theta: Float[Tensor, " P"],
+    *,
+    labels: Int[Tensor, " N"] | None = None,
+    classes: int | None = None,
+) -> ClassGradients:
+    """The gradient of every class's mean loss, and the angles between them; costs about one gradient of L.
+
+    Raises:
+        DataError: no class for each sample.
+        ConfigurationError: a loss that only gives a mean, or fewer classes than labels.
+    """
+    members = class_labels(objective, labels)
+    count = _class_count(members, classes)
+    if not objective.per_sample:
+        raise ConfigurationError("this loss gives only a mean; classes need one value per sample.")
+    totals = torch.zeros(count, len(theta), dtype=theta.dtype, device=theta.device)
+    start = 0
+    for inputs, targets in objective.batches():
+        own = members[start : start + len(targets)]
+        start += len(targets)
+        for index in own.unique().tolist():
+            chosen = own == index
+            point = theta.detach().requires_grad_()
+            some = tree_map(lambda leaf, chosen=chosen: leaf[chosen], inputs)
+            totals[index] += torch.autograd.grad(objective.summed(point, some, targets[chosen]), point)[0]
+    counts = torch.bincount(members, minlength=count)
+    total = totals.sum(0, keepdim=True).double()
+    units = totals.double() / torch.linalg.vector_norm(totals.double(), dim=1, keepdim=True)
+    return ClassGradients(
+        totals / counts.clamp_min(1)[:, None],
+        counts,
+        cosines=units @ units.T,
+        cosines_with_total=(units @ (total / torch.linalg.vector_norm(total)).T)[:, 0],
+    )
+
+
+def class_accuracies(objective: Objective, theta: Float[Tensor, " P"], *, classes: int | None = None) -> Float[Tensor, " C"]:
+    """The fraction of each class's samples that is classified correctly, float64; NaN for a class without samples."""
+    members = class_labels(objective)
+    count = _class_count(members, classes)
+    right = (objective.all_outputs(theta).argmax(-1) == members).double()
+    return _class_sums(right[None], members, count)[:, 0] / torch.bincount(members, minlength=count)
+
+
+def _class_count(members: Int[Tensor, " N"], classes: int | None) -> int:
+    largest = int(members.max()) + 1
+    if classes is not None and classes < largest:
+        raise ConfigurationError(f"classes={classes}, but there is a label {largest - 1}; at least {largest} are needed.")
+    return classes or largest
+
+
+def _class_sums(values: Float[Tensor, "k N"], members: Int[Tensor, " N"], classes: int) -> Float[Tensor, "C k"]:
+    sums = torch.zeros(classes, len(values), dtype=values.dtype, device=values.device)
+    return sums.index_add_(0, members, values.T.contiguous())

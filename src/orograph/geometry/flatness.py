@@ -1,0 +1,103 @@
+"""Flatness as the mean rise of the loss around a minimum, and the robustness of accuracy and margins to noise."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from orograph.errors import ConfigurationError
+from orograph.geometry.evaluate import evaluate, losses_at
+from orograph.geometry.perturbations import Estimate, SpherePairs, estimate
+from orograph.objective import Objective
+
+RADII = (0.01, 0.02, 0.03, 0.04, 0.05)
+
+
+@dataclass(frozen=True)
+class LossIncrease:
+    """The mean rise of the loss over spheres around θ.
+
+    Attributes:
+        radii: relative to ‖θ‖.
+        by_radius: the mean rise on each sphere.
+        loss_increase: the mean over radii.
+    """
+
+    radii: tuple[float, ...]
+    by_radius: tuple[Estimate, ...]
+    loss_increase: Estimate
+
+    @property
+    def flatness_measure(self) -> float:
+        """−loss_increase: the sign with which flatter minima score higher, as the published correlations imply."""
+        return -self.loss_increase.value
+
+
+@dataclass(frozen=True)
+class NoiseRobustness:
+    """What noise of norm `radius`·‖θ‖ costs on average; positive where noise hurts.
+
+    Attributes:
+        radius: relative to ‖θ‖.
+        loss_rise: mean rise of the loss.
+        accuracy_drop: mean fall of the accuracy, as a fraction.
+        margin_drop: mean fall of the margin.
+    """
+
+    radius: float
+    loss_rise: Estimate
+    accuracy_drop: Estimate
+    margin_drop: Estimate
+
+
+def loss_increase(
+    objective: Objective,
+    theta: Float[Tensor, " P"],
+    *,
+    radii: tuple[float, ...] = RADII,
+    samples: int = 10,
+    seed: int = 0,
+) -> LossIncrease:
+    """Mean of L(θ+u) − L(θ) over spheres of radius r‖θ‖, `samples` perturbations each, as pairs ±u.
+
+    The pairs of a radius are its own, so that the error of the mean over radii follows from theirs.
+
+    Raises:
+        ConfigurationError: an odd or non-positive number of samples, or θ is zero.
+    """
+    if samples < 2 or samples % 2:
+        raise ConfigurationError(f"{samples} samples cannot be pairs ±u; take an even number, at least 2.")
+    norm = torch.linalg.vector_norm(theta.double()).item()
+    found = []
+    for index, radius in enumerate(radii):
+        around = SpherePairs(theta, radius * norm, samples // 2, seed, stream=index)
+        losses = losses_at(objective, around)
+        found.append(estimate((losses[1::2] + losses[2::2]) / 2 - losses[0]))
+    value = sum(each.value for each in found) / len(found)
+    error = sum(each.error**2 for each in found) ** 0.5 / len(found)
+    return LossIncrease(tuple(radii), tuple(found), Estimate(value, error))
+
+
+def noise_robustness(
+    objective: Objective, theta: Float[Tensor, " P"], *, radius: float = 0.01, samples: int = 10, seed: int = 0
+) -> NoiseRobustness:
+    """Mean loss of accuracy, margin and loss under noise of norm `radius`·‖θ‖, usually of the test set's objective.
+
+    Raises:
+        ConfigurationError: an odd or non-positive number of samples, or θ is zero.
+    """
+    if samples < 2 or samples % 2:
+        raise ConfigurationError(f"{samples} samples cannot be pairs ±u; take an even number, at least 2.")
+    norm = torch.linalg.vector_norm(theta.double()).item()
+    found = evaluate(objective, SpherePairs(theta, radius * norm, samples // 2, seed))
+
+    def rise(values: Tensor) -> Tensor:
+        return (values[1::2] + values[2::2]) / 2 - values[0]
+
+    return NoiseRobustness(
+        radius,
+        loss_rise=estimate(rise(found.losses)),
+        accuracy_drop=estimate(-rise(found.accuracies)),
+        margin_drop=estimate(-rise(found.margins)),
+    )

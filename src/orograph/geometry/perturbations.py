@@ -1,0 +1,93 @@
+"""Random perturbations of a parameter vector, in pairs ±u whose even and odd parts separate curvature from gradient.
+
+Each pair has a generator of its own, seeded by (seed, stream, pair), so that perturbations are made when needed and never all
+kept.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from orograph.errors import ConfigurationError
+from orograph.geometry.evaluate import ParameterSet
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over random probes and its standard error (NaN from a single probe)."""
+
+    value: float
+    error: float
+
+
+@dataclass(frozen=True)
+class SpherePairs(ParameterSet):
+    """θ itself, then θ+u₁, θ−u₁, θ+u₂, θ−u₂, …, with u = s∘w and w uniform on the sphere of radius ρ.
+
+    Attributes:
+        theta: `(P,)`.
+        radius: ρ.
+        pairs: how many.
+        seed: of all of them.
+        stream: which of several independent sets under one seed.
+        scale: s, `(P,)`; None is 1 everywhere, so that ‖u‖ = ρ.
+    """
+
+    theta: Float[Tensor, " P"]
+    radius: float
+    pairs: int
+    seed: int = 0
+    stream: int = 0
+    scale: Float[Tensor, " P"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.pairs < 1 or not self.radius > 0:
+            raise ConfigurationError(f"{self.pairs} pairs at radius {self.radius:g}: both must be positive (is θ zero?).")
+
+    def __len__(self) -> int:
+        return 2 * self.pairs + 1
+
+    def __getitem__(self, part: slice) -> Float[Tensor, "m P"]:
+        return torch.stack([self.theta + self.perturbation(index) for index in range(*part.indices(len(self)))])
+
+    def perturbation(self, index: int) -> Float[Tensor, " P"]:
+        """The difference from θ of entry `index`."""
+        if index == 0:
+            return torch.zeros_like(self.theta)
+        direction = sphere_direction(self.theta, self.seed, self.stream, (index - 1) // 2)
+        signed = (self.radius if index % 2 else -self.radius) * direction
+        return signed if self.scale is None else self.scale * signed
+
+
+def seeded(*key: int) -> torch.Generator:
+    """A generator on the CPU, so that what is drawn is the same for every device, independent for every key."""
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) % 2**63)
+
+
+def sphere_direction(like: Float[Tensor, " P"], *key: int) -> Float[Tensor, " P"]:
+    """A uniform unit vector."""
+    vector = torch.randn(len(like), generator=seeded(*key)).to(like)
+    return vector / torch.linalg.vector_norm(vector)
+
+
+def rademacher(like: Float[Tensor, " P"], *key: int) -> Float[Tensor, " P"]:
+    """A vector of independent signs ±1."""
+    return torch.randint(0, 2, (len(like),), generator=seeded(*key)).to(like) * 2 - 1
+
+
+def estimate(values: Float[Tensor, " n"]) -> Estimate:
+    """Mean and standard error of independent values."""
+    count = len(values)
+    error = values.double().std().item() / math.sqrt(count) if count > 1 else math.nan
+    return Estimate(values.double().mean().item(), error)
+
+
+def even_and_odd(losses: Float[Tensor, " samples"]) -> tuple[Float[Tensor, " pairs"], Float[Tensor, " pairs"]]:
+    """Of losses at `SpherePairs`: [L(θ+u) + L(θ−u)]/2 − L(θ) and [L(θ+u) − L(θ−u)]/2 of each pair."""
+    centre, plus, minus = losses[0], losses[1::2], losses[2::2]
+    return (plus + minus) / 2 - centre, (plus - minus) / 2

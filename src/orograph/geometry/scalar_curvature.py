@@ -1,0 +1,115 @@
+"""Scalar (Ricci) curvature of the graph of the loss, the hypersurface (θ, L(θ)) in P + 1 dimensions.
+
+    R = β[(tr H)² − tr H²] − 2β²[∇Lᵀ(tr(H)·H − H²)∇L],    β = 1/(1 + ‖∇L‖²)
+
+(Pouplin et al., 2023; Ersoy & Wiesner, 2025). Of the plain loss, never of the penalised objective, where the penalty's 2λP
+swamps it. From k eigenpairs alone comes a different number, R_top_k.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from orograph.curvature.operator import LinearOperator
+from orograph.errors import ConfigurationError
+from orograph.geometry.perturbations import Estimate, estimate, rademacher
+from orograph.spectral.spectrum import Spectrum
+
+
+@dataclass(frozen=True)
+class ScalarCurvature:
+    """R with what it is made of.
+
+    Attributes:
+        value: R.
+        error: jackknife standard error over the probes.
+        trace: tr H.
+        squared_trace: tr H².
+        gradient_norm: ‖∇L‖.
+        beta: 1/(1 + ‖∇L‖²).
+        products: how many Hessian products were spent.
+    """
+
+    value: float
+    error: float
+    trace: Estimate
+    squared_trace: Estimate
+    gradient_norm: float
+    beta: float
+    products: int
+
+
+def scalar_curvature(
+    operator: LinearOperator,
+    gradient: Float[Tensor, " P"],
+    *,
+    probes: int = 30,
+    seed: int = 0,
+    spectrum: Spectrum | None = None,
+) -> ScalarCurvature:
+    """R by `probes + 1` products.
+
+    From signs z_i come t_i = z_iᵀHz_i and q_i = ‖Hz_i‖², whose means are tr H and tr H². (tr H)² is the mean over i ≠ j of
+    t_i t_j, because the square of a mean is biased; the terms in ∇L take one exact product. With known eigenpairs the probes
+    are confined to what is orthogonal to them, which leaves the estimate unbiased and its error far smaller.
+
+    Args:
+        operator: H of the plain loss.
+        gradient: `(P,)`, ∇L.
+        probes: at least 3.
+        seed: of the signs.
+        spectrum: pairs of the same operator, at no further product.
+
+    Raises:
+        ConfigurationError: fewer than 3 probes.
+    """
+    if probes < 3:
+        raise ConfigurationError(f"{probes} probes give no standard error; take at least 3.")
+    known_trace, known_squares, basis = 0.0, 0.0, None
+    if spectrum is not None:
+        # ‖Hv‖² = λ² + ‖r‖² for a Rayleigh pair, so that nothing is lost where a pair has not converged.
+        basis = spectrum.eigenvectors.to(gradient)
+        values = spectrum.eigenvalues.double()
+        known_trace = values.sum().item()
+        known_squares = (values.square() + spectrum.residuals.double().square()).sum().item()
+
+    traces, squares = [], []
+    for probe in range(probes):
+        signs = rademacher(gradient, seed, probe)
+        if basis is not None:
+            signs = signs - (basis @ signs) @ basis
+        image = (operator @ signs).double()
+        traces.append(known_trace + torch.dot(signs.double(), image))
+        squares.append(known_squares + torch.dot(image, image))
+
+    direct = gradient.double()
+    image = (operator @ gradient).double()
+    norm_square = torch.dot(direct, direct).item()
+    bent, bent_square = torch.dot(direct, image).item(), torch.dot(image, image).item()
+    beta = 1 / (1 + norm_square)
+
+    def combined(first: Tensor, second: Tensor) -> float:
+        count = len(first)
+        product = (first.sum().square() - first.square().sum()).item() / (count * (count - 1))
+        trace = first.mean().item()
+        return beta * (product - second.mean().item()) - 2 * beta**2 * (trace * bent - bent_square)
+
+    t, q = torch.stack(traces), torch.stack(squares)
+    kept = [torch.arange(probes, device=t.device) != index for index in range(probes)]
+    without = torch.tensor([combined(t[keep], q[keep]) for keep in kept], dtype=torch.float64)
+    error = math.sqrt((probes - 1) / probes * (without - without.mean()).square().sum().item())
+    return ScalarCurvature(combined(t, q), error, estimate(t), estimate(q), math.sqrt(norm_square), beta, products=probes + 1)
+
+
+def scalar_curvature_top_k(spectrum: Spectrum, gradient: Float[Tensor, " P"]) -> float:
+    """R_top_k: the same formula with H replaced by Σ λ_i v_i v_iᵀ over the k pairs; not an estimate of R."""
+    values = spectrum.eigenvalues.double()
+    parts = (spectrum.eigenvectors @ gradient).cpu().double()
+    beta = 1 / (1 + gradient.double().square().sum().item())
+    trace = values.sum()
+    bent = (values * parts.square()).sum()
+    bent_square = (values * parts).square().sum()
+    return (beta * (trace**2 - values.square().sum()) - 2 * beta**2 * (trace * bent - bent_square)).item()

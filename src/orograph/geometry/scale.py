@@ -1,0 +1,84 @@
+"""Companions of sharpness that do not change when a ReLU network is rescaled layer by layer, or change less.
+
+Plain eigenvalues can be made large or small without changing the function (Dinh et al., 2017). ‖θ‖²λ_max and ‖θ‖² tr H are
+free of the overall scale; relative flatness (Petzka et al., 2021) of a layer and the Fisher–Rao norm (Liang et al., 2019) are
+invariant to layer-wise rescaling.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from orograph.curvature.operator import LinearOperator
+from orograph.errors import unknown
+from orograph.geometry.directional import sample_slopes
+from orograph.geometry.perturbations import Estimate, estimate, rademacher
+from orograph.objective import Objective
+from orograph.parameters import Layout
+
+
+@dataclass(frozen=True)
+class ScaledSharpness:
+    """Eigenvalue and trace in units of ‖θ‖⁻².
+
+    Attributes:
+        squared_norm: ‖θ‖².
+        scaled_largest: ‖θ‖²λ_max.
+        scaled_trace: ‖θ‖² tr H.
+    """
+
+    squared_norm: float
+    scaled_largest: float
+    scaled_trace: Estimate
+
+
+def scaled_sharpness(theta: Float[Tensor, " P"], largest: float, trace: Estimate) -> ScaledSharpness:
+    """λ_max and tr H times ‖θ‖²."""
+    square = theta.double().square().sum().item()
+    return ScaledSharpness(square, square * largest, Estimate(square * trace.value, square * trace.error))
+
+
+def relative_flatness(
+    operator: LinearOperator, theta: Float[Tensor, " P"], layout: Layout, name: str, *, probes: int = 30, seed: int = 0
+) -> Estimate:
+    """κ = Σ_{s,s'} ⟨w_s, w_s'⟩ tr(H_{s,s'}) of one layer's weight W with rows w_s (Petzka et al., 2021), usually the last.
+
+    H_{s,s'} are the blocks of the Hessian between rows. Unbiased from one product a probe: with independent signs y and z,
+    E[(W y zᵀ)ᵀ H (W y zᵀ)] = κ, because E[W y yᵀ Wᵀ] = W Wᵀ and E[zᵀ H_{s,s'} z] = tr(H_{s,s'}).
+
+    Args:
+        operator: H over all of θ.
+        theta: `(P,)`.
+        layout: of θ.
+        name: of a weight with at least two dimensions; those after the first are one.
+        probes: how many products.
+        seed: of the signs.
+
+    Raises:
+        ConfigurationError: no such weight.
+    """
+    place, shapes = layout.slices(), dict(zip(layout.names, layout.shapes, strict=True))
+    matrices = [each for each in layout.names if len(shapes[each]) > 1]
+    if name not in matrices:
+        raise unknown("weight", name, matrices)
+    weight = theta[place[name]].view(len(theta[place[name]]) // shapes[name][1:].numel(), -1)
+    values = []
+    for probe in range(probes):
+        signs = rademacher(torch.empty(2 * weight.shape[1], dtype=theta.dtype, device=theta.device), seed, probe)
+        left, right = signs.chunk(2)
+        direction = torch.zeros_like(theta)
+        direction[place[name]] = torch.outer(weight @ left, right).reshape(-1)
+        values.append(torch.dot(direction.double(), (operator @ direction).double()))
+    return estimate(torch.stack(values))
+
+
+def fisher_rao_norm(objective: Objective, theta: Float[Tensor, " P"]) -> float:
+    """√(θᵀFθ) = √(mean over samples of ⟨θ, ∇ℓ_n⟩²), with the observed targets (Liang et al., 2019).
+
+    Raises:
+        ConfigurationError: the loss only gives a mean.
+    """
+    return math.sqrt(sample_slopes(objective, theta, theta[None]).square().mean().item())

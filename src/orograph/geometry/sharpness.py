@@ -1,0 +1,154 @@
+"""ε-sharpness: how much the loss can rise within a small distance of a minimum.
+
+Sampled on the sphere of radius ε‖θ‖, and maximised by projected ascent in the ball (Keskar et al., 2017; Foret et al., 2021).
+The adaptive form measures perturbations relative to each weight, u = |θ|∘w with ‖w‖ ≤ ε√P (Kwon et al., 2021); the factor √P
+gives a random adaptive perturbation the same expected length ε‖θ‖. Ascent finds some maximum: a lower bound of the largest one.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from orograph.geometry.evaluate import losses_at
+from orograph.geometry.perturbations import Estimate, SpherePairs, estimate, even_and_odd
+from orograph.objective import Objective
+
+STEPS = (16.0, 4.0, 1.0, 0.25, 0.0625)  # of one ascent, in radii; the longest is nearly a step of the power method
+
+
+@dataclass(frozen=True)
+class SampledSharpness:
+    """The rise of the loss at random perturbations ±u.
+
+    Attributes:
+        perturbations: where it was sampled; its `radius` is ρ.
+        loss: L(θ).
+        increases: `(2·pairs,)` float64, L(θ+u) − L(θ) in the order +u₁, −u₁, +u₂, …
+        largest: the published ε-sharpness, the largest sampled increase.
+        even: mean of [L(θ+u) + L(θ−u)]/2 − L(θ), the curvature's part.
+        odd: root mean square of [L(θ+u) − L(θ−u)]/2, the gradient's part (its mean is zero).
+        curvature: E[L(θ+u) + L(θ−u) − 2L(θ)]/ρ², which at small ρ is tr H / P; it sees the kinks of ReLU, which autograd does
+            not.
+        gradient_norm: √(P·E[odd²])/ρ, which at small ρ is ‖∇L‖; for the plain sphere only, NaN for the adaptive form.
+    """
+
+    perturbations: SpherePairs
+    loss: float
+    increases: Float[Tensor, " samples"]
+    largest: float
+    even: Estimate
+    odd: Estimate
+    curvature: Estimate
+    gradient_norm: float
+
+
+@dataclass(frozen=True)
+class WorstCase:
+    """The largest rise of the loss that was found, a lower bound of the largest there is.
+
+    Attributes:
+        increase: L(θ+u) − L(θ), never less than the largest sampled one.
+        perturbation: `(P,)`, u.
+        start: from where ascent found it: `sample`, `+gradient`, `-gradient`, `+top` or `-top`.
+        gradients: how many gradients were spent.
+    """
+
+    increase: float
+    perturbation: Float[Tensor, " P"]
+    start: str
+    gradients: int
+
+
+def sharpness(
+    objective: Objective,
+    theta: Float[Tensor, " P"],
+    *,
+    radius: float = 0.02,
+    pairs: int = 50,
+    seed: int = 0,
+    adaptive: bool = False,
+) -> SampledSharpness:
+    """Sample the loss at `pairs` pairs ±u on the sphere of radius `radius`·‖θ‖ (adaptive: `radius`·√P in w).
+
+    Costs `2·pairs + 1` evaluations of the loss.
+
+    Raises:
+        ConfigurationError: θ is zero, or a number is not positive.
+    """
+    length = radius * (math.sqrt(len(theta)) if adaptive else torch.linalg.vector_norm(theta.double()).item())
+    perturbations = SpherePairs(theta, length, pairs, seed, scale=theta.abs() if adaptive else None)
+    losses = losses_at(objective, perturbations)
+    increases = losses[1:] - losses[0]
+    even, odd = even_and_odd(losses)
+    squares = estimate(odd.square())
+    odd_size = math.sqrt(squares.value)
+    return SampledSharpness(
+        perturbations,
+        loss=losses[0].item(),
+        increases=increases,
+        largest=increases.max().item(),
+        even=estimate(even),
+        odd=Estimate(odd_size, squares.error / (2 * odd_size) if odd_size else 0.0),
+        curvature=estimate(2 * even / length**2),
+        gradient_norm=math.nan if adaptive else odd_size * math.sqrt(len(theta)) / length,
+    )
+
+
+def worst_case(
+    objective: Objective,
+    sampled: SampledSharpness,
+    *,
+    top: Float[Tensor, " P"] | None = None,
+    steps: int = 10,
+) -> WorstCase:
+    """Maximise L(θ+u) over the ball of the sampled sharpness, by projected gradient ascent.
+
+    From the best sample, from ±∇L and, where given, from ± the top eigenvector; each start takes at most `steps` gradients and
+    stops when no step length improves. In w, where u = s∘w, the gradient is s∘∇L.
+
+    Args:
+        objective: the loss.
+        sampled: gives θ, the radius, whether adaptive, and the best sample.
+        top: `(P,)`, the eigenvector v₁ of the largest eigenvalue.
+        steps: gradients for each start.
+    """
+    sphere = sampled.perturbations
+    theta, radius = sphere.theta, sphere.radius
+    scale = torch.ones_like(theta) if sphere.scale is None else sphere.scale
+
+    def onto_sphere(vector: Tensor) -> Tensor:
+        return vector * (radius / torch.linalg.vector_norm(vector).clamp_min(torch.finfo(vector.dtype).tiny))
+
+    best_index = int(sampled.increases.argmax())
+    sample = sphere.perturbation(best_index + 1)
+    slope = onto_sphere(scale * objective.gradient(theta))
+    starts = {"sample": torch.where(scale > 0, sample / scale, 0), "+gradient": slope, "-gradient": -slope}
+    if top is not None:
+        along = onto_sphere(scale * top.to(theta))
+        starts |= {"+top": along, "-top": -along}
+
+    names = list(starts)
+    values = (losses_at(objective, theta + scale * torch.stack([starts[name] for name in names])) - sampled.loss).tolist()
+    increase, perturbation, start, spent = sampled.largest, sample, "sample", 1
+    for name, value in zip(names, values, strict=True):
+        point = starts[name]
+        for _ in range(steps):
+            spent += 1
+            direction = scale * objective.gradient(theta + scale * point)
+            length = torch.linalg.vector_norm(direction)
+            if not length > 0:
+                break
+            moved = torch.stack([point + step * radius * direction / length for step in STEPS])
+            norms = torch.linalg.vector_norm(moved, dim=1, keepdim=True)
+            moved = moved * (radius / norms).clamp_max(1)
+            increases = losses_at(objective, theta + scale * moved) - sampled.loss
+            index = int(increases.argmax())
+            if not increases[index] > value:
+                break
+            point, value = moved[index], increases[index].item()
+        if value > increase:
+            increase, perturbation, start = value, scale * point, name
+    return WorstCase(increase, perturbation, start, spent)
