@@ -1,7 +1,6 @@
 """A small made-up run for the tests of the store: what is written is a function of the cell alone."""
 
 import os
-import sys
 from collections import OrderedDict
 from pathlib import Path
 
@@ -99,8 +98,3 @@ def write(path: Path) -> None:
         refine(run)
         for cell in run.pending:
             commit(run, cell)
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    write(Path(sys.argv[1]))

@@ -42,7 +42,7 @@ class ArrayStore:
 
     def chunk_path(self, name: str, slot: int, dimensions: int) -> Path:
         """The file of the chunk of a slot, where a point has an array of so many dimensions."""
-        return self.folder.joinpath(name, "c", str(slot), *("0" for _ in range(dimensions)))
+        return self.folder / name / ".".join(["c", str(slot), *("0" for _ in range(dimensions))])
 
     def write(
         self, name: str, slot: int, values: Shaped[np.ndarray, "..."], length: int, dims: Sequence[str] = ()
@@ -103,6 +103,7 @@ class ArrayStore:
             dtype=values.dtype,
             fill_value=np.nan if values.dtype.kind == "f" else 0,
             compressors=None,
+            chunk_key_encoding={"name": "default", "separator": "."},  # no folders of one file each
             dimension_names=(SLOT, *dims),
             attributes={"long_name": label.long_name, "units": label.units},
         )

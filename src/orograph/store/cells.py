@@ -6,8 +6,9 @@ as they need.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from orograph.errors import ConfigurationError
 
@@ -84,12 +85,13 @@ class Plan:
         """The `{ID}-{L2}` of a cell's files."""
         return f"{cell.model_id}-{self.texts[cell.strength]}"
 
-    def to_plain(self) -> list[list[object]]:
+    def to_plain(self) -> list[list[Any]]:
         """For JSON: one `[seed, direction, strength, written strength]` a slot."""
         return [[cell.seed, cell.direction, cell.strength, self.texts[cell.strength]] for cell in self.cells]
 
     @classmethod
-    def from_plain(cls, rows: Iterable[tuple[int, str, float, str]]) -> "Plan":
+    def from_plain(cls, rows: Iterable[Sequence[Any]]) -> "Plan":
+        """What `to_plain` gave."""
         cells, texts = [], {}
         for seed, direction, strength, text in rows:
             cells.append(Cell(seed, direction, strength))

@@ -19,7 +19,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import tomli_w
@@ -31,17 +31,16 @@ from orograph.errors import RunError
 from orograph.store import arrays as array_files
 from orograph.store import artifacts, tables
 from orograph.store.arrays import ArrayStore
-from orograph.store.atomic import PARTIAL, make_folder, remove_partial, write_bytes
+from orograph.store.atomic import make_folder, remove_partial, write_bytes
 from orograph.store.cells import EMPTY_PLAN, Cell, Plan
 from orograph.store.encoding import decode, encode, plain, with_floats
-from orograph.store.lock import LOCK_NAME, RunLock
+from orograph.store.lock import RunLock
+from orograph.store.marker import FORMAT, MARKER, VERSION, check_directory, read_marker
 from orograph.store.records import STATUSES, Record, damaged_files, read_records, write_record
 
-MARKER = "run.json"
 CONFIGURATION = "configuration.toml"
 PLAN = "plan.json"
 TIMINGS = "timings"
-_FORMAT, _VERSION = "orograph run", 1
 
 Values = Shaped[np.ndarray, "..."] | Tensor
 
@@ -74,14 +73,14 @@ class Run:
         self.arrays = ArrayStore(path / array_files.FOLDER)
 
     @classmethod
-    def open(cls, path: str | Path) -> Self:
+    def open(cls, path: str | Path) -> "Run":
         """An existing run, to read from; another process may be writing to it.
 
         Raises:
             RunError: it is not a run, or a recorded file is missing.
         """
         path = Path(path)
-        content = _marker(path)
+        content = read_marker(path)
         if content is None:
             raise RunError(f"{path} is not a run: it has no {MARKER}; give the directory that a sweep or a study wrote.")
         return cls(path, content)
@@ -98,7 +97,7 @@ class Run:
         cells: Iterable[Cell] = (),
         classes: Sequence[str] = (),
         tensors: Mapping[str, Sequence[int]] | None = None,
-    ) -> Self:
+    ) -> "Run":
         """A run to write to, and the only one: new, or resumed where the directory holds the same run already.
 
         A resumed run keeps the numerics and the provenance that it was created with.
@@ -120,8 +119,8 @@ class Run:
         path = Path(path)
         content = plain(
             {
-                "format": _FORMAT,
-                "version": _VERSION,
+                "format": FORMAT,
+                "version": VERSION,
                 "kind": kind,
                 "configuration": configuration,
                 "numerics": numerics,
@@ -130,11 +129,11 @@ class Run:
                 "tensors": [[name, list(shape)] for name, shape in (tensors or {}).items()],
             }
         )
-        _check(path, content)
+        check_directory(path, content)
         make_folder(path)
         lock = RunLock(path)
         try:
-            found = _check(path, content)  # again, now that nobody else writes
+            found = check_directory(path, content)  # again, now that nobody else writes
             remove_partial(path)
             if found is None:
                 write_bytes(path / MARKER, encode(content))
@@ -154,7 +153,7 @@ class Run:
             self._lock.release()
             self._lock = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Run":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -319,57 +318,6 @@ def write_bytes_if_changed(path: Path, content: bytes) -> None:
     """Write a file unless it holds just this."""
     if not path.is_file() or path.read_bytes() != content:
         write_bytes(path, content)
-
-
-def _marker(path: Path) -> dict[str, Any] | None:
-    """What the marker says; None where there is none."""
-    if not (path / MARKER).is_file():
-        return None
-    content = decode(path / MARKER)
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise RunError(f"{path / MARKER} is not that of an Orograph run; choose another directory.")
-    if content["version"] > _VERSION:
-        raise RunError(f"{path} was written by a later version of Orograph; use that to go on.")
-    return content
-
-
-def _check(path: Path, content: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The marker of the same run if the directory holds it, None if it is free.
-
-    Raises:
-        RunError: it holds anything else.
-    """
-    if path.exists() and not path.is_dir():
-        raise RunError(f"{path} is a file; give a directory for the run.")
-    found = _marker(path)
-    if found is None:
-        foreign = [p.name for p in path.iterdir() if p.name != LOCK_NAME and p.suffix != PARTIAL] if path.exists() else []
-        if foreign:
-            raise RunError(f"{path} is not a run and not empty (it holds '{min(foreign)}'); give a new or an empty directory.")
-        return None
-    if found["kind"] != content["kind"]:
-        raise RunError(f"{path} holds a {found['kind']}, not a {content['kind']}; give another directory.")
-    differing = _differences(found["configuration"], content["configuration"])
-    if differing:
-        raise RunError(f"{path} holds a run with {'; '.join(differing)}; give these values again, or another directory.")
-    return found
-
-
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Each key in which two configurations differ, with both values."""
-    result = []
-    for key in sorted({*old, *new}):
-        was, now = old.get(key), new.get(key)
-        if isinstance(was, Mapping) and isinstance(now, Mapping):
-            result += _differences(was, now, f"{prefix}{key}.")
-        elif was != now:
-            result.append(f"{prefix}{key} = {_short(was)} (not {_short(now)})")
-    return result
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def _without_none(value: Any) -> Any:
