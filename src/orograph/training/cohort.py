@@ -1,9 +1,9 @@
 """Training of several models of one architecture as one step over a leading model dimension.
 
 Each model has its own λ, anchor, stopping and learning rate. The models of a λ-cohort share the mini-batch stream (one gather a
-step); those of a seed cohort have a stream each. What a model becomes does not depend on its companions: their products are
-batched, never merged, and their updates are made row by row. It does differ in the last bits from the same model trained by
-`loop.train`.
+step); those of a seed cohort have a stream each. Matrix products of the models are batched, never merged, and updates
+are made row by row, so that a network of dense layers becomes the same in any company, bit for bit; it does differ in the last
+bits from the same network trained by `loop.train`, and convolutions, which are grouped, differ between cohort sizes.
 """
 
 from collections.abc import Sequence

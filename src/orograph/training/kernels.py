@@ -45,7 +45,7 @@ def trace(function: Callable[..., Sequence[Tensor]], arguments: Sequence[Tensor]
     """
     try:
         with sdpa_kernel(SDPBackend.MATH):
-            module = make_fx(functionalize(function), tracing_mode="fake")(*arguments)
+            module = make_fx(functionalize(function), tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
     except Exception as error:  # whatever a user's module does that cannot be traced, of any type
         raise Untraceable(str(error)) from error
     module.graph.eliminate_dead_code()
@@ -135,14 +135,12 @@ class Kernels:
             self._values[node] = self._kernel(node, target, args, kwargs)
 
     def _kernel(self, node: fx.Node, target: OpOverload, args: Any, kwargs: Any) -> Any:
-        buffers = tree_map(
-            lambda meta: torch.empty_strided(meta.shape, meta.stride(), dtype=meta.dtype, device=meta.device), node.meta["val"]
-        )
-        if node in self._wanted:
-            buffers = self._wanted[node]
+        buffers = self._wanted.get(node)
+        if buffers is None:
+            buffers = tree_map(_like, node.meta["val"])
         outputs = tree_leaves(buffers)
         variant = _out_variant(target)
-        if variant is not None:
+        if variant is not None and None not in outputs:
             overload, names = variant
             self._calls.append(partial(overload, *args, **kwargs, **dict(zip(names, outputs, strict=True))))
         else:
@@ -150,9 +148,15 @@ class Kernels:
         return buffers
 
 
-def _copied(target: OpOverload, args: Any, kwargs: Any, outputs: list[Tensor]) -> None:
+def _like(meta: Tensor | None) -> Tensor | None:
+    """A buffer for a result; some of several may be left out."""
+    return None if meta is None else torch.empty_strided(meta.shape, meta.stride(), dtype=meta.dtype, device=meta.device)
+
+
+def _copied(target: OpOverload, args: Any, kwargs: Any, outputs: list[Tensor | None]) -> None:
     for output, value in zip(outputs, tree_leaves(target(*args, **kwargs)), strict=True):
-        output.copy_(value)
+        if output is not None:
+            output.copy_(value)
 
 
 def _is_view(target: Any) -> bool:

@@ -1,0 +1,132 @@
+"""Mini-batch gradients against `loss.backward()` on the module itself: no functional call, no trace, no stack."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from trainable import Attention, Convolutional, Perceptron, problem
+
+from orograph.errors import ConfigurationError
+from orograph.objective import Objective
+from orograph.training.gradient import BatchGradient, refuse_stateful, samples
+from orograph.training.update import rows
+
+CASES = [(Perceptron, 12), (Convolutional, 36), (Attention, 36)]
+
+
+def by_backward(model: nn.Module, theta: Tensor, loss, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    network = copy.deepcopy(model).eval()
+    trainable = [p for p in network.parameters() if p.requires_grad]
+    nn.utils.vector_to_parameters(theta, trainable)
+    value = loss(network(inputs), targets)
+    value.backward()
+    return torch.cat([p.grad.reshape(-1) for p in trainable]), value.detach()
+
+
+def gradients(
+    objective: Objective, thetas: Tensor, indices: Tensor, stacked: bool = True
+) -> tuple[BatchGradient, Tensor, Tensor]:
+    theta, gradient, losses = rows(len(thetas), thetas), rows(len(thetas), thetas), thetas.new_zeros(len(thetas))
+    theta.copy_(thetas)
+    batch = BatchGradient(
+        objective,
+        theta,
+        gradient,
+        losses,
+        samples(objective),
+        length=indices.shape[-1],
+        shared=indices.ndim == 1,
+        stacked=stacked,
+    )
+    for _ in range(2):  # the second call runs the kernels unchecked, over what the first left in the buffers
+        gradient.fill_(float("nan"))
+        batch(indices)
+    return batch, gradient, losses
+
+
+@pytest.mark.parametrize(("kind", "inputs"), CASES)
+def test_the_gradient_of_one_model_is_the_modules_own(kind: type[nn.Module], inputs: int) -> None:
+    model, data = problem(kind, inputs=inputs)
+    objective = Objective(model, F.cross_entropy, data)
+    indices = torch.randperm(70)[:17]
+    batch, gradient, losses = gradients(objective, objective.theta[None], indices, stacked=False)
+    expected, value = by_backward(model, objective.theta, F.cross_entropy, data[0][indices], data[1][indices])
+    assert batch.traced
+    torch.testing.assert_close(gradient[0], expected, rtol=1e-10, atol=1e-14)
+    torch.testing.assert_close(losses[0], value, rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize(("kind", "inputs"), CASES)
+@pytest.mark.parametrize("shared", [True, False])
+def test_every_model_of_a_stack_has_its_own_gradient(kind: type[nn.Module], inputs: int, shared: bool) -> None:
+    model, data = problem(kind, inputs=inputs)
+    objective = Objective(model, F.cross_entropy, data)
+    thetas = objective.theta + 0.1 * torch.randn(3, objective.layout.size, dtype=torch.float64)
+    indices = torch.randperm(70)[:9] if shared else torch.stack([torch.randperm(70)[:9] for _ in range(3)])
+    batch, gradient, losses = gradients(objective, thetas, indices)
+    assert batch.traced
+    for number, theta in enumerate(thetas):
+        own = indices if shared else indices[number]
+        expected, value = by_backward(model, theta, F.cross_entropy, data[0][own], data[1][own])
+        torch.testing.assert_close(gradient[number], expected, rtol=1e-10, atol=1e-14)
+        torch.testing.assert_close(losses[number], value, rtol=1e-13, atol=0)
+
+
+def test_a_loss_that_only_gives_a_mean_is_differentiated_too() -> None:
+    model, data = problem()
+    loss = lambda output, target: F.cross_entropy(output, target)  # noqa: E731
+    objective = Objective(model, loss, [(data[0][:40], data[1][:40]), (data[0][40:], data[1][40:])])
+    indices = torch.randperm(70)[:17]
+    batch, gradient, _ = gradients(objective, objective.theta[None], indices, stacked=False)
+    expected, _ = by_backward(model, objective.theta, F.cross_entropy, data[0][indices], data[1][indices])
+    assert batch.traced
+    torch.testing.assert_close(gradient[0], expected, rtol=1e-10, atol=1e-14)
+
+
+class Branching(nn.Module):
+    """Its control flow depends on the data, which no trace can hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(12, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) if x.sum() > 0 else -self.linear(x)
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+def test_what_cannot_be_traced_runs_by_autograd(stacked: bool) -> None:
+    model, data = problem(Branching)
+    objective = Objective(model, F.cross_entropy, data)
+    indices = torch.arange(5)
+    batch, gradient, _ = gradients(objective, objective.theta[None], indices, stacked=stacked)
+    expected, _ = by_backward(model, objective.theta, F.cross_entropy, data[0][indices], data[1][indices])
+    assert not batch.traced
+    torch.testing.assert_close(gradient[0], expected, rtol=1e-10, atol=1e-14)
+
+
+def test_a_trace_that_differs_from_autograd_is_not_used() -> None:
+    model, data = problem()
+    calls = [0]
+
+    def moody(output: Tensor, target: Tensor) -> Tensor:
+        calls[0] += 1  # baked into a trace, alive under autograd
+        return F.cross_entropy(output, target, reduction="none") * (1 + calls[0])
+
+    objective = Objective(model, moody, data)
+    batch, _, _ = gradients(objective, objective.theta[None], torch.arange(5), stacked=False)
+    assert not batch.traced
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.BatchNorm1d(12), nn.Dropout(0.5), nn.TransformerEncoderLayer(12, 2), nn.LSTM(12, 3, 2, dropout=0.1)]
+)
+def test_modules_that_train_differently_than_they_evaluate_are_refused(layer: nn.Module) -> None:
+    with pytest.raises(ConfigurationError, match="trains differently than it evaluates"):
+        refuse_stateful(nn.Sequential(nn.Linear(12, 12), layer))
+
+
+def test_dropout_of_nothing_is_allowed() -> None:
+    refuse_stateful(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.0), nn.LayerNorm(2)))
