@@ -8,7 +8,7 @@ class OrographError(Exception):
     """Base of every error that is the input's fault; the command prints it and exits with 2."""
 
 
-class ConfigurationError(OrographError, ValueError):
+class ConfigurationError(OrographError):
     """An option, an argument or a combination of them is out of range."""
 
 

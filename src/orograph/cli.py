@@ -1,0 +1,75 @@
+"""The command `orograph`: settings become flags, nothing else happens here."""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+
+from rich.console import Console
+
+from orograph.errors import OrographError, unknown
+from orograph.experiments.configure import parse
+from orograph.experiments.settings import PRESETS, Execution, SweepSettings
+
+
+class SweepCommand(SweepSettings):
+    """Settings of the run, and how this process does it."""
+
+    execution: Execution = Execution()
+
+
+SWEEP_HELP = """Train at each strength λ of L(θ) + λ‖θ − θ_ref‖², and record metrics, gradient, weights and Hessian eigenpairs.
+
+Examples:
+  orograph sweep                                        11 points on 5,000 embedded MNIST images
+  orograph sweep --preset weight-decay --dry-run        what 451 points on all of MNIST would cost
+  orograph sweep --preset anchor --anchor minimum.pth   501 points around a minimum of your own
+  orograph sweep --direction both --polish --out runs/hysteresis
+  orograph sweep --config runs/hysteresis/configuration.toml --seeds 1,2
+
+--preset anchor|weight-decay|classes and --config FILE.toml come first; every other flag overrides them.
+The same command again resumes a run that was stopped."""
+
+
+def sweep(args: Sequence[str]) -> int:
+    command = parse(SweepCommand, args, command="sweep", description=SWEEP_HELP, presets=PRESETS)
+    from orograph.experiments.sweep import sweep as run_sweep  # torch is imported only for work
+
+    settings = SweepSettings.model_validate(command.model_dump(exclude={"execution"}))
+    return run_sweep(settings, command.execution)
+
+
+COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "sweep": (sweep, "train and decompose along a ladder of strengths λ"),
+}
+
+
+def usage() -> str:
+    lines = [f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()]
+    head = ["usage: orograph COMMAND [OPTIONS]", "", "Measures and maps the loss landscapes of neural networks.", ""]
+    tail = ["", "orograph COMMAND --help shows a command's options and examples; orograph --version the version."]
+    return "\n".join([*head, *lines, *tail])
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs one command; an input error is one sentence on stderr and exit code 2."""
+    args = list(sys.argv[1:] if args is None else args)
+    if not args or args[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if args else 2
+    if args[0] == "--version":
+        print(version("orograph"))
+        return 0
+    try:
+        if args[0] not in COMMANDS:
+            raise unknown("command", args[0], COMMANDS)
+        return COMMANDS[args[0]][0](args[1:])
+    except OrographError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_escape(str(error))}")
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; the same command resumes.", file=sys.stderr)
+        return 130
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,238 @@
+"""What a user chooses, as frozen models: one concept each, checked here, no torch imported.
+
+*Experiment* settings define a run and are compared when it is resumed. *Execution* settings (`Execution`) only say how this
+process shows and places its work; they are not stored.
+"""
+
+import hashlib
+import math
+from typing import Annotated, Any, Literal
+
+import tyro
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from tyro.constructors import PrimitiveConstructorSpec
+
+from orograph.data.names import NAMES as DATASETS
+from orograph.errors import ConfigurationError, unknown
+from orograph.memory import DEFAULT_MEMORY, parse_bytes
+from orograph.models.names import ACTIVATIONS, MODELS
+from orograph.training.settings import TrainingSettings
+
+
+def _comma_list(kind: type) -> Any:
+    """A flag that takes `0,1,2` as one word."""
+
+    def parse(words: list[str]) -> tuple[Any, ...]:
+        try:
+            return tuple(kind(word) for word in words[0].split(",") if word.strip())
+        except ValueError:
+            raise ValueError(f"'{words[0]}' is not a comma-separated list of numbers") from None
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="X,X,…",
+        instance_from_str=parse,
+        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(item, int | float) for item in value),
+        str_from_instance=lambda value: [",".join(str(item) for item in value)],
+    )
+
+
+Integers = Annotated[tuple[int, ...], _comma_list(int)]
+Numbers = Annotated[tuple[float, ...], _comma_list(float)]
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataSettings(Settings):
+    dataset: str = Field("mnist-5k", description=f"data set: {', '.join(DATASETS)}")
+    subset_size: int | Literal["all"] = Field("all", description="a stratified subset of so many training images")
+    subset_seed: int = Field(0, description="seed of that subset")
+
+    @field_validator("dataset")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in DATASETS:
+            raise unknown("data set", name, DATASETS)
+        return name
+
+    @field_validator("subset_size")
+    @classmethod
+    def _positive(cls, size: int | str) -> int | str:
+        if isinstance(size, int) and size < 1:
+            raise ConfigurationError(f"--subset-size {size} must be at least 1, or 'all'")
+        return size
+
+
+class ModelSettings(Settings):
+    model: str = Field("mlp", description=f"model: {', '.join(MODELS)}")
+    widths: Integers = Field((128, 128), description="widths of the hidden layers")
+    activation: str = Field("sigmoid", description=f"activation: {', '.join(ACTIVATIONS)}")
+
+    @field_validator("model")
+    @classmethod
+    def _known_model(cls, name: str) -> str:
+        if name not in MODELS:
+            raise unknown("model", name, MODELS)
+        return name
+
+    @field_validator("activation")
+    @classmethod
+    def _known_activation(cls, name: str) -> str:
+        if name not in ACTIVATIONS:
+            raise unknown("activation", name, ACTIVATIONS)
+        return name
+
+    @field_validator("widths")
+    @classmethod
+    def _positive(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
+        if any(width < 1 for width in widths):
+            raise ConfigurationError(f"--widths {widths} must all be at least 1")
+        return widths
+
+
+class LadderSettings(Settings):
+    points: int = Field(11, description="number of strengths λ")
+    min: float = Field(0.0, description="smallest λ")
+    max: float = Field(0.02, description="largest λ")
+    spacing: Literal["linear", "log"] = Field("linear", description="how the strengths are spaced")
+    strengths: Numbers = Field((), description="an explicit list of λ instead")
+    direction: Literal["up", "down", "both"] = Field("up", description="climb the ladder, descend it, or climb then descend")
+
+    @model_validator(mode="after")
+    def _ladder(self) -> "LadderSettings":
+        if self.points < 1:
+            raise ConfigurationError(f"--points {self.points} must be at least 1")
+        for flag, value in [("--min", self.min), ("--max", self.max), *(("--strengths", s) for s in self.strengths)]:
+            if not math.isfinite(value) or value < 0:
+                raise ConfigurationError(f"{flag} {value}: a strength λ must be a number ≥ 0")
+        if self.min > self.max:
+            raise ConfigurationError(f"--min {self.min} is larger than --max {self.max}")
+        if self.spacing == "log" and not self.strengths and self.min == 0:
+            raise ConfigurationError("--spacing log needs --min above 0")
+        ladder = self.ladder()
+        if len(set(ladder)) != len(ladder):
+            raise ConfigurationError("the ladder holds the same strength twice; widen --min … --max or lower --points")
+        return self
+
+    def ladder(self) -> list[float]:
+        """The strengths in ascending order."""
+        if self.strengths:
+            return sorted(self.strengths)
+        if self.points == 1:
+            return [self.min]
+        steps = [i / (self.points - 1) for i in range(self.points)]
+        if self.spacing == "linear":
+            # Ten significant digits: 0.0002 is meant, not 0.00020000000000000001.
+            return [float(f"{self.min + (self.max - self.min) * t:.10g}") for t in steps]
+        return [float(f"{self.min * (self.max / self.min) ** t:.10g}") for t in steps]
+
+
+class AnchorSettings(Settings):
+    anchor: str = Field("origin", description="θ_ref: origin, train:SEED, or a .pth or .safetensors state dict")
+    start: Literal["previous", "fresh", "anchor"] = Field("previous", description="where training at a point begins")
+    perturb: float = Field(0.0, description="standard deviation of seeded noise added to the anchor as a start")
+    seeds: Integers = Field((0,), description="seeds of initialisation and mini-batch order: the model IDs")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "AnchorSettings":
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or any(seed < 0 for seed in self.seeds):
+            raise ConfigurationError(f"--seeds {','.join(map(str, self.seeds))} must be different numbers ≥ 0")
+        if not math.isfinite(self.perturb) or self.perturb < 0:
+            raise ConfigurationError(f"--perturb {self.perturb} must be a number ≥ 0")
+        if self.anchor.startswith("train:") and not self.anchor[6:].isdigit():
+            raise ConfigurationError(f"--anchor {self.anchor} must name a seed, like train:0")
+        if self.start == "anchor" and self.anchor == "origin" and self.perturb == 0:
+            raise ConfigurationError(
+                "--start anchor with --anchor origin begins where all units are alike, which training cannot leave; "
+                "add --perturb 0.01 or choose another start"
+            )
+        if self.perturb and self.start != "anchor":
+            raise ConfigurationError(f"--perturb {self.perturb} acts only with --start anchor")
+        return self
+
+
+class SpectrumSettings(Settings):
+    k: int = Field(30, description="eigenpairs at each point; 0 for none")
+    which: Literal["LM", "LA", "SA", "BE"] = Field("LM", description="largest magnitude, largest, smallest, both ends")
+    tolerance: float = Field(1e-3, description="largest residual ‖Hv − λv‖ / |λ|")
+    hessian: Literal["loss", "objective"] = Field("loss", description="Hessian of L, or of L_eff")
+    eigenvectors: Literal["both", "zarr", "none"] = Field("both", description="keep eigenvectors as CSV and Zarr, Zarr, or not")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "SpectrumSettings":
+        if self.k < 0:
+            raise ConfigurationError(f"--k {self.k} must be at least 0")
+        if not 0 < self.tolerance < 1:
+            raise ConfigurationError(f"--tolerance {self.tolerance} must lie between 0 and 1")
+        return self
+
+
+class NumericsSettings(Settings):
+    """What decides the last bits: fixed when a run is created, reused when it is resumed."""
+
+    threads: int = Field(0, description="threads of one process; 0 takes every core, and is recorded")
+    memory: str = Field(DEFAULT_MEMORY, description="budget for activations and what a Hessian keeps of them")
+    cohort: int = Field(16, description="models trained together where points are independent")
+    dtype: Literal["float32", "float64"] = Field("float32", description="arithmetic")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "NumericsSettings":
+        if self.threads < 0:
+            raise ConfigurationError(f"--threads {self.threads} must be at least 0")
+        if self.cohort < 1:
+            raise ConfigurationError(f"--cohort {self.cohort} must be at least 1")
+        parse_bytes(self.memory)
+        return self
+
+
+class Execution(Settings):
+    """How this process shows and places its work; not part of a run."""
+
+    out: str = Field("auto", description="the run directory; auto is runs/<data set>-<digest of the settings>")
+    data_dir: str = Field("auto", description="where IDX files lie; auto is $OROGRAPH_DATA, else downloads")
+    dry_run: bool = Field(False, description="print the plan with time and disk, and stop")
+    quiet: bool = Field(False, description="no progress, no table")
+    json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, description="print the summary as JSON")
+
+
+class SweepSettings(Settings):
+    """The experiment settings of `orograph sweep`."""
+
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    ladder: LadderSettings = LadderSettings()
+    anchor: AnchorSettings = AnchorSettings()
+    training: TrainingSettings = TrainingSettings()
+    spectrum: SpectrumSettings = SpectrumSettings()
+    numerics: NumericsSettings = NumericsSettings()
+
+    def digest(self) -> str:
+        """Six letters that differ between different settings, for the name of a run."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:6]
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "anchor": {
+        "data": {"dataset": "mnist"},
+        "ladder": {"points": 501, "min": 0.0, "max": 0.1},
+        "anchor": {"anchor": "required", "start": "previous"},
+    },
+    "weight-decay": {
+        "data": {"dataset": "mnist"},
+        "ladder": {"points": 451, "min": 0.0, "max": 0.09},
+        "anchor": {"anchor": "origin", "start": "previous"},
+    },
+}
+PRESETS["classes"] = PRESETS["weight-decay"]  # accuracies by class are recorded in every sweep
+
+
+def explain(error: ValidationError) -> ConfigurationError:
+    """A value of the wrong type (from a file) as one sentence."""
+    first = error.errors()[0]
+    name = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return ConfigurationError(f"unknown setting '{name}' in the configuration.")
+    return ConfigurationError(f"setting {name} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}.")

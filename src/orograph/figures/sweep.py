@@ -1,0 +1,108 @@
+"""A sweep at a glance: losses, accuracy, gradient norm and the eigenvalues against λ."""
+
+import matplotlib as mpl
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from orograph.figures.style import PALETTE, styled
+
+# Direction is told by the line and the marker, not by colour alone.
+_LINES = {"up": ("-", "o"), "down": ("--", "s")}
+
+
+def sweep(ds: xr.Dataset) -> Figure:
+    """Loss, accuracy, gradient norm and the k eigenvalues against the strength λ.
+
+    Args:
+        ds: what `open_run` gives for a sweep.
+
+    Returns:
+        A matplotlib figure. Failed points are crosses on the axis, frozen ones hollow, and eigenpairs that are unconverged or
+        at the noise level are drawn as small grey triangles and dots.
+    """
+    with styled():
+        figure = Figure(figsize=(10, 7), layout="constrained")
+        ((loss, accuracy), (gradient, spectrum)) = figure.subplots(2, 2, sharex=True)
+        _curves(loss, ds, {"train_loss": "train L", "objective": r"train $L_{\mathrm{eff}}$", "test_loss": "test L"})
+        loss.set(title="Loss", ylabel="mean cross-entropy")
+        _curves(accuracy, ds, {"train_accuracy": "train", "test_accuracy": "test"})
+        accuracy.set(title="Accuracy", ylabel="percent")
+        _curves(gradient, ds, {"gradient_norm": r"$\|\nabla L\|$", "objective_gradient_norm": r"$\|\nabla L_{\mathrm{eff}}\|$"})
+        gradient.set(title="Gradient norm", yscale="log")
+        _eigenvalues(spectrum, ds)
+        for axes in (gradient, spectrum):
+            axes.set_xlabel("strength λ")
+        for axes in (loss, accuracy, gradient):
+            _mark_failures(axes, ds)
+            axes.legend(loc="best")
+        figure.suptitle(ds.attrs.get("title", ""), x=0.01, ha="left", fontsize=9.5, color="#555555")
+        return figure
+
+
+def _chains(ds: xr.Dataset) -> list[tuple[str, xr.Dataset]]:
+    """One dataset of dims (strength, …) a seed and direction."""
+    return [
+        (str(direction), ds.sel(seed=seed, direction=direction))
+        for seed in ds.seed.values
+        for direction in ds.direction.values
+        if (ds.status.sel(seed=seed, direction=direction) != "missing").any()
+    ]
+
+
+def _curves(axes: Axes, ds: xr.Dataset, names: dict[str, str]) -> None:
+    chains = _chains(ds)
+    fade = 1.0 if len(chains) <= 2 else 0.6
+    for colour, (name, label) in zip(PALETTE, names.items(), strict=False):
+        seen = set()
+        for direction, chain in chains:
+            line, marker = _LINES[direction]
+            shown = label if len(ds.direction) == 1 else f"{label}, {direction}"
+            values = chain[name].values
+            few = marker if len(values) <= 60 else ""
+            axes.plot(chain.strength, values, line, marker=few, color=colour, alpha=fade, label=None if shown in seen else shown)
+            seen.add(shown)
+            frozen = chain.frozen.values.astype(bool)
+            axes.plot(chain.strength[frozen], values[frozen], "o", mfc="white", mec=colour, ms=6)
+
+
+def _eigenvalues(axes: Axes, ds: xr.Dataset) -> None:
+    axes.set(title="Hessian eigenvalues", ylabel="eigenvalue")
+    if "eigenvalue" not in ds or not np.isfinite(ds.eigenvalue.values).any():
+        axes.text(0.5, 0.5, "none recorded", transform=axes.transAxes, ha="center", color="#777777")
+        return
+    values = ds.eigenvalue.values
+    scale = np.nanmax(np.abs(values))
+    axes.set_yscale("symlog", linthresh=scale * 1e-3)
+    k = ds.sizes["eigen"]
+    colours = mpl.colormaps["viridis"](np.linspace(0, 0.85, k))
+    for direction, chain in _chains(ds):
+        line, marker = _LINES[direction]
+        few = marker if chain.sizes["strength"] <= 60 else ""
+        for index in reversed(range(k)):
+            pair = chain.isel(eigen=index)
+            axes.plot(
+                pair.strength, pair.eigenvalue, line, marker=few, color=colours[index], lw=1.0, ms=2.5, zorder=3 + 0.01 * index
+            )
+            noise = pair.noise.values == 1
+            loose = (pair.converged.values == 0) & ~noise
+            axes.plot(pair.strength[noise], pair.eigenvalue[noise], ".", color="#aaaaaa", ms=4, zorder=5)
+            axes.plot(pair.strength[loose], pair.eigenvalue[loose], "^", mfc="white", mec="#777777", ms=5, zorder=6)
+    axes.axhline(0, color="#555555", lw=0.8, zorder=2)
+    handles = [
+        mpl.lines.Line2D([], [], color=colours[0], label=r"$\lambda_1$"),
+        mpl.lines.Line2D([], [], color=colours[-1], label=rf"$\lambda_{{{k}}}$"),
+    ]
+    if (ds.noise.values == 1).any():
+        handles.append(mpl.lines.Line2D([], [], color="#aaaaaa", marker=".", ls="", label="at the noise level"))
+    if ((ds.converged.values == 0) & (ds.noise.values != 1)).any():
+        handles.append(mpl.lines.Line2D([], [], mfc="white", mec="#777777", marker="^", ls="", label="unconverged"))
+    axes.legend(handles=handles, loc="best")
+
+
+def _mark_failures(axes: Axes, ds: xr.Dataset) -> None:
+    failed = (ds.status == "failed").any(["seed", "direction"]).values
+    if failed.any():
+        where = axes.get_xaxis_transform()
+        axes.plot(ds.strength[failed], np.full(failed.sum(), 0.02), "x", color="#b00020", transform=where, label="failed")
