@@ -1,0 +1,121 @@
+"""The nudged elastic band: pivots that roll down across the band and are kept apart along it.
+
+Each pivot follows the component of the gradient that is perpendicular to the band's tangent; the tangent points to the higher
+neighbour (Henkelman & Jónsson, 2000). Instead of springs the pivots are put back at equal distances after each step, and where
+the loss between two pivots rises above them new ones are inserted (Draxler et al., 2018).
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from orograph.connectivity.curves import chain, displaced, through
+from orograph.connectivity.minibatches import minibatches, value_and_gradient
+from orograph.connectivity.paths import TrainedCurve
+from orograph.errors import ConfigurationError
+from orograph.geometry.evaluate import losses_at
+from orograph.geometry.perturbations import seeded
+from orograph.objective import Objective
+
+RISE = 0.2  # of the band's range of losses: what the loss may rise between two pivots before one is inserted
+
+
+def nudged_elastic_band(
+    objective: Objective,
+    first: Float[Tensor, " P"],
+    second: Float[Tensor, " P"],
+    *,
+    pivots: int = 5,
+    cycles: int = 4,
+    steps: int = 200,
+    batch_size: int | None = 128,
+    learning_rate: float = 1e-3,
+    most_pivots: int = 20,
+    seed: int = 0,
+) -> TrainedCurve:
+    """A chain whose pivots minimise L_eff perpendicular to it, from the straight line.
+
+    Args:
+        objective: on the training data.
+        first, second: the minima, `(P,)`; they stay.
+        pivots: between them, at first.
+        cycles: of training; between two of them pivots are inserted, and the learning rate is halved.
+        steps: in each cycle; each takes one mini-batch gradient for each pivot.
+        batch_size: None is all data.
+        learning_rate: of Adam.
+        most_pivots: never more than this.
+        seed: of batches and the small displacement that breaks symmetry.
+
+    Raises:
+        ConfigurationError: no pivots or no cycles.
+    """
+    if pivots < 1 or cycles < 1:
+        raise ConfigurationError(f"a band needs at least one pivot and one cycle, not {pivots} and {cycles}.")
+    generator = seeded(seed)
+    batches = minibatches(objective, batch_size, generator)
+    straight = chain(first, second, bends=pivots).controls
+    band = torch.cat([first[None], displaced(straight, generator), second[None]])
+    history: list[float] = []
+    spent = 0
+    for cycle in range(cycles):
+        if cycle:
+            band = _insert(objective, band, most_pivots)
+        inner = band[1:-1].clone()
+        optimiser = torch.optim.Adam([inner], lr=learning_rate / 2**cycle)
+        for _ in range(steps):
+            batch = next(batches)
+            found = [value_and_gradient(objective, pivot, batch) for pivot in band]
+            values = torch.tensor([value for value, _ in found], dtype=torch.float64)
+            tangents = _tangents(band, values)
+            inner.copy_(band[1:-1])
+            inner.grad = _across(torch.stack([gradient for _, gradient in found[1:-1]]), tangents)
+            optimiser.step()
+            # Adam's scaling turns the step; what it gained along the band goes again.
+            moved = band[1:-1] + _across(inner - band[1:-1], tangents)
+            band = _spread(torch.cat([band[:1], moved, band[-1:]]))
+            history.append(values.max().item())
+            spent += len(found)
+    return TrainedCurve(through(band), tuple(history), spent)
+
+
+def _tangents(band: Float[Tensor, "K P"], values: Float[Tensor, " K"]) -> Float[Tensor, "inner P"]:
+    """Unit tangents at the inner pivots: towards the higher neighbour, a weighted mean of both at an extremum."""
+    forward, backward = band[2:] - band[1:-1], band[1:-1] - band[:-2]
+    rise, fall = values[2:] - values[1:-1], values[:-2] - values[1:-1]
+    larger, smaller = torch.maximum(rise.abs(), fall.abs()), torch.minimum(rise.abs(), fall.abs())
+    uphill = values[2:] > values[:-2]
+    monotone = rise * fall < 0
+    ahead = torch.where(monotone, uphill.double(), torch.where(uphill, larger, smaller)).to(band)[:, None]
+    behind = torch.where(monotone, (~uphill).double(), torch.where(uphill, smaller, larger)).to(band)[:, None]
+    tangents = ahead * forward + behind * backward
+    flat = torch.linalg.vector_norm(tangents, dim=1, keepdim=True) == 0
+    tangents = torch.where(flat, forward + backward, tangents)
+    return tangents / torch.linalg.vector_norm(tangents, dim=1, keepdim=True)
+
+
+def _across(vectors: Float[Tensor, "inner P"], tangents: Float[Tensor, "inner P"]) -> Float[Tensor, "inner P"]:
+    return vectors - (vectors * tangents).sum(1, keepdim=True) * tangents
+
+
+def _spread(band: Float[Tensor, "K P"]) -> Float[Tensor, "K P"]:
+    """The same chain with its pivots at equal distances along it."""
+    curve = through(band)
+    moved = curve.at(torch.linspace(0, 1, len(band), dtype=torch.float64))[slice(1, len(band) - 1)]
+    return torch.cat([band[:1], moved, band[-1:]])
+
+
+def _insert(objective: Objective, band: Float[Tensor, "K P"], most: int) -> Float[Tensor, "more P"]:
+    """The band with new pivots in the middle of the segments on which the loss rises most above its ends."""
+    middles = (band[1:] + band[:-1]) / 2
+    losses = losses_at(objective, torch.cat([band, middles])).cpu()
+    ends, between = losses[: len(band)], losses[len(band) :]
+    excess = between - torch.maximum(ends[1:], ends[:-1])
+    wanted = excess > RISE * (losses.max() - losses.min())
+    room = max(0, most - (len(band) - 2))
+    chosen = set(excess.argsort(descending=True)[:room].tolist()) & set(wanted.nonzero()[:, 0].tolist())
+    rows = []
+    for index, pivot in enumerate(band):
+        rows.append(pivot)
+        if index in chosen:
+            rows.append(middles[index])
+    return torch.stack(rows)

@@ -1,0 +1,74 @@
+"""Whether two minima are the same function: disagreement of predictions, and what the ensemble gains (Fort et al., 2019)."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from orograph.connectivity.curves import Curve
+from orograph.geometry.evaluate import Statistics, Thetas, outputs_in_blocks, predictions_at, require_classification
+from orograph.geometry.normalisation import reestimated
+from orograph.objective import Objective
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """M models and the mean of their probabilities on one data set.
+
+    Attributes:
+        accuracy: of the mean of the softmax outputs.
+        loss: mean negative log of the mean probability of the true class.
+        member_accuracies: `(M,)` float64.
+        disagreement: `(M, M)` float64, the fraction of samples that two members classify differently.
+    """
+
+    accuracy: float
+    loss: float
+    member_accuracies: Float[Tensor, " M"]
+    disagreement: Float[Tensor, "M M"]
+
+
+def ensemble(objective: Objective, thetas: Thetas, statistics: Statistics | None = None) -> Ensemble:
+    """The ensemble of models at M parameter vectors, usually of the test set's objective.
+
+    Raises:
+        ConfigurationError: the targets are no classes.
+    """
+    count = len(thetas)
+    mean: Tensor | None = None
+    predictions = torch.empty(count, objective.count, dtype=torch.int64, device=objective.device)
+    for models, samples, outputs, targets in outputs_in_blocks(objective, thetas, statistics):
+        require_classification(outputs, targets)
+        if mean is None:
+            mean = torch.zeros(objective.count, outputs.shape[-1], dtype=torch.float64, device=objective.device)
+        mean[samples] += outputs.double().softmax(-1).sum(0) / count
+        predictions[models, samples] = outputs.argmax(-1)
+    assert mean is not None
+    targets = objective.targets
+    differing = torch.stack([(predictions != each).double().mean(1) for each in predictions])
+    return Ensemble(
+        accuracy=(mean.argmax(-1) == targets).double().mean().item(),
+        loss=-mean.gather(1, targets[:, None]).log().mean().item(),
+        member_accuracies=(predictions == targets).double().mean(1),
+        disagreement=differing,
+    )
+
+
+def disagreement_along(
+    objective: Objective, curve: Curve, *, points: int = 21, train: Objective | None = None
+) -> Float[Tensor, "2 T"]:
+    """The fraction of samples that a point of the curve classifies differently from its start (first row) and its end.
+
+    Args:
+        objective: on the data to compare on.
+        curve: between two minima.
+        points: how many positions, the two ends included.
+        train: gives BatchNorm its statistics; `objective` itself when None.
+
+    Raises:
+        ConfigurationError: the targets are no classes.
+    """
+    thetas = curve.at(torch.linspace(0, 1, points, dtype=torch.float64))
+    predictions = predictions_at(objective, thetas, reestimated(train or objective, thetas))
+    return torch.stack([(predictions != predictions[end]).double().mean(1) for end in (0, -1)])

@@ -1,0 +1,136 @@
+"""Slices through the landscape: profiles along one direction, surfaces along two, and the plane through three minima."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from orograph.connectivity.directions import orthonormalised
+from orograph.errors import ConfigurationError
+from orograph.geometry.evaluate import Points, evaluate
+from orograph.geometry.normalisation import reestimated
+from orograph.objective import Objective
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Losses along a line θ + x·u.
+
+    Attributes:
+        x: `(n,)` float64, distances in parameter space where u has unit length.
+        losses, accuracies: `(n,)` float64.
+    """
+
+    x: Float[Tensor, " n"]
+    losses: Float[Tensor, " n"]
+    accuracies: Float[Tensor, " n"]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Losses on a grid origin + x·u + y·v.
+
+    Attributes:
+        x: `(n,)` float64, coordinates along the first direction: distances where it has unit length.
+        y: `(m,)` float64, along the second.
+        losses, accuracies: `(n, m)` float64, entry (i, j) at (x_i, y_j).
+        origin: `(P,)`.
+        directions: `(2, P)`, u and v.
+        marks: `(p, 2)` float64, coordinates of the points that the surface was laid through or around.
+    """
+
+    x: Float[Tensor, " n"]
+    y: Float[Tensor, " m"]
+    losses: Float[Tensor, "n m"]
+    accuracies: Float[Tensor, "n m"]
+    origin: Float[Tensor, " P"]
+    directions: Float[Tensor, "2 P"]
+    marks: Float[Tensor, "p 2"]
+
+    def project(self, thetas: Float[Tensor, "M P"]) -> Float[Tensor, "M 2"]:
+        """Coordinates of the points of the plane nearest to given points, float64: a path to be drawn in."""
+        directions = self.directions.double()
+        offsets = (thetas.double() - self.origin.double()) @ directions.T
+        return torch.linalg.solve(directions @ directions.T, offsets.T).T.cpu()
+
+
+def profile(
+    objective: Objective, theta: Float[Tensor, " P"], direction: Float[Tensor, " P"], *, radius: float = 0.1, points: int = 51
+) -> Profile:
+    """Losses at `points` equally spaced places within `radius`·‖θ‖ on both sides of θ."""
+    x = _axis(radius * _norm(theta), points)
+    found = evaluate(objective, Points(theta, direction[None], x[:, None]))
+    return Profile(x, found.losses.cpu(), found.accuracies.cpu())
+
+
+def surface(
+    objective: Objective,
+    theta: Float[Tensor, " P"],
+    directions: Float[Tensor, "2 P"],
+    *,
+    radius: float = 0.1,
+    points: int = 25,
+) -> Surface:
+    """Losses on a `points` × `points` grid within `radius`·‖θ‖ of θ along two unit directions.
+
+    BatchNorm keeps the statistics of θ, so that the surface is that of one fixed function of θ.
+
+    Raises:
+        ConfigurationError: θ is zero, or fewer than 2 points.
+    """
+    axis = _axis(radius * _norm(theta), points)
+    return _grid(objective, theta, directions, axis, axis, torch.zeros(1, 2, dtype=torch.float64))
+
+
+def plane(
+    objective: Objective,
+    minima: Float[Tensor, "3 P"],
+    *,
+    points: int = 25,
+    margin: float = 0.2,
+    train: Objective | None = None,
+) -> Surface:
+    """Losses on the plane through three minima; `marks` are their coordinates (Garipov et al., 2018).
+
+    The first lies at the origin, the second on the first axis. The grid reaches beyond them by `margin` of their extent.
+    BatchNorm's statistics are estimated anew at every point of the grid, from the data of `train` (default: of `objective`).
+
+    Raises:
+        ConfigurationError: the three lie on one line, or fewer than 2 points.
+    """
+    origin = minima[0]
+    directions = orthonormalised(minima[1:] - origin)
+    marks = ((minima.double() - origin.double()) @ directions.double().T).cpu()
+    low, high = marks.min(0).values, marks.max(0).values
+    reach = margin * (high - low)
+    if points < 2:
+        raise ConfigurationError(f"{points} points make no grid; take at least 2.")
+    x, y = (torch.linspace((low - reach)[i], (high + reach)[i], points, dtype=torch.float64) for i in (0, 1))
+    return _grid(objective, origin, directions, x, y, marks, statistics_from=train or objective)
+
+
+def _grid(
+    objective: Objective,
+    origin: Float[Tensor, " P"],
+    directions: Float[Tensor, "2 P"],
+    x: Float[Tensor, " n"],
+    y: Float[Tensor, " m"],
+    marks: Float[Tensor, "p 2"],
+    statistics_from: Objective | None = None,
+) -> Surface:
+    points = Points(origin, directions, torch.cartesian_prod(x, y))
+    statistics = None if statistics_from is None else reestimated(statistics_from, points)
+    found = evaluate(objective, points, statistics)
+    losses, accuracies = (values.cpu().view(len(x), len(y)) for values in (found.losses, found.accuracies))
+    return Surface(x, y, losses, accuracies, origin, directions, marks)
+
+
+def _axis(reach: float, points: int) -> Float[Tensor, " n"]:
+    if points < 2 or not reach > 0:
+        raise ConfigurationError(f"{points} points within {reach:g}: take at least 2 points and a positive radius (is θ zero?).")
+    return torch.linspace(-reach, reach, points, dtype=torch.float64)
+
+
+def _norm(theta: Float[Tensor, " P"]) -> float:
+    return torch.linalg.vector_norm(theta.double()).item()

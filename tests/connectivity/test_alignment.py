@@ -1,0 +1,124 @@
+"""Alignment against permutations that are known because they were made: by hand, on modules, not by the code under test."""
+
+import itertools
+
+import pytest
+import torch
+from networks import LeNet, clusters, images, mlp, objective_of, trained
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from orograph.connectivity.alignment import align
+from orograph.connectivity.barrier import curve_profile
+from orograph.connectivity.curves import line
+from orograph.errors import ConfigurationError
+from orograph.objective import Objective
+
+
+def shuffled_mlp(objective: Objective, theta: Tensor) -> Tensor:
+    """The same function with its hidden units in other places."""
+    parts = {name: part.clone() for name, part in objective.layout.unflatten(theta).items()}
+    generator = torch.Generator().manual_seed(5)
+    linear = [name.removesuffix(".weight") for name in parts if parts[name].ndim == 2]
+    norm = [name.removesuffix(".weight") for name in parts if parts[name].ndim == 1 and name.endswith("weight")]
+    for index, (here, after) in enumerate(itertools.pairwise(linear)):
+        order = torch.randperm(len(parts[f"{here}.weight"]), generator=generator)
+        for name in (here, *(norm if index == 0 else ())):
+            parts[f"{name}.weight"] = parts[f"{name}.weight"][order]
+            parts[f"{name}.bias"] = parts[f"{name}.bias"][order]
+        parts[f"{after}.weight"] = parts[f"{after}.weight"][:, order]
+    return objective.layout.flatten(parts)
+
+
+def shuffled_cnn(objective: Objective, theta: Tensor) -> Tensor:
+    parts = {name: part.clone() for name, part in objective.layout.unflatten(theta).items()}
+    generator = torch.Generator().manual_seed(5)
+    first, second, hidden = (torch.randperm(size, generator=generator) for size in (6, 5, 10))
+    for name in ("first.weight", "first.bias", "norm.weight", "norm.bias"):
+        if name in parts:
+            parts[name] = parts[name][first]
+    parts["second.weight"], parts["second.bias"] = parts["second.weight"][second][:, first], parts["second.bias"][second]
+    pixels = torch.cat([torch.arange(4 * channel, 4 * channel + 4) for channel in second.tolist()])
+    parts["hidden.weight"], parts["hidden.bias"] = parts["hidden.weight"][hidden][:, pixels], parts["hidden.bias"][hidden]
+    parts["last.weight"] = parts["last.weight"][:, hidden]
+    return objective.layout.flatten(parts)
+
+
+def cases() -> list:
+    torch.manual_seed(0)
+    return [
+        pytest.param(objective_of(mlp(), clusters(40)), shuffled_mlp, id="mlp"),
+        pytest.param(objective_of(mlp(normalised=True), clusters(40)), shuffled_mlp, id="mlp with BatchNorm"),
+        pytest.param(objective_of(LeNet(normalised=False), images(20)), shuffled_cnn, id="cnn"),
+        pytest.param(objective_of(LeNet(normalised=True), images(20)), shuffled_cnn, id="cnn with BatchNorm"),
+    ]
+
+
+@pytest.mark.parametrize(("objective", "shuffle"), cases())
+def test_the_barrier_to_a_permuted_copy_is_zero_after_alignment(objective: Objective, shuffle) -> None:
+    # Random normalisation weights, or all units look alike to them.
+    theta = objective.theta + 0.3 * torch.randn(objective.layout.size, generator=torch.Generator().manual_seed(2)).double()
+    copy = shuffle(objective, theta)
+    before = curve_profile(objective, line(theta, copy), points=7)
+    assert before.train.losses[-1].item() == pytest.approx(before.train.losses[0].item(), rel=1e-12)  # the same function
+    assert before.train.losses[3].item() != pytest.approx(before.train.losses[0].item(), rel=1e-3)
+    found = align(objective, theta, copy)
+    assert torch.equal(found.theta, theta)
+    assert found.distance == 0 < found.distance_before
+    after = curve_profile(objective, line(theta, found.theta), points=7).train.losses
+    torch.testing.assert_close(after, after[:1].expand(7), rtol=1e-12, atol=0)
+
+
+def test_aligning_two_trained_networks_keeps_the_function_and_lowers_the_barrier() -> None:
+    torch.manual_seed(0)
+    data = clusters(200, dtype=torch.float32)
+    model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 4))
+    objective = objective_of(model, data)
+    first, second = trained(objective, 1, 150), trained(objective, 2, 150)
+    found = align(objective, first, second)
+    torch.testing.assert_close(objective.outputs(found.theta, data[0]), objective.outputs(second, data[0]), rtol=1e-4, atol=1e-4)
+    straight, aligned = (curve_profile(objective, line(first, end)).barriers.train_loss for end in (second, found.theta))
+    assert found.distance < 0.9 * found.distance_before
+    assert aligned < straight
+    for order in found.permutations.values():
+        assert order.sort().values.tolist() == list(range(64))
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.three = nn.Linear(8, 12), nn.Linear(12, 12), nn.Linear(12, 4)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        after = F.relu(self.one(inputs))
+        return self.three(after + F.relu(self.two(after)))
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(8, 8), nn.Linear(8, 4)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.two(self.one(self.one(inputs)))
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (Residual(), "changes its outputs"),
+        (Twice(), "more than once"),
+        (nn.Linear(8, 4), "no hidden layer"),
+        (nn.Sequential(nn.Linear(8, 6), nn.GroupNorm(3, 6), nn.ReLU(), nn.Linear(6, 4)), "changes its outputs"),
+    ],
+)
+def test_models_that_are_no_chains_are_refused(model: nn.Module, words: str) -> None:
+    objective = objective_of(model, clusters(10))
+    with pytest.raises(ConfigurationError, match=words):
+        align(objective, objective.theta, objective.theta)
+
+
+def test_parameters_outside_theta_are_refused() -> None:
+    objective = objective_of(mlp(), clusters(10), parameters="0.*")
+    with pytest.raises(ConfigurationError, match="cannot be aligned"):
+        align(objective, objective.theta, objective.theta)
