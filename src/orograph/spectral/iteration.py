@@ -1,0 +1,194 @@
+"""The iteration under `lanczos`: expand, solve, restart, measure the noise, look for missed copies, until the wanted pairs stand.
+
+Convergence is judged by the part of a residual that further steps reduce (its coupling to the pool); what rounding adds is found by
+verification. Pairs that cannot reach their tolerance because it lies at the rounding of the operator make the noise be measured, and are settled
+once their residual is below it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float64, Int
+from torch import Tensor
+
+from orograph.spectral.copies import Limits, Verdict, judge
+from orograph.spectral.krylov import Krylov
+from orograph.spectral.noise import noise_level
+
+Which = Literal["LM", "LA", "SA", "BE"]
+WHICH = ("LM", "LA", "SA", "BE")
+
+_MARGIN = 0.75  # of the tolerance; the rest is left for what verification adds
+_MEASUREMENTS = 4  # of the noise, at most
+_LARGE = 20_000  # from here on a search for copies may cost an eighth of the products so far, below as many again
+
+
+def wanted(values: Float64[Tensor, " m"], count: int, which: str) -> Int[Tensor, " c"]:
+    """Indices of the `count` wanted among ascending values, the most wanted first; `BE` takes the odd one from the top."""
+    m = len(values)
+    if which == "LM":
+        return torch.argsort(values.abs(), descending=True, stable=True)[:count]
+    steps = torch.arange(min(count, m))
+    if which == "BE":
+        return torch.where(steps % 2 == 0, m - 1 - steps // 2, steps // 2)
+    return steps if which == "SA" else m - 1 - steps
+
+
+@dataclass
+class Iteration:
+    """One computation: the decomposition, what is wanted of it, and what is known so far.
+
+    `longest` is the number of multiplied vectors that makes it restart, `widest` the number of random directions taken up at once, `pool` how many vectors
+    may wait.
+    """
+
+    krylov: Krylov
+    k: int
+    which: str
+    tolerance: float
+    block: int
+    widest: int
+    longest: int
+    pool: int
+    max_products: int
+    seed: int
+    noise: float = float("nan")
+    measurements: int = 0
+    spread: tuple[float, float] = (float("inf"), float("-inf"))  # the extreme Ritz values ever seen
+    values: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))  # all Ritz values, ascending
+    weights: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.float64))
+    chosen: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))  # the k wanted ones
+    estimates: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))  # their couplings to the pool
+
+    def run(self) -> None:
+        """Expand until the wanted pairs have converged and a search for copies finds nothing."""
+        krylov = self.krylov
+        width, harvest = self.block, max(2, self.block)
+        krylov.add_random(self.block)
+        while krylov.products < self.max_products or krylov.multiplied < self.k:
+            if krylov.pool == 0 and krylov.add_random(width) == 0:
+                break  # the basis spans the space
+            self._make_room(width)
+            if krylov.pool > width:
+                krylov.prefer(self._most_needed(width))
+            krylov.expand(width)
+            if krylov.multiplied < self.k or not self._due() or not self.converged():
+                continue
+            steps = self._search()
+            if steps == 0:
+                break
+            self._harvest(harvest, steps)
+            width, harvest = max(self.block, harvest // 2), min(2 * harvest, self.widest)
+        self.solve()
+
+    @property
+    def scale(self) -> float:
+        """|λ₁|, so far as it is known."""
+        return max(abs(end) for end in self.spread)
+
+    @property
+    def rounding(self) -> float:
+        """Differences of eigenvalues below this are rounding: the noise, or a few units of the dtype where it was never measured."""
+        floor = 10 * torch.finfo(self.krylov.operator.dtype).eps * self.scale
+        return floor if self.measurements == 0 else max(self.noise, floor)
+
+    def solve(self) -> None:
+        """The projected problem: Ritz values, the wanted ones and how far from converged they are."""
+        self.values, self.weights = self.krylov.ritz()
+        self.chosen = wanted(self.values, self.k, self.which)
+        self.estimates = self.krylov.couplings(self.weights[:, self.chosen])
+        self.spread = (min(self.spread[0], float(self.values[0])), max(self.spread[1], float(self.values[-1])))
+
+    def converged(self, *, restarting: bool = False) -> bool:
+        """Solve, measure the noise if that may be what is in the way, and tell whether nothing is open."""
+        self.solve()
+        still = self._open()
+        if not still.any():
+            return True
+        sizes = self.values[self.chosen].abs()[still]
+        eps = torch.finfo(self.krylov.operator.dtype).eps
+        if self.measurements == 0:
+            hopeless = (self.tolerance * sizes <= 10 * eps * self.scale) & (self.estimates[still] <= 0.01 * self.scale)
+            due = restarting or bool(hopeless.all())
+        else:
+            due = self.measurements < _MEASUREMENTS and bool((self.estimates[still] <= 10 * self.noise).all())
+        if due:
+            suspects = self.chosen[still][torch.argsort(sizes, descending=True)[:2]]
+            level = noise_level(self.krylov, self.weights[:, suspects], self.scale, self.seed + self.measurements)
+            self.noise = level if self.measurements == 0 else max(self.noise, level)
+            self.measurements += 1
+        return not self._open().any()
+
+    def _open(self) -> Bool[Tensor, " k"]:
+        """Which of the wanted pairs still need work: neither converged, nor as good as the noise allows."""
+        sizes = self.values[self.chosen].abs()
+        unsettled = self.estimates > _MARGIN * self.tolerance * sizes
+        if self.measurements == 0:
+            return unsettled
+        return unsettled & (self.estimates > self.noise * (1 + (sizes <= self.noise)))
+
+    def _due(self) -> bool:
+        """Whether to look for convergence now: at every step where a step is dear, more rarely where the small problem would cost more."""
+        m = self.krylov.multiplied
+        return self.krylov.pool == 0 or m - len(self.values) >= min(8, 1 + m * m // self.krylov.operator.size)
+
+    def _most_needed(self, width: int) -> list[int]:
+        """The pool's vectors that the residuals of the open pairs contain most of, by the last solution."""
+        known, first = len(self.weights), self.krylov.multiplied
+        shares = self.krylov.coefficients[first : self.krylov.count, :known] @ self.weights[:, self.chosen[self._open()]]
+        return [first + i for i in torch.argsort(shares.norm(dim=1), descending=True, stable=True)[:width].tolist()]
+
+    def _make_room(self, width: int) -> None:
+        """Restart with the best Ritz vectors when the basis is full."""
+        krylov = self.krylov
+        if krylov.multiplied + width <= self.longest or self.longest >= krylov.operator.size:
+            return
+        self.converged(restarting=True)
+        kept = self.k + (krylov.multiplied - self.k) * 2 // 5
+        krylov.restart(self.weights[:, wanted(self.values, min(kept, self.longest - width), self.which)])
+        self.solve()
+
+    def _search(self) -> int:
+        """Follow one random direction; how many steps it took to find a missed eigenvalue, 0 when there seems to be none."""
+        krylov = self.krylov
+        large = krylov.operator.size > _LARGE
+        deepest = min(max(12, krylov.products // (8 if large else 1)), (self.longest - self.k) // 2)
+        self._make_room(deepest)
+        limits = self._limits()
+        start = krylov.multiplied
+        grown = krylov.pool < self.pool and krylov.add_random(1)
+        while grown and krylov.multiplied < start + deepest:
+            krylov.prefer([krylov.count - 1])
+            grown = krylov.expand(1)
+            verdict = judge(krylov, start, limits, self.spread)
+            if verdict is not Verdict.UNSURE:
+                return krylov.multiplied - start if verdict is Verdict.FOUND else 0
+        return 0
+
+    def _harvest(self, width: int, steps: int) -> None:
+        """Take up more random directions at once and follow them as deep as the one that found something."""
+        krylov = self.krylov
+        self._make_room(width)
+        rows = list(range(krylov.count, krylov.count + krylov.add_random(min(width, self.pool - krylov.pool))))
+        for _ in range(steps):
+            if not rows:
+                break
+            self._make_room(len(rows))
+            krylov.prefer(list(range(krylov.count - len(rows), krylov.count)))
+            rows = krylov.expand(len(rows))
+
+    def _limits(self) -> Limits:
+        """Beyond which eigenvalues an unknown one would be wanted."""
+        infinity = float("inf")
+        values = self.values[self.chosen]
+        slack = self.tolerance * float(values.abs().min()) + 2 * self.rounding
+        if self.which == "LM":
+            return Limits(-float(values.abs().min()), float(values.abs().min()), slack)
+        upper = {"LA": values, "SA": values[:0], "BE": values[0::2]}[self.which]
+        lower = {"LA": values[:0], "SA": values, "BE": values[1::2]}[self.which]
+        return Limits(
+            float(lower.max()) if len(lower) else -infinity,
+            float(upper.min()) if len(upper) else infinity,
+            slack,
+        )

@@ -1,0 +1,168 @@
+"""A growing Krylov decomposition that allows blocks, restarts and fresh directions: the engine under Lanczos.
+
+The rows q₁ … qₙ of the basis are orthonormal. The first m have been multiplied; the other n − m, the *pool*, wait. What is kept is
+
+    A q_j = Σ_{i ≤ n} C[i, j] q_i        (j ≤ m)
+
+with every coefficient measured, in float64: C[:m, :m] is the projected matrix (symmetric up to rounding), C[m:, :m] couples the basis to its
+pool. For θ, s an eigenpair of the symmetrised C[:m, :m] the vector x = Qᵀs has the residual ‖Ax − θx‖ = ‖C s − θ s‖, to rounding, whatever
+the history of the basis: it may have grown from one vector (Lanczos), a block (band Lanczos, Ruhe 1979), been restarted with
+Ritz vectors (thick restart, Wu & Simon 2000), or been given random directions with no coupling at all, which is how copies of multiple eigenvalues
+are looked for. New vectors are orthogonalised against all rows by classical Gram–Schmidt, repeated while the norm falls (twice is enough;
+Giraud, Langou & Rozložník 2005), as two matrix–vector products a pass.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from orograph.curvature.operator import LinearOperator
+from orograph.errors import DataError
+from orograph.spectral.basis import Basis
+
+_PASSES = 4  # after the first; one suffices for any vector that is not wholly rounding
+
+
+class Krylov:
+    """The decomposition A Qₘ = Qₙ C of one operator.
+
+    Args:
+        operator: symmetric, of size P.
+        capacity: the largest number of rows.
+        seed: of the random directions, drawn on the CPU so that they do not depend on the device.
+        memory: budget of the basis (`"4GiB"`); a larger one is memory-mapped.
+        on_product: called with the number of products so far after every product.
+    """
+
+    def __init__(
+        self, operator: LinearOperator, capacity: int, *, seed: int, memory: str | int, on_product: Callable[[int], None] | None = None
+    ) -> None:
+        self.operator = operator
+        self.basis = Basis(capacity, operator.size, dtype=operator.dtype, device=operator.device, memory=memory)
+        self.coefficients = torch.zeros(capacity, capacity, dtype=torch.float64)
+        self.multiplied = 0  # m
+        self.count = 0  # n
+        self.products = 0
+        self.scale = 0.0  # the largest ‖A q‖ seen
+        self._generator = torch.Generator().manual_seed(seed)
+        self._on_product = on_product
+
+    @property
+    def pool(self) -> int:
+        """How many vectors wait to be multiplied."""
+        return self.count - self.multiplied
+
+    @property
+    def room(self) -> int:
+        """How many vectors can still be added; none when the basis spans the whole space."""
+        return min(len(self.coefficients), self.operator.size) - self.count
+
+    def product(self, block: Float[Tensor, "b P"], operator: LinearOperator | None = None) -> Float[Tensor, "b P"]:
+        """A applied to each row, counted and checked.
+
+        Raises:
+            DataError: a product holds NaN or infinity.
+        """
+        operator = operator or self.operator
+        block = block.to(operator.device, operator.dtype)
+        result = (operator @ block[0])[None] if len(block) == 1 else (operator @ block.T).T
+        self.products += len(block)
+        if self._on_product is not None:
+            self._on_product(self.products)
+        if not torch.isfinite(result).all():
+            raise DataError(
+                f"product number {self.products} of the {operator.shape} operator is not finite; "
+                "look for NaN or infinity in the parameters, the data or the loss."
+            )
+        return result
+
+    def add_random(self, count: int) -> int:
+        """Up to `count` random unit vectors, orthogonal to all rows, into the pool; returns how many there was room for."""
+        before = self.count
+        for _ in range(min(count, self.room)):
+            vector = torch.randn(self.operator.size, generator=self._generator, dtype=self.basis.dtype)
+            vector = vector.to(self.basis.rows.device)
+            self._append(vector[None] / torch.linalg.vector_norm(vector), 0.0)
+        return self.count - before
+
+    def expand(self, width: int = 1) -> list[int]:
+        """Multiply the first `width` vectors of the pool; returns the rows that this added to it."""
+        start, stop = self.multiplied, min(self.multiplied + width, self.count)
+        block = self.product(self.basis.rows[start:stop].to(self.basis.device)).to(self.basis.rows.device, copy=True).contiguous()
+        norms = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64).tolist()
+        self.scale = max(self.scale, *norms)
+        known = self.count
+        self.coefficients[:known, start:stop] = self.basis.project_out(block, known)
+        floor = 4 * torch.finfo(self.basis.dtype).eps * self.scale
+        added = []
+        for j in range(stop - start):
+            column, norm = self._append(block[j : j + 1], floor)
+            self.coefficients[: len(column), start + j] += column
+            if norm > 0:
+                self.coefficients[self.count - 1, start + j] = norm
+                added.append(self.count - 1)
+        self.multiplied = stop
+        return added
+
+    def _append(self, vector: Float[Tensor, "1 P"], floor: float) -> tuple[Tensor, float]:
+        """Orthogonalise at least once, until the norm stays, then add the unit vector as a row unless nothing above `floor` is left.
+
+        Returns the components removed and the norm of the rest, 0 when it was not added.
+        """
+        column = torch.zeros(self.count, dtype=torch.float64)
+        norm, before = _norm(vector), float("inf")
+        for _ in range(_PASSES):
+            if norm <= floor or norm > 0.7 * before:
+                break
+            column += self.basis.project_out(vector, self.count)[:, 0]
+            before, norm = norm, _norm(vector)
+        if norm <= floor or norm <= 0.5 * before or self.room == 0:
+            return column, 0.0
+        self.basis.rows[self.count] = vector[0] / norm
+        self.count += 1
+        return column, norm
+
+    def prefer(self, rows: list[int]) -> None:
+        """Move these rows to the front of the pool."""
+        m, n = self.multiplied, self.count
+        order = rows + [i for i in range(m, n) if i not in rows]
+        if order != list(range(m, n)):
+            self.basis.move(order, m)
+            self.coefficients[m:n, :m] = self.coefficients[order, :m]
+
+    def ritz(self) -> tuple[Float64[Tensor, " m"], Float64[Tensor, "m m"]]:
+        """Ritz values, ascending, and their vectors' weights in the basis, as columns."""
+        projected = self.coefficients[: self.multiplied, : self.multiplied]
+        values, weights = torch.linalg.eigh((projected + projected.T) / 2)
+        return values, weights
+
+    def residual_weights(self, values: Float64[Tensor, " l"], weights: Float64[Tensor, "m l"]) -> Float64[Tensor, "n l"]:
+        """The residual vectors Ax − θx of Ritz pairs, as weights of all rows; their norms are the columns' norms."""
+        residuals = self.coefficients[: self.count, : self.multiplied] @ weights
+        residuals[: self.multiplied] -= weights * values
+        return residuals
+
+    def couplings(self, weights: Float64[Tensor, "m l"]) -> Float64[Tensor, " l"]:
+        """The norm of the part of each residual vector that lies in the pool: what further steps can reduce.
+
+        The rest, inside the basis, is the asymmetry of the measured coefficients: the operator's rounding, which no step reduces.
+        """
+        return (self.coefficients[self.multiplied : self.count, : self.multiplied] @ weights).norm(dim=0)
+
+    def restart(self, weights: Float64[Tensor, "m l"]) -> None:
+        """Keep only these l combinations of the multiplied rows, and the pool. Exact: the decomposition holds as before."""
+        m, n, kept = self.multiplied, self.count, weights.shape[1]
+        projected = weights.T @ self.coefficients[:m, :m] @ weights
+        coupling = self.coefficients[m:n, :m] @ weights
+        self.basis.rotate(weights)
+        self.basis.move(list(range(m, n)), kept)
+        self.coefficients.zero_()
+        self.coefficients[:kept, :kept] = projected
+        self.multiplied, self.count = kept, kept + n - m
+        self.coefficients[kept : self.count, :kept] = coupling
+
+
+def _norm(vector: Tensor) -> float:
+    return float(torch.linalg.vector_norm(vector, dtype=torch.float64))

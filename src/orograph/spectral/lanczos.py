@@ -1,0 +1,129 @@
+"""Extreme eigenpairs of a symmetric operator by thick-restart (block) Lanczos with full reorthogonalisation (Wu & Simon 2000).
+
+Three things that textbook Lanczos lets pass are seen to here.
+
+*Noise* (`noise`). Where wanted pairs are so small that the demanded residual lies at the rounding of the operator's dtype, its noise is
+measured, and pairs below it are marked and no longer iterated on: a collapsed network has a handful of eigenvalues and then nothing.
+
+*Missed copies* (`copies`). After convergence a random direction, orthogonal to all that is known, is followed. If it meets a missed eigenvalue, more
+and more of them are taken up together, which is a random block Krylov run on the deflated operator within one projected problem; iteration goes on until the
+wanted pairs have converged again and another search finds nothing.
+
+*Residuals* (`verification`) are checked with true products, sampled over all pairs.
+
+The projected problem is solved in float64 on the CPU, the basis is in the operator's dtype on its device.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from orograph.curvature.operator import LinearOperator
+from orograph.errors import ConfigurationError, unknown
+from orograph.memory import DEFAULT_MEMORY, parse_bytes
+from orograph.spectral.iteration import WHICH, Iteration, Which
+from orograph.spectral.krylov import Krylov
+from orograph.spectral.spectrum import Spectrum, claimed_signs, eigenvector_bounds, find_clusters, splits_cluster
+from orograph.spectral.verification import verified_residuals
+
+_WIDEST = 32  # random directions taken up at once
+
+
+def lanczos(
+    operator: LinearOperator,
+    k: int,
+    *,
+    which: Which = "LM",
+    tolerance: float = 1e-3,
+    seed: int = 0,
+    block: int = 1,
+    max_products: int | None = None,
+    memory: str | int = DEFAULT_MEMORY,
+    verification: Literal["sampled", "full"] = "sampled",
+    on_product: Callable[[int], None] | None = None,
+) -> Spectrum:
+    """k extreme eigenpairs of a symmetric operator, every copy of a multiple eigenvalue included.
+
+    Args:
+        operator: symmetric, `P × P`, known by its products.
+        k: how many pairs, 1 ≤ k < P.
+        which: `LM` largest magnitude, `LA` largest, `SA` smallest, `BE` both ends (the odd one from the top).
+        tolerance: a pair has converged when ‖Hv − λv‖ ≤ tolerance·|λ|.
+        seed: of the random starts; the same seed gives the same spectrum.
+        block: vectors multiplied together; more than one pays where a block product costs little more than a single one.
+        max_products: stop after about so many products (default 50·k + 500); what has not converged by then is marked.
+        memory: budget of the basis; one that does not fit is memory-mapped from a temporary file.
+        verification: `sampled` certifies all pairs by three products and multiplies only those in doubt; `full` multiplies each.
+        on_product: called with the number of products so far after each.
+
+    Raises:
+        ConfigurationError: k, tolerance, block or which is out of range.
+        DataError: a product is not finite.
+    """
+    if which not in WHICH:
+        raise unknown("which", str(which), WHICH)
+    if not 1 <= k < operator.size:
+        raise ConfigurationError(f"k={k} eigenpairs of a {operator.shape} operator: 1 ≤ k < P = {operator.size} is needed.")
+    if not 0 < tolerance < 1:
+        raise ConfigurationError(f"tolerance={tolerance} must lie between 0 and 1.")
+    if not 1 <= block <= operator.size:
+        raise ConfigurationError(f"block={block} must lie between 1 and P = {operator.size}.")
+    widest = max(block, min(k + 1, _WIDEST))
+    pool = 2 * k + 3 * widest
+    fitting = parse_bytes(memory) // (operator.size * operator.dtype.itemsize) - pool
+    longest = min(operator.size, max(2 * k + 2 * widest + 10, min(4 * k + 4 * widest + 20, fitting)))
+    krylov = Krylov(operator, longest + pool, seed=seed, memory=memory, on_product=on_product)
+    iteration = Iteration(
+        krylov,
+        k,
+        which,
+        tolerance,
+        block=block,
+        widest=widest,
+        longest=longest,
+        pool=pool,
+        max_products=50 * k + 500 if max_products is None else max_products,
+        seed=seed,
+    )
+    iteration.run()
+    return _spectrum(iteration, full=verification == "full")
+
+
+def _spectrum(iteration: Iteration, *, full: bool) -> Spectrum:
+    """The wanted pairs in descending order, verified."""
+    krylov, tolerance, noise_level = iteration.krylov, iteration.tolerance, iteration.noise
+    order = iteration.chosen.sort(descending=True).values  # Ritz values ascend
+    others = torch.ones(len(iteration.values), dtype=torch.bool)
+    others[order] = False
+    values, weights = iteration.values[order], iteration.weights[:, order]
+    vectors, signs = _oriented(krylov.basis.combine(weights))
+    noise = values.abs() <= noise_level
+    residuals = verified_residuals(
+        krylov, values, weights * signs.double().cpu(), vectors, tolerance=tolerance, exempt=noise, full=full, seed=iteration.seed
+    )
+    radii = residuals + iteration.rounding
+    clusters = find_clusters(values, radii, noise)
+    return Spectrum(
+        eigenvalues=values,
+        eigenvectors=vectors,
+        residuals=residuals,
+        noise_level=noise_level,
+        converged=(residuals <= tolerance * values.abs()) | noise,
+        noise=noise,
+        clusters=clusters,
+        cut=splits_cluster(values, radii, noise, iteration.values[others]),
+        bounds=eigenvector_bounds(values, residuals, clusters, iteration.values[others]),
+        signs=claimed_signs(values, radii),
+        products=krylov.products,
+        which=iteration.which,
+        tolerance=tolerance,
+    )
+
+
+def _oriented(vectors: Float[Tensor, "k P"]) -> tuple[Float[Tensor, "k P"], Float[Tensor, " k"]]:
+    """Unit rows whose entry of largest magnitude is positive, and the signs that made it so."""
+    signs = vectors.gather(1, vectors.abs().argmax(1, keepdim=True)).sign()
+    return vectors * (signs / torch.linalg.vector_norm(vectors, dim=1, keepdim=True)), signs[:, 0]

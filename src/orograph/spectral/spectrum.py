@@ -1,0 +1,107 @@
+"""Eigenpairs and what they certify: residuals, noise, clusters, eigenvector bounds, signs.
+
+A computed pair (λ, v) of a symmetric operator H says no more than its residual ‖r‖ = ‖Hv − λv‖ and the operator's own noise allow.
+There is an eigenvalue within ‖r‖ of λ (Weyl); the angle between v and its eigenvector is at most ‖r‖/gap (Davis & Kahan 1970; Parlett
+1998, theorem 11.7.1); pairs whose intervals λ ± ‖r‖ overlap cannot be told apart, so only the subspace that they span together means anything.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor
+
+Cluster = tuple[int, int]
+
+
+def find_clusters(eigenvalues: Float64[Tensor, " k"], radii: Float64[Tensor, " k"], skip: Bool[Tensor, " k"]) -> tuple[Cluster, ...]:
+    """Runs `(start, stop)` of two or more descending eigenvalues whose intervals λ ± radius overlap; pairs in `skip` belong to none."""
+    linked = (eigenvalues[:-1] - eigenvalues[1:] <= radii[:-1] + radii[1:]) & ~skip[:-1] & ~skip[1:]
+    clusters, start = [], 0
+    for i, joined in enumerate([*linked.tolist(), False]):
+        if not joined:
+            if i > start:
+                clusters.append((start, i + 1))
+            start = i + 1
+    return tuple(clusters)
+
+
+def splits_cluster(
+    eigenvalues: Float64[Tensor, " k"], radii: Float64[Tensor, " k"], skip: Bool[Tensor, " k"], others: Float64[Tensor, " n"]
+) -> bool:
+    """Whether one of the `others`, found but not wanted, lies within the radius of a pair: then the k pairs end inside a cluster."""
+    if len(others) == 0:
+        return False
+    near = (eigenvalues[:, None] - others).abs() <= 2 * radii[:, None]
+    return bool((near & ~skip[:, None]).any())
+
+
+def eigenvector_bounds(
+    eigenvalues: Float64[Tensor, " k"],
+    residuals: Float64[Tensor, " k"],
+    clusters: tuple[Cluster, ...],
+    others: Float64[Tensor, " n"],
+) -> Float64[Tensor, " k"]:
+    """The bound ‖r‖/gap on sin ∠(v, eigenvector), nan where there is none.
+
+    The gap is the distance to the nearest other eigenvalue, less that one's residual. Members of a cluster have no eigenvector of their
+    own. `others` are approximations of eigenvalues beyond the k pairs.
+    """
+    distance = (eigenvalues[:, None] - eigenvalues).abs() - residuals
+    distance.fill_diagonal_(torch.inf)
+    beyond = (eigenvalues[:, None] - others).abs()
+    gap = torch.cat([distance, beyond], dim=1).amin(1)
+    for start, stop in clusters:
+        gap[start:stop] = 0.0
+    bounds = residuals / gap
+    return torch.where((gap > 0) & (bounds < 1), bounds, torch.nan)
+
+
+def claimed_signs(eigenvalues: Float64[Tensor, " k"], margins: Float64[Tensor, " k"]) -> Int[Tensor, " k"]:
+    """+1 or −1 where |λ| exceeds the margin (‖r‖ + noise), 0 where no sign can be claimed."""
+    return torch.where(eigenvalues.abs() > margins, eigenvalues.sign(), 0.0).to(torch.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """k eigenpairs in descending algebraic order, with what is known of their quality. All but the eigenvectors is float64 on the CPU.
+
+    Attributes:
+        eigenvalues: λ, descending.
+        eigenvectors: one unit vector a row, in the operator's dtype and on its device; the entry of largest magnitude is positive.
+        residuals: ‖Hv − λv‖, absolute, verified with true products (see `lanczos`).
+        noise_level: η|λ₁|, absolute: below it the operator's own rounding decides what an eigenvalue is; nan when never measured.
+        converged: ‖r‖ ≤ tolerance·|λ|, or the pair is noise.
+        noise: |λ| ≤ noise_level.
+        clusters: `(start, stop)` of runs of two or more pairs that cannot be told apart; compare these as subspaces.
+        cut: the k pairs end inside a cluster that has further members.
+        bounds: the bound ‖r‖/gap on the sine of the angle to the eigenvector; nan inside clusters and where the gap does not allow one.
+        signs: +1, −1, or 0 where |λ| ≤ ‖r‖ + noise and no sign is claimed.
+        products: matrix–vector products spent, verification included.
+        which: LM, LA, SA or BE.
+        tolerance: what was asked of ‖r‖/|λ|.
+    """
+
+    eigenvalues: Float64[Tensor, " k"]
+    eigenvectors: Float[Tensor, "k P"]
+    residuals: Float64[Tensor, " k"]
+    noise_level: float
+    converged: Bool[Tensor, " k"]
+    noise: Bool[Tensor, " k"]
+    clusters: tuple[Cluster, ...]
+    cut: bool
+    bounds: Float64[Tensor, " k"]
+    signs: Int[Tensor, " k"]
+    products: int
+    which: str
+    tolerance: float
+
+    @property
+    def relative_residuals(self) -> Float64[Tensor, " k"]:
+        """‖r‖/|λ|."""
+        return self.residuals / self.eigenvalues.abs()
+
+    @property
+    def top_relative_residuals(self) -> Float64[Tensor, " k"]:
+        """‖r‖/|λ₁|, λ₁ the largest of the k in magnitude."""
+        return self.residuals / self.eigenvalues.abs().max()
