@@ -1,0 +1,43 @@
+"""The scripts from end to end on few images, beside whatever load there is: their times mean nothing then, their residuals do."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+FEW = ("--dataset", "mnist-5k", "--images", "500", "--rounds", "1", "--threads", "1", "--force")
+
+
+def run(script: str, *options: str, page: Path) -> str:
+    command = [sys.executable, str(FOLDER / script), *FEW, *options, "--markdown", str(page)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    return page.read_text()
+
+
+@pytest.mark.slow
+def test_spectrum_finds_pairs_whose_residuals_hold(tmp_path: Path) -> None:
+    text = run(
+        "spectrum.py", "--epochs", "1", "--pairs", "3", "--products", "1", "--only", "orograph,double", page=tmp_path / "page.md"
+    )
+    solved = re.findall(r"\| (?:orograph|double backward).*\| 3 of 3 \|", text)
+    assert len(solved) == 3
+    assert "NOT VALID" in text or "Quiet machine" in text
+
+
+@pytest.mark.slow
+def test_training_agrees_with_the_plain_loop(tmp_path: Path) -> None:
+    text = run("training.py", "--models", "2", page=tmp_path / "page.md")
+    assert re.search(r"losses at the same θ, in units of rounding: [0-9.]+ \(target: at most 32\) met", text)
+    assert "of 2 seeds" in text
+
+
+@pytest.mark.slow
+def test_scaling_measures_what_fits_and_says_what_does_not(tmp_path: Path) -> None:
+    text = run("scaling.py", "--widths", "16,100000", "--limit", "60", page=tmp_path / "page.md")
+    assert re.search(r"\| 500 × 16 \|.*GFLOP/s", text)
+    assert re.search(r"\| 500 × 100000 \|.*left out: estimated", text)
