@@ -7,6 +7,7 @@ accelerator. Blocks depend on the objective and on M only, so that a repeated ev
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from orograph.errors import ConfigurationError
+from orograph.geometry.shared import SharedLayers
 from orograph.memory import chunk_length
 from orograph.objective import Inputs, Objective, call, evaluation_mode
 
@@ -79,21 +81,26 @@ def outputs_in_blocks(
 ) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
     """The outputs of all models on all samples, block by block: (models, samples, outputs `(m, n, …)`, targets `(n, …)`)."""
     statistics = statistics or {}
+    affine = isinstance(thetas, Points) and len(thetas) > len(thetas.directions) + 1
+    shared = SharedLayers(objective, thetas.base, thetas.directions) if affine else None  # type: ignore[union-attr]
 
-    def outputs(theta: Tensor, buffers: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
-        return call(objective.model, {**objective.constants, **objective.layout.unflatten(theta), **buffers}, inputs)
+    def outputs(theta: Tensor, coefficients: Tensor, buffers: Mapping[str, Tensor], inputs: Inputs, chunk: int) -> Tensor:
+        parameters = objective.layout.unflatten(theta)
+        with nullcontext() if shared is None else shared.combined(coefficients, parameters, chunk):
+            return call(objective.model, {**objective.constants, **parameters, **buffers}, inputs)
 
-    mapped = vmap(outputs, in_dims=(0, 0, None), randomness="error")
+    mapped = vmap(outputs, in_dims=(0, 0, 0, None, None), randomness="error")
     group, length = block_of(objective, len(thetas))
     for first in range(0, len(thetas), group):
         models = slice(first, min(first + group, len(thetas)))
         part = thetas[models]
+        coefficients = thetas.coefficients[models].to(part) if isinstance(thetas, Points) else part[:, :0]
         buffers = {name: values[models] for name, values in statistics.items()}
         start = 0
         for inputs, targets in objective.batches(length):
             samples = slice(start, start + len(targets))
             with torch.no_grad(), evaluation_mode(objective.model):
-                produced = mapped(part, buffers, inputs)
+                produced = mapped(part, coefficients, buffers, inputs, start)
             yield models, samples, produced, targets
             start = samples.stop
 
@@ -110,9 +117,8 @@ def evaluate(objective: Objective, thetas: Thetas, statistics: Statistics | None
     for models, _, outputs, targets in outputs_in_blocks(objective, thetas, statistics):
         totals[0, models] += _summed(objective, outputs, targets)
         if is_classification(outputs, targets):
-            margins = class_margins(outputs, targets)
-            totals[1, models] += (outputs.argmax(-1) == targets).double().sum(-1)
-            totals[2, models] += margins.double().sum(-1)
+            totals[1, models] += (outputs.argmax(-1) == targets).sum(-1)
+            totals[2, models] += class_margins(outputs, targets).sum(-1, dtype=torch.float64)
         else:
             totals[1:, models] = torch.nan
     return Evaluation(*(totals / objective.count).unbind(0))
@@ -120,7 +126,10 @@ def evaluate(objective: Objective, thetas: Thetas, statistics: Statistics | None
 
 def losses_at(objective: Objective, thetas: Thetas) -> Float[Tensor, " M"]:
     """L at many parameter vectors, accumulated over samples in float64."""
-    return evaluate(objective, thetas).losses
+    totals = torch.zeros(len(thetas), dtype=torch.float64, device=objective.device)
+    for models, _, outputs, targets in outputs_in_blocks(objective, thetas):
+        totals[models] += _summed(objective, outputs, targets)
+    return totals / objective.count
 
 
 def sample_losses_at(objective: Objective, thetas: Thetas) -> Float[Tensor, "M N"]:
@@ -173,14 +182,16 @@ def class_margins(outputs: Float[Tensor, "*m n C"], targets: Tensor) -> Float[Te
 
 def block_of(objective: Objective, models: int) -> tuple[int, int]:
     """How many models (or directions) and how many samples are evaluated together."""
-    budget = min(CPU_BLOCK, objective.memory) if objective.device.type == "cpu" else objective.memory // 2
+    theta_bytes = objective.layout.size * objective.dtype.itemsize
+    # Every block reads all its weights: where these are large there must be samples enough to be worth it.
+    on_cpu = min(max(CPU_BLOCK, FEWEST_MODELS * theta_bytes), objective.memory)
+    budget = on_cpu if objective.device.type == "cpu" else objective.memory // 2
     per_sample = objective.activation_bytes()
     length = chunk_length(objective.count, min(models, FEWEST_MODELS) * per_sample, budget)
-    theta_bytes = objective.layout.size * objective.dtype.itemsize
     group = min(budget // (length * per_sample), objective.memory // (4 * theta_bytes))
     return max(1, min(models, group)), length
 
 
 def _summed(objective: Objective, outputs: Tensor, targets: Tensor) -> Float[Tensor, " m"]:
     values = vmap(objective.output_losses, in_dims=(0, None))(outputs, targets)
-    return values.double().sum(-1) if objective.per_sample else values.double() * len(targets)
+    return values.sum(-1, dtype=torch.float64) if objective.per_sample else values.double() * len(targets)
