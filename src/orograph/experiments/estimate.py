@@ -2,11 +2,17 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from rich.console import Console
 
 from orograph.curvature.hessian import HessianOperator
+from orograph.experiments.bench import Bench
+from orograph.experiments.ladder import cells, cohorts
+from orograph.experiments.progress import duration
 from orograph.experiments.settings import SweepSettings
+from orograph.memory import format_bytes
 from orograph.objective import Objective
 from orograph.training.loop import train
 
@@ -52,3 +58,26 @@ def time_cost(settings: SweepSettings, objective: Objective, hessian: HessianOpe
         hessian @ vector
     product = (time.perf_counter() - began) / PRODUCTS
     return Cost(epoch, product, points, settings.training.epochs, expected_products(settings))
+
+
+def print_plan(bench: Bench, out: Path, console: Console) -> None:
+    """What would be done, and what it would cost."""
+    settings, objective = bench.settings, bench.instruments.train
+    points = len(cells(settings))
+    cost = time_cost(settings, objective, bench.instruments.hessian, points)
+    ladder = settings.ladder.ladder()
+    disk = bench.disk()
+    lines = {
+        "run": str(out),
+        "data": f"{settings.data.dataset}, {objective.count} training and {bench.instruments.test.count} test images",
+        "model": f"{settings.model.model}, {objective.layout.size:,} parameters",
+        "ladder": f"{len(ladder)} strengths from {ladder[0]:g} to {ladder[-1]:g}, {settings.ladder.direction}; "
+        f"{len(settings.anchor.seeds)} seeds; {points} points in {len(cohorts(settings))} cohorts",
+        "start": f"{settings.anchor.start}, anchor {settings.anchor.anchor}",
+        "Hessian": bench.instruments.hessian.plan,
+        "time": f"at most {duration(cost.seconds)}: {cost.epoch:.2f} s an epoch and model (at most {cost.epochs} a point), "
+        f"{cost.product:.3f} s a product (about {cost.products} a point), without polishing",
+        "disk": f"{format_bytes(disk.total)}: {format_bytes(disk.per_point)} a point",
+    }
+    for name, text in lines.items():
+        console.print(f"[bold]{name:>8}[/]  {text}", highlight=False)
