@@ -72,6 +72,7 @@ def test_a_cell_that_was_not_measured_is_nan_and_says_so(path: Path) -> None:
     assert at(ds, FAILED).train_loss == np.inf
     assert at(ds, FAILED).failed_epoch == 3
     assert at(ds, MISSING).which == ""
+    assert ds.stopped.isel(seed=0, direction=0).values.tolist()[:2] == ["", "patience"]
 
 
 @pytest.mark.parametrize(

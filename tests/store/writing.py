@@ -66,6 +66,7 @@ def scalars(cell: Cell) -> dict:
         "frozen": bool(values[0] < 0.5),
         "epochs": int(values[0] * 50),
         "which": "LM",
+        "stopped": "patience" if cell.strength else None,
         "moved": float("nan") if cell.strength == 0 else values[0],
     }
 

@@ -1,8 +1,8 @@
 """Arrays of a run: one Zarr v3 array a quantity, with one uncompressed chunk a point along its first axis.
 
-Metadata are made by zarr, so that every reader of Zarr finds its way; chunks are plain little-endian bytes, written here
-atomically and durably, which zarr does not do. Their size is known beforehand and their bytes depend on no compressor. Later
-points append chunks and never rewrite one.
+Metadata are made by zarr, in memory, so that every reader of Zarr finds its way. They and the chunks, which are plain
+little-endian bytes, are written here, atomically and durably, which zarr's own store does not do. The size of a chunk is known
+beforehand and its bytes depend on no compressor. Later points append chunks and never rewrite one.
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import zarr
 from jaxtyping import Shaped
+from zarr.storage import MemoryStore
 
 from orograph.errors import ConfigurationError, RunError
-from orograph.store.atomic import make_folder, sync, write_bytes
+from orograph.store.atomic import write_bytes
 from orograph.store.quantities import quantity
 
 FOLDER = "arrays.zarr"
 SLOT = "slot"
+METADATA = "zarr.json"
 
 
 class ArrayStore:
@@ -29,7 +31,7 @@ class ArrayStore:
 
     def names(self) -> list[str]:
         """The quantities that have an array."""
-        return sorted(path.parent.name for path in self.folder.glob("*/zarr.json"))
+        return sorted(path.parent.name for path in self.folder.glob(f"*/{METADATA}"))
 
     def open(self, name: str) -> Any:
         """The zarr array of a quantity, read-only."""
@@ -75,39 +77,40 @@ class ArrayStore:
 
     def _prepare(self, name: str, values: np.ndarray, length: int, dims: Sequence[str]) -> None:
         """Make the array, or check it and make it long enough."""
-        metadata = self.folder / name / "zarr.json"
-        if not metadata.exists():
-            self._create(name, values, length, dims)
-        else:
-            array = zarr.open_array(self.folder / name, mode="r+")
-            if array.shape[1:] != values.shape or array.dtype != values.dtype:
-                was, now = f"{array.shape[1:]} {array.dtype}", f"{values.shape} {values.dtype}"
-                raise RunError(f"array '{name}' holds {was} at every point, but {now} came; start a new run for another shape.")
-            if array.shape[0] >= length:
-                return
-            array.resize((length, *values.shape))
-        sync(metadata)
-        sync(metadata.parent)
+        path = self.folder / name / METADATA
+        if not path.exists():
+            if not (self.folder / METADATA).exists():
+                write_bytes(self.folder / METADATA, _group_metadata())
+            write_bytes(path, _array_metadata(name, values, length, dims))
+            return
+        array = self.open(name)
+        if array.shape[1:] != values.shape or array.dtype != values.dtype:
+            was, now = f"{array.shape[1:]} {array.dtype}", f"{values.shape} {values.dtype}"
+            raise RunError(f"array '{name}' holds {was} at every point, but {now} came; start a new run for another shape.")
+        if array.shape[0] < length:
+            write_bytes(path, _array_metadata(name, values, length, dims))
 
-    def _create(self, name: str, values: np.ndarray, length: int, dims: Sequence[str]) -> None:
-        if not (self.folder / "zarr.json").exists():
-            make_folder(self.folder)
-            zarr.create_group(self.folder, zarr_format=3)
-            sync(self.folder / "zarr.json")
-        label = quantity(name)
-        zarr.create_array(
-            self.folder,
-            name=name,
-            shape=(length, *values.shape),
-            chunks=(1, *values.shape),
-            dtype=values.dtype,
-            fill_value=np.nan if values.dtype.kind == "f" else 0,
-            compressors=None,
-            chunk_key_encoding={"name": "default", "separator": "."},  # no folders of one file each
-            dimension_names=(SLOT, *dims),
-            attributes={"long_name": label.long_name, "units": label.units},
-        )
-        sync(self.folder)
+
+def _group_metadata() -> bytes:
+    written: dict[str, Any] = {}
+    zarr.create_group(MemoryStore(written), zarr_format=3)
+    return written[METADATA].to_bytes()
+
+
+def _array_metadata(name: str, values: np.ndarray, length: int, dims: Sequence[str]) -> bytes:
+    label, written = quantity(name), dict[str, Any]()
+    zarr.create_array(
+        MemoryStore(written),
+        shape=(length, *values.shape),
+        chunks=(1, *values.shape),
+        dtype=values.dtype,
+        fill_value=np.nan if values.dtype.kind == "f" else 0,
+        compressors=None,
+        chunk_key_encoding={"name": "default", "separator": "."},  # no folders of one file each
+        dimension_names=(SLOT, *dims),
+        attributes={"long_name": label.long_name, "units": label.units},
+    )
+    return written[METADATA].to_bytes()
 
 
 def map_chunk(path: Path, array: Any) -> Shaped[np.ndarray, "..."]:

@@ -83,7 +83,7 @@ def _scalar(name: str, found: Mapping[tuple[int, ...], Any], shape: tuple[int, .
     else:
         return None
     for index, value in found.items():
-        values[index] = value
+        values[index] = value if value == value or not isinstance(first, str) else ""
     return xr.Variable((*GRID, *label.dims[: values.ndim - len(shape)]), values, _attributes(label))
 
 
