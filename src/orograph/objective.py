@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_leaves, tree_map
@@ -154,6 +154,39 @@ class Objective:
             self._batches = [(inputs, torch.cat([targets for _, targets in batches]))]
         self.chunk = chunk_length(self.count, 3 * self.activation_bytes(), self.memory)
 
+    def to(self, dtype: torch.dtype) -> "Objective":
+        """The same objective at the same θ in another floating dtype."""
+
+        def cast(tensor: Tensor) -> Tensor:
+            return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+        other = copy.copy(self)
+        other.dtype = dtype
+        other.theta = cast(self.theta)
+        other.anchor = None if self.anchor is None else cast(self.anchor)
+        other.constants = {name: cast(tensor) for name, tensor in self.constants.items()}
+        other._loss = copy.deepcopy(self._loss).to(dtype) if isinstance(self._loss, nn.Module) else self._loss
+        other._batches = [(tree_map(cast, inputs), cast(targets)) for inputs, targets in self._batches]
+        return other
+
+    def subset(self, samples: Int[Tensor, " n"]) -> "Objective":
+        """The same objective over some of the samples: its L is their mean.
+
+        Raises:
+            ConfigurationError: no samples, an index outside the data, or a loss that only gives a mean.
+        """
+        if not self.per_sample:
+            raise ConfigurationError("this loss gives only a mean; a subset of samples needs one value per sample.")
+        if not len(samples) or not 0 <= int(samples.min()) <= int(samples.max()) < self.count:
+            raise ConfigurationError(f"samples must be at least one index between 0 and {self.count - 1}.")
+        other = copy.copy(self)
+        inputs, targets = self._batches[0]
+        chosen = samples.to(targets.device)
+        other._batches = [(tree_map(lambda leaf: leaf[chosen], inputs), targets[chosen])]
+        other.count = len(chosen)
+        other.chunk = min(self.chunk, other.count)
+        return other
+
     def _gives_one_value_per_sample(self, batch: Batch) -> bool:
         few = _take(batch, slice(0, 2))
         with torch.no_grad():
@@ -216,9 +249,13 @@ class Objective:
 
     def summed(self, theta: Float[Tensor, " P"], inputs: Inputs, targets: Tensor) -> Float[Tensor, ""]:
         """The sum of the losses of a batch (its mean times its size where the loss is a mean)."""
+        return self.summed_of(self.outputs(theta, inputs), targets)
+
+    def summed_of(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, ""]:
+        """The same sum from the module's outputs."""
         if self.per_sample:
-            return self.losses(theta, inputs, targets).sum()
-        return self._loss(self.outputs(theta, inputs), targets) * len(targets)
+            return self.output_losses(outputs, targets).sum()
+        return self._loss(outputs, targets) * len(targets)
 
     # Functions of θ over all data.
 

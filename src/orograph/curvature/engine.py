@@ -1,0 +1,266 @@
+"""Curvature products over a whole data set, chunk by chunk: traced where the model allows it, by plain autograd where not.
+
+An engine belongs to one objective and formula and holds everything that outlives a change of θ: chunks, traces, the plan. A
+`Point` is one θ with what was computed there. Residuals belong to one point at a time, so that a walk through many θ needs the
+memory of one; going back to an earlier point computes its residuals again.
+"""
+
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_leaves
+
+from orograph.curvature.formulas import Formula
+from orograph.curvature.plan import Plan, even_length, first_length, how_many_fit
+from orograph.curvature.precision import Precision, products_in
+from orograph.curvature.traced import Trace, Values
+from orograph.objective import Batch, Objective
+
+TRACED, FORWARD, REVERSE = "traced", "forward-over-reverse", "double-backward"
+_WIDEST = 8  # tangents in one group of a block; more does not make a GEMM faster, but fills the cache
+
+
+@dataclass(eq=False)
+class Point:
+    """One θ `(P,)`, or `(M, P)` for a cohort, and what is known there."""
+
+    theta: Tensor
+    values: dict[int, Values] = field(default_factory=dict)
+    gradient: Tensor | None = None
+    loss: Tensor | None = None
+
+
+class Engine:
+    """Products, gradient and loss of one formula over all samples of an objective.
+
+    Attributes:
+        method: `traced`, `forward-over-reverse` or `double-backward`.
+        fallback_reason: why it is not `traced`; empty if it is.
+        plan: chunks and residuals.
+        traces: how many graphs were recorded.
+    """
+
+    def __init__(self, objective: Objective, formula: Formula, *, models: int | None = None) -> None:
+        self.objective, self.formula, self.models = objective, formula, models
+        self.method, self.fallback_reason = TRACED, ""
+        self._traces: dict[Any, Trace] = {}
+        self._chunks: list[tuple[Trace, Values]] = []
+        self._residuals: list[Values] = []
+        self._resident: weakref.ref[Point] | None = None
+        self._double: Engine | None = None
+        try:
+            self.plan = self._plan()
+            self._verify()
+        except Exception as error:  # whatever a tracer may raise on a model it cannot follow
+            self._chunks = []
+            self._traces = {}
+            self._fall_back(error)
+
+    @property
+    def traces(self) -> int:
+        return len(self._traces)
+
+    def double(self) -> "Engine":
+        """The same in float64, made when first asked for, within half the memory."""
+        if self._double is None:
+            objective = self.objective.to(torch.float64)
+            objective.memory = max(1, objective.memory // 2)
+            self._double = Engine(objective, self.formula, models=self.models)
+        return self._double
+
+    def evaluate(self, point: Point) -> None:
+        """Gradient, loss and residuals at a point, by one pass over the data."""
+        with torch.no_grad():
+            if self.method != TRACED:
+                self._evaluate_directly(point)
+            elif self._resident is None or self._resident() is not point:
+                self._settle(point)
+
+    def multiply(self, point: Point, vectors: Tensor, precision: Precision = "high") -> Tensor:
+        """The matrix of the mean loss times `(P,)`; times each row of `(b, P)`; or, for a cohort, row by row."""
+        count = self.objective.count
+        block = vectors.ndim == 2 and self.models is None
+        if self.method != TRACED:
+            rows = [self._multiply_directly(point, row) for row in (vectors if block else vectors[None])]
+            return torch.stack(rows).div_(count) if block else rows[0].div_(count)
+        self.evaluate(point)
+        with torch.no_grad(), products_in(precision, vectors.device, vectors.dtype):
+            if not block:
+                return self._multiply(point, vectors, wide=False).div_(count)
+            if len(vectors) == 1:
+                return self._multiply(point, vectors[0], wide=False).div_(count)[None]
+            length = even_length(len(vectors), self._width())
+            groups = [group if len(group) > 1 else group[0] for group in vectors.split(length)]
+            return torch.cat([self._multiply(point, g, wide=g.ndim == 2).view(-1, vectors.shape[1]) for g in groups]).div_(count)
+
+    def _multiply(self, point: Point, vectors: Tensor, *, wide: bool) -> Tensor:
+        total = torch.zeros_like(vectors)
+        directions: dict[int, Values] = {}
+        for index, (trace, batch) in enumerate(self._chunks):
+            values = point.values[id(trace)]
+            if id(trace) not in directions:
+                directions[id(trace)] = (trace.block_direction if wide else trace.direction)(values, vectors)
+            residuals = self._residuals[index] if index < self.plan.kept else trace.residuals(values, batch)
+            known = values | batch | residuals | directions[id(trace)]
+            (trace.block_multiply if wide else trace.multiply)(total, known)
+        return total
+
+    def _width(self) -> int:
+        spare = self.objective.memory - self.plan.kept_bytes
+        return max(1, min(_WIDEST, spare // max(1, self.plan.peak_bytes)))
+
+    def _settle(self, point: Point) -> None:
+        """Makes the residuals those of a point; the first time, with its gradient and loss."""
+        self._residuals, self._resident = [], None
+        new = point.gradient is None
+        gradient = torch.zeros_like(point.theta)
+        loss = torch.zeros(point.theta.shape[:-1], dtype=torch.float64, device=point.theta.device)
+        for index, (trace, batch) in enumerate(self._chunks):
+            if id(trace) not in point.values:
+                point.values[id(trace)] = trace.at(point.theta)
+            values = point.values[id(trace)]
+            keep = index < self.plan.kept
+            if new:
+                value, residuals = trace.evaluate(values, batch, gradient)
+                loss += value.double()
+            elif keep:
+                residuals = trace.residuals(values, batch)
+            if keep:
+                self._residuals.append(residuals)
+        if new:
+            point.gradient, point.loss = gradient.div_(self.objective.count), loss / self.objective.count
+        self._resident = weakref.ref(point)
+
+    def _plan(self) -> Plan:
+        """Traces the chunks, in shorter ones as long as one chunk's work exceeds the budget."""
+        objective, count = self.objective, self.objective.count
+        models = self.models or 1
+        parameter_bytes = models * objective.theta.numel() * objective.dtype.itemsize
+        per_sample = 3 * models * objective.activation_bytes()
+        length = first_length(count, per_sample, parameter_bytes, objective.device, objective.memory)
+        while True:
+            trace = self._trace(next(objective.batches(length)))
+            if trace.peak_bytes <= objective.memory or length == 1 or not objective.per_sample:
+                break
+            del self._traces[self._key(next(objective.batches(length)))]
+            length = even_length(count, max(1, min(length // 2, length * objective.memory // trace.peak_bytes)))
+        for batch in objective.batches(length):
+            trace = self._trace(batch)
+            self._chunks.append((trace, trace.batch(batch)))
+        sizes = [trace.residual_bytes for trace, _ in self._chunks]
+        peak = max(trace.peak_bytes for trace in self._traces.values())
+        kept = how_many_fit(sizes, peak, objective.memory)
+        return Plan(
+            length if objective.per_sample else len(next(objective.batches())[1]), len(sizes), kept, sum(sizes[:kept]), peak
+        )
+
+    def _trace(self, batch: Batch) -> Trace:
+        key = self._key(batch)
+        if key not in self._traces:
+            self._traces[key] = Trace(self.objective, self.formula, batch, models=self.models)
+        return self._traces[key]
+
+    @staticmethod
+    def _key(batch: Batch) -> Any:
+        return tuple((leaf.shape, leaf.stride(), leaf.dtype) for leaf in tree_leaves(batch) if isinstance(leaf, Tensor))
+
+    def _verify(self) -> None:
+        """One product of every trace against reverse mode on plain autograd."""
+        length = self.plan.length
+        for batch in self.objective.batches(length):
+            trace = self._traces[self._key(batch)]
+            if not any(trace is other for other, _ in self._chunks):
+                continue
+            check_product(trace, self.objective, self.formula, batch, self.models)
+            if trace is self._chunks[-1][0]:  # chunks of one length come first
+                break
+
+    def _fall_back(self, error: Exception) -> None:
+        lines = str(error).strip().splitlines()
+        self.fallback_reason = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+        length = self.objective.chunk
+        self.plan = Plan(length, -(-self.objective.count // length), 0, 0, self.objective.memory)
+        batch = next(self.objective.batches(1))
+        vector = torch.ones_like(self.objective.theta)
+        self.method = FORWARD
+        try:
+            with sdpa_kernel(SDPBackend.MATH):
+                product = self.formula.forward(self.objective, self.objective.theta, vector, *batch)[0]
+                expected = self.formula.reverse(self.objective, self.objective.theta, vector, *batch)
+            if not agree(product, expected):
+                raise RuntimeError("forward-over-reverse and double backward disagree.")
+        except Exception as second:  # no forward mode for some operation
+            lines = str(second).strip().splitlines()
+            self.fallback_reason += f"; {type(second).__name__}: {lines[0] if lines else 'no message'}"
+            self.method = REVERSE
+
+    def _rows(self, point: Point, vectors: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        if self.models is None:
+            yield point.theta, vectors
+        else:
+            yield from zip(point.theta, vectors, strict=True)
+
+    def _evaluate_directly(self, point: Point) -> None:
+        if point.gradient is None:
+            rows = point.theta[None] if self.models is None else point.theta
+            gradient = torch.stack([self._gradient(row) for row in rows])
+            loss = torch.tensor([self.objective.loss(row) for row in rows], dtype=torch.float64, device=gradient.device)
+            point.gradient = gradient[0] if self.models is None else gradient
+            point.loss = loss[0] if self.models is None else loss
+
+    def _gradient(self, theta: Tensor) -> Tensor:
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+            return self.objective.gradient(theta)
+
+    def _multiply_directly(self, point: Point, vectors: Tensor) -> Tensor:
+        totals = []
+        for theta, vector in self._rows(point, vectors):
+            total = torch.zeros_like(vector)
+            for batch in self.objective.batches():
+                with sdpa_kernel(SDPBackend.MATH):
+                    if self.method == FORWARD:
+                        total += self.formula.forward(self.objective, theta, vector, *batch)[0].detach()
+                    else:
+                        total += self.formula.reverse(self.objective, theta, vector, *batch).detach()
+            totals.append(total)
+        return totals[0] if self.models is None else torch.stack(totals)
+
+
+def check_product(trace: Trace, objective: Objective, formula: Formula, batch: Batch, models: int | None) -> None:
+    """Raises unless a traced product of a fixed random tangent agrees with reverse mode.
+
+    Where rounding alone parts the two (cancellation in float32), float64 decides.
+    """
+    generator = torch.Generator().manual_seed(0)
+    theta = objective.theta
+    vector = torch.randn(theta.shape, generator=generator, dtype=torch.float64).to(theta)
+    points, vectors = (theta.repeat(models, 1), vector.repeat(models, 1)) if models else (theta, vector)
+    with torch.no_grad():
+        values, given = trace.at(points), trace.batch(batch)
+        total = torch.zeros_like(vectors)
+        _, residuals = trace.evaluate(values, given, torch.zeros_like(points))
+        known = values | given | residuals | trace.direction(values, vectors)
+        trace.multiply(total, known)
+    product = total[0] if models else total
+    with sdpa_kernel(SDPBackend.MATH):
+        expected = formula.reverse(objective, theta, vector, *batch)
+        if agree(product, expected):
+            return
+        exact = objective.to(torch.float64)
+        first = tuple(
+            tensor.double() if isinstance(tensor, Tensor) and tensor.is_floating_point() else tensor for tensor in batch
+        )
+        truth = formula.reverse(exact, exact.theta, vector.double(), *first)
+    if not (product.double() - truth).norm() <= 10 * (expected.double() - truth).norm():
+        raise RuntimeError("the first traced product differs from its double-backward check.")
+
+
+def agree(product: Tensor, expected: Tensor) -> bool:
+    """Whether two products differ by no more than rounding: half of the digits agree."""
+    tolerance = torch.finfo(product.dtype).eps ** 0.5
+    return bool((product - expected).norm() <= tolerance * expected.norm())
