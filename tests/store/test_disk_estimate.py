@@ -14,7 +14,7 @@ P, K = 40_000, 6
 
 
 @pytest.mark.parametrize("eigenvectors", ["both", "zarr", "none"])
-def test_the_estimate_is_within_a_few_percent(tmp_path: Path, eigenvectors: str) -> None:
+def test_the_estimate_is_within_six_per_cent(tmp_path: Path, eigenvectors: str) -> None:
     draw = torch.Generator().manual_seed(0)
     vectors = torch.randn(K, P, generator=draw) / P**0.5
     gradient = torch.randn(P, generator=draw) * 1e-2
@@ -30,8 +30,8 @@ def test_the_estimate_is_within_a_few_percent(tmp_path: Path, eigenvectors: str)
             eigenvectors_csv=eigenvectors == "both",
         )
     written = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
-    # Text of entries of another size than here is a little shorter or longer; small files are counted generously.
-    assert written == pytest.approx(estimate_disk(1, P, K, eigenvectors).total, rel=0.03)
+    # The text of a number has 12 to 14 bytes, depending on its size; small files are counted generously.
+    assert written == pytest.approx(estimate_disk(1, P, K, eigenvectors).total, rel=0.06)
 
 
 def test_the_published_sweep_is_as_large_as_known() -> None:
