@@ -8,14 +8,17 @@ so.
 """
 
 import argparse
+import itertools
+import math
 
 from contest import Contest, Entry, Timing
 from floors import gemm_rate, gradient_flops, product_flops
+from orograph.data.dataset import Dataset
 from orograph.memory import format_bytes
 from ours import Orograph
 from quiet import Watch, require_quiet
 from report import Report, Table, gflops, parser, seconds, set_threads
-from workload import Workload, initial_workload, read_data
+from workload import CLASSES, initial_workload, read_data
 
 CASE = "orograph"
 _SLOWER = 1.5  # than a large matrix product: what estimates allow for
@@ -46,8 +49,7 @@ def main() -> None:
     for images in [options.images] if options.images else _integers(options.sizes):
         data = read_data(options.dataset, options.data_dir, images)
         for width in _integers(options.widths):
-            workload = initial_workload(data, (width, width)).to(options.device)
-            plans.append(_case(workload, rate, options, watch, table))
+            plans.append(_case(data, width, rate, options, watch, table))
     report.add(table)
     report.say(
         "Needs are those of the matrix products alone. A new θ is one pass over the data, no product. Memory is the peak "
@@ -69,12 +71,13 @@ def _integers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
-def _case(workload: Workload, rate: float, options: argparse.Namespace, watch: Watch, table: Table) -> tuple[str, str]:
+def _case(data: Dataset, width: int, rate: float, options: argparse.Namespace, watch: Watch, table: Table) -> tuple[str, str]:
     """Measures one case into a row of the table; its name, and how its operator multiplied."""
-    count, width = workload.count, workload.widths[0]
+    count, sizes = len(data.train_targets), (math.prod(data.input_shape), width, width, CLASSES)
+    parameters = sum(inner * outer + outer for inner, outer in itertools.pairwise(sizes))
+    product, primal = product_flops(sizes, count), gradient_flops(sizes, count)
     name = f"{count:,} × {width}"
-    product, primal = product_flops(workload.sizes, count), gradient_flops(workload.sizes, count)
-    head = (name, f"{len(workload.theta):,}", _flops(product))
+    head = (name, f"{parameters:,}", _flops(product))
     # Building checks the trace by double backward; every round has one product, and a new θ with one more.
     once = _SLOWER * (3 * primal + 2 * product) / rate
     each = _SLOWER * (primal + 2 * product) / rate
@@ -83,6 +86,7 @@ def _case(workload: Workload, rate: float, options: argparse.Namespace, watch: W
         left_out = f"left out: estimated {seconds(once + each)}, above the limit of {seconds(options.limit)}"
         table.row(*head, left_out, "–", "–", _flops(primal), "–", "–", "–")
         return name, left_out
+    workload = initial_workload(data, (width, width)).to(options.device)
     entry = Entry(CASE, Orograph, {"memory": options.memory})
     with Contest(workload, threads=options.threads, device=options.device, watch=watch) as contest:
         contest.enter([entry])

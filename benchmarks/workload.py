@@ -20,6 +20,7 @@ from orograph.models.catalogue import build_model
 from orograph.objective import Objective
 from orograph.parameters import layout_of
 
+CLASSES = 10
 Batches = list[tuple[Tensor, Tensor]]
 
 
@@ -39,7 +40,7 @@ class Workload:
     @property
     def sizes(self) -> tuple[int, ...]:
         """Units of every layer, the input's and the output's included."""
-        return (self.inputs[0].numel(), *self.widths, 10)
+        return (self.inputs[0].numel(), *self.widths, CLASSES)
 
     def model(self) -> nn.Module:
         """The module at θ."""
