@@ -56,7 +56,7 @@ def test_convolutional_members_become_what_they_would_alone(streams: str) -> Non
 
 @pytest.mark.parametrize("streams", ["shared", "own"])
 def test_common_members_of_cohorts_of_different_sizes_agree_bit_for_bit(streams: str) -> None:
-    model, data = problem(dtype=torch.float32)
+    model, data = problem(dtype=torch.float32, count=64)
     objective = Objective(model, F.cross_entropy, data)
     thetas = starts(objective, 8)
     strengths = torch.linspace(0, 0.03, 8).tolist()
@@ -73,7 +73,7 @@ def test_common_members_of_cohorts_of_different_sizes_agree_bit_for_bit(streams:
 
 
 def test_a_failing_member_does_not_disturb_the_others() -> None:
-    model, data = problem(dtype=torch.float32)
+    model, data = problem(dtype=torch.float32, count=64)
     objective = Objective(model, F.cross_entropy, data)
     thetas = starts(objective, 3)
     good = train_cohort(objective, thetas[[0, 2]], SETTINGS, strengths=[0.0, 0.01], order_seeds=0)
