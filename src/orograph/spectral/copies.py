@@ -1,8 +1,8 @@
 """Has a Krylov space missed a copy of a multiple eigenvalue?
 
 A space grown from one vector holds one eigenvector of each eigenvalue, and no residual shows the others. They are eigenvectors of the deflated operator
-B = (I − QQᵀ)A(I − QQᵀ) too, where all that the basis Q knows is gone. So a random vector orthogonal to Q is followed: s Lanczos steps
-on B, started at random. A Ritz value beyond the limit proves a missed eigenvalue (Cauchy interlacing). If there is none, a missed eigenvalue μ beyond the limit ℓ
+B = (I − QQᵀ)A(I − QQᵀ) too, where all that the multiplied basis Q knows is gone. So a random vector orthogonal to Q is followed: s Lanczos steps
+on B, started at random. (Orthogonal to Q only: what waits in the pool is unknown, and a missed copy may lie just there.) A Ritz value beyond the limit proves a missed eigenvalue (Cauchy interlacing). If there is none, a missed eigenvalue μ beyond the limit ℓ
 has escaped with probability (Kuczyński & Woźniakowski 1992, theorem 3.2, at ε = (ℓ − θ)/(ℓ − λ_min), θ the largest Ritz value of B)
 
     p ≤ 1.648 √P exp(−√ε (2s − 1)),
@@ -44,8 +44,11 @@ def escape_probability(steps: int, largest: float, limit: float, lowest: float, 
     return 1.648 * math.sqrt(size) * math.exp(-math.sqrt(max(share, 0.0)) * (2 * steps - 1))
 
 
-def judge(krylov: Krylov, start: int, limits: Limits, spread: tuple[float, float]) -> Verdict:
-    """The verdict on the chain of vectors multiplied since `start`; `spread` are the extreme Ritz values of the whole operator."""
+def judge(krylov: Krylov, start: int, steps: int, limits: Limits, spread: tuple[float, float]) -> Verdict:
+    """The verdict on the vectors multiplied since `start`, the last `steps` of them a chain.
+
+    `spread` are the extreme Ritz values of the whole operator, which those of the deflated one cannot exceed.
+    """
     stop = krylov.multiplied
     chain = krylov.coefficients[start:stop, start:stop]
     values, weights = torch.linalg.eigh((chain + chain.T) / 2)
@@ -54,13 +57,13 @@ def judge(krylov: Krylov, start: int, limits: Limits, spread: tuple[float, float
     lowest, largest = float(values[0]), float(values[-1])
     if largest > limits.upper + limits.slack or lowest < limits.lower - limits.slack:
         return Verdict.FOUND
-    steps, size = stop - start, krylov.operator.size
-    floor = limits.lower - limits.slack if math.isfinite(limits.lower) else spread[0]
-    ceiling = limits.upper + limits.slack if math.isfinite(limits.upper) else spread[1]
+    size = krylov.operator.size
+    floor = max(limits.lower - limits.slack, spread[0])
+    ceiling = min(limits.upper + limits.slack, spread[1])
     sides = []
     if math.isfinite(limits.upper):
-        sides.append((couplings[1], escape_probability(steps, largest, ceiling, floor, size)))
+        sides.append((couplings[1], escape_probability(steps, largest, limits.upper + limits.slack, floor, size)))
     if math.isfinite(limits.lower):
-        sides.append((couplings[0], escape_probability(steps, -lowest, -floor, -ceiling, size)))
+        sides.append((couplings[0], escape_probability(steps, -lowest, limits.slack - limits.lower, -ceiling, size)))
     clear = all(coupling <= limits.slack or escape <= _ESCAPE for coupling, escape in sides)
     return Verdict.CLEAR if clear or krylov.pool == 0 else Verdict.UNSURE

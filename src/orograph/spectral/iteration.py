@@ -15,13 +15,15 @@ from torch import Tensor
 from orograph.spectral.copies import Limits, Verdict, judge
 from orograph.spectral.krylov import Krylov
 from orograph.spectral.noise import noise_level
+from orograph.spectral.verification import SAMPLES
 
 Which = Literal["LM", "LA", "SA", "BE"]
 WHICH = ("LM", "LA", "SA", "BE")
 
-_MARGIN = 0.75  # of the tolerance; the rest is left for what verification adds
+_MARGIN = 0.95  # of the tolerance; the rest is left for what verification adds
 _MEASUREMENTS = 4  # of the noise, at most
-_LARGE = 20_000  # from here on a search for copies may cost an eighth of the products so far, below as many again
+_DEEP = 6  # steps of a search where products are dear and nothing hints at multiple eigenvalues
+_LARGE = 20_000  # where products are dear; below, a search goes as far as its certificate needs
 
 
 def wanted(values: Float64[Tensor, " m"], count: int, which: str) -> Int[Tensor, " c"]:
@@ -56,6 +58,8 @@ class Iteration:
     noise: float = float("nan")
     measurements: int = 0
     spread: tuple[float, float] = (float("inf"), float("-inf"))  # the extreme Ritz values ever seen
+    probes: list[int] = field(default_factory=list)  # rows that were random directions of the last search
+    found: bool = False  # whether a search has found a missed eigenvalue
     values: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))  # all Ritz values, ascending
     weights: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.float64))
     chosen: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))  # the k wanted ones
@@ -91,7 +95,7 @@ class Iteration:
     def rounding(self) -> float:
         """Differences of eigenvalues below this are rounding: the noise, or a few units of the dtype where it was never measured."""
         floor = 10 * torch.finfo(self.krylov.operator.dtype).eps * self.scale
-        return floor if self.measurements == 0 else max(self.noise, floor)
+        return floor if self.measurements == 0 else self.noise
 
     def solve(self) -> None:
         """The projected problem: Ritz values, the wanted ones and how far from converged they are."""
@@ -104,21 +108,24 @@ class Iteration:
         """Solve, measure the noise if that may be what is in the way, and tell whether nothing is open."""
         self.solve()
         still = self._open()
-        if not still.any():
-            return True
-        sizes = self.values[self.chosen].abs()[still]
-        eps = torch.finfo(self.krylov.operator.dtype).eps
+        sizes = self.values[self.chosen].abs()
+        hopeless = self.tolerance * sizes <= 10 * torch.finfo(self.krylov.operator.dtype).eps * self.scale
         if self.measurements == 0:
-            hopeless = (self.tolerance * sizes <= 10 * eps * self.scale) & (self.estimates[still] <= 0.01 * self.scale)
-            due = restarting or bool(hopeless.all())
+            near = hopeless & (self.estimates <= 0.01 * self.scale)
+            due = bool((hopeless.any() and (~still | near).all()) or (restarting and still.any()))
         else:
-            due = self.measurements < _MEASUREMENTS and bool((self.estimates[still] <= 10 * self.noise).all())
+            due = bool(still.any() and (self.estimates[still] <= 10 * self.noise).all() and self.measurements < _MEASUREMENTS)
         if due:
-            suspects = self.chosen[still][torch.argsort(sizes, descending=True)[:2]]
-            level = noise_level(self.krylov, self.weights[:, suspects], self.scale, self.seed + self.measurements)
-            self.noise = level if self.measurements == 0 else max(self.noise, level)
-            self.measurements += 1
+            self._measure_noise(still | hopeless)
         return not self._open().any()
+
+    def _measure_noise(self, suspects: Bool[Tensor, " k"]) -> None:
+        """Measure on the largest of the wanted pairs in doubt, two of them; the level never falls."""
+        chosen = self.chosen[suspects]
+        largest = chosen[torch.argsort(self.values[chosen].abs(), descending=True)[:2]]
+        level = noise_level(self.krylov, self.weights[:, largest], self.scale, self.seed + self.measurements)
+        self.noise = level if self.measurements == 0 else max(self.noise, level)
+        self.measurements += 1
 
     def _open(self) -> Bool[Tensor, " k"]:
         """Which of the wanted pairs still need work: neither converged, nor as good as the noise allows."""
@@ -146,25 +153,48 @@ class Iteration:
             return
         self.converged(restarting=True)
         kept = self.k + (krylov.multiplied - self.k) * 2 // 5
+        self.probes = []
         krylov.restart(self.weights[:, wanted(self.values, min(kept, self.longest - width), self.which)])
         self.solve()
 
     def _search(self) -> int:
         """Follow one random direction; how many steps it took to find a missed eigenvalue, 0 when there seems to be none."""
         krylov = self.krylov
-        large = krylov.operator.size > _LARGE
-        deepest = min(max(12, krylov.products // (8 if large else 1)), (self.longest - self.k) // 2)
-        self._make_room(deepest)
-        limits = self._limits()
+        deepest = _DEEP
+        if krylov.operator.size <= _LARGE:
+            deepest = max(12, krylov.products)
+        elif self.found:
+            deepest = max(12, krylov.products // 8)
+        deepest = min(deepest, (self.longest - self.k) // 2)
+        self._make_room(deepest + SAMPLES)
+        limits, begin = self._limits(), krylov.multiplied
+        if krylov.pool + SAMPLES <= self.pool:
+            fresh = krylov.add_random(SAMPLES - 1)
+            krylov.prefer(list(range(krylov.count - fresh, krylov.count)))
+            if fresh:
+                krylov.expand(fresh)
+            krylov.add_random(1)
         start = krylov.multiplied
-        grown = krylov.pool < self.pool and krylov.add_random(1)
-        while grown and krylov.multiplied < start + deepest:
-            krylov.prefer([krylov.count - 1])
-            grown = krylov.expand(1)
-            verdict = judge(krylov, start, limits, self.spread)
+        self.probes = list(range(begin, start + 1))
+        direction = self._random_direction()
+        while len(direction) and direction.norm() > 0 and krylov.multiplied < start + deepest:
+            krylov.aim(direction)
+            krylov.expand(1)
+            verdict = judge(krylov, begin, krylov.multiplied - start, limits, self.spread)
             if verdict is not Verdict.UNSURE:
+                self.found |= verdict is Verdict.FOUND
                 return krylov.multiplied - start if verdict is Verdict.FOUND else 0
+            direction = krylov.coefficients[krylov.multiplied : krylov.count, krylov.multiplied - 1].clone()
         return 0
+
+    def _random_direction(self) -> Float64[Tensor, " p"]:
+        """A random vector orthogonal to what has been multiplied, in terms of the pool, whose last vector stands for all the space beyond."""
+        krylov = self.krylov
+        generator = torch.Generator().manual_seed(self.seed + krylov.products)
+        direction = torch.randn(krylov.pool, generator=generator, dtype=torch.float64)
+        if krylov.pool:
+            direction[-1] = max(1, krylov.operator.size - krylov.count) ** 0.5
+        return direction
 
     def _harvest(self, width: int, steps: int) -> None:
         """Take up more random directions at once and follow them as deep as the one that found something."""

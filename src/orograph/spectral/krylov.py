@@ -132,6 +132,17 @@ class Krylov:
             self.basis.move(order, m)
             self.coefficients[m:n, :m] = self.coefficients[order, :m]
 
+    def aim(self, direction: Float64[Tensor, " p"]) -> None:
+        """Rotate the pool (a Householder reflection) so that its first vector is this combination of its vectors."""
+        mirror = direction / direction.norm()
+        mirror[0] += 1.0 if mirror[0] >= 0 else -1.0
+        mirror /= mirror.norm()
+        coupling = self.coefficients[self.multiplied : self.count, : self.multiplied]
+        coupling -= 2 * torch.outer(mirror, mirror @ coupling)
+        rows = self.basis.rows[self.multiplied : self.count]
+        local = mirror.to(rows)
+        rows.addr_(local, local @ rows, alpha=-2)
+
     def ritz(self) -> tuple[Float64[Tensor, " m"], Float64[Tensor, "m m"]]:
         """Ritz values, ascending, and their vectors' weights in the basis, as columns."""
         projected = self.coefficients[: self.multiplied, : self.multiplied]

@@ -9,7 +9,7 @@ measured, and pairs below it are marked and no longer iterated on: a collapsed n
 and more of them are taken up together, which is a random block Krylov run on the deflated operator within one projected problem; iteration goes on until the
 wanted pairs have converged again and another search finds nothing.
 
-*Residuals* (`verification`) are checked with true products, sampled over all pairs.
+*Residuals* (`verification`) are checked with true products of random vectors, each of which tests all pairs.
 
 The projected problem is solved in float64 on the CPU, the basis is in the operator's dtype on its device.
 """
@@ -56,7 +56,7 @@ def lanczos(
         block: vectors multiplied together; more than one pays where a block product costs little more than a single one.
         max_products: stop after about so many products (default 50·k + 500); what has not converged by then is marked.
         memory: budget of the basis; one that does not fit is memory-mapped from a temporary file.
-        verification: `sampled` certifies all pairs by three products and multiplies only those in doubt; `full` multiplies each.
+        verification: `sampled` tests all pairs by a few random products and multiplies only those left in doubt; `full` multiplies each.
         on_product: called with the number of products so far after each.
 
     Raises:
@@ -102,7 +102,15 @@ def _spectrum(iteration: Iteration, *, full: bool) -> Spectrum:
     vectors, signs = _oriented(krylov.basis.combine(weights))
     noise = values.abs() <= noise_level
     residuals = verified_residuals(
-        krylov, values, weights * signs.double().cpu(), vectors, tolerance=tolerance, exempt=noise, full=full, seed=iteration.seed
+        krylov,
+        values,
+        weights * signs.double().cpu(),
+        vectors,
+        probes=iteration.probes,
+        tolerance=tolerance,
+        exempt=noise,
+        full=full,
+        seed=iteration.seed,
     )
     radii = residuals + iteration.rounding
     clusters = find_clusters(values, radii, noise)
