@@ -1,7 +1,8 @@
 """Storage for an orthonormal basis of Krylov vectors, one a row, and the dense arithmetic on it.
 
-All work on the P-long vectors goes through a few matrix calls on one preallocated array: coefficients `Q w`, subtraction `w − Qᵀc`, linear
-combinations `SᵀQ`. A basis larger than its budget lives in an unnamed temporary file that the operating system pages (memory map).
+All work on the P-long vectors goes through a few matrix calls on one preallocated array: coefficients `Q w`, subtraction `w
+− Qᵀc`, linear combinations `SᵀQ`. A basis larger than its budget lives in an unnamed temporary file that the operating
+system pages (memory map).
 """
 
 import tempfile
@@ -19,7 +20,8 @@ _SUM_SPAN = 1 << 12  # columns summed in the rows' own dtype
 class Basis:
     """Room for `capacity` vectors of length `size`; rows are filled by the caller.
 
-    On the given device when `capacity` vectors fit into `memory`, else in a memory-mapped file on the CPU, paged by the operating system.
+    On the given device when `capacity` vectors fit into `memory`, else in a memory-mapped file on the CPU, paged by the
+    operating system.
     """
 
     def __init__(self, capacity: int, size: int, *, dtype: torch.dtype, device: torch.device, memory: str | int) -> None:
@@ -63,8 +65,9 @@ class Basis:
     def _dots(self, rows: Float[Tensor, "n P"], block: Float[Tensor, "b P"]) -> Float64[Tensor, "n b"]:
         """Dot products in the rows' dtype over spans of columns, whose sums are taken in float64.
 
-        A CPU kernel adds 10⁵ products into few registers: where a vector has a few large entries, what follows them is lost to rounding, and
-        dot products are off by 1e-4 (measured). A span is short enough for that not to happen. GPUs sum in a tree.
+        A CPU kernel adds 10⁵ products into few registers: where a vector has a few large entries, what follows them is lost
+        to rounding, and dot products are off by 1e-4 (measured). A span is short enough for that not to happen. GPUs sum in
+        a tree.
         """
         span = _SUM_SPAN if rows.device.type == "cpu" else rows.shape[1]
         total = torch.zeros(len(rows), len(block), dtype=torch.float64, device=rows.device)

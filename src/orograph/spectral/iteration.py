@@ -1,8 +1,9 @@
-"""The iteration under `lanczos`: expand, solve, restart, measure the noise, look for missed copies, until the wanted pairs stand.
+"""The iteration under `lanczos`: expand, solve, restart, measure the noise, look for missed copies, until the wanted pairs
+stand.
 
-Convergence is judged by the part of a residual that further steps reduce (its coupling to the pool); what rounding adds is found by
-verification. Pairs that cannot reach their tolerance because it lies at the rounding of the operator make the noise be measured, and are settled
-once their residual is below it.
+Convergence is judged by the part of a residual that further steps reduce (its coupling to the pool); what rounding adds is
+found by verification. Pairs that cannot reach their tolerance because it lies at the rounding of the operator make the
+noise be measured, and are settled once their residual is below it.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Literal
 import torch
 from jaxtyping import Bool, Float64, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from orograph.spectral.copies import Limits, Verdict, judge
 from orograph.spectral.krylov import Krylov
@@ -41,8 +43,8 @@ def wanted(values: Float64[Tensor, " m"], count: int, which: str) -> Int[Tensor,
 class Iteration:
     """One computation: the decomposition, what is wanted of it, and what is known so far.
 
-    `longest` is the number of multiplied vectors that makes it restart, `widest` the number of random directions taken up at once, `pool` how many vectors
-    may wait.
+    `longest` is the number of multiplied vectors that makes it restart, `widest` the number of random directions taken up
+    at once, `pool` how many vectors may wait.
     """
 
     krylov: Krylov
@@ -63,6 +65,8 @@ class Iteration:
     values: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))  # all Ritz values, ascending
     weights: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.float64))
     chosen: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))  # the k wanted ones
+    wanted_values: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))
+    wanted_weights: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.float64))
     estimates: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))  # their couplings to the pool
 
     def run(self) -> None:
@@ -81,10 +85,22 @@ class Iteration:
                 continue
             steps = self._search()
             if steps == 0:
-                break
+                self._keep_converged()
+                return
             self._harvest(harvest, steps)
             width, harvest = max(self.block, harvest // 2), min(2 * harvest, self.widest)
         self.solve()
+
+    def pairs(self) -> tuple[Float64[Tensor, " k"], Float64[Tensor, "m k"]]:
+        """The wanted pairs: values, descending, and weights."""
+        order = torch.argsort(self.wanted_values, descending=True, stable=True)
+        return self.wanted_values[order], self.wanted_weights[:, order]
+
+    def others(self) -> Float64[Tensor, " n"]:
+        """The Ritz values that were not wanted."""
+        rest = torch.ones(len(self.values), dtype=torch.bool)
+        rest[self.chosen] = False
+        return self.values[rest]
 
     @property
     def scale(self) -> float:
@@ -93,7 +109,8 @@ class Iteration:
 
     @property
     def rounding(self) -> float:
-        """Differences of eigenvalues below this are rounding: the noise, or a few units of the dtype where it was never measured."""
+        """Differences of eigenvalues below this are rounding: the noise, or a few units of the dtype where it was never
+        measured."""
         floor = 10 * torch.finfo(self.krylov.operator.dtype).eps * self.scale
         return floor if self.measurements == 0 else self.noise
 
@@ -101,14 +118,15 @@ class Iteration:
         """The projected problem: Ritz values, the wanted ones and how far from converged they are."""
         self.values, self.weights = self.krylov.ritz()
         self.chosen = wanted(self.values, self.k, self.which)
-        self.estimates = self.krylov.couplings(self.weights[:, self.chosen])
+        self.wanted_values, self.wanted_weights = self.values[self.chosen], self.weights[:, self.chosen]
+        self.estimates = self.krylov.couplings(self.wanted_weights)
         self.spread = (min(self.spread[0], float(self.values[0])), max(self.spread[1], float(self.values[-1])))
 
     def converged(self, *, restarting: bool = False) -> bool:
         """Solve, measure the noise if that may be what is in the way, and tell whether nothing is open."""
         self.solve()
         still = self._open()
-        sizes = self.values[self.chosen].abs()
+        sizes = self.wanted_values.abs()
         hopeless = self.tolerance * sizes <= 10 * torch.finfo(self.krylov.operator.dtype).eps * self.scale
         if self.measurements == 0:
             near = hopeless & (self.estimates <= 0.01 * self.scale)
@@ -121,29 +139,30 @@ class Iteration:
 
     def _measure_noise(self, suspects: Bool[Tensor, " k"]) -> None:
         """Measure on the largest of the wanted pairs in doubt, two of them; the level never falls."""
-        chosen = self.chosen[suspects]
-        largest = chosen[torch.argsort(self.values[chosen].abs(), descending=True)[:2]]
-        level = noise_level(self.krylov, self.weights[:, largest], self.scale, self.seed + self.measurements)
+        sizes = torch.where(suspects, self.wanted_values.abs(), -1.0)
+        largest = torch.argsort(sizes, descending=True)[: min(2, int(suspects.sum()))]
+        level = noise_level(self.krylov, self.wanted_weights[:, largest], self.scale, self.seed + self.measurements)
         self.noise = level if self.measurements == 0 else max(self.noise, level)
         self.measurements += 1
 
     def _open(self) -> Bool[Tensor, " k"]:
         """Which of the wanted pairs still need work: neither converged, nor as good as the noise allows."""
-        sizes = self.values[self.chosen].abs()
+        sizes = self.wanted_values.abs()
         unsettled = self.estimates > _MARGIN * self.tolerance * sizes
         if self.measurements == 0:
             return unsettled
         return unsettled & (self.estimates > self.noise * (1 + (sizes <= self.noise)))
 
     def _due(self) -> bool:
-        """Whether to look for convergence now: at every step where a step is dear, more rarely where the small problem would cost more."""
+        """Whether to look for convergence now: at every step where a step is dear, more rarely where the small problem
+        would cost more."""
         m = self.krylov.multiplied
         return self.krylov.pool == 0 or m - len(self.values) >= min(8, 1 + m * m // self.krylov.operator.size)
 
     def _most_needed(self, width: int) -> list[int]:
         """The pool's vectors that the residuals of the open pairs contain most of, by the last solution."""
-        known, first = len(self.weights), self.krylov.multiplied
-        shares = self.krylov.coefficients[first : self.krylov.count, :known] @ self.weights[:, self.chosen[self._open()]]
+        known, first = len(self.wanted_weights), self.krylov.multiplied
+        shares = self.krylov.coefficients[first : self.krylov.count, :known] @ self.wanted_weights[:, self._open()]
         return [first + i for i in torch.argsort(shares.norm(dim=1), descending=True, stable=True)[:width].tolist()]
 
     def _make_room(self, width: int) -> None:
@@ -187,8 +206,18 @@ class Iteration:
             direction = krylov.coefficients[krylov.multiplied : krylov.count, krylov.multiplied - 1].clone()
         return 0
 
+    def _keep_converged(self) -> None:
+        """After a search that found nothing: solve, unless that would put half-known members of a wanted cluster in the
+        place of converged ones."""
+        values, weights, estimates = self.wanted_values, self.wanted_weights, self.estimates
+        self.solve()
+        if self._open().any():
+            grown = self.krylov.multiplied - len(weights)
+            self.wanted_values, self.wanted_weights, self.estimates = values, F.pad(weights, (0, 0, 0, grown)), estimates
+
     def _random_direction(self) -> Float64[Tensor, " p"]:
-        """A random vector orthogonal to what has been multiplied, in terms of the pool, whose last vector stands for all the space beyond."""
+        """A random vector orthogonal to what has been multiplied, in terms of the pool, whose last vector stands for all
+        the space beyond."""
         krylov = self.krylov
         generator = torch.Generator().manual_seed(self.seed + krylov.products)
         direction = torch.randn(krylov.pool, generator=generator, dtype=torch.float64)
@@ -211,7 +240,7 @@ class Iteration:
     def _limits(self) -> Limits:
         """Beyond which eigenvalues an unknown one would be wanted."""
         infinity = float("inf")
-        values = self.values[self.chosen]
+        values = self.wanted_values
         slack = self.tolerance * float(values.abs().min()) + 2 * self.rounding
         if self.which == "LM":
             return Limits(-float(values.abs().min()), float(values.abs().min()), slack)

@@ -1,15 +1,17 @@
 """A growing Krylov decomposition that allows blocks, restarts and fresh directions: the engine under Lanczos.
 
-The rows q₁ … qₙ of the basis are orthonormal. The first m have been multiplied; the other n − m, the *pool*, wait. What is kept is
+The rows q₁ … qₙ of the basis are orthonormal. The first m have been multiplied; the other n − m, the *pool*, wait. What is
+kept is
 
     A q_j = Σ_{i ≤ n} C[i, j] q_i        (j ≤ m)
 
-with every coefficient measured, in float64: C[:m, :m] is the projected matrix (symmetric up to rounding), C[m:, :m] couples the basis to its
-pool. For θ, s an eigenpair of the symmetrised C[:m, :m] the vector x = Qᵀs has the residual ‖Ax − θx‖ = ‖C s − θ s‖, to rounding, whatever
-the history of the basis: it may have grown from one vector (Lanczos), a block (band Lanczos, Ruhe 1979), been restarted with
-Ritz vectors (thick restart, Wu & Simon 2000), or been given random directions with no coupling at all, which is how copies of multiple eigenvalues
-are looked for. New vectors are orthogonalised against all rows by classical Gram–Schmidt, repeated while the norm falls (twice is enough;
-Giraud, Langou & Rozložník 2005), as two matrix–vector products a pass.
+with every coefficient measured, in float64: C[:m, :m] is the projected matrix (symmetric up to rounding), C[m:, :m] couples
+the basis to its pool. For θ, s an eigenpair of the symmetrised C[:m, :m] the vector x = Qᵀs has the residual ‖Ax − θx‖ = ‖C
+s − θ s‖, to rounding, whatever the history of the basis: it may have grown from one vector (Lanczos), a block (band
+Lanczos, Ruhe 1979), been restarted with Ritz vectors (thick restart, Wu & Simon 2000), or been given random directions with
+no coupling at all, which is how copies of multiple eigenvalues are looked for. New vectors are orthogonalised against all
+rows by classical Gram–Schmidt, repeated while the norm falls (twice is enough; Giraud, Langou & Rozložník 2005), as two
+matrix–vector products a pass.
 """
 
 from collections.abc import Callable
@@ -37,7 +39,13 @@ class Krylov:
     """
 
     def __init__(
-        self, operator: LinearOperator, capacity: int, *, seed: int, memory: str | int, on_product: Callable[[int], None] | None = None
+        self,
+        operator: LinearOperator,
+        capacity: int,
+        *,
+        seed: int,
+        memory: str | int,
+        on_product: Callable[[int], None] | None = None,
     ) -> None:
         self.operator = operator
         self.basis = Basis(capacity, operator.size, dtype=operator.dtype, device=operator.device, memory=memory)
@@ -107,7 +115,8 @@ class Krylov:
         return added
 
     def _append(self, vector: Float[Tensor, "1 P"], floor: float) -> tuple[Tensor, float]:
-        """Orthogonalise at least once, until the norm stays, then add the unit vector as a row unless nothing above `floor` is left.
+        """Orthogonalise at least once, until the norm stays, then add the unit vector as a row unless nothing above `floor`
+        is left.
 
         Returns the components removed and the norm of the rest, 0 when it was not added.
         """
@@ -158,7 +167,8 @@ class Krylov:
     def couplings(self, weights: Float64[Tensor, "m l"]) -> Float64[Tensor, " l"]:
         """The norm of the part of each residual vector that lies in the pool: what further steps can reduce.
 
-        The rest, inside the basis, is the asymmetry of the measured coefficients: the operator's rounding, which no step reduces.
+        The rest, inside the basis, is the asymmetry of the measured coefficients: the operator's rounding, which no step
+        reduces.
         """
         return (self.coefficients[self.multiplied : self.count, : self.multiplied] @ weights).norm(dim=0)
 

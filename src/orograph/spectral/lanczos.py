@@ -1,13 +1,16 @@
-"""Extreme eigenpairs of a symmetric operator by thick-restart (block) Lanczos with full reorthogonalisation (Wu & Simon 2000).
+"""Extreme eigenpairs of a symmetric operator by thick-restart (block) Lanczos with full reorthogonalisation (Wu & Simon
+2000).
 
 Three things that textbook Lanczos lets pass are seen to here.
 
-*Noise* (`noise`). Where wanted pairs are so small that the demanded residual lies at the rounding of the operator's dtype, its noise is
-measured, and pairs below it are marked and no longer iterated on: a collapsed network has a handful of eigenvalues and then nothing.
+*Noise* (`noise`). Where wanted pairs are so small that the demanded residual lies at the rounding of the operator's dtype,
+its noise is measured, and pairs below it are marked and no longer iterated on: a collapsed network has a handful of
+eigenvalues and then nothing.
 
-*Missed copies* (`copies`). After convergence a random direction, orthogonal to all that is known, is followed. If it meets a missed eigenvalue, more
-and more of them are taken up together, which is a random block Krylov run on the deflated operator within one projected problem; iteration goes on until the
-wanted pairs have converged again and another search finds nothing.
+*Missed copies* (`copies`). After convergence a random direction, orthogonal to all that is known, is followed. If it meets
+a missed eigenvalue, more and more of them are taken up together, which is a random block Krylov run on the deflated
+operator within one projected problem; iteration goes on until the wanted pairs have converged again and another search
+finds nothing.
 
 *Residuals* (`verification`) are checked with true products of random vectors, each of which tests all pairs.
 
@@ -56,7 +59,8 @@ def lanczos(
         block: vectors multiplied together; more than one pays where a block product costs little more than a single one.
         max_products: stop after about so many products (default 50·k + 500); what has not converged by then is marked.
         memory: budget of the basis; one that does not fit is memory-mapped from a temporary file.
-        verification: `sampled` tests all pairs by a few random products and multiplies only those left in doubt; `full` multiplies each.
+        verification: `sampled` tests all pairs by a few random products and multiplies only those left in doubt; `full`
+            multiplies each.
         on_product: called with the number of products so far after each.
 
     Raises:
@@ -95,10 +99,7 @@ def lanczos(
 def _spectrum(iteration: Iteration, *, full: bool) -> Spectrum:
     """The wanted pairs in descending order, verified."""
     krylov, tolerance, noise_level = iteration.krylov, iteration.tolerance, iteration.noise
-    order = iteration.chosen.sort(descending=True).values  # Ritz values ascend
-    others = torch.ones(len(iteration.values), dtype=torch.bool)
-    others[order] = False
-    values, weights = iteration.values[order], iteration.weights[:, order]
+    (values, weights), others = iteration.pairs(), iteration.others()
     vectors, signs = _oriented(krylov.basis.combine(weights))
     noise = values.abs() <= noise_level
     residuals = verified_residuals(
@@ -122,8 +123,8 @@ def _spectrum(iteration: Iteration, *, full: bool) -> Spectrum:
         converged=(residuals <= tolerance * values.abs()) | noise,
         noise=noise,
         clusters=clusters,
-        cut=splits_cluster(values, radii, noise, iteration.values[others]),
-        bounds=eigenvector_bounds(values, residuals, clusters, iteration.values[others]),
+        cut=splits_cluster(values, radii, noise, others),
+        bounds=eigenvector_bounds(values, residuals, clusters, others),
         signs=claimed_signs(values, radii),
         products=krylov.products,
         which=iteration.which,

@@ -1,14 +1,15 @@
 """How much of a product is rounding: the noise level η|λ₁| below which an operator's eigenvalues mean nothing.
 
-An operator evaluated in float32 is A + E, E the rounding of its products and of the activations they are built on. A small Ritz pair (θ, v)
-belongs to A only when ‖Ev‖ is below |θ|: by Weyl's theorem the eigenvalue has moved by at most the norm of E *on the space in which it was
-found*. That norm is not the average of ‖Eu‖ over random u (a random vector hardly meets the few directions in which rounding is large),
-nor ‖E v₁‖ (the rounding along the dominant pairs, which moves small eigenvalues only in second order). The small Ritz vectors of a noisy operator are
-precisely those in which its noise is largest, so E is measured on them, and on random unit vectors besides; the maximum counts.
+An operator evaluated in float32 is A + E, E the rounding of its products and of the activations they are built on. A small
+Ritz pair (θ, v) belongs to A only when ‖Ev‖ is below |θ|: by Weyl's theorem the eigenvalue has moved by at most the norm of
+E *on the space in which it was found*. That norm is not the average of ‖Eu‖ over random u (a random vector hardly meets the
+few directions in which rounding is large), nor ‖E v₁‖ (the rounding along the dominant pairs, which moves small eigenvalues
+only in second order). The small Ritz vectors of a noisy operator are precisely those in which its noise is largest, so E is
+measured on them, and on random unit vectors besides; the maximum counts.
 
-E v is the difference from the same operator in float64 where there is one; otherwise the defect of linearity: the product of a combination of
-basis vectors against the same combination of their products, which sees the rounding of products but not a rounded θ or activation.
-The level is at least eps·|λ₁|, what orthogonalisation in the operator's dtype lets through.
+E v is the difference from the same operator in float64 where there is one; otherwise the defect of linearity: the product
+of a combination of basis vectors against the same combination of their products, which sees the rounding of products but
+not a rounded θ or activation. The level is at least eps·|λ₁|, what orthogonalisation in the operator's dtype lets through.
 """
 
 import torch

@@ -1,8 +1,9 @@
 """Eigenpairs and what they certify: residuals, noise, clusters, eigenvector bounds, signs.
 
-A computed pair (λ, v) of a symmetric operator H says no more than its residual ‖r‖ = ‖Hv − λv‖ and the operator's own noise allow.
-There is an eigenvalue within ‖r‖ of λ (Weyl); the angle between v and its eigenvector is at most ‖r‖/gap (Davis & Kahan 1970; Parlett
-1998, theorem 11.7.1); pairs whose intervals λ ± ‖r‖ overlap cannot be told apart, so only the subspace that they span together means anything.
+A computed pair (λ, v) of a symmetric operator H says no more than its residual ‖r‖ = ‖Hv − λv‖ and the operator's own noise
+allow. There is an eigenvalue within ‖r‖ of λ (Weyl); the angle between v and its eigenvector is at most ‖r‖/gap (Davis &
+Kahan 1970; Parlett 1998, theorem 11.7.1); pairs whose intervals λ ± ‖r‖ overlap cannot be told apart, so only the subspace
+that they span together means anything.
 """
 
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ from torch import Tensor
 Cluster = tuple[int, int]
 
 
-def find_clusters(eigenvalues: Float64[Tensor, " k"], radii: Float64[Tensor, " k"], skip: Bool[Tensor, " k"]) -> tuple[Cluster, ...]:
-    """Runs `(start, stop)` of two or more descending eigenvalues whose intervals λ ± radius overlap; pairs in `skip` belong to none."""
+def find_clusters(
+    eigenvalues: Float64[Tensor, " k"], radii: Float64[Tensor, " k"], skip: Bool[Tensor, " k"]
+) -> tuple[Cluster, ...]:
+    """Runs `(start, stop)` of two or more descending eigenvalues whose intervals λ ± radius overlap; pairs in `skip` belong
+    to none."""
     linked = (eigenvalues[:-1] - eigenvalues[1:] <= radii[:-1] + radii[1:]) & ~skip[:-1] & ~skip[1:]
     clusters, start = [], 0
     for i, joined in enumerate([*linked.tolist(), False]):
@@ -29,7 +33,8 @@ def find_clusters(eigenvalues: Float64[Tensor, " k"], radii: Float64[Tensor, " k
 def splits_cluster(
     eigenvalues: Float64[Tensor, " k"], radii: Float64[Tensor, " k"], skip: Bool[Tensor, " k"], others: Float64[Tensor, " n"]
 ) -> bool:
-    """Whether one of the `others`, found but not wanted, lies within the radius of a pair: then the k pairs end inside a cluster."""
+    """Whether one of the `others`, found but not wanted, lies within the radius of a pair: then the k pairs end inside a
+    cluster."""
     if len(others) == 0:
         return False
     near = (eigenvalues[:, None] - others).abs() <= 2 * radii[:, None]
@@ -44,8 +49,8 @@ def eigenvector_bounds(
 ) -> Float64[Tensor, " k"]:
     """The bound ‖r‖/gap on sin ∠(v, eigenvector), nan where there is none.
 
-    The gap is the distance to the nearest other eigenvalue, less that one's residual. Members of a cluster have no eigenvector of their
-    own. `others` are approximations of eigenvalues beyond the k pairs.
+    The gap is the distance to the nearest other eigenvalue, less that one's residual. Members of a cluster have no
+    eigenvector of their own. `others` are approximations of eigenvalues beyond the k pairs.
     """
     distance = (eigenvalues[:, None] - eigenvalues).abs() - residuals
     distance.fill_diagonal_(torch.inf)
@@ -64,18 +69,22 @@ def claimed_signs(eigenvalues: Float64[Tensor, " k"], margins: Float64[Tensor, "
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """k eigenpairs in descending algebraic order, with what is known of their quality. All but the eigenvectors is float64 on the CPU.
+    """k eigenpairs in descending algebraic order, with what is known of their quality. All but the eigenvectors is float64
+    on the CPU.
 
     Attributes:
         eigenvalues: λ, descending.
-        eigenvectors: one unit vector a row, in the operator's dtype and on its device; the entry of largest magnitude is positive.
+        eigenvectors: one unit vector a row, in the operator's dtype and on its device; the entry of largest magnitude is
+            positive.
         residuals: ‖Hv − λv‖, absolute, verified with true products (see `lanczos`).
-        noise_level: η|λ₁|, absolute: below it the operator's own rounding decides what an eigenvalue is; nan when never measured.
+        noise_level: η|λ₁|, absolute: below it the operator's own rounding decides what an eigenvalue is; nan when never
+            measured.
         converged: ‖r‖ ≤ tolerance·|λ|, or the pair is noise.
         noise: |λ| ≤ noise_level.
         clusters: `(start, stop)` of runs of two or more pairs that cannot be told apart; compare these as subspaces.
         cut: the k pairs end inside a cluster that has further members.
-        bounds: the bound ‖r‖/gap on the sine of the angle to the eigenvector; nan inside clusters and where the gap does not allow one.
+        bounds: the bound ‖r‖/gap on the sine of the angle to the eigenvector; nan inside clusters and where the gap does
+            not allow one.
         signs: +1, −1, or 0 where |λ| ≤ ‖r‖ + noise and no sign is claimed.
         products: matrix–vector products spent, verification included.
         which: LM, LA, SA or BE.

@@ -1,16 +1,18 @@
 """Residuals that can be trusted, for a handful of products in place of one a pair.
 
-Every Ritz vector is x = Qᵀs, and every A q_j was computed by a true product, so that Ax = Σ s_j A q_j and the residual vector Ax − θx is known
-from the measured coefficients (`Krylov.residual_weights`) up to a *defect* e: rounding of products and of orthogonalisation, and whatever
-else went wrong. A product per pair would show e, and would cost a third of the whole computation. But A is symmetric: for random u one product Au
-tells u·Ax = (Au)·x, hence u·e, of *every* pair. For Gaussian u, u·e is normal of deviation ‖e‖, and from r of them
+Every Ritz vector is x = Qᵀs, and every A q_j was computed by a true product, so that Ax = Σ s_j A q_j and the residual
+vector Ax − θx is known from the measured coefficients (`Krylov.residual_weights`) up to a *defect* e: rounding of products
+and of orthogonalisation, and whatever else went wrong. A product per pair would show e, and would cost a third of the whole
+computation. But A is symmetric: for random u one product Au tells u·Ax = (Au)·x, hence u·e, of *every* pair. For Gaussian
+u, u·e is normal of deviation ‖e‖, and from r of them
 
     ‖e‖ ≤ 5 √(2/π) max_r |u_r·e|    with probability ≥ 1 − 5⁻ʳ    (Halko, Martinsson & Tropp 2011, lemma 4.1; r = 3: 0.992).
 
-The stated residual is what the coefficients predict plus this bound. Where that breaks the tolerance, the pair gets a product of its own, and what
-it shows is stated. The products Au are mostly there already: the random directions in which copies were sought (`copies`) are such u, and
-(Au)·x − u·(predicted Ax) is the asymmetry of the coefficients in their rows. Where no search was made, or another operator is to judge (fast products of reduced
-precision), three products are made for it.
+The stated residual is what the coefficients predict plus this bound. Where that breaks the tolerance, the pair gets a
+product of its own, and what it shows is stated. The products Au are mostly there already: the random directions in which
+copies were sought (`copies`) are such u, and (Au)·x − u·(predicted Ax) is the asymmetry of the coefficients in their rows.
+Where no search was made, or another operator is to judge (fast products of reduced precision), three products are made for
+it.
 """
 
 import torch

@@ -1,0 +1,1 @@
+"""Conjugate gradients on (A + shift·I)x = b."""

@@ -1,0 +1,1 @@
+"""The smallest eigenvalue and the index."""

@@ -1,0 +1,1 @@
+"""Bulk edge and outliers."""

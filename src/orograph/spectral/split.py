@@ -1,0 +1,1 @@
+"""The Gauss–Newton split of eigenvalues."""

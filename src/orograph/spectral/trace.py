@@ -1,0 +1,1 @@
+"""The trace by Hutchinson, Hutch++ and XTrace."""
