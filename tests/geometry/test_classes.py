@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from landscapes import classifier, dense_hessians
 from orograph.errors import ConfigurationError, DataError
+from orograph.geometry import directional
 from orograph.geometry.class_means import class_means, cross_class_means, subspace_overlap
 from orograph.geometry.classes import class_accuracies, class_gradients, class_shares
 from orograph.geometry.directional import sample_derivatives, sample_slopes
@@ -47,6 +48,29 @@ def test_sample_curvatures_are_the_quadratic_forms_of_the_dense_hessians(activat
     slopes = sample_slopes(objective, theta, directions)
     torch.testing.assert_close(found.slopes, slopes)
     torch.testing.assert_close(slopes.mean(1), directions @ objective.gradient(theta))
+
+
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.Softplus, nn.ReLU])
+def test_the_trace_agrees_with_what_is_not_traced(activation, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 6), activation(), nn.BatchNorm1d(6), nn.Linear(6, 4)).double()
+    objective = Objective(model, F.cross_entropy, [(torch.randn(30, 5).double(), torch.randint(0, 4, (30,)))], memory=100_000)
+    directions = torch.randn(9, objective.layout.size, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    plain = sample_derivatives(objective, objective.theta, directions)
+    calls = []
+    trace = directional._trace
+    monkeypatch.setattr(directional, "_trace", lambda *args: calls.append(args[2]) or trace(*args))
+    monkeypatch.setattr(directional, "WORTH_TRACING", 0)
+    traced = sample_derivatives(objective, objective.theta, directions)
+    moved = sample_derivatives(objective, objective.theta + 1, directions)
+    assert sorted(set(calls)) == [1, 8]  # two widths, and no new trace for the new θ
+    assert len(calls) <= 4
+    assert all(product.__name__ == "product" for product in directional._traced[objective].values())
+    monkeypatch.setattr(directional, "WORTH_TRACING", 10**9)
+    expected = sample_derivatives(objective, objective.theta + 1, directions)
+    for name in ("slopes", "curvatures", "gauss_newton"):
+        torch.testing.assert_close(getattr(traced, name), getattr(plain, name), rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(getattr(moved, name), getattr(expected, name), rtol=1e-9, atol=1e-12)
 
 
 def test_sample_curvatures_exist_for_convolutions_and_other_losses() -> None:
