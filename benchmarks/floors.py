@@ -15,6 +15,7 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -163,8 +164,11 @@ class ROperator:
         self.length = length
         self.hvp()
 
-    def hvp(self) -> Tensor:
-        return self.multiply(self.vector)
+    def hvp(self) -> None:
+        self.multiply(self.vector)
+
+    def product(self) -> np.ndarray:
+        return self.multiply(self.vector).cpu().numpy()
 
     def multiply(self, vector: Tensor) -> Tensor:
         """H v, `(P,)`."""

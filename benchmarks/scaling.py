@@ -63,7 +63,7 @@ def _options() -> argparse.Namespace:
     options = parser("Cost of a product against the number of images and the width.", rounds=3)
     options.add_argument("--sizes", default="6000,60000", help="numbers of images; --images gives a single one")
     options.add_argument("--widths", default="128,512,2048,4096", help="widths of the two hidden layers")
-    options.add_argument("--limit", type=float, default=600.0, help="leave out cases estimated to take more seconds than this")
+    options.add_argument("--limit", type=float, default=1500.0, help="leave out cases estimated to take more seconds than this")
     return options.parse_args()
 
 
