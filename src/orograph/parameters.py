@@ -46,7 +46,7 @@ class Layout:
         """Named views into a flat vector; leading dimensions are kept."""
         parts = theta.split(self.sizes, dim=-1)
         lead = theta.shape[:-1]
-        return {name: part.view(*lead, *shape) for name, shape, part in zip(self.names, self.shapes, parts, strict=True)}
+        return {name: part.view((*lead, *shape)) for name, shape, part in zip(self.names, self.shapes, parts, strict=True)}
 
 
 def layout_of(model: nn.Module, pattern: str = "*") -> Layout:

@@ -200,6 +200,52 @@ def collapse_products(graph: Graph, tangents: set[Node]) -> None:
     graph.eliminate_dead_code()
 
 
+def gather_sums(graph: Graph) -> None:
+    """Sums of equally shaped views of products become views of sums of products, which can start from one another.
+
+    `(view(A·B) + bias) + view(C·D)` becomes `view(A·B + C·D) + bias`: after widening, every layer has that form.
+    """
+    changed = True
+    while changed:
+        changed = False
+        for node in list(graph.nodes):
+            if node.target is aten.add.Tensor and not node.kwargs and all(is_tensor(a) for a in node.args):
+                better = _gathered(node)
+                if better is not None:
+                    node.replace_all_uses_with(better)
+                    changed = True
+        graph.eliminate_dead_code()
+
+
+def _gathered(node: Call) -> Node | None:
+    for first, second in (node.args, node.args[::-1]):
+        if first.target is aten.add.Tensor and not first.kwargs and len(first.users) == 1 and _is_view(second):
+            for whole, part in (first.args, first.args[::-1]):
+                if is_tensor(whole) and is_tensor(part) and _is_view(whole) and same(whole, second) and not same(part, whole):
+                    return emit(node, aten.add.Tensor, emit(node, aten.add.Tensor, whole, second), part)
+    first, second = node.args
+    if not (_is_view(first) and _is_view(second) and first.target is second.target and same(first, second)):
+        return None
+    a, b = first.args[0], second.args[0]
+    if first.target is aten.permute.default:
+        return (
+            emit(node, first.target, emit(node, aten.add.Tensor, a, b), first.args[1])
+            if first.args[1] == second.args[1]
+            else None
+        )
+    if not (val(a).is_contiguous() and val(b).is_contiguous()):
+        return None
+    b = b if same(a, b) else emit(node, aten.view.default, b, list(val(a).shape))
+    return emit(node, first.target, emit(node, aten.add.Tensor, a, b), first.args[1])
+
+
+def _is_view(node: Call) -> bool:
+    """A view with one reader, onto something computed."""
+    if node.target not in (aten.view.default, aten.permute.default) or len(node.users) != 1 or not is_tensor(node.args[0]):
+        return False
+    return node.args[0].op == "call_function" and len(node.args[0].users) == 1
+
+
 def _factor(node: Call, tangents: set[Node], place: Node) -> tuple[Node, Callable[[], Node | float], bool] | None:
     """`node = t · factor` as (t, factor, whether the factor is dear), where t is a tangent of the same shape."""
     if node.op != "call_function" or not is_tensor(node) or not node.args or not isinstance(node.args[0], Node):

@@ -232,43 +232,49 @@ def _fused(node: Node, other: Node, term: Call, sign: int) -> Node | None:
 def _overwrite_temporaries(graph: Graph) -> None:
     """Elementwise results go where their first argument lay, if nobody reads that again and no input or result shares it."""
     order = {node: position for position, node in enumerate(graph.nodes)}
+    held = {node: _storages(node) for node in graph.nodes}
     last: dict[int, int] = {}
     fixed: set[int] = set()
-    for node in graph.nodes:
-        for storage in _storages(node):
-            if node.op == "placeholder":
-                fixed.add(storage)
+    sharing: dict[int, list[Node]] = {}
+    for node, storages in held.items():
+        for storage in storages:
+            sharing.setdefault(storage, []).append(node)
             last[storage] = max([last.get(storage, 0), *(order[user] for user in node.users)])
-            if any(user.op == "output" for user in node.users):
+            if node.op == "placeholder" or any(user.op == "output" for user in node.users):
                 fixed.add(storage)
-    for node in list(graph.nodes):
+    for node in order:
         if node.target not in _IN_PLACE and node.target not in _INTO_FIRST:
             continue
         candidates = [0, 1] if node.target in (aten.mul.Tensor, aten.add.Tensor) and not node.kwargs else [0]
         for index in candidates:
             source = node.args[index]
-            if not is_tensor(source) or not same(source, node):
+            if not isinstance(source, Node) or not _may_hold(source, node):
                 continue
-            storage, mine = _storages(source)[0], _storages(node)[0]
-            others = {s for a in node.all_input_nodes if a is not source for s in _storages(a)}
-            dense = val(source).numel() * val(source).element_size() == val(source).untyped_storage().nbytes()
-            if storage in fixed or last[storage] > order[node] or storage in others or not dense or mine in fixed:
-                continue
-            if val(source).stride() != val(node).stride():
+            (storage,), (mine,) = held[source], held[node]
+            others = {s for a in node.all_input_nodes if a is not source for s in held[a]}
+            if storage in fixed or mine in fixed or storage in others or last[storage] > order[node]:
                 continue
             if node.target in _INTO_FIRST:
-                keyword = {"grad_input": source, **node.kwargs}
-                node.target, node.kwargs = _INTO_FIRST[node.target], keyword
+                node.kwargs = {"grad_input": source, **node.kwargs}
+                node.target = _INTO_FIRST[node.target]
             else:
                 node.target = _IN_PLACE[node.target]
-                if index == 1:
-                    node.args = (node.args[1], node.args[0])
-            # The result now lives in the source's storage, as do its views.
-            last[storage] = last[mine]
-            for other in graph.nodes:
-                if is_tensor(other) and _storages(other) == [mine]:
-                    other.meta["storage"] = storage
+                node.args = node.args if index == 0 else (node.args[1], node.args[0])
+            last[storage] = last[mine]  # the result and its views now live there
+            for other in sharing.pop(mine):
+                held[other] = [storage]
+                other.meta["storage"] = storage
+                sharing[storage].append(other)
             break
+
+
+def _may_hold(source: Node, node: Node) -> bool:
+    """Whether a tensor has the shape and memory layout of another, and its storage to itself."""
+    if not is_tensor(source) or not same(source, node):
+        return False
+    tensor = val(source)
+    dense = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
+    return dense and tensor.stride() == val(node).stride()
 
 
 def _storages(node: Node) -> list[int]:

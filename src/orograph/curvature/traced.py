@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from orograph.curvature.formulas import Formula
-from orograph.curvature.simplify import collapse_products, depends_on, simplify
+from orograph.curvature.simplify import collapse_products, depends_on, gather_sums, simplify
 from orograph.curvature.stages import Stage, annotate, compile_stage, extract
 from orograph.curvature.widen import widen
 from orograph.objective import Batch, Objective
@@ -48,6 +48,7 @@ class Trace:
             mask = [False] * before + [True, True] + [False] * (len(placeholders) - before - 2)
             graph = widen(graph, mask, models)
             simplify(graph)
+            gather_sums(graph)
             _rename(graph, placeholders, "cohort_")
             placeholders = [node for node in graph.nodes if node.op == "placeholder"]
         given = placeholders[: len(self._attributes)]
@@ -140,6 +141,7 @@ class Trace:
             graph, inputs = extract(self._parts["tangent"] | self._parts["prologue"], [self._product])
             wide = widen(graph, [_name(node) == self._vector for node in inputs], width)
             simplify(wide)
+            gather_sums(wide)
             annotate(wide)
             _rename(wide, inputs, f"block{width}_")
             new = [node for node in wide.nodes if node.op == "placeholder"]

@@ -5,6 +5,7 @@ operand becomes one wide GEMM instead, and its result keeps the samples outermos
 wide GEMM can read it without a copy. All other operations go through their own batching rules.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -61,25 +62,24 @@ def _call(node: Call, values: dict[Node, _Value], width: int) -> _Value:
         ), True
     if isinstance(node.args[0], Node) and isinstance(pairs[0][0], tuple | list):  # an item of several results
         return pairs[0][0][node.args[1]], True
-    wides = [value for value, wide in pairs if wide]
     places = [position for position, (_, wide) in enumerate(pairs) if wide]
-    structure: list[Any] = []
+    shape: list[Any] = []
+    one = functools.partial(_one, node.target, [value for value, _ in pairs], spec, places, shape)
+    tensors = iter(torch.vmap(one)(*[value for value, wide in pairs if wide]))
+    leaf_spec, is_tensor = shape
+    return tree_unflatten([next(tensors) if there else None for there in is_tensor], leaf_spec), True
 
-    def one(*tensors: Tensor) -> list[Tensor]:
-        plain = [value for value, _ in pairs]
-        for position, tensor in zip(places, tensors, strict=True):
-            plain[position] = tensor
-        args, kwargs = tree_unflatten(plain, spec)
-        if node.target in (aten.view.default, aten._unsafe_view.default):
-            result = args[0].reshape(args[1])
-        else:
-            result = node.target(*args, **kwargs)
-        results, shape = tree_flatten(result)
-        structure[:] = [shape, [isinstance(leaf, Tensor) for leaf in results]]
-        return [leaf for leaf in results if isinstance(leaf, Tensor)]
 
-    tensors = iter(torch.vmap(one)(*wides))
-    return tree_unflatten([next(tensors) if there else None for there in structure[1]], structure[0]), True
+def _one(target: Any, leaves: list[Any], spec: Any, places: list[int], shape: list[Any], *tensors: Tensor) -> list[Tensor]:
+    """One call under `vmap`; the tensors of its result, whose structure is left in `shape`."""
+    leaves = list(leaves)
+    for position, tensor in zip(places, tensors, strict=True):
+        leaves[position] = tensor
+    args, kwargs = tree_unflatten(leaves, spec)
+    viewed = target in (aten.view.default, aten._unsafe_view.default)
+    results, leaf_spec = tree_flatten(args[0].reshape(args[1]) if viewed else target(*args, **kwargs))
+    shape[:] = [leaf_spec, [isinstance(leaf, Tensor) for leaf in results]]
+    return [leaf for leaf in results if isinstance(leaf, Tensor)]
 
 
 def _matrix_product(left: _Value, right: _Value, width: int) -> Tensor:

@@ -1,0 +1,115 @@
+"""Models that cannot be traced, or trace wrongly, against dense float64 Hessians made by double backward on whole batches."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from curvature.cases import CASES, Batches, Case, Dense, features, labels
+from orograph.curvature.cohort import CohortHessian
+from orograph.curvature.fisher import EmpiricalFisherOperator
+from orograph.curvature.ggn import GaussNewtonOperator
+from orograph.curvature.hessian import HessianOperator
+from orograph.objective import Objective
+
+
+class Branching(nn.Module):
+    """Asks for the value of a tensor, which a tracer does not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.layer(x)
+        return torch.sin(z) if self.layer.weight.sum() > -100 else z
+
+
+class OnlyBackward(torch.autograd.Function):
+    """x³ with a backward and no forward mode."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x**3
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.save_for_backward(inputs[0])
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        return 3 * ctx.saved_tensors[0] ** 2 * grad
+
+
+class WrongForward(OnlyBackward):
+    """x³ with a forward mode that is wrong."""
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.save_for_backward(inputs[0])
+        ctx.save_for_forward(inputs[0])
+
+    @staticmethod
+    def jvp(ctx, tangent: Tensor) -> Tensor:
+        return 2 * ctx.saved_tensors[0] ** 2 * tangent
+
+
+class Cubic(nn.Module):
+    def __init__(self, function: type[torch.autograd.Function]) -> None:
+        super().__init__()
+        self.layer, self.function = nn.Linear(4, 3), function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function.apply(self.layer(x))
+
+
+def data() -> Batches:
+    return [(features(n, 4), labels(n, 3)) for n in (6, 5)]
+
+
+FALLBACKS = [
+    (Case("branching", lambda: (Branching(), F.cross_entropy, data())), "forward-over-reverse"),
+    (Case("no forward mode", lambda: (Cubic(OnlyBackward), F.cross_entropy, data())), "double-backward"),
+    (Case("wrong forward mode", lambda: (Cubic(WrongForward), F.cross_entropy, data())), "double-backward"),
+]
+
+
+@pytest.mark.parametrize(("case", "method"), FALLBACKS, ids=str)
+@pytest.mark.parametrize(
+    ("kind", "name"), [(HessianOperator, "hessian"), (GaussNewtonOperator, "gauss_newton"), (EmpiricalFisherOperator, "fisher")]
+)
+def test_the_fallback_is_exact_and_says_so(case: Case, method: str, kind: type[HessianOperator], name: str) -> None:
+    model, loss, batches = case.build()
+    operator = kind(model, loss, batches)
+    dense = Dense(case, model, batches)
+    assert operator.method == method
+    assert operator.fallback_reason
+    assert method in operator.plan
+    block = torch.randn(operator.size, 2, dtype=torch.float64)
+    matrix = getattr(dense, name)(dense.theta)
+    torch.testing.assert_close(operator @ block, matrix @ block, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(operator @ block[:, 0], matrix @ block[:, 0], rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(operator.gradient, dense.gradient(dense.theta), rtol=1e-10, atol=1e-13)
+    assert operator.loss == pytest.approx(float(dense.loss(dense.theta)), rel=1e-12)
+    theta = dense.theta + 0.1
+    torch.testing.assert_close(operator.at(theta) @ block, getattr(dense, name)(theta) @ block, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("case", "method"), FALLBACKS, ids=str)
+def test_a_cohort_falls_back_model_by_model(case: Case, method: str) -> None:
+    model, loss, batches = case.build()
+    objective = Objective(model, loss, batches)
+    thetas = objective.theta + 0.3 * torch.randn(2, objective.layout.size, dtype=torch.float64)
+    cohort = CohortHessian(objective, thetas)
+    dense = Dense(case, model, batches)
+    vectors = torch.randn_like(thetas)
+    assert cohort.method == method
+    expected = torch.stack([dense.hessian(theta) @ vector for theta, vector in zip(thetas, vectors, strict=True)])
+    torch.testing.assert_close(cohort @ vectors, expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(cohort.gradients, torch.stack([dense.gradient(theta) for theta in thetas]), rtol=1e-10, atol=1e-12)
+
+
+def test_a_model_that_traces_gives_no_reason() -> None:
+    model, loss, batches = CASES[1].build()
+    operator = HessianOperator(model, loss, batches)
+    assert (operator.method, operator.fallback_reason) == ("traced", "")
