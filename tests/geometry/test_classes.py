@@ -50,7 +50,7 @@ def test_sample_curvatures_are_the_quadratic_forms_of_the_dense_hessians(activat
     torch.testing.assert_close(slopes.mean(1), directions @ objective.gradient(theta))
 
 
-@pytest.mark.parametrize("activation", [nn.Tanh, nn.Softplus, nn.ReLU])
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.ReLU])
 def test_the_trace_agrees_with_what_is_not_traced(activation, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(5, 6), activation(), nn.BatchNorm1d(6), nn.Linear(6, 4)).double()

@@ -104,10 +104,10 @@ def estimates(hessian: Tensor, gradient: Tensor, count: int, **options) -> list[
 def test_the_estimate_is_unbiased_and_its_error_is_its_spread() -> None:
     hessian, gradient = symmetric(12), torch.linspace(-1, 1, 12, dtype=torch.float64)
     exact = scalar_curvature_top_k(whole_spectrum(hessian), gradient)
-    found = estimates(hessian, gradient, 400)
+    found = estimates(hessian, gradient, 144)
     values = torch.tensor([each.value for each in found])
     spread = values.std().item()
-    assert abs(values.mean().item() - exact) < 4 * spread / 20
+    assert abs(values.mean().item() - exact) < 4 * spread / 12
     squared_errors = torch.tensor([each.error**2 for each in found])
     # The jackknife of 6 probes overestimates the variance of a quadratic statistic a little, never by half.
     assert 0.8 < squared_errors.mean().sqrt().item() / spread < 1.5
