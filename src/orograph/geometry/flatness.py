@@ -8,7 +8,7 @@ from torch import Tensor
 
 from orograph.errors import ConfigurationError
 from orograph.geometry.evaluate import evaluate, losses_at
-from orograph.geometry.perturbations import Estimate, SpherePairs, estimate
+from orograph.geometry.perturbations import ProbeMean, SpherePairs, estimate
 from orograph.objective import Objective
 
 RADII = (0.01, 0.02, 0.03, 0.04, 0.05)
@@ -25,8 +25,8 @@ class LossIncrease:
     """
 
     radii: tuple[float, ...]
-    by_radius: tuple[Estimate, ...]
-    loss_increase: Estimate
+    by_radius: tuple[ProbeMean, ...]
+    loss_increase: ProbeMean
 
     @property
     def flatness_measure(self) -> float:
@@ -46,9 +46,9 @@ class NoiseRobustness:
     """
 
     radius: float
-    loss_rise: Estimate
-    accuracy_drop: Estimate
-    margin_drop: Estimate
+    loss_rise: ProbeMean
+    accuracy_drop: ProbeMean
+    margin_drop: ProbeMean
 
 
 def loss_increase(
@@ -76,7 +76,7 @@ def loss_increase(
         found.append(estimate((losses[1::2] + losses[2::2]) / 2 - losses[0]))
     value = sum(each.value for each in found) / len(found)
     error = sum(each.error**2 for each in found) ** 0.5 / len(found)
-    return LossIncrease(tuple(radii), tuple(found), Estimate(value, error))
+    return LossIncrease(tuple(radii), tuple(found), ProbeMean(value, error))
 
 
 def noise_robustness(

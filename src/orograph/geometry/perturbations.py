@@ -17,7 +17,7 @@ from orograph.geometry.evaluate import ParameterSet
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ProbeMean:
     """A mean over random probes and its standard error (NaN from a single probe)."""
 
     value: float
@@ -80,11 +80,11 @@ def rademacher(like: Float[Tensor, " P"], *key: int) -> Float[Tensor, " P"]:
     return torch.randint(0, 2, (len(like),), generator=seeded(*key)).to(like) * 2 - 1
 
 
-def estimate(values: Float[Tensor, " n"]) -> Estimate:
+def estimate(values: Float[Tensor, " n"]) -> ProbeMean:
     """Mean and standard error of independent values."""
     count = len(values)
     error = values.double().std().item() / math.sqrt(count) if count > 1 else math.nan
-    return Estimate(values.double().mean().item(), error)
+    return ProbeMean(values.double().mean().item(), error)
 
 
 def even_and_odd(losses: Float[Tensor, " samples"]) -> tuple[Float[Tensor, " pairs"], Float[Tensor, " pairs"]]:

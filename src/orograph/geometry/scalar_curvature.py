@@ -15,7 +15,7 @@ from torch import Tensor
 
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError
-from orograph.geometry.perturbations import Estimate, estimate, rademacher
+from orograph.geometry.perturbations import ProbeMean, estimate, rademacher
 from orograph.spectral.spectrum import Spectrum
 
 
@@ -35,8 +35,8 @@ class ScalarCurvature:
 
     value: float
     error: float
-    trace: Estimate
-    squared_trace: Estimate
+    trace: ProbeMean
+    squared_trace: ProbeMean
     gradient_norm: float
     beta: float
     products: int

@@ -15,7 +15,7 @@ from torch import Tensor
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import unknown
 from orograph.geometry.directional import sample_slopes
-from orograph.geometry.perturbations import Estimate, estimate, rademacher
+from orograph.geometry.perturbations import ProbeMean, estimate, rademacher
 from orograph.objective import Objective
 from orograph.parameters import Layout
 
@@ -32,18 +32,20 @@ class ScaledSharpness:
 
     squared_norm: float
     scaled_largest: float
-    scaled_trace: Estimate
+    scaled_trace: ProbeMean
 
 
-def scaled_sharpness(theta: Float[Tensor, " P"], largest: float, trace: Estimate) -> ScaledSharpness:
-    """λ_max and tr H times ‖θ‖²."""
+def scaled_sharpness(
+    theta: Float[Tensor, " P"], *, largest: float, trace: float, trace_error: float = math.nan
+) -> ScaledSharpness:
+    """λ_max and tr H, with its standard error, times ‖θ‖²."""
     square = theta.double().square().sum().item()
-    return ScaledSharpness(square, square * largest, Estimate(square * trace.value, square * trace.error))
+    return ScaledSharpness(square, square * largest, ProbeMean(square * trace, square * trace_error))
 
 
 def relative_flatness(
     operator: LinearOperator, theta: Float[Tensor, " P"], layout: Layout, name: str, *, probes: int = 30, seed: int = 0
-) -> Estimate:
+) -> ProbeMean:
     """κ = Σ_{s,s'} ⟨w_s, w_s'⟩ tr(H_{s,s'}) of one layer's weight W with rows w_s (Petzka et al., 2021), usually the last.
 
     H_{s,s'} are the blocks of the Hessian between rows. Unbiased from one product a probe: with independent signs y and z,

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.geometry.evaluate import losses_at
-from orograph.geometry.perturbations import Estimate, SpherePairs, estimate, even_and_odd
+from orograph.geometry.perturbations import ProbeMean, SpherePairs, estimate, even_and_odd
 from orograph.objective import Objective
 
 STEPS = (16.0, 4.0, 1.0, 0.25, 0.0625)  # of one ascent, in radii; the longest is nearly a step of the power method
@@ -39,9 +39,9 @@ class SampledSharpness:
     loss: float
     increases: Float[Tensor, " samples"]
     largest: float
-    even: Estimate
-    odd: Estimate
-    curvature: Estimate
+    even: ProbeMean
+    odd: ProbeMean
+    curvature: ProbeMean
     gradient_norm: float
 
 
@@ -91,7 +91,7 @@ def sharpness(
         increases=increases,
         largest=increases.max().item(),
         even=estimate(even),
-        odd=Estimate(odd_size, squares.error / (2 * odd_size) if odd_size else 0.0),
+        odd=ProbeMean(odd_size, squares.error / (2 * odd_size) if odd_size else 0.0),
         curvature=estimate(2 * even / length**2),
         gradient_norm=math.nan if adaptive else odd_size * math.sqrt(len(theta)) / length,
     )
