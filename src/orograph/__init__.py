@@ -12,13 +12,23 @@ if TYPE_CHECKING:
     from orograph.curvature.ggn import GaussNewtonOperator as GaussNewtonOperator
     from orograph.curvature.hessian import HessianOperator as HessianOperator
     from orograph.data.catalogue import load_data as load_data
+    from orograph.experiments.measure import Measurement as Measurement
+    from orograph.experiments.measure import measure as measure
     from orograph.models.catalogue import build_model as build_model
     from orograph.objective import Objective as Objective
+    from orograph.spectral.cg import conjugate_gradient as conjugate_gradient
+    from orograph.spectral.density import density as density
     from orograph.spectral.lanczos import lanczos as lanczos
     from orograph.spectral.spectrum import Spectrum as Spectrum
+    from orograph.spectral.trace import trace as trace
     from orograph.store.dataset import open_run as open_run
 
 _HOMES = {
+    "conjugate_gradient": "orograph.spectral.cg",
+    "Measurement": "orograph.experiments.measure",
+    "measure": "orograph.experiments.measure",
+    "trace": "orograph.spectral.trace",
+    "density": "orograph.spectral.density",
     "EmpiricalFisherOperator": "orograph.curvature.fisher",
     "GaussNewtonOperator": "orograph.curvature.ggn",
     "HessianOperator": "orograph.curvature.hessian",
@@ -29,7 +39,7 @@ _HOMES = {
     "load_data": "orograph.data.catalogue",
     "open_run": "orograph.store.dataset",
 }
-__all__ = sorted(_HOMES)  # noqa: PLE0605
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from orograph.errors import OrographError, unknown
 from orograph.experiments.configure import parse
-from orograph.experiments.settings import PRESETS, Execution, SweepSettings
+from orograph.experiments.settings import PRESETS, Execution, MeasureSettings, SweepSettings
 
 
 class SweepCommand(SweepSettings):
@@ -38,8 +38,25 @@ def sweep(args: Sequence[str]) -> int:
     return run_sweep(settings, command.execution)
 
 
+MEASURE_HELP = """All numbers of one minimum: spectrum, density, trace, λ_min, ranks, gradient norm and scaled companions.
+
+Examples:
+  orograph measure runs/demo/test_data/model_weights-0-0.00200.pth
+  orograph measure minimum.pth --data mnist --k 50 --which LA
+  orograph measure mine.pth --model mypackage.nets:build --data mypackage.data:batches --loss mse_loss
+  orograph measure minimum.pth --parameters 'fc1.*' --json"""
+
+
+def measure(args: Sequence[str]) -> int:
+    settings = parse(MeasureSettings, args, command="measure", description=MEASURE_HELP, presets={})
+    from orograph.experiments.measuring import measure_checkpoint
+
+    return measure_checkpoint(settings)
+
+
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "sweep": (sweep, "train and decompose along a ladder of strengths λ"),
+    "measure": (measure, "all numbers of one minimum"),
 }
 
 

@@ -214,6 +214,32 @@ class SweepSettings(Settings):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:6]
 
 
+class MeasureSettings(Settings):
+    """What `orograph measure` takes."""
+
+    checkpoint: tyro.conf.Positional[str] = Field(description="a .pth or .safetensors state dict of the model")
+    model: str = Field("mlp", description=f"a name ({', '.join(MODELS)}), or module:factory of your own")
+    widths: Integers = Field((128, 128), description="widths of the hidden layers of mlp")
+    activation: str = Field("sigmoid", description=f"activation of mlp: {', '.join(ACTIVATIONS)}")
+    data: str = Field("mnist-5k", description=f"a name ({', '.join(DATASETS)}), or module:loader that gives batches")
+    subset_size: int | Literal["all"] = Field("all", description="a stratified subset of so many images of a named set")
+    loss: str = Field("cross_entropy", description="a function of torch.nn.functional, or module:function")
+    k: int = Field(30, description="eigenpairs")
+    which: Literal["LM", "LA", "SA", "BE"] = Field("LM", description="largest magnitude, largest, smallest, both ends")
+    tolerance: float = Field(1e-3, description="largest residual ‖Hv − λv‖ / |λ|")
+    probes: int = Field(4, description="random vectors of the density, of 80 products each")
+    trace_probes: int = Field(16, description="random vectors of the trace, of 2 products each")
+    parameters: str = Field("*", description="globs of the parameters that make up θ, as fc1.*,fc2.*")
+    memory: str = Field(DEFAULT_MEMORY, description="budget for activations and what the Hessian keeps of them")
+    dtype: Literal["float32", "float64"] = Field("float32", description="arithmetic")
+    threads: int = Field(0, description="threads; 0 takes every core")
+    seed: int = Field(0, description="seed of the random vectors")
+    out: str = Field("auto", description="where to write STEM.json, .png and .pdf; auto is the checkpoint's path and -measured")
+    data_dir: str = Field("auto", description="where IDX files lie; auto is $OROGRAPH_DATA, else downloads")
+    quiet: bool = Field(False, description="no progress, no table")
+    json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, description="print the numbers as JSON")
+
+
 PRESETS: dict[str, dict[str, Any]] = {
     "anchor": {
         "data": {"dataset": "mnist"},

@@ -1,0 +1,218 @@
+"""All numbers of one minimum: loss, gradient, spectrum, density, trace, ranks, index and their scale-aware companions."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from orograph.curvature.determinism import check_data
+from orograph.curvature.hessian import HessianOperator
+from orograph.errors import ConfigurationError
+from orograph.geometry.smoothness import is_smooth
+from orograph.memory import DEFAULT_MEMORY
+from orograph.objective import Loss, Objective
+from orograph.spectral.density import Density, density
+from orograph.spectral.index import Index, index
+from orograph.spectral.lanczos import Which, lanczos
+from orograph.spectral.outliers import Outliers, outliers
+from orograph.spectral.ranks import Ranks, ranks
+from orograph.spectral.spectrum import Spectrum
+from orograph.spectral.trace import Estimate, trace
+
+OnProduct = Callable[[str, int], None]  # what is being computed, and the products it took so far
+
+_LOWEST = 3  # pairs of the lower end: λ_min, and whether the index goes on
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What `measure` found at θ.
+
+    Attributes:
+        loss, gradient_norm, parameter_norm: L(θ), ‖∇L(θ)‖, ‖θ‖, over all data.
+        count, parameters: N and P.
+        smooth: whether the loss is C² in θ; if not, the Hessian leaves out the kinks (ReLU).
+        spectrum: the k pairs asked for. lowest: a few pairs of the lower end, and `index` what they show.
+        density: of all eigenvalues, normalised to 1. trace: XTrace's, sharper than the density's own.
+        ranks: of the k pairs and of the whole spectrum. outliers: None where fewer than two pairs are positive.
+        method, plan: how products were computed. products: how many, in all.
+    """
+
+    loss: float
+    gradient_norm: float
+    parameter_norm: float
+    count: int
+    parameters: int
+    smooth: bool
+    spectrum: Spectrum
+    lowest: Spectrum
+    index: Index
+    density: Density
+    trace: Estimate
+    ranks: Ranks
+    outliers: Outliers | None
+    method: str
+    plan: str
+    products: int
+
+    @property
+    def lambda_max(self) -> float:
+        """The largest eigenvalue found."""
+        return float(self.spectrum.eigenvalues[0])
+
+    def fields(self) -> dict[str, Any]:
+        """Names and plain values: what the JSON file holds."""
+        found, square = self.outliers, self.parameter_norm**2
+        return {
+            "loss": self.loss,
+            "gradient_norm": self.gradient_norm,
+            "parameter_norm": self.parameter_norm,
+            "samples": self.count,
+            "parameters": self.parameters,
+            "smooth": self.smooth,
+            "lambda_max": self.lambda_max,
+            "lambda_min": self.index.lowest,
+            "lambda_min_residual": self.index.residual,
+            "negative_eigenvalues": self.index.count,
+            "negative_eigenvalues_lower_bound": self.index.lower_bound,
+            "trace": self.trace.value,
+            "trace_error": self.trace.error,
+            "frobenius_square": self.density.frobenius.value,
+            "frobenius_square_error": self.density.frobenius.error,
+            "scaled_lambda_max": square * self.lambda_max,
+            "scaled_trace": square * self.trace.value,
+            **self.ranks.fields(),
+            "outliers": found.count if found else None,
+            "bulk_edge": found.edge if found else None,
+            "outlier_gap": found.gap if found else None,
+            "method": self.method,
+            "plan": self.plan,
+            "products": self.products,
+            "which": self.spectrum.which,
+            "tolerance": self.spectrum.tolerance,
+            "noise_level": self.spectrum.noise_level,
+            "clusters": [list(cluster) for cluster in self.spectrum.clusters],
+            "cut": self.spectrum.cut,
+            "eigenvalues": self.spectrum.eigenvalues.tolist(),
+            "residuals": self.spectrum.residuals.tolist(),
+            "converged": self.spectrum.converged.tolist(),
+            "noise": self.spectrum.noise.tolist(),
+            "density_grid": self.density.grid.tolist(),
+            "density_values": self.density.values.tolist(),
+            "density_errors": self.density.errors.tolist(),
+        }
+
+
+def measure(
+    model: nn.Module,
+    loss: Loss,
+    data: Iterable[Any],
+    *,
+    k: int = 30,
+    which: Which = "LM",
+    tolerance: float = 1e-3,
+    probes: int = 4,
+    steps: int = 80,
+    trace_probes: int = 16,
+    parameters: str = "*",
+    memory: str | int = DEFAULT_MEMORY,
+    dtype: torch.dtype | None = None,
+    seed: int = 0,
+    on_product: OnProduct | None = None,
+) -> Measurement:
+    """All numbers of a model at its present parameters.
+
+    Args:
+        model: any module; evaluated in eval mode.
+        loss: `(output, target) → ` one value per sample, or a mean; standard losses are re-reduced.
+        data: re-iterable of `(inputs, targets)`.
+        k, which, tolerance: of the spectrum, as `lanczos` takes them.
+        probes, steps: of the density; each probe costs `steps` products. At least 3 probes give ranks their error.
+        trace_probes: of XTrace, two products each.
+        parameters: comma-separated globs of the parameter names that make up θ.
+        memory: budget for activations and residuals.
+        dtype: of θ and all products; the module's own when None.
+        seed: of all random vectors.
+        on_product: called with what is being computed and the products it took so far.
+
+    Raises:
+        ConfigurationError: an argument is out of range, or the model gives two outputs for one input.
+        DataError: the data cannot be used, or a product is not finite.
+    """
+    objective = Objective(model, loss, data, parameters=parameters, memory=memory, dtype=dtype)
+    size = objective.layout.size
+    if not 1 <= k < size:
+        raise ConfigurationError(f"k={k} eigenpairs of a {size} × {size} Hessian: 1 ≤ k < P = {size} is needed.")
+    check_data(data, objective)
+    operator = HessianOperator.of(objective)
+    common: Any = {"tolerance": tolerance, "seed": seed, "memory": memory}
+    spectrum = lanczos(operator, k, which=which, **common, on_product=_named("spectrum", on_product))
+    few = min(_LOWEST, size - 1)
+    lowest = lanczos(operator, few, which="SA", **common, on_product=_named("λ_min", on_product))
+    profile = density(operator, probes=probes, steps=steps, seed=seed, memory=memory, on_product=_named("density", on_product))
+    total = trace(operator, probes=trace_probes, seed=seed, on_product=_named("trace", on_product))
+    positive = int((spectrum.signs > 0).sum())
+    return Measurement(
+        loss=operator.loss,
+        gradient_norm=operator.gradient.double().norm().item(),
+        parameter_norm=operator.theta.double().norm().item(),
+        count=objective.count,
+        parameters=size,
+        smooth=is_smooth(objective),
+        spectrum=spectrum,
+        lowest=lowest,
+        index=index(lowest),
+        density=profile,
+        trace=total,
+        ranks=ranks(spectrum, profile),
+        outliers=outliers(spectrum, profile) if positive > 1 and which != "SA" else None,
+        method=operator.method,
+        plan=operator.plan,
+        products=spectrum.products + lowest.products + profile.products + total.products,
+    )
+
+
+def _named(name: str, on_product: OnProduct | None) -> Callable[[int], None] | None:
+    return None if on_product is None else lambda count: on_product(name, count)
+
+
+def rows(found: Measurement) -> list[tuple[str, str]]:
+    """The measurement for reading: a name and a value with its error a line."""
+    square, index_, edges = found.parameter_norm**2, found.index, found.outliers
+    ranks_ = found.ranks
+    participation = ranks_.participation_ratio
+    noise = int(found.spectrum.noise.sum())
+    loose = int((~found.spectrum.converged).sum())
+    pairs = f"{len(found.spectrum.eigenvalues)} pairs by {found.spectrum.which}, {loose} unconverged, {noise} at noise"
+    return [
+        ("loss L", f"{found.loss:.6g}"),
+        ("‖∇L‖", f"{found.gradient_norm:.3e}"),
+        ("‖θ‖", f"{found.parameter_norm:.4g}"),
+        ("spectrum", pairs + (", k cuts a cluster" if found.spectrum.cut else "")),
+        ("λ_max", _with_error(found.lambda_max, float(found.spectrum.residuals[0]))),
+        ("λ_min", _with_error(index_.lowest, index_.residual)),
+        ("negative eigenvalues", f"{'at least ' if index_.lower_bound else ''}{index_.count}"),
+        ("tr H", _with_error(found.trace.value, found.trace.error)),
+        ("tr H²", _with_error(found.density.frobenius.value, found.density.frobenius.error)),
+        (f"effective rank of {ranks_.k} pairs", f"{ranks_.effective_rank:.3g}"),
+        (f"entropy rank of {ranks_.k} pairs", f"{ranks_.entropy_rank:.3g}"),
+        ("entropy rank", f"{ranks_.full_entropy_rank:.3g}"),
+        ("participation ratio", _with_error(participation.value, participation.error)),
+        (
+            "outliers",
+            f"{'at least ' if edges.lower_bound else ''}{edges.count} above the bulk edge {edges.edge:.3g}"
+            if edges
+            else "no two positive pairs",
+        ),
+        ("‖θ‖²λ_max", f"{square * found.lambda_max:.4g}"),
+        ("‖θ‖² tr H", _with_error(square * found.trace.value, square * found.trace.error)),
+        ("smooth", "yes" if found.smooth else "no: the Hessian leaves out the kinks of the activation"),
+        ("products", f"{found.products}, {found.plan}"),
+    ]
+
+
+def _with_error(value: float, error: float) -> str:
+    return f"{value:.5g}" if math.isnan(error) else f"{value:.5g} ± {error:.2g}"
