@@ -14,7 +14,7 @@ from torch import Tensor
 from orograph.memory import parse_bytes
 
 _SPAN = 1 << 15  # columns rotated at a time, so that a restart needs no second basis
-_SUM_SPAN = 1 << 12  # columns summed in the rows' own dtype
+_SUM_SPAN = 1 << 11  # columns summed in the rows' own dtype
 
 
 class Basis:

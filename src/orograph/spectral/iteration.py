@@ -25,7 +25,7 @@ WHICH = ("LM", "LA", "SA", "BE")
 _MARGIN = 0.95  # of the tolerance; the rest is left for what verification adds
 _MEASUREMENTS = 4  # of the noise, at most
 _DEEP = 6  # steps of a search where products are dear and nothing hints at multiple eigenvalues
-_LARGE = 20_000  # where products are dear; below, a search goes as far as its certificate needs
+_LARGE = 5_000  # where products are dear; below, a search goes as far as its certificate needs
 
 
 def wanted(values: Float64[Tensor, " m"], count: int, which: str) -> Int[Tensor, " c"]:
@@ -61,6 +61,7 @@ class Iteration:
     measurements: int = 0
     spread: tuple[float, float] = (float("inf"), float("-inf"))  # the extreme Ritz values ever seen
     probes: list[int] = field(default_factory=list)  # rows that were random directions of the last search
+    beyond: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))  # Ritz values given up for a search
     found: bool = False  # whether a search has found a missed eigenvalue
     values: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))  # all Ritz values, ascending
     weights: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.float64))
@@ -97,10 +98,10 @@ class Iteration:
         return self.wanted_values[order], self.wanted_weights[:, order]
 
     def others(self) -> Float64[Tensor, " n"]:
-        """The Ritz values that were not wanted."""
+        """The Ritz values that were not wanted, those before the last search included."""
         rest = torch.ones(len(self.values), dtype=torch.bool)
         rest[self.chosen] = False
-        return self.values[rest]
+        return torch.cat([self.values[rest], self.beyond])
 
     @property
     def scale(self) -> float:
@@ -185,7 +186,9 @@ class Iteration:
         elif self.found:
             deepest = max(12, krylov.products // 8)
         deepest = min(deepest, (self.longest - self.k) // 2)
-        self._make_room(deepest + SAMPLES)
+        self.beyond = self.others()
+        krylov.restart(self.wanted_weights)
+        self.solve()
         limits, begin = self._limits(), krylov.multiplied
         if krylov.pool + SAMPLES <= self.pool:
             fresh = krylov.add_random(SAMPLES - 1)

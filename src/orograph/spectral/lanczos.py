@@ -73,6 +73,8 @@ def lanczos(
         raise ConfigurationError(f"k={k} eigenpairs of a {operator.shape} operator: 1 ≤ k < P = {operator.size} is needed.")
     if not 0 < tolerance < 1:
         raise ConfigurationError(f"tolerance={tolerance} must lie between 0 and 1.")
+    if verification not in ("sampled", "full"):
+        raise unknown("verification", str(verification), ("sampled", "full"))
     if not 1 <= block <= operator.size:
         raise ConfigurationError(f"block={block} must lie between 1 and P = {operator.size}.")
     widest = max(block, min(k + 1, _WIDEST))

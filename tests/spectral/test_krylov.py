@@ -1,0 +1,93 @@
+"""The decomposition A Qₘ = Qₙ C itself, checked with explicit products after every kind of move, and the basis under it."""
+
+import numpy as np
+import pytest
+import torch
+from designed import turned
+
+from orograph.curvature.operator import MatrixOperator
+from orograph.spectral.basis import Basis
+from orograph.spectral.krylov import Krylov
+
+
+def holds(krylov: Krylov, matrix: torch.Tensor, tolerance: float) -> None:
+    m, n = krylov.multiplied, krylov.count
+    rows = krylov.basis.rows[:n].double()
+    torch.testing.assert_close(rows @ rows.T, torch.eye(n, dtype=torch.float64), atol=tolerance, rtol=0)
+    torch.testing.assert_close(rows[:m] @ matrix, krylov.coefficients[:n, :m].T @ rows, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 5e-6)])
+@pytest.mark.parametrize("memory", ["1GiB", 100])
+def test_the_decomposition_survives_growing_restarting_and_turning(
+    dtype: torch.dtype, tolerance: float, memory: str | int
+) -> None:
+    matrix = turned(np.random.default_rng(0).normal(size=90))
+    krylov = Krylov(MatrixOperator(matrix.to(dtype)), 60, seed=0, memory=memory)
+    assert krylov.basis.mapped == (memory == 100)
+    krylov.add_random(2)
+    for _ in range(10):
+        krylov.expand(2)
+    holds(krylov, matrix, tolerance)
+    krylov.add_random(3)
+    krylov.prefer([krylov.count - 1])
+    krylov.expand()
+    holds(krylov, matrix, tolerance)
+    krylov.aim(torch.arange(1, krylov.pool + 1, dtype=torch.float64))
+    krylov.expand()
+    holds(krylov, matrix, tolerance)
+    weights = krylov.ritz()[1]
+    krylov.restart(weights[:, -7:])
+    assert krylov.multiplied == 7
+    holds(krylov, matrix, tolerance)
+    krylov.expand(4)
+    holds(krylov, matrix, tolerance)
+
+
+def test_the_residual_of_a_ritz_pair_is_known_without_a_product() -> None:
+    matrix = turned(np.random.default_rng(1).normal(size=80))
+    krylov = Krylov(MatrixOperator(matrix), 40, seed=0, memory="1GiB")
+    krylov.add_random(3)
+    for _ in range(6):
+        krylov.expand(3)
+    values, weights = krylov.ritz()
+    vectors = krylov.basis.combine(weights)
+    truth = (vectors @ matrix - values[:, None] * vectors).norm(dim=1)
+    torch.testing.assert_close(krylov.residual_weights(values, weights).norm(dim=0), truth)
+    torch.testing.assert_close(krylov.couplings(weights), truth)
+
+
+def test_an_invariant_subspace_ends_the_chain() -> None:
+    krylov = Krylov(MatrixOperator(turned(np.repeat([1.0, 2.0, 5.0], 20))), 30, seed=0, memory="1GiB")
+    krylov.add_random(1)
+    for _ in range(3):
+        krylov.expand()
+    assert krylov.pool == 0 or krylov.coefficients[3, 2] < 1e-13
+
+
+def test_no_more_vectors_are_added_than_the_space_has() -> None:
+    krylov = Krylov(MatrixOperator(turned(np.arange(6.0))), 30, seed=0, memory="1GiB")
+    assert krylov.add_random(10) == 6
+    assert krylov.expand(6) == []
+    torch.testing.assert_close(krylov.ritz()[0], torch.arange(6.0, dtype=torch.float64), atol=1e-12, rtol=0)
+
+
+def test_aiming_turns_the_first_vector_of_the_pool() -> None:
+    krylov = Krylov(MatrixOperator(turned(np.arange(20.0))), 20, seed=0, memory="1GiB")
+    krylov.add_random(4)
+    direction = torch.tensor([-1.0, 2.0, 0.0, 3.0], dtype=torch.float64)
+    expected = direction / direction.norm() @ krylov.basis.rows[:4]
+    krylov.aim(direction)
+    assert abs(float(krylov.basis.rows[0] @ expected)) == pytest.approx(1, abs=1e-12)
+
+
+def test_dot_products_of_concentrated_vectors_keep_float32_accuracy() -> None:
+    # a few large entries, then very many small ones: what a running float32 sum loses
+    size = 200_000
+    vector = torch.full((1, size), 1e-3)
+    vector[0, :10] = 1.0
+    vector /= torch.linalg.vector_norm(vector, dtype=torch.float64).float()
+    basis = Basis(1, size, dtype=torch.float32, device=torch.device("cpu"), memory="1GiB")
+    basis.rows[0] = vector[0]
+    exact = float((vector[0].double() ** 2).sum())
+    assert float(basis.project_out(vector.clone(), 1)) == pytest.approx(exact, abs=5e-6)
