@@ -58,10 +58,6 @@ def _defaults(model: type[S], values: Mapping[str, Any]) -> S:
     return model.model_construct(**fields)
 
 
-def _required(model: type[BaseModel]) -> bool:
-    return any(field.is_required() for field in model.model_fields.values())
-
-
 def parse(
     model: type[S],
     args: Sequence[str],
@@ -88,7 +84,7 @@ def parse(
     if chosen.config:
         values = merge(values, read_toml(chosen.config))
     try:
-        default: Any = _defaults(model, values) if values or not _required(model) else tyro.MISSING_NONPROP
+        default = _defaults(model, values)
     except ValidationError as error:
         raise explain(error) from None
     cli: Any = tyro.conf.OmitArgPrefixes[model]  # type: ignore[misc, valid-type]

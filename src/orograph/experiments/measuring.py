@@ -35,6 +35,8 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
     Raises:
         OrographError: the checkpoint, the model, the data or an option cannot be used; nothing has been written then.
     """
+    if not settings.checkpoint:
+        raise ConfigurationError("measure needs a checkpoint: a .pth or .safetensors state dict.")
     if settings.threads:
         torch.set_num_threads(settings.threads)
     data, shape = _data(settings)

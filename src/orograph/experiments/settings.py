@@ -217,7 +217,7 @@ class SweepSettings(Settings):
 class MeasureSettings(Settings):
     """What `orograph measure` takes."""
 
-    checkpoint: tyro.conf.Positional[str] = Field(description="a .pth or .safetensors state dict of the model")
+    checkpoint: tyro.conf.Positional[str] = Field("", description="a .pth or .safetensors state dict of the model")
     model: str = Field("mlp", description=f"a name ({', '.join(MODELS)}), or module:factory of your own")
     widths: Integers = Field((128, 128), description="widths of the hidden layers of mlp")
     activation: str = Field("sigmoid", description=f"activation of mlp: {', '.join(ACTIVATIONS)}")

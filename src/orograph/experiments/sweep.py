@@ -69,7 +69,9 @@ def sweep(settings: SweepSettings, execution: Execution) -> int:
         bench.settle(run)
         with SweepProgress(len(todo), done, quiet=execution.quiet) as progress:
             run_cohorts(bench, run, progress)
-        pictures = save(draw_sweep(open_run(run.path)), run.path / "figures" / "sweep")
+        pictures = save(
+            draw_sweep(open_run(run.path), describe_run(settings, bench.instruments.train.count)), run.path / "figures" / "sweep"
+        )
         rows = [row(run, cell) for cell in todo]
     if execution.json_output:
         json.dump({"run": str(out), "points": rows}, sys.stdout, indent=1)
@@ -77,6 +79,14 @@ def sweep(settings: SweepSettings, execution: Execution) -> int:
         console.print(summary_table(rows))
         console.print(f"files in [bold]{run.path / 'test_data'}[/], picture [bold]{pictures[0]}[/]", highlight=False)
     return 0
+
+
+def describe_run(settings: SweepSettings, count: int) -> str:
+    """The line above the figure."""
+    return (
+        f"{settings.model.model} on {settings.data.dataset} ({count:,} images), anchor {Path(settings.anchor.anchor).name}, "
+        f"start {settings.anchor.start}, seeds {', '.join(map(str, settings.anchor.seeds))}"
+    )
 
 
 def row(run: Run, cell: Cell) -> dict[str, Any]:

@@ -40,12 +40,13 @@ def spectrum(
                 )
         if np.isfinite(noise_level) and noise_level > 0:
             axes[0].axhspan(min(noise_level, np.abs(values[values != 0]).min()) / 2, noise_level, color="#dddddd", label="noise")
+        axes[0].margins(y=0.12)
         axes[0].set(yscale="log", xlabel="rank", ylabel="|λ|", title=f"{len(values)} eigenpairs")
         axes[0].xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
         axes[0].legend()
         if density is not None:
             grid, height, error = (np.asarray(part) for part in density)
-            floor = max(height.max() * 1e-8, 1e-300)
+            floor = max(height.max() * 1e-8, 1e-300)  # far below one eigenvalue of the whole
             axes[1].plot(grid, np.maximum(height, floor), color=PALETTE[0])
             axes[1].fill_between(
                 grid,
@@ -58,7 +59,13 @@ def spectrum(
             )
             if edge is not None:
                 axes[1].axvline(edge, color=PALETTE[1], ls="--", lw=1.2, label="bulk edge")
-            axes[1].set(yscale="log", xlabel="eigenvalue", ylabel="density", title="Spectral density")
+            axes[1].set(
+                yscale="log",
+                ylim=(floor, 3 * (height + error).max()),
+                xlabel="eigenvalue",
+                ylabel="density",
+                title="Spectral density",
+            )
             axes[1].legend()
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
         return figure

@@ -12,11 +12,12 @@ from orograph.figures.style import PALETTE, styled
 _LINES = {"up": ("-", "o"), "down": ("--", "s")}
 
 
-def sweep(ds: xr.Dataset) -> Figure:
+def sweep(ds: xr.Dataset, title: str = "") -> Figure:
     """Loss, accuracy, gradient norm and the k eigenvalues against the strength λ.
 
     Args:
         ds: what `open_run` gives for a sweep.
+        title: the line above the figure.
 
     Returns:
         A matplotlib figure. Failed points are crosses on the axis, frozen ones hollow, and eigenpairs that are unconverged or
@@ -34,10 +35,11 @@ def sweep(ds: xr.Dataset) -> Figure:
         _eigenvalues(spectrum, ds)
         for axes in (gradient, spectrum):
             axes.set_xlabel("strength λ")
+            axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6))
         for axes in (loss, accuracy, gradient):
             _mark_failures(axes, ds)
             axes.legend(loc="best")
-        figure.suptitle(ds.attrs.get("title", ""), x=0.01, ha="left", fontsize=9.5, color="#555555")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
         return figure
 
 
@@ -73,8 +75,11 @@ def _eigenvalues(axes: Axes, ds: xr.Dataset) -> None:
         axes.text(0.5, 0.5, "none recorded", transform=axes.transAxes, ha="center", color="#777777")
         return
     values = ds.eigenvalue.values
-    scale = np.nanmax(np.abs(values))
-    axes.set_yscale("symlog", linthresh=scale * 1e-3)
+    if np.nanmin(values) > 0:
+        axes.set_yscale("log")
+    else:
+        axes.set_yscale("symlog", linthresh=np.nanmax(np.abs(values)) * 1e-3)
+        axes.axhline(0, color="#555555", lw=0.8, zorder=2)
     k = ds.sizes["eigen"]
     colours = mpl.colormaps["viridis"](np.linspace(0, 0.85, k))
     for direction, chain in _chains(ds):
@@ -89,7 +94,6 @@ def _eigenvalues(axes: Axes, ds: xr.Dataset) -> None:
             loose = (pair.converged.values == 0) & ~noise
             axes.plot(pair.strength[noise], pair.eigenvalue[noise], ".", color="#aaaaaa", ms=4, zorder=5)
             axes.plot(pair.strength[loose], pair.eigenvalue[loose], "^", mfc="white", mec="#777777", ms=5, zorder=6)
-    axes.axhline(0, color="#555555", lw=0.8, zorder=2)
     handles = [
         mpl.lines.Line2D([], [], color=colours[0], label=r"$\lambda_1$"),
         mpl.lines.Line2D([], [], color=colours[-1], label=rf"$\lambda_{{{k}}}$"),

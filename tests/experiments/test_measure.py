@@ -1,0 +1,102 @@
+"""All numbers of a minimum against the dense float64 Hessian of the same small network, and the command that prints them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, hessian
+from torch.nn import functional as F
+
+import orograph as og
+from orograph.cli import main
+
+PLUGIN = """
+import torch
+def build():
+    return torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2))
+def batches():
+    generator = torch.Generator().manual_seed(0)
+    return [(torch.randn(n, 4, generator=generator), torch.randn(n, 2, generator=generator)) for n in (7, 5)]
+"""
+
+
+@pytest.fixture
+def problem() -> tuple[nn.Module, list[tuple[torch.Tensor, torch.Tensor]]]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+    return model, [(torch.randn(n, 6).double(), torch.randint(0, 3, (n,))) for n in (20, 13)]
+
+
+def dense(model: nn.Module, data) -> np.ndarray:
+    inputs, targets = (torch.cat(parts) for parts in zip(*data, strict=True))
+    names, shapes = zip(*((n, p.shape) for n, p in model.named_parameters()), strict=True)
+    theta = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+
+    def loss(flat: torch.Tensor) -> torch.Tensor:
+        parts = flat.split([s.numel() for s in shapes])
+        named = {n: part.view(s) for n, part, s in zip(names, parts, shapes, strict=True)}
+        return F.cross_entropy(functional_call(model, named, (inputs,)), targets)
+
+    return hessian(loss)(theta).numpy()
+
+
+def test_the_numbers_are_those_of_the_dense_hessian(problem) -> None:
+    model, data = problem
+    found = og.measure(model, F.cross_entropy, data, k=5, probes=6, steps=60, trace_probes=20)
+    matrix = dense(model, data)
+    values = np.linalg.eigvalsh(matrix)
+    fields = found.fields()
+    assert fields["lambda_max"] == pytest.approx(values[-1], rel=1e-3)
+    assert fields["lambda_min"] == pytest.approx(values[0], rel=1e-3)
+    # XTrace: four standard errors miss once in 16,000; rounding below.
+    assert abs(fields["trace"] - np.trace(matrix)) <= 4 * fields["trace_error"] + 1e-9
+    assert abs(fields["frobenius_square"] - (values**2).sum()) <= 4 * fields["frobenius_square_error"] + 1e-9
+    norm = sum(p.square().sum() for p in model.parameters()).item()
+    assert fields["scaled_lambda_max"] == pytest.approx(norm * values[-1], rel=1e-3)
+    assert np.trapezoid(fields["density_values"], fields["density_grid"]) == pytest.approx(1, abs=1e-3)
+    assert fields["smooth"]
+    assert fields["samples"] == 33
+
+
+def test_kinks_are_said(problem) -> None:
+    _, data = problem
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).double()
+    assert not og.measure(model, F.cross_entropy, data, k=2, probes=3, steps=10).smooth
+
+
+def test_the_command_measures_a_model_and_data_of_ones_own(tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))
+    torch.save(model.state_dict(), "minimum.pth")
+    args = ["minimum.pth", "--model", "mine:build", "--data", "mine:batches", "--loss", "mse_loss", "--k", "3", "--threads", "1"]
+    assert main(["measure", *args, "--probes", "3", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    written = json.loads((tmp_path / "minimum-measured.json").read_text())
+    assert printed == written
+    assert written["parameters"] == 37
+    assert (tmp_path / "minimum-measured.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["absent.pth"], "absent.pth"),
+        (["absent.pth", "--data", "nothing:here"], "nothing"),
+        (["absent.pth", "--data", "mnits"], "'mnist'"),
+        (["absent.pth", "--model", "json:nothing"], "nothing"),
+        ([], "checkpoint"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_sentence(tmp_path: Path, monkeypatch, capsys, args: list[str], words: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["measure", *args, "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert words in error.lower()
+    assert len(error.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
