@@ -1,7 +1,7 @@
 """The base of the curvature matrices of a data set's mean loss: Hessian, Gauss–Newton and empirical Fisher."""
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from jaxtyping import Float, Int
@@ -70,7 +70,7 @@ class CurvatureOperator(LinearOperator):
         samples: Int[Tensor, " n"] | None = None,
         penalised: bool = False,
         precision: Precision = "high",
-    ) -> "CurvatureOperator":
+    ) -> Self:
         """The operator of an objective at its θ; of the loss alone unless `penalised`."""
         operator = cls.__new__(cls)
         operator._begin(objective, samples, 2 * objective.strength if penalised else 0.0, precision)
@@ -88,24 +88,24 @@ class CurvatureOperator(LinearOperator):
         self._point = Point(theta.detach().contiguous())
         self.size, self.dtype, self.device = theta.shape[-1], theta.dtype, theta.device
 
-    def _sibling(self, engine: Engine, theta: Tensor, precision: Precision) -> "CurvatureOperator":
+    def _sibling(self, engine: Engine, theta: Tensor, precision: Precision) -> Self:
         operator = type(self).__new__(type(self))
         operator._become(engine, theta, self._shift, precision)
         return operator
 
-    def at(self, theta: Float[Tensor, " P"]) -> "CurvatureOperator":
+    def at(self, theta: Float[Tensor, " P"]) -> Self:
         """The same operator at another θ."""
         if theta.shape != self.theta.shape:
             raise ConfigurationError(f"θ has shape {tuple(theta.shape)}; this operator's has {tuple(self.theta.shape)}.")
         return self._sibling(self._engine, theta.to(self.theta), self.precision)
 
-    def double(self) -> "CurvatureOperator":
+    def double(self) -> Self:
         if self.dtype == torch.float64:
             return self
         return self._sibling(self._engine.double(), self.theta.double(), "high")
 
     @property
-    def verification(self) -> "CurvatureOperator":
+    def verification(self) -> Self:
         """This operator with products in full float32."""
         if self.precision == "high":
             return self
