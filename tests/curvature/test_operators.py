@@ -18,6 +18,17 @@ from orograph.errors import ConfigurationError
 
 OPERATORS = [(HessianOperator, "hessian"), (GaussNewtonOperator, "gauss_newton"), (EmpiricalFisherOperator, "fisher")]
 TOLERANCE = 1e-11
+slow = pytest.mark.slow
+QUICK = {
+    "hessian": {"mlp", "linear regression", "cnn", "batchnorm resnet", "transformer", "frozen parameters", "relu", "mean only"},
+    "gauss_newton": {"mlp", "softmax regression", "two inputs"},
+    "fisher": {"mlp", "batchnorm resnet"},
+}
+EVERY = [
+    pytest.param(case, kind, name, id=f"{case}-{name}", marks=[] if case.name in QUICK[name] else slow)
+    for case in CASES
+    for kind, name in OPERATORS
+]
 
 
 def close(found: Tensor, expected: Tensor, tolerance: float = TOLERANCE) -> None:
@@ -35,8 +46,7 @@ def of_case(case: Case, kind: type[CurvatureOperator], **options: object) -> tup
     return kind(model, loss, batches, **options), Dense(case, model, batches)
 
 
-@pytest.mark.parametrize(("kind", "name"), OPERATORS, ids=lambda value: value if isinstance(value, str) else "")
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(("case", "kind", "name"), EVERY)
 def test_the_operator_is_the_dense_matrix(case: Case, kind: type[CurvatureOperator], name: str) -> None:
     if case.mean_only and kind is EmpiricalFisherOperator:
         pytest.skip("needs one value per sample")
@@ -49,7 +59,7 @@ def test_the_operator_is_the_dense_matrix(case: Case, kind: type[CurvatureOperat
 
 
 @pytest.mark.parametrize(("kind", "name"), OPERATORS, ids=lambda value: value if isinstance(value, str) else "")
-@pytest.mark.parametrize("case", [CASES[0], CASES[3], CASES[5]], ids=str)
+@pytest.mark.parametrize("case", [CASES[0], *(pytest.param(CASES[i], marks=slow) for i in (3, 4, 5))], ids=str)
 def test_a_new_theta_gives_its_own_matrix_without_a_new_trace(case: Case, kind: type[CurvatureOperator], name: str) -> None:
     operator, dense = of_case(case, kind)
     vector = torch.randn(operator.size, dtype=torch.float64)
@@ -63,12 +73,8 @@ def test_a_new_theta_gives_its_own_matrix_without_a_new_trace(case: Case, kind: 
     assert moved.traces == operator.traces == traces
 
 
-QUICK = ("mlp", "cnn", "two inputs")
-slow = pytest.mark.slow
-
-
 @pytest.mark.parametrize(
-    "case", [pytest.param(c, marks=[] if c.name in QUICK else slow) for c in CASES if not c.mean_only], ids=str
+    "case", [pytest.param(c, marks=[] if c.name in ("mlp", "two inputs") else slow) for c in CASES if not c.mean_only], ids=str
 )
 def test_a_small_budget_gives_the_same_product(case: Case) -> None:
     model, loss, batches = case.build()
@@ -146,14 +152,14 @@ def test_named_parameters_give_the_principal_block(kind: type[CurvatureOperator]
 
 @pytest.mark.parametrize(("kind", "name"), OPERATORS, ids=lambda value: value if isinstance(value, str) else "")
 def test_class_matrices_weighted_by_size_sum_to_the_whole(kind: type[CurvatureOperator], name: str) -> None:
-    model, loss, batches = CASES[0].build()
+    model, loss, batches = CASES[2].build()
     targets = torch.cat([targets for _, targets in batches])
     vector = torch.randn(kind(model, loss, batches).size, dtype=torch.float64)
     total = torch.zeros_like(vector)
     for label in range(3):
         samples = (targets == label).nonzero()[:, 0]
         part = kind(model, loss, batches, samples=samples)
-        dense = Dense(CASES[0], model, batches, samples)
+        dense = Dense(CASES[2], model, batches, samples)
         close(part @ vector, getattr(dense, name)(dense.theta) @ vector)
         total += len(samples) / len(targets) * (part @ vector)
     close(total, kind(model, loss, batches) @ vector)

@@ -199,7 +199,7 @@ def _fuse_sums(graph: Graph) -> None:
         # A GEMM beats an elementwise product: it is the one that can start from what is there.
         candidates.sort(key=lambda pair: getattr(pair[1], "target", None) not in (aten.mm.default, aten.bmm.default))
         for other, term in candidates:
-            if not (is_tensor(other) and is_tensor(term)) or len(term.users) != 1 or not same(term, node):
+            if not (is_tensor(other) and is_tensor(term)) or other is term or len(term.users) != 1 or not same(term, node):
                 continue
             fused = _fused(node, other, term, sign)
             if fused is not None:
@@ -262,8 +262,7 @@ def _overwrite_temporaries(graph: Graph) -> None:
                 node.args = node.args if index == 0 else (node.args[1], node.args[0])
             last[storage] = last[mine]  # the result and its views now live there
             for other in sharing.pop(mine):
-                held[other] = [storage]
-                other.meta["storage"] = storage
+                held[other] = other.meta["storages"] = [storage if s == mine else s for s in held[other]]
                 sharing[storage].append(other)
             break
 
@@ -278,8 +277,8 @@ def _may_hold(source: Node, node: Node) -> bool:
 
 
 def _storages(node: Node) -> list[int]:
-    if "storage" in node.meta:
-        return [node.meta["storage"]]
+    if "storages" in node.meta:
+        return node.meta["storages"]
     value = node.meta.get("val")
     leaves = value if isinstance(value, tuple | list) else [value]
     return [leaf.untyped_storage()._cdata for leaf in leaves if isinstance(leaf, Tensor)]
