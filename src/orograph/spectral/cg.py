@@ -1,1 +1,127 @@
-"""Conjugate gradients on (A + shift·I)x = b."""
+"""Conjugate gradients: (A + shift·I)x = b for a symmetric positive definite operator (Hestenes & Stiefel 1952).
+
+Vectors are in the operator's dtype, scalars in float64. What is reported as residual comes from a true product, not from the
+recursion, which drifts away from the truth in float32: where the two disagree the iteration starts again from the true
+residual, as long as that gains anything.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from orograph.curvature.operator import LinearOperator
+from orograph.errors import ConfigurationError, DataError
+
+_RESTART_GAIN = 0.5  # a restart must leave at most this share of the residual, or it was the last
+
+
+@dataclass(frozen=True, eq=False)
+class CGResult:
+    """What conjugate gradients found.
+
+    Attributes:
+        solution: x, in the operator's dtype.
+        residual: ‖b − (A + shift·I)x‖ / ‖b‖ by a true product; 0 where b = 0.
+        products: matrix–vector products spent, verification included.
+        converged: the residual is within the tolerance.
+        negative_curvature: a direction with pᵀ(A + shift·I)p ≤ 0 ended the iteration: the matrix is not positive definite, and
+            `solution` is the last iterate before it.
+    """
+
+    solution: Float[Tensor, " P"]
+    residual: float
+    products: int
+    converged: bool
+    negative_curvature: bool
+
+
+def conjugate_gradient(
+    operator: LinearOperator,
+    rhs: Float[Tensor, " P"],
+    *,
+    shift: float = 0.0,
+    tolerance: float = 1e-6,
+    max_products: int | None = None,
+    on_product: Callable[[int], None] | None = None,
+) -> CGResult:
+    """Solve (A + shift·I)x = b, starting from zero.
+
+    Args:
+        operator: A, symmetric.
+        rhs: b.
+        shift: added to the diagonal.
+        tolerance: of ‖b − (A + shift·I)x‖ / ‖b‖.
+        max_products: stop after so many products, the verifying ones included (default 1000).
+        on_product: called with the number of products so far after each.
+
+    Raises:
+        ConfigurationError: the tolerance or `max_products` is out of range, or the shape of b is not that of A.
+        DataError: b or a product is not finite.
+    """
+    limit = 1000 if max_products is None else max_products
+    if not 0 < tolerance < 1:
+        raise ConfigurationError(f"tolerance={tolerance} must lie between 0 and 1.")
+    if limit < 2:
+        raise ConfigurationError(f"max_products={limit}: at least 2 are needed, one to step and one to verify.")
+    if len(rhs) != operator.size:
+        raise ConfigurationError(f"a right-hand side of length {len(rhs)} does not fit a {operator.shape} operator.")
+    products = 0
+
+    def multiply(vector: Tensor) -> Tensor:
+        nonlocal products
+        result = (operator @ vector) + shift * vector
+        products += 1
+        if on_product is not None:
+            on_product(products)
+        return result
+
+    rhs = rhs.to(operator.device, operator.dtype)
+    size = math.sqrt(_dot(rhs, rhs))
+    if not math.isfinite(size):
+        raise DataError(
+            "the right-hand side of conjugate gradients is not finite; look for NaN or infinity in what it was computed from."
+        )
+    solution, residual = torch.zeros_like(rhs), rhs.clone()
+    true, negative = size, False
+    while true > tolerance * size and not negative and products + 2 <= limit:
+        before = true
+        solution, negative = _descend(multiply, solution, residual, tolerance * size, limit - products - 1)
+        residual = rhs - multiply(solution)
+        true = math.sqrt(_dot(residual, residual))
+        if not math.isfinite(true):
+            raise DataError(
+                f"product number {products} of the {operator.shape} operator is not finite; look for NaN or infinity in θ."
+            )
+        if true > _RESTART_GAIN * before:
+            break  # as good as the operator's rounding allows
+    relative = true / size if size > 0 else 0.0
+    return CGResult(solution, relative, products, relative <= tolerance, negative)
+
+
+def _descend(
+    multiply: Callable[[Tensor], Tensor], solution: Float[Tensor, " P"], residual: Float[Tensor, " P"], target: float, steps: int
+) -> tuple[Float[Tensor, " P"], bool]:
+    """At most so many steps, until the residual of the recursion is at the target; and whether negative curvature ended them."""
+    solution, residual = solution.clone(), residual.clone()
+    direction, squared = residual.clone(), _dot(residual, residual)
+    for _ in range(steps):
+        product = multiply(direction)
+        curvature = _dot(direction, product)
+        if curvature <= 0:
+            return solution, True
+        length = squared / curvature
+        solution.add_(direction, alpha=length)
+        residual.sub_(product, alpha=length)
+        before, squared = squared, _dot(residual, residual)
+        if not math.sqrt(squared) > target:  # a NaN ends it too
+            break
+        direction.mul_(squared / before).add_(residual)
+    return solution, False
+
+
+def _dot(left: Float[Tensor, " P"], right: Float[Tensor, " P"]) -> float:
+    return float(left.double() @ right.double())

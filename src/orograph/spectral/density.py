@@ -1,1 +1,241 @@
-"""Spectral density by stochastic Lanczos quadrature."""
+"""The density of eigenvalues by stochastic Lanczos quadrature (Lin, Saad & Yang 2016; Ghorbani, Krishnan & Xiao 2019).
+
+Of a random unit vector z every eigenvalue λ of A holds a share: μ = Σᵢ (vᵢᵀz)² δ(λ − λᵢ), in expectation the density (1/P) Σᵢ
+δ(λ − λᵢ). s Lanczos steps from z give a tridiagonal matrix; its eigenvalues θ and the squared first entries τ of its
+eigenvectors are the nodes and weights of Gauss's quadrature of μ (Golub & Welsch 1969): it has the first 2s moments of μ, so
+that P Σ τ θ = Pzᵀ A z and P Σ τ θ² = P‖Az‖² are what Hutchinson's estimators of tr A and tr A² are made of. One run gives both,
+each with the standard error over probes.
+
+Full reorthogonalisation: every new vector is projected against all of its chain, twice, in matrix–vector calls. Probes advance
+in step, so that their products are blocks, as many at a time as fit into the memory budget.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from orograph.curvature.operator import LinearOperator
+from orograph.errors import ConfigurationError, DataError
+from orograph.memory import DEFAULT_MEMORY, parse_bytes
+from orograph.spectral.basis import Basis
+from orograph.spectral.trace import Estimate, estimate, rademacher
+
+_TAIL = 6  # standard deviations of broadening that the grid extends beyond the nodes: 2e-9 of the mass is lost
+_RESOLUTION = 200  # default: the broadening is the spread of the nodes divided by this
+
+
+@dataclass(frozen=True, eq=False)
+class Density:
+    """The density of the eigenvalues of a P × P operator, normalised to 1.
+
+    Attributes:
+        grid: centres of `points` equal cells.
+        values: the density broadened by a Gaussian, averaged over each cell, so that Σ values · spacing = 1 for any width.
+        errors: standard error of the values over probes. It knows nothing of the broadening, nor of what s steps cannot resolve.
+        nodes: Ritz values, ascending, one probe a row.
+        weights: their weights, each row sums to 1; 0 where a chain ended before its last step and the node only fills the row.
+        width: σ of the Gaussian.
+        size: P.
+        products: matrix–vector products spent.
+    """
+
+    grid: Float64[Tensor, " points"]
+    values: Float64[Tensor, " points"]
+    errors: Float64[Tensor, " points"]
+    nodes: Float64[Tensor, "probes steps"]
+    weights: Float64[Tensor, "probes steps"]
+    width: float
+    size: int
+    products: int
+
+    @property
+    def trace(self) -> Estimate:
+        """tr A, one sample a probe."""
+        return self.trace_of(lambda values: values)
+
+    @property
+    def frobenius(self) -> Estimate:
+        """tr A² = ‖A‖_F², one sample a probe."""
+        return self.trace_of(torch.square)
+
+    def trace_of(self, function: Callable[[Float64[Tensor, "probes steps"]], Float64[Tensor, "probes steps"]]) -> Estimate:
+        """tr f(A) = P Σ τ f(θ), one sample a probe; exact for the probe's zᵀf(A)z where f is a polynomial of degree below 2s."""
+        return estimate(self.size * (self.weights * function(self.nodes)).sum(1), self.products)
+
+    def mass(self, a: float, b: float) -> float:
+        """The share of eigenvalues in [a, b], by the quadrature without broadening; times P, it counts them."""
+        inside = (self.nodes >= a) & (self.nodes <= b)
+        return float((self.weights * inside).sum(1).mean())
+
+    def quantile(self, q: float, *, below: float = math.inf) -> float:
+        """The smallest node with at least the share q of all weight at or under it; `below`: of the nodes under that value only.
+
+        Raises:
+            ConfigurationError: q is outside [0, 1], or nothing lies below.
+        """
+        if not 0 <= q <= 1:
+            raise ConfigurationError(f"quantile {q} must lie between 0 and 1.")
+        counted = (self.weights > 0) & (self.nodes < below)
+        if not counted.any():
+            raise ConfigurationError(f"no eigenvalue lies below {below}; the lowest node is {float(self.nodes.min()):.3g}.")
+        nodes, order = self.nodes[counted].sort()
+        shares = self.weights[counted][order].cumsum(0)
+        reached = int(torch.searchsorted(shares, q * shares[-1]))
+        return float(nodes[min(reached, len(nodes) - 1)])
+
+
+def density(
+    operator: LinearOperator,
+    *,
+    probes: int = 8,
+    steps: int = 80,
+    width: float | None = None,
+    points: int = 1024,
+    tolerance: float | None = None,
+    max_products: int | None = None,
+    seed: int = 0,
+    memory: str | int = DEFAULT_MEMORY,
+    on_product: Callable[[int], None] | None = None,
+) -> Density:
+    """The density of eigenvalues of a symmetric operator; tr A and tr A² come with it.
+
+    Args:
+        operator: A, `P × P`.
+        probes: random signs, each with `steps` products.
+        steps: s, at most P; what lies closer together than about the spread/s is resolved only at the ends of the spectrum.
+        width: σ of the Gaussian that broadens the nodes; default: a 200th of their spread.
+        points: cells of the grid, which covers all nodes and 6 σ beyond.
+        tolerance: double the probes until the standard error, integrated over the grid, is at most this (the density integrates
+            to 1).
+        max_products: with a tolerance, no round begins that would go beyond it (default 8·probes·steps).
+        seed: of the probes.
+        memory: budget of the Krylov vectors, steps·P numbers a probe; at least one probe is kept, memory-mapped if it must be.
+        on_product: called with the number of products so far after each step of a group of probes.
+
+    Raises:
+        ConfigurationError: an argument is out of range.
+        DataError: a product is not finite.
+    """
+    if probes < 2:
+        raise ConfigurationError(f"probes={probes}: at least 2 are needed for a standard error.")
+    if steps < 1 or points < 2:
+        raise ConfigurationError(f"steps={steps} and points={points}: at least 1 step and 2 points are needed.")
+    if width is not None and not (width > 0 and math.isfinite(width)):
+        raise ConfigurationError(f"width={width} must be positive.")
+    if tolerance is not None and not tolerance > 0:
+        raise ConfigurationError(f"tolerance={tolerance} must be positive.")
+    limit = 8 * probes * steps if max_products is None else max_products
+    chains = _Chains(operator, min(steps, operator.size), torch.Generator().manual_seed(seed), memory, on_product)
+    chains.run(probes)
+    result = _profile(chains, width, points)
+    while tolerance is not None and 2 * chains.products <= limit:
+        if float(result.errors.sum() * (result.grid[1] - result.grid[0])) <= tolerance:
+            break
+        chains.run(len(chains.nodes))
+        result = _profile(chains, width, points)
+    return result
+
+
+class _Chains:
+    """Lanczos chains of random signs, and the quadratures that they give."""
+
+    def __init__(
+        self,
+        operator: LinearOperator,
+        steps: int,
+        generator: torch.Generator,
+        memory: str | int,
+        on_product: Callable[[int], None] | None,
+    ) -> None:
+        self.operator, self.steps, self.generator, self.memory, self.on_product = operator, steps, generator, memory, on_product
+        self.nodes: list[Float64[Tensor, " steps"]] = []
+        self.weights: list[Float64[Tensor, " steps"]] = []
+        self.products = 0
+
+    def run(self, probes: int) -> None:
+        """So many further chains, in groups that fit into memory."""
+        operator = self.operator
+        fitting = max(1, parse_bytes(self.memory) // (self.steps * operator.size * operator.dtype.itemsize))
+        while probes > 0:
+            group = min(probes, fitting)
+            signs = rademacher(operator.size, group, operator, self.generator).T / math.sqrt(operator.size)
+            chains = [_Chain(sign, self.steps, parse_bytes(self.memory) // group) for sign in signs]
+            growing = chains
+            while growing:
+                for chain, image in zip(growing, self._multiply(growing), strict=True):
+                    chain.extend(image)
+                growing = [chain for chain in growing if chain.grows]
+            for chain in chains:
+                nodes, weights = chain.quadrature()
+                missing = self.steps - len(nodes)
+                self.nodes.append(torch.cat([nodes, nodes[-1:].expand(missing)]))
+                self.weights.append(torch.cat([weights, torch.zeros(missing, dtype=torch.float64)]))
+            probes -= group
+
+    def _multiply(self, chains: list["_Chain"]) -> Float[Tensor, "b P"]:
+        block = torch.stack([chain.last for chain in chains]).to(self.operator.device)
+        images = (self.operator @ block[0])[None] if len(block) == 1 else (self.operator @ block.T).T
+        self.products += len(block)
+        if self.on_product is not None:
+            self.on_product(self.products)
+        if not torch.isfinite(images).all():
+            raise DataError(
+                f"product number {self.products} of the {self.operator.shape} operator is not finite; "
+                "look for NaN or infinity in the parameters, the data or the loss."
+            )
+        return images
+
+
+class _Chain:
+    """One Lanczos chain with full reorthogonalisation: the tridiagonal matrix of `diagonal` and `couplings`."""
+
+    def __init__(self, start: Float[Tensor, " P"], steps: int, memory: int) -> None:
+        self.basis = Basis(steps, len(start), dtype=start.dtype, device=start.device, memory=memory)
+        self.basis.rows[0] = start
+        self.diagonal: list[float] = []
+        self.couplings: list[float] = []
+        self.grows = True
+
+    @property
+    def last(self) -> Float[Tensor, " P"]:
+        return self.basis.rows[len(self.diagonal)]
+
+    def extend(self, image: Float[Tensor, " P"]) -> None:
+        """One step, of A times the last vector; ends the chain at its full length or where it closes in an invariant subspace."""
+        count = len(self.diagonal) + 1
+        vector = image[None].to(self.basis.rows.device, copy=True).contiguous()
+        scale = float(torch.linalg.vector_norm(vector, dtype=torch.float64))
+        coefficients = self.basis.project_out(vector, count) + self.basis.project_out(vector, count)
+        norm = float(torch.linalg.vector_norm(vector, dtype=torch.float64))
+        self.diagonal.append(float(coefficients[-1, 0]))
+        self.grows = count < len(self.basis.rows) and norm > 10 * torch.finfo(vector.dtype).eps * scale
+        if self.grows:
+            self.couplings.append(norm)
+            self.basis.rows[count] = vector[0] / norm
+
+    def quadrature(self) -> tuple[Float64[Tensor, " n"], Float64[Tensor, " n"]]:
+        """Gauss nodes and weights."""
+        diagonal, couplings = (torch.tensor(entries, dtype=torch.float64) for entries in (self.diagonal, self.couplings))
+        nodes, vectors = torch.linalg.eigh(torch.diag(diagonal) + torch.diag(couplings, 1) + torch.diag(couplings, -1))
+        return nodes, vectors[0].square()
+
+
+def _profile(chains: _Chains, width: float | None, points: int) -> Density:
+    """The broadened quadratures on a grid."""
+    nodes, weights = torch.stack(chains.nodes), torch.stack(chains.weights)
+    low, high = float(nodes.min()), float(nodes.max())
+    if width is None:
+        width = (high - low) / _RESOLUTION or 1e-3 * abs(high) or 1e-3
+    edges = torch.linspace(low - _TAIL * width, high + _TAIL * width, points + 1, dtype=torch.float64)
+    cumulative = torch.stack(
+        [torch.special.ndtr((edges[:, None] - theta) / width) @ tau for theta, tau in zip(nodes, weights, strict=True)]
+    )
+    profiles = cumulative.diff(dim=1) / edges.diff()
+    errors = profiles.std(0) / math.sqrt(len(profiles))
+    return Density(
+        (edges[1:] + edges[:-1]) / 2, profiles.mean(0), errors, nodes, weights, width, chains.operator.size, chains.products
+    )

@@ -1,1 +1,57 @@
-"""The Gauss–Newton split of eigenvalues."""
+"""The Gauss–Newton split of eigenvalues: λ = vᵀGv + vᵀ(H − G)v (Papyan 2019).
+
+G is what curvature of the loss in the outputs gives, H − G what curvature of the outputs themselves gives, weighted by the
+loss's gradient, which vanishes where the data is fitted.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from orograph.curvature.operator import LinearOperator
+from orograph.errors import ConfigurationError
+from orograph.spectral.spectrum import Spectrum
+
+_COLUMNS = 8  # multiplied at once
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The two parts of each of k eigenvalues. Inside a cluster only their sums over the cluster mean anything.
+
+    Attributes:
+        gauss_newton: vᵀGv.
+        remainder: vᵀ(H − G)v.
+        defect: vᵀHv − λ, which the residual of the pair bounds: λ was found by other products.
+        products: of H and of G together.
+    """
+
+    gauss_newton: Float64[Tensor, " k"]
+    remainder: Float64[Tensor, " k"]
+    defect: Float64[Tensor, " k"]
+    products: int
+
+
+def split(hessian: LinearOperator, gauss_newton: LinearOperator, spectrum: Spectrum) -> Split:
+    """vᵀGv and vᵀ(H − G)v of each pair, by a product of H and one of G.
+
+    Raises:
+        ConfigurationError: the operators and the eigenvectors are not of one size.
+    """
+    vectors = spectrum.eigenvectors
+    if not hessian.size == gauss_newton.size == vectors.shape[1]:
+        raise ConfigurationError(
+            f"H {hessian.shape}, G {gauss_newton.shape} and eigenvectors of length {vectors.shape[1]} do not fit together."
+        )
+    whole, part = _quadratic(hessian, vectors), _quadratic(gauss_newton, vectors)
+    return Split(part, whole - part, whole - spectrum.eigenvalues, 2 * len(vectors))
+
+
+def _quadratic(operator: LinearOperator, vectors: Tensor) -> Float64[Tensor, " k"]:
+    """vᵀAv of every row."""
+    forms = []
+    for rows in vectors.to(operator.device, operator.dtype).split(_COLUMNS):
+        forms.append(torch.linalg.vecdot(rows.double(), (operator @ rows.T).T.double()))
+    return torch.cat(forms).cpu()

@@ -1,1 +1,306 @@
-"""The trace by Hutchinson, Hutch++ and XTrace."""
+"""The trace of an operator by random vectors, with a standard error.
+
+*Hutchinson* (Girard 1989; Hutchinson 1990): the mean of zᵀAz over random signs z. Its error falls like ‖A‖_F/√m.
+
+*Hutch++* (Meyer, Musco, Musco & Woodruff 2021): with Q an orthonormal basis of AS for random S, tr A = tr QᵀAQ + tr (I −
+QQᵀ)A(I − QQᵀ), the first exactly, the second by Hutchinson. Where few large eigenvalues dominate, most is in the first.
+
+*XTrace* (Epperly, Tropp & Webber 2024): Q from AΩ, and every column ω of Ω is the Hutchinson vector of the remainder of the
+basis that is left when it is taken out. With s the unit vector orthogonal to the other columns of R in AΩ = QR, that basis has
+the projector Q(I − ssᵀ)Qᵀ, and all leave-one-out estimates follow from the small matrices QᵀΩ, R and QᵀAQ. What is left of a
+Gaussian ω has a random direction in P − m + 1 dimensions, so only its direction is used and its length is known.
+
+Its standard error has no formula. The leave-one-out estimates share all but one vector and vary together, so that their
+variance over m falls short of that of their mean (measured: errors too small by a factor of 1.0 to 1.3). The jackknife over
+vectors exceeds it (Efron & Stein 1981; measured: by a factor of 1.2 to 2.1). What is stated is the geometric mean of the two;
+it covered the truth in 63 to 80 % of 150 runs, never much below the nominal 68 %.
+
+The last two keep their vectors and grow by further ones, so that a `tolerance` wastes no product. P-long vectors are in the
+operator's dtype, all that is small is summed in float64.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from orograph.curvature.operator import LinearOperator
+from orograph.errors import ConfigurationError, DataError, unknown
+
+Method = Literal["xtrace", "hutch++", "hutchinson"]
+METHODS = ("xtrace", "hutch++", "hutchinson")
+
+_COLUMNS = 8  # multiplied at once
+_ROWS = 1 << 14  # converted to float64 at once
+_MAX_PRODUCTS = 1000
+_GROUPS = 32  # of the jackknife; each costs a small decomposition
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A number estimated by random vectors.
+
+    Attributes:
+        value: the estimate.
+        error: its standard error, from the spread of the samples (of XTrace: see the module); nan for a single one.
+        products: matrix–vector products spent.
+        samples: one estimate a random vector, `value` is their mean. Independent for Hutchinson; those of Hutch++ share a
+            basis, those of XTrace all but one vector.
+    """
+
+    value: float
+    error: float
+    products: int
+    samples: Float64[Tensor, " m"]
+
+
+def estimate(samples: Float64[Tensor, " m"], products: int) -> Estimate:
+    """The mean of the samples with its standard error."""
+    error = float(samples.std() / math.sqrt(len(samples))) if len(samples) > 1 else math.nan
+    return Estimate(float(samples.mean()), error, products, samples)
+
+
+def rademacher(size: int, count: int, operator: LinearOperator, generator: torch.Generator) -> Float[Tensor, "P m"]:
+    """Random signs in columns, drawn on the CPU so that they do not depend on the device."""
+    signs = torch.randint(0, 2, (count, size), generator=generator, dtype=torch.int8)
+    return (2 * signs - 1).T.to(operator.device, operator.dtype)
+
+
+def trace(
+    operator: LinearOperator,
+    *,
+    method: Method = "xtrace",
+    probes: int = 16,
+    tolerance: float | None = None,
+    max_products: int | None = None,
+    seed: int = 0,
+    on_product: Callable[[int], None] | None = None,
+) -> Estimate:
+    """tr A, with a standard error.
+
+    Args:
+        operator: A, symmetric.
+        method: see the module; XTrace is the best where eigenvalues decay, Hutchinson the cheapest in memory.
+        probes: random vectors. Hutchinson spends one product each, Hutch++ three on two of them, XTrace two on each. XTrace and
+            Hutch++ hold 2 to 3 vectors of length P for each.
+        tolerance: double the vectors until error ≤ tolerance·|value|. Stopping at a small error picks runs whose error happens
+            to come out small, so that coverage then is somewhat below that of a fixed number.
+        max_products: with a tolerance, no round begins that would go beyond it (default 1000).
+        seed: of the random vectors.
+        on_product: called with the number of products so far after every block.
+
+    Raises:
+        ConfigurationError: an argument is out of range.
+        DataError: a product is not finite.
+    """
+    if method not in METHODS:
+        raise unknown("method", str(method), METHODS)
+    if probes < 2:
+        raise ConfigurationError(f"probes={probes}: at least 2 are needed for a standard error.")
+    if tolerance is not None and not 0 < tolerance < 1:
+        raise ConfigurationError(f"tolerance={tolerance} must lie between 0 and 1.")
+    limit = _MAX_PRODUCTS if max_products is None else max_products
+    estimator = _ESTIMATORS[method](_Products(operator, on_product), torch.Generator().manual_seed(seed))
+    estimator.grow(probes)
+    result = estimator.result()
+    while tolerance is not None and not result.error <= tolerance * abs(result.value) and not estimator.exhausted:
+        if result.products * 2 > limit:
+            break
+        probes *= 2
+        estimator.grow(probes)
+        result = estimator.result()
+    return result
+
+
+class _Products:
+    """Block products of an operator, counted and checked."""
+
+    def __init__(self, operator: LinearOperator, on_product: Callable[[int], None] | None) -> None:
+        self.operator, self.count, self._on_product = operator, 0, on_product
+
+    def __call__(self, block: Float[Tensor, "P b"]) -> Float[Tensor, "P b"]:
+        parts = []
+        for columns in block.split(_COLUMNS, dim=1):
+            parts.append(self.operator @ columns)
+            self.count += columns.shape[1]
+            if self._on_product is not None:
+                self._on_product(self.count)
+        result = torch.cat(parts, dim=1) if parts else block
+        if not torch.isfinite(result).all():
+            raise DataError(
+                f"a product of the {self.operator.shape} operator is not finite; "
+                "look for NaN or infinity in the parameters, the data or the loss."
+            )
+        return result
+
+
+class _Estimator(Protocol):
+    """Grows to a number of random vectors, and gives the estimate from them. `exhausted`: more of them cannot help."""
+
+    def __init__(self, multiply: _Products, generator: torch.Generator) -> None: ...
+
+    @property
+    def exhausted(self) -> bool: ...
+
+    def grow(self, probes: int) -> None: ...
+
+    def result(self) -> Estimate: ...
+
+
+class _Hutchinson:
+    def __init__(self, multiply: _Products, generator: torch.Generator) -> None:
+        self.multiply, self.generator = multiply, generator
+        self.samples = torch.empty(0, dtype=torch.float64)
+
+    @property
+    def exhausted(self) -> bool:
+        return False
+
+    def grow(self, probes: int) -> None:
+        while (missing := min(probes - len(self.samples), _COLUMNS)) > 0:
+            signs = rademacher(self.multiply.operator.size, missing, self.multiply.operator, self.generator)
+            self.samples = torch.cat([self.samples, _diagonal(signs, self.multiply(signs))])
+
+    def result(self) -> Estimate:
+        return estimate(self.samples, self.multiply.count)
+
+
+class _HutchPlusPlus:
+    """A third of the products each for AS, AQ and the vectors of the remainder: half of the probes are S."""
+
+    def __init__(self, multiply: _Products, generator: torch.Generator) -> None:
+        self.multiply, self.generator = multiply, generator
+        operator = multiply.operator
+        self.basis = torch.empty(operator.size, 0, dtype=operator.dtype, device=operator.device)  # Q
+        self.images, self.signs = self.basis, self.basis  # AQ, and the vectors g of the remainder
+        self.quadratic = torch.empty(0, dtype=torch.float64)  # gᵀAg
+
+    @property
+    def exhausted(self) -> bool:
+        return self.basis.shape[1] == self.multiply.operator.size
+
+    def grow(self, probes: int) -> None:
+        operator = self.multiply.operator
+        sketch = min(probes // 2, operator.size) - self.basis.shape[1]
+        if sketch > 0:
+            image = self.multiply(rademacher(operator.size, sketch, operator, self.generator))
+            _, _, fresh = _extend(self.basis, image)
+            self.basis = torch.cat([self.basis, fresh], dim=1)
+            self.images = torch.cat([self.images, self.multiply(fresh)], dim=1)
+        signs = rademacher(operator.size, probes - probes // 2 - self.signs.shape[1], operator, self.generator)
+        self.quadratic = torch.cat([self.quadratic, _diagonal(signs, self.multiply(signs))])
+        self.signs = torch.cat([self.signs, signs], dim=1)
+
+    def result(self) -> Estimate:
+        inner = _gram(self.basis, self.images)
+        weights, couplings = _gram(self.basis, self.signs), _gram(self.images, self.signs)
+        # xᵀAx for x = (I − QQᵀ)g, of what is known
+        remainder = self.quadratic - 2 * (weights * couplings).sum(0) + (weights * (inner @ weights)).sum(0)
+        return estimate(inner.trace() + remainder, self.multiply.count)
+
+
+class _XTrace:
+    def __init__(self, multiply: _Products, generator: torch.Generator) -> None:
+        self.multiply, self.generator = multiply, generator
+        operator = multiply.operator
+        self.vectors = torch.empty(operator.size, 0, dtype=operator.dtype, device=operator.device)  # Ω
+        self.basis, self.images = self.vectors, self.vectors  # Q and AQ
+        self.triangle = torch.empty(0, 0, dtype=torch.float64)  # R
+
+    @property
+    def exhausted(self) -> bool:
+        return self.vectors.shape[1] == self.multiply.operator.size
+
+    def grow(self, probes: int) -> None:
+        operator, known = self.multiply.operator, self.vectors.shape[1]
+        count = min(probes, operator.size) - known
+        vectors = torch.randn(count, operator.size, generator=self.generator, dtype=operator.dtype).T.to(operator.device)
+        above, corner, fresh = _extend(self.basis, self.multiply(vectors))
+        below = torch.zeros(count, known, dtype=torch.float64)
+        self.triangle = torch.cat([torch.cat([self.triangle, above], dim=1), torch.cat([below, corner], dim=1)])
+        self.vectors, self.basis = torch.cat([self.vectors, vectors], dim=1), torch.cat([self.basis, fresh], dim=1)
+        self.images = torch.cat([self.images, self.multiply(fresh)], dim=1)
+
+    def result(self) -> Estimate:
+        inner, weights = _gram(self.basis, self.images), _gram(self.basis, self.vectors)
+        inner, lengths = (inner + inner.T) / 2, _diagonal(self.vectors, self.vectors)
+        samples = self._samples(inner, weights, self.triangle, lengths)
+        if self.exhausted:
+            return Estimate(float(samples.mean()), 0.0, self.multiply.count, samples)
+        groups = min(len(samples), _GROUPS)
+        group = torch.arange(len(samples)) % groups
+        parts = torch.stack([self._without(inner, weights, lengths, (group != g).nonzero()[:, 0]) for g in range(groups)])
+        low, high = samples.var() / len(samples), (groups - 1) * parts.var(correction=0)
+        return Estimate(float(samples.mean()), float((low * high) ** 0.25), self.multiply.count, samples)
+
+    def _without(
+        self,
+        inner: Float64[Tensor, "m m"],
+        weights: Float64[Tensor, "m m"],
+        lengths: Float64[Tensor, " m"],
+        kept: Int[Tensor, " l"],
+    ) -> Float64[Tensor, ""]:
+        """The estimate from some of the vectors: that of the whole, in an orthonormal basis of what their products span."""
+        rotation, triangle = torch.linalg.qr(self.triangle[:, kept])
+        return self._samples(rotation.T @ inner @ rotation, rotation.T @ weights[:, kept], triangle, lengths[kept]).mean()
+
+    def _samples(
+        self,
+        inner: Float64[Tensor, "m m"],
+        weights: Float64[Tensor, "m m"],
+        triangle: Float64[Tensor, "m m"],
+        lengths: Float64[Tensor, " m"],
+    ) -> Float64[Tensor, " m"]:
+        """The leave-one-out estimates from QᵀAQ, QᵀΩ, R and the ‖ω‖²."""
+        without = _left_out(triangle)
+        kept = weights - without * (without * weights).sum(0)  # of ω, in the basis without it
+        quadratic = (weights * triangle).sum(0) - 2 * (kept * triangle).sum(0) + (kept * (inner @ kept)).sum(0)
+        squared = lengths - 2 * (kept * weights).sum(0) + (kept * kept).sum(0)
+        exact = inner.trace() - (without * (inner @ without)).sum(0)
+        return exact + (self.multiply.operator.size - len(inner) + 1) * quadratic / squared
+
+
+_ESTIMATORS: dict[str, type[_Estimator]] = {"xtrace": _XTrace, "hutch++": _HutchPlusPlus, "hutchinson": _Hutchinson}
+
+
+def _left_out(triangle: Float64[Tensor, "m m"]) -> Float64[Tensor, "m m"]:
+    """Unit columns s, each orthogonal to all columns of R but its own: R⁻ᵀ, normalised.
+
+    Singular values are kept off zero: where AΩ has lost rank, s lies in what A does not reach, which costs nothing to leave out.
+    """
+    left, values, right = torch.linalg.svd(triangle)
+    floor = max(float(values[0]) * torch.finfo(torch.float64).eps, 1e-300)
+    inverse = (left / values.clamp(min=floor) * floor) @ right
+    return inverse / torch.linalg.vector_norm(inverse, dim=0)
+
+
+def _extend(
+    basis: Float[Tensor, "P n"], block: Float[Tensor, "P b"]
+) -> tuple[Float64[Tensor, "n b"], Float64[Tensor, "b b"], Float[Tensor, "P b"]]:
+    """block = basis·above + fresh·corner with [basis, fresh] orthonormal; twice, for blocks that have lost rank."""
+    above = _gram(basis, block)
+    fresh, corner = torch.linalg.qr(block - basis @ above.to(basis))
+    again = _gram(basis, fresh)
+    corner = corner.double().cpu()
+    fresh, second = torch.linalg.qr(fresh - basis @ again.to(basis))
+    return above + again @ corner, second.double().cpu() @ corner, fresh
+
+
+def _gram(left: Float[Tensor, "P m"], right: Float[Tensor, "P n"]) -> Float64[Tensor, "m n"]:
+    """leftᵀ·right, summed in float64."""
+    total = torch.zeros(left.shape[1], right.shape[1], dtype=torch.float64, device=left.device)
+    for a, b in zip(left.split(_ROWS), right.split(_ROWS), strict=True):
+        total += a.double().T @ b.double()
+    return total.cpu()
+
+
+def _diagonal(left: Float[Tensor, "P m"], right: Float[Tensor, "P m"]) -> Float64[Tensor, " m"]:
+    """The dot product of every pair of columns, summed in float64."""
+    total = torch.zeros(left.shape[1], dtype=torch.float64, device=left.device)
+    for a, b in zip(left.split(_ROWS), right.split(_ROWS), strict=True):
+        total += (a.double() * b.double()).sum(0)
+    return total.cpu()

@@ -1,0 +1,56 @@
+"""Outliers planted on a semicircle bulk of known edge."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from orograph.curvature.operator import MatrixOperator
+from orograph.errors import ConfigurationError
+from orograph.spectral.density import density
+from orograph.spectral.lanczos import lanczos
+from orograph.spectral.outliers import outliers
+
+SIZE = 500
+# the quantiles of the semicircle of radius 1
+ANGLES = np.linspace(-1, 1, 100_001)
+BULK = np.interp((np.arange(SIZE) + 0.5) / SIZE, 0.5 + (ANGLES * np.sqrt(1 - ANGLES**2) + np.arcsin(ANGLES)) / math.pi, ANGLES)
+ROTATION, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((SIZE, SIZE)))
+
+
+def operator(*planted: float) -> MatrixOperator:
+    values = np.r_[BULK[: SIZE - len(planted)], planted]
+    return MatrixOperator(torch.from_numpy((ROTATION * values) @ ROTATION.T))
+
+
+PLANTED = operator(9.0, 8.0, 6.0, 5.0)
+
+
+@pytest.mark.parametrize("which", ["LA", "LM"])
+def test_planted_outliers_are_found_and_the_edge_is_that_of_the_bulk(which: str) -> None:
+    result = outliers(lanczos(PLANTED, 12, which=which), density(PLANTED, probes=8, steps=60))
+    assert result.above_gap == 4
+    assert 4 <= result.count <= 6  # a thousandth of the bulk is half an eigenvalue
+    assert not result.lower_bound
+    assert result.edge == pytest.approx(np.sort(BULK[: SIZE - 4])[-1], abs=0.03)
+    assert result.gap == pytest.approx(math.log(5 / np.sort(BULK[: SIZE - 4])[-1]), abs=0.05)
+
+
+def test_without_outliers_the_gap_is_small() -> None:
+    plain = operator()
+    assert outliers(lanczos(plain, 12, which="LA"), density(plain, steps=60)).gap < 0.05
+
+
+def test_too_few_pairs_give_a_lower_bound() -> None:
+    result = outliers(lanczos(PLANTED, 3, which="LA"), density(PLANTED, steps=60))
+    assert result.lower_bound
+    assert result.count == 3
+
+
+def test_what_cannot_show_outliers_is_refused() -> None:
+    spread = density(PLANTED, probes=2, steps=10)
+    with pytest.raises(ConfigurationError, match="which='SA'"):
+        outliers(lanczos(PLANTED, 3, which="SA"), spread)
+    with pytest.raises(ConfigurationError, match="P = 3"):
+        outliers(lanczos(PLANTED, 3, which="LA"), density(MatrixOperator(torch.eye(3))))
