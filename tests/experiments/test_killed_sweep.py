@@ -1,0 +1,62 @@
+"""A sweep that is killed again and again ends with the bytes of one that was left alone; only its timings differ."""
+
+import hashlib
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+KILLS = 10
+
+
+def command(out: Path, *args: str) -> list[str]:
+    small = ["--dataset", "digits", "--widths", "6,5", "--epochs", "4", "--k", "4", "--threads", "1", "--quiet"]
+    ladder = ["--points", "4", "--max", "0.01"]
+    return [sys.executable, "-m", "orograph", "sweep", *small, *ladder, *args, "--out", str(out)]
+
+
+def bytes_of(out: Path) -> dict[str, str]:
+    """A digest of every file but the timings, by path."""
+    return {
+        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and "timings" not in path.relative_to(out).parts
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("args", [("--direction", "both", "--polish"), ("--start", "fresh", "--cohort", "3")])
+def test_ten_kills_leave_no_trace(tmp_path: Path, args: tuple[str, ...]) -> None:
+    began = time.monotonic()
+    subprocess.run(command(tmp_path / "whole", *args), check=True, timeout=600)
+    whole = time.monotonic() - began
+    dice, kills = random.Random(0), 0
+    for _ in range(KILLS):
+        process = subprocess.Popen(command(tmp_path / "killed", *args))
+        try:
+            process.wait(dice.uniform(0.25, 1) * whole)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+    subprocess.run(command(tmp_path / "killed", *args), check=True, timeout=600)
+    assert kills > 0
+    assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
+
+
+def test_a_second_process_on_a_live_run_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    first = subprocess.Popen(command(out, "--epochs", "50", "--points", "40"))
+    try:
+        while not (out / "run.json").exists():
+            assert first.poll() is None
+            time.sleep(0.05)
+        second = subprocess.run(command(out, "--epochs", "50", "--points", "40"), capture_output=True, text=True, timeout=300)
+    finally:
+        first.kill()
+        first.wait()
+    assert second.returncode == 2
+    assert str(first.pid) in second.stderr
