@@ -25,6 +25,7 @@ from orograph.spectral.basis import Basis
 from orograph.spectral.trace import Estimate, estimate, rademacher
 
 _TAIL = 6  # standard deviations of broadening that the grid extends beyond the nodes: 2e-9 of the mass is lost
+_SPAN = 1 << 12  # columns summed in the rows' own dtype
 _RESOLUTION = 200  # default: the broadening is the spread of the nodes divided by this
 
 
@@ -162,22 +163,43 @@ class _Chains:
         fitting = max(1, parse_bytes(self.memory) // (self.steps * operator.size * operator.dtype.itemsize))
         while probes > 0:
             group = min(probes, fitting)
-            signs = rademacher(operator.size, group, operator, self.generator).T / math.sqrt(operator.size)
-            chains = [_Chain(sign, self.steps, parse_bytes(self.memory) // group) for sign in signs]
-            growing = chains
-            while growing:
-                for chain, image in zip(growing, self._multiply(growing), strict=True):
-                    chain.extend(image)
-                growing = [chain for chain in growing if chain.grows]
-            for chain in chains:
-                nodes, weights = chain.quadrature()
-                missing = self.steps - len(nodes)
-                self.nodes.append(torch.cat([nodes, nodes[-1:].expand(missing)]))
-                self.weights.append(torch.cat([weights, torch.zeros(missing, dtype=torch.float64)]))
+            self._run_group(rademacher(operator.size, group, operator, self.generator).T / math.sqrt(operator.size))
             probes -= group
 
-    def _multiply(self, chains: list["_Chain"]) -> Float[Tensor, "b P"]:
-        block = torch.stack([chain.last for chain in chains]).to(self.operator.device)
+    def _run_group(self, starts: Float[Tensor, "b P"]) -> None:
+        """Chains in step; one ends where it closes in an invariant subspace, and takes no further products."""
+        b, size = starts.shape
+        rows = Basis(b * self.steps, size, dtype=starts.dtype, device=starts.device, memory=self.memory).rows
+        rows = rows.view(b, self.steps, size)
+        diagonal, couplings = torch.zeros(2, b, self.steps, dtype=torch.float64)
+        lengths = torch.full((b,), self.steps)
+        rows[:, 0] = starts
+        growing = torch.ones(b, dtype=torch.bool)
+        for step in range(self.steps):
+            block = torch.zeros(b, size, dtype=rows.dtype, device=rows.device)
+            block[growing] = self._multiply(rows[growing, step].to(self.operator.device)).to(rows.device)
+            scales = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64).cpu()
+            coefficients = _project_out(rows[:, : step + 1], block) + _project_out(rows[:, : step + 1], block)
+            norms = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64)
+            diagonal[:, step] = coefficients[:, -1]
+            closed = growing & (norms.cpu() <= 10 * torch.finfo(rows.dtype).eps * scales)
+            lengths[closed] = step + 1
+            growing &= ~closed
+            if step + 1 == self.steps or not growing.any():
+                break
+            couplings[growing, step] = norms.cpu()[growing]
+            rows[:, step + 1] = torch.where(growing.to(rows.device)[:, None], block / norms.to(block)[:, None], 0.0)
+        for i, length in enumerate(lengths.tolist()):
+            self._add(diagonal[i, :length], couplings[i, : length - 1])
+
+    def _add(self, diagonal: Float64[Tensor, " n"], couplings: Float64[Tensor, " m"]) -> None:
+        """The Gauss quadrature of a tridiagonal matrix, filled up to all steps with nodes of no weight."""
+        nodes, vectors = torch.linalg.eigh(torch.diag(diagonal) + torch.diag(couplings, 1) + torch.diag(couplings, -1))
+        missing = self.steps - len(nodes)
+        self.nodes.append(torch.cat([nodes, nodes[-1:].expand(missing)]))
+        self.weights.append(torch.cat([vectors[0].square(), torch.zeros(missing, dtype=torch.float64)]))
+
+    def _multiply(self, block: Float[Tensor, "b P"]) -> Float[Tensor, "b P"]:
         images = (self.operator @ block[0])[None] if len(block) == 1 else (self.operator @ block.T).T
         self.products += len(block)
         if self.on_product is not None:
@@ -190,38 +212,17 @@ class _Chains:
         return images
 
 
-class _Chain:
-    """One Lanczos chain with full reorthogonalisation: the tridiagonal matrix of `diagonal` and `couplings`."""
+def _project_out(rows: Float[Tensor, "b n P"], block: Float[Tensor, "b P"]) -> Float64[Tensor, "b n"]:
+    """Subtract (in place) from each vector its components along the rows of its own chain; returns these.
 
-    def __init__(self, start: Float[Tensor, " P"], steps: int, memory: int) -> None:
-        self.basis = Basis(steps, len(start), dtype=start.dtype, device=start.device, memory=memory)
-        self.basis.rows[0] = start
-        self.diagonal: list[float] = []
-        self.couplings: list[float] = []
-        self.grows = True
-
-    @property
-    def last(self) -> Float[Tensor, " P"]:
-        return self.basis.rows[len(self.diagonal)]
-
-    def extend(self, image: Float[Tensor, " P"]) -> None:
-        """One step, of A times the last vector; ends the chain at its full length or where it closes in an invariant subspace."""
-        count = len(self.diagonal) + 1
-        vector = image[None].to(self.basis.rows.device, copy=True).contiguous()
-        scale = float(torch.linalg.vector_norm(vector, dtype=torch.float64))
-        coefficients = self.basis.project_out(vector, count) + self.basis.project_out(vector, count)
-        norm = float(torch.linalg.vector_norm(vector, dtype=torch.float64))
-        self.diagonal.append(float(coefficients[-1, 0]))
-        self.grows = count < len(self.basis.rows) and norm > 10 * torch.finfo(vector.dtype).eps * scale
-        if self.grows:
-            self.couplings.append(norm)
-            self.basis.rows[count] = vector[0] / norm
-
-    def quadrature(self) -> tuple[Float64[Tensor, " n"], Float64[Tensor, " n"]]:
-        """Gauss nodes and weights."""
-        diagonal, couplings = (torch.tensor(entries, dtype=torch.float64) for entries in (self.diagonal, self.couplings))
-        nodes, vectors = torch.linalg.eigh(torch.diag(diagonal) + torch.diag(couplings, 1) + torch.diag(couplings, -1))
-        return nodes, vectors[0].square()
+    In the rows' dtype over spans of columns, whose sums are taken in float64: a long float32 sum on a CPU loses small terms.
+    """
+    span = _SPAN if rows.device.type == "cpu" else rows.shape[2]
+    total = torch.zeros(rows.shape[:2], dtype=torch.float64, device=rows.device)
+    for part, columns in zip(rows.split(span, dim=2), block.split(span, dim=1), strict=True):
+        total += torch.bmm(part, columns[:, :, None])[:, :, 0]
+    block -= torch.bmm(total.to(rows.dtype)[:, None], rows)[:, 0]
+    return total.cpu()
 
 
 def _profile(chains: _Chains, width: float | None, points: int) -> Density:
