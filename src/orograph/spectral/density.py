@@ -235,7 +235,7 @@ def _profile(chains: _Chains, width: float | None, points: int) -> Density:
     cumulative = torch.stack(
         [torch.special.ndtr((edges[:, None] - theta) / width) @ tau for theta, tau in zip(nodes, weights, strict=True)]
     )
-    profiles = cumulative.diff(dim=1) / edges.diff()
+    profiles = cumulative.diff(dim=1).clamp(min=0) / edges.diff()  # rounding of the sums may leave −1e-16
     errors = profiles.std(0) / math.sqrt(len(profiles))
     return Density(
         (edges[1:] + edges[:-1]) / 2, profiles.mean(0), errors, nodes, weights, width, chains.operator.size, chains.products
