@@ -4,11 +4,16 @@ Mini-batch training ends where its noise and its stopping rule leave it, not whe
 quadratic model gᵀp + ½ pᵀ(H + 2λI)p within ‖p‖ ≤ Δ by conjugate gradients, which stop at the boundary or at negative curvature
 (Steihaug 1983, Toint 1981), and Δ follows how well the model predicted (Conn, Gould & Toint, "Trust-Region Methods", 2000).
 
+The way is long and curved, so that many steps are bounded by Δ, and neighbouring steps solve nearly the same system: the
+directions and products of the last ones make a quasi-Newton preconditioner for the next (Morales & Nocedal 2000), which halves
+the products.
+
 Near convergence the predicted decrease of L_eff falls below the rounding of the loss, long before the gradient falls below its
-own: from there a step is accepted when it lowers the norm of the gradient.
+own: from there a step is accepted when it lowers the norm of the gradient, and judged by the norm that the model predicted.
 """
 
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -22,7 +27,8 @@ from orograph.objective import Objective
 from orograph.training.descent import full_loss
 
 _ACCEPT = 1e-4  # least share of the predicted decrease that a step must bring
-_NOISE = 10.0  # roundings of the loss below which a decrease is not to be trusted
+_FORCING = 0.25  # largest residual, relative to the gradient, with which a step is solved for
+_PAIRS = 64  # directions that the preconditioner remembers, if a quarter of the memory budget holds them
 
 
 @runtime_checkable
@@ -96,6 +102,9 @@ def polish(
     return _Newton(objective, hessian, tolerance, max_products).run(theta.detach(), on_step)
 
 
+_Point = tuple[Tensor, float, Tensor]  # θ, L_eff, ∇L_eff
+
+
 class _Newton:
     """The outer iteration: its counters, its trust region."""
 
@@ -105,35 +114,28 @@ class _Newton:
         self.products = self.evaluations = self.steps = 0
         self.largest = 0.0  # the largest curvature met, which scales the rounding of the products
         self.negative_curvature = False
+        self.rounding = torch.finfo(objective.dtype).eps
+        pairs = objective.memory // 4 // (2 * objective.layout.size * objective.dtype.itemsize)
+        self.preconditioner = _Preconditioner(min(_PAIRS, pairs))
 
     def run(self, start: Tensor, on_step: Callable[[int, float], None] | None) -> Polished:
         theta, value, gradient = start, self.value(start), self.move(start)
         before, norm, first = value, _norm(gradient), _norm(gradient)
-        smallest = 10 * torch.finfo(theta.dtype).eps * max(1.0, _norm(theta))
         radius = 0.1 * max(1.0, _norm(theta))
-        while norm > self.target(theta) and self.products < self.max_products and radius > smallest:
-            step, predicted = self.solve(gradient, radius, min(0.5, math.sqrt(norm / first)))
-            trial = theta + step
-            trial_value = self.value(trial)
-            noise = _NOISE * torch.finfo(theta.dtype).eps * abs(value)
-            quality = (value - trial_value) / predicted if predicted > noise else 1.0
-            accepted = quality > _ACCEPT and trial_value <= value + noise
-            if accepted:
-                trial_gradient = self.move(trial)
-                trial_norm = _norm(trial_gradient)
-                if predicted <= noise:
-                    quality = 1 - trial_norm / norm
-                accepted = quality > _ACCEPT
-                if accepted:
-                    theta, value, gradient, norm = trial, trial_value, trial_gradient, trial_norm
-                    self.steps += 1
-                else:
-                    self.hessian = self.hessian.at(theta)
-            length = _norm(step)
-            if not accepted or quality < 0.25:
+        while norm > self.target(theta) and self.products < self.max_products and radius > self.rounding * _norm(theta):
+            trial = self.solve(gradient, radius, min(_FORCING, math.sqrt(norm / first)))
+            length = _norm(trial.step)
+            quality, new = self.judge(theta, value, norm, trial)
+            if new is None:
                 radius = 0.25 * length
-            elif quality > 0.75 and length > 0.99 * radius:
-                radius *= 2
+            else:
+                theta, value, gradient = new
+                norm = _norm(gradient)
+                self.steps += 1
+                if quality < 0.25:
+                    radius = 0.25 * length
+                elif quality > 0.75 and length > 0.99 * radius:
+                    radius *= 2
             if on_step is not None:
                 on_step(self.products, norm)
         return Polished(
@@ -150,6 +152,24 @@ class _Newton:
             negative_curvature=self.negative_curvature,
         )
 
+    def judge(self, theta: Tensor, value: float, norm: float, trial: "_Trial") -> tuple[float, "_Point | None"]:
+        """How well the model predicted, and the new θ, L_eff and gradient; None where the step is refused."""
+        moved = theta + trial.step
+        new = self.value(moved)
+        noise = self.rounding * abs(value)
+        told = trial.decrease > noise  # whether the loss resolves what the model predicts
+        quality = (value - new) / trial.decrease if told else 1.0
+        if not (quality > _ACCEPT and new <= value + noise):
+            return 0.0, None
+        gradient = self.move(moved)
+        if not told:
+            predicted = norm - trial.residual
+            quality = (norm - _norm(gradient)) / predicted if predicted > 0 else 0.0
+        if not quality > _ACCEPT:
+            self.hessian = self.hessian.at(theta)
+            return 0.0, None
+        return quality, (moved, new, gradient)
+
     def value(self, theta: Tensor) -> float:
         return full_loss(self.objective, theta) + self.objective.penalty(theta)
 
@@ -162,32 +182,74 @@ class _Newton:
     def target(self, theta: Tensor) -> float:
         return self.tolerance * max(1.0, 2 * self.objective.strength * _norm(self.objective.offset(theta)))
 
-    def solve(self, gradient: Tensor, radius: float, relative: float) -> tuple[Tensor, float]:
-        """The step of Steihaug and Toint within the radius, and the decrease that the model predicts for it."""
+    def solve(self, gradient: Tensor, radius: float, relative: float) -> "_Trial":
+        """The step of Steihaug and Toint within the radius, preconditioned."""
         step = torch.zeros_like(gradient)
-        image = torch.zeros_like(gradient)  # (H + 2λI) step
-        residual, direction = gradient.clone(), -gradient
-        square = _dot(residual, residual)
-        goal = relative * math.sqrt(square)
+        residual, goal = gradient.clone(), relative * _norm(gradient)
+        precondition = self.preconditioner.frozen()
+        scaled = precondition(residual)
+        direction, square = -scaled, _dot(residual, scaled)
         while self.products < self.max_products:
             product = self.hessian @ direction + 2 * self.objective.strength * direction
             self.products += 1
             curvature, length = _dot(direction, product), _dot(direction, direction)
             self.largest = max(self.largest, abs(curvature) / length)
-            rounding = _NOISE * torch.finfo(gradient.dtype).eps * self.largest * length
-            self.negative_curvature |= curvature < -rounding
+            flat = 10 * self.rounding * self.largest * length
+            self.negative_curvature |= curvature < -flat
+            if curvature > flat:
+                self.preconditioner.add(direction, product)
             alpha = square / curvature if curvature > 0 else math.inf
-            if curvature <= 0 or _norm(step + alpha * direction) >= radius:
+            outside = curvature <= 0 or _norm(step + alpha * direction) >= radius
+            if outside:
                 alpha = _to_boundary(step, direction, radius)
-                step, image = step + alpha * direction, image + alpha * product
+            step, residual = step + alpha * direction, residual + alpha * product
+            if outside or _norm(residual) <= goal:
                 break
-            step, image, residual = step + alpha * direction, image + alpha * product, residual + alpha * product
-            new = _dot(residual, residual)
-            if math.sqrt(new) <= goal:
-                break
-            direction = -residual + (new / square) * direction
-            square = new
-        return step, -(_dot(gradient, step) + 0.5 * _dot(step, image))
+            scaled = precondition(residual)
+            square, last = _dot(residual, scaled), square
+            direction = (square / last) * direction - scaled
+        # the residual is g + Bp, so that the model's value gᵀp + ½ pᵀBp is ½ pᵀ(g + residual)
+        return _Trial(step, -0.5 * _dot(step, gradient + residual), _norm(residual))
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A step, the decrease of L_eff and the norm of the gradient that the model predicts for it."""
+
+    step: Tensor
+    decrease: float
+    residual: float
+
+
+class _Preconditioner:
+    """The inverse of B = H + 2λI by L-BFGS updates (Nocedal 1980) with pairs (d, Bd) of the latest directions."""
+
+    def __init__(self, pairs: int) -> None:
+        self._pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=pairs)
+
+    def add(self, direction: Tensor, product: Tensor) -> None:
+        length = direction.norm()
+        direction, product = direction / length, product / length
+        self._pairs.append((direction, product, torch.dot(direction, product)))
+
+    def frozen(self) -> Callable[[Tensor], Tensor]:
+        """The inverse as it stands: conjugate gradients need the same one throughout."""
+        pairs = list(self._pairs)
+
+        def apply(vector: Tensor) -> Tensor:
+            if not pairs:
+                return vector
+            shares = []
+            for direction, product, curvature in reversed(pairs):
+                shares.append(torch.dot(direction, vector) / curvature)
+                vector = torch.addcmul(vector, product, shares[-1], value=-1)
+            _, product, curvature = pairs[-1]
+            vector = vector * (curvature / torch.dot(product, product))
+            for (direction, product, curvature), share in zip(pairs, reversed(shares), strict=True):
+                vector = torch.addcmul(vector, direction, share - torch.dot(product, vector) / curvature)
+            return vector
+
+        return apply
 
 
 def _to_boundary(step: Tensor, direction: Tensor, radius: float) -> float:
