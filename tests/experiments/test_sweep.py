@@ -135,8 +135,10 @@ def test_independent_points_train_as_a_cohort(tmp_path: Path, start: tuple[str, 
 
 
 def test_a_fresh_point_does_not_depend_on_its_companions(tmp_path: Path) -> None:
+    # Whole batches of 64: the last bits of a shorter last one depend on where a model's block of it lies in memory.
+    args = ("--start", "fresh", "--subset-size", "1280", "--k", "0")
     for name, points in (("three", "0,0.005,0.01"), ("two", "0,0.01")):
-        assert run_sweep(tmp_path / name, "--start", "fresh", "--strengths", points) == 0
+        assert run_sweep(tmp_path / name, *args, "--strengths", points) == 0
     file = "model_weights-0-0.01000.pth"
     assert (tmp_path / "three" / "test_data" / file).read_bytes() == (tmp_path / "two" / "test_data" / file).read_bytes()
 

@@ -1,7 +1,7 @@
 """The base of the curvature matrices of a data set's mean loss: Hessian, Gauss–Newton and empirical Fisher."""
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +15,10 @@ from orograph.curvature.precision import Precision, fast_kind
 from orograph.errors import ConfigurationError
 from orograph.memory import DEFAULT_MEMORY
 from orograph.objective import Loss, Objective
+
+
+# Not typing.Self: the runtime checker of the tests sees functions one by one and cannot resolve it.
+Kind = TypeVar("Kind", bound="CurvatureOperator")
 
 
 class CurvatureOperator(LinearOperator):
@@ -64,13 +68,13 @@ class CurvatureOperator(LinearOperator):
 
     @classmethod
     def of(
-        cls,
+        cls: type[Kind],
         objective: Objective,
         *,
         samples: Int[Tensor, " n"] | None = None,
         penalised: bool = False,
         precision: Precision = "high",
-    ) -> Self:
+    ) -> Kind:
         """The operator of an objective at its θ; of the loss alone unless `penalised`."""
         operator = cls.__new__(cls)
         operator._begin(objective, samples, 2 * objective.strength if penalised else 0.0, precision)
@@ -88,24 +92,24 @@ class CurvatureOperator(LinearOperator):
         self._point = Point(theta.detach().contiguous())
         self.size, self.dtype, self.device = theta.shape[-1], theta.dtype, theta.device
 
-    def _sibling(self, engine: Engine, theta: Tensor, precision: Precision) -> Self:
+    def _sibling(self: Kind, engine: Engine, theta: Tensor, precision: Precision) -> Kind:
         operator = type(self).__new__(type(self))
         operator._become(engine, theta, self._shift, precision)
         return operator
 
-    def at(self, theta: Float[Tensor, " P"]) -> Self:
+    def at(self: Kind, theta: Float[Tensor, " P"]) -> Kind:
         """The same operator at another θ."""
         if theta.shape != self.theta.shape:
             raise ConfigurationError(f"θ has shape {tuple(theta.shape)}; this operator's has {tuple(self.theta.shape)}.")
         return self._sibling(self._engine, theta.to(self.theta), self.precision)
 
-    def double(self) -> Self:
+    def double(self: Kind) -> Kind:
         if self.dtype == torch.float64:
             return self
         return self._sibling(self._engine.double(), self.theta.double(), "high")
 
     @property
-    def verification(self) -> Self:
+    def verification(self: Kind) -> Kind:
         """This operator with products in full float32."""
         if self.precision == "high":
             return self
