@@ -16,7 +16,6 @@ from orograph.errors import ConfigurationError
 from orograph.memory import DEFAULT_MEMORY
 from orograph.objective import Loss, Objective
 
-
 # Not typing.Self: the runtime checker of the tests sees functions one by one and cannot resolve it.
 Kind = TypeVar("Kind", bound="CurvatureOperator")
 

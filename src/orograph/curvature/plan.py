@@ -1,7 +1,7 @@
 """How the samples are cut into chunks, and how many chunks keep their residuals, as a function of model, N and budget alone.
 
 Short chunks keep elementwise work in the cache; long ones spare the reading of parameters and the writing of their products
-once per chunk. So a chunk's activations are to weigh about as much as the parameters, or the cache where that is more. Equal
+once per chunk. So a chunk's work is to fill the cache, and to weigh several times what the parameters do. Equal
 chunks cost one trace; a divisor of N near the wanted length is taken where there is one, else the last chunk is shorter.
 """
 
@@ -41,7 +41,7 @@ class Plan:
 
 def first_length(samples: int, bytes_per_sample: float, parameter_bytes: int, device: torch.device, budget: int) -> int:
     """The chunk length to begin with."""
-    wanted = max(CACHE_BYTES.get(device.type, DEVICE_BYTES), parameter_bytes)
+    wanted = max(CACHE_BYTES.get(device.type, DEVICE_BYTES), 4 * parameter_bytes)
     return even_length(samples, max(1, int(min(wanted, budget / 4) / max(bytes_per_sample, 1))))
 
 

@@ -40,6 +40,9 @@ _ZEROS = {aten.zeros.default, aten._efficientzerotensor.default, aten.zeros_like
 _ONES = {aten.ones.default, aten.ones_like.default, aten.new_ones.default}
 _PRODUCTS = {aten.mul.Tensor, torch.ops.prims.mul.default}
 
+# One cheap sweep over a tensor.
+SWEEPS = _PRODUCTS | {aten.add.Tensor, aten.sub.Tensor, aten.neg.default, aten.mul.Scalar, aten.add.Scalar}
+
 # f(t, …) = t · f(1, …): element by element, linear in the first argument.
 _CHEAP_SCALINGS = {aten.sigmoid_backward.default, aten.tanh_backward.default, aten.threshold_backward.default}
 _DEAR_SCALINGS = {
@@ -54,6 +57,7 @@ _DEAR_SCALINGS = {
     aten.hardsigmoid_backward.default,
     aten.log_sigmoid_backward.default,
 }
+_SCALARS = {aten.mul.Scalar, aten.div.Scalar, aten.neg.default}
 # Zero in, zero out, whatever the other arguments are.
 _LINEAR_IN_FIRST = (
     _SHAPINGS
@@ -168,19 +172,23 @@ def merge_duplicates(graph: Graph) -> bool:
 def collapse_products(graph: Graph, tangents: set[Node]) -> None:
     """Chains `((t·a)·b)·c` become `t·(a·b·c)` where t depends on a tangent and a, b, c do not.
 
-    A single cheap factor stays as it is; a single dear one (the derivative of GELU, say) is computed once too.
+    A single cheap factor stays as it is, as does a cheap derivative of what is kept anyway (the sigmoid's, of the sigmoid) with
+    scalars; a single dear one (the derivative of GELU, say) is computed once too.
     """
     for node in reversed(list(graph.nodes)):
         if node not in tangents or not node.users:
             continue
         factors: list[Callable[[], Node | float]] = []
-        root, dear = node, False
+        root, links = node, []
         while (step := _factor(root, tangents, node)) is not None and (root is node or len(root.users) == 1):
-            root, factor, costs = step
+            links.append(root.target)
+            root, factor = step
             factors.append(factor)
-            dear |= costs
-        if len(factors) < 2 and not dear:
+        derivatives = [link for link in links if link in _CHEAP_SCALINGS]
+        if not _DEAR_SCALINGS.intersection(links) and (len(links) < 2 or len(links) - len(derivatives) < 1):
             continue
+        if len(derivatives) == 1 and all(link in _SCALARS for link in links if link not in derivatives):
+            continue  # would keep the derivative beside what it is cheaply made from
         values = [factor() for factor in factors]
         scalar = 1.0
         whole: Node | None = None
@@ -198,6 +206,33 @@ def collapse_products(graph: Graph, tangents: set[Node]) -> None:
             tangents.add(result)
             node.replace_all_uses_with(result)
     graph.eliminate_dead_code()
+
+
+def gather_small_factors(graph: Graph, moving: set[Node], local: set[Node]) -> None:
+    """`(x·s)·t` becomes `x·(s·t)` where s and t are small and know nothing of the batch: one large product, and x·s not kept.
+
+    Args:
+        graph: changed in place.
+        moving, local: what depends on the tangent, and on the batch.
+    """
+    for node in list(graph.nodes):
+        if node.target not in _PRODUCTS or node not in moving or node not in local:
+            continue
+        for scaled, tangent in (node.args, node.args[::-1]):
+            if not (is_tensor(scaled) and is_tensor(tangent)) or scaled in moving or tangent in local:
+                continue
+            if scaled.target not in _PRODUCTS or not all(is_tensor(a) for a in scaled.args):
+                continue
+            for large, small in (scaled.args, scaled.args[::-1]):
+                if large in local and small not in local and same(large, node) and is_small(small, large):
+                    node.replace_all_uses_with(emit(node, aten.mul.Tensor, large, emit(node, aten.mul.Tensor, small, tangent)))
+                    break
+    graph.eliminate_dead_code()
+
+
+def is_small(node: Node, beside: Node) -> bool:
+    """Whether a tensor costs next to nothing beside another."""
+    return val(node).numel() * 8 <= val(beside).numel()
 
 
 def gather_sums(graph: Graph) -> None:
@@ -246,35 +281,35 @@ def _is_view(node: Call) -> bool:
     return node.args[0].op == "call_function" and len(node.args[0].users) == 1
 
 
-def _factor(node: Call, tangents: set[Node], place: Node) -> tuple[Node, Callable[[], Node | float], bool] | None:
-    """`node = t · factor` as (t, factor, whether the factor is dear), where t is a tangent of the same shape."""
+def _factor(node: Call, tangents: set[Node], place: Node) -> tuple[Node, Callable[[], Node | float]] | None:
+    """`node = t · factor` as (t, factor), where t is a tangent of the same shape."""
     if node.op != "call_function" or not is_tensor(node) or not node.args or not isinstance(node.args[0], Node):
         return None
     target, args = node.target, node.args
     first: Node = args[0]
-    found: tuple[Node, Callable[[], Node | float], bool] | None = None
+    found: tuple[Node, Callable[[], Node | float]] | None = None
     if target in _PRODUCTS:
         other = args[1]
         if first not in tangents and isinstance(other, Node):
             first, other = other, first
         if first in tangents and not (isinstance(other, Node) and other in tangents):
-            found = first, lambda: other, False
+            found = first, lambda: other
     elif first in tangents and not any(a in tangents for a in args[1:] if isinstance(a, Node)):
         if target is aten.mul.Scalar:
-            found = first, lambda: float(args[1]), False
+            found = first, lambda: float(args[1])
         elif target is aten.div.Scalar:
-            found = first, lambda: 1 / float(args[1]), False
+            found = first, lambda: 1 / float(args[1])
         elif target is aten.neg.default:
-            found = first, lambda: -1.0, False
+            found = first, lambda: -1.0
         elif target is aten.div.Tensor and not node.kwargs and isinstance(args[1], Node):
-            found = first, lambda: emit(place, aten.reciprocal.default, args[1]), False
+            found = first, lambda: emit(place, aten.reciprocal.default, args[1])
         elif (target in _CHEAP_SCALINGS or target in _DEAR_SCALINGS) and is_tensor(args[1]) and same(args[1], node):
 
             def derivative() -> Node:
                 ones = emit(place, aten.ones_like.default, args[1])
                 return emit(place, target, ones, *args[1:], **node.kwargs)
 
-            found = first, derivative, target in _DEAR_SCALINGS
+            found = first, derivative
     return found if found is not None and is_tensor(found[0]) and same(found[0], node) else None
 
 

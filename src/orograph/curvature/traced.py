@@ -20,7 +20,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from orograph.curvature.formulas import Formula
-from orograph.curvature.simplify import collapse_products, depends_on, gather_sums, simplify
+from orograph.curvature.simplify import (
+    SWEEPS,
+    collapse_products,
+    depends_on,
+    gather_small_factors,
+    gather_sums,
+    is_small,
+    simplify,
+)
 from orograph.curvature.stages import Stage, annotate, compile_stage, extract
 from orograph.curvature.widen import widen
 from orograph.objective import Batch, Objective
@@ -64,6 +72,7 @@ class Trace:
 
         moving, local = depends_on(graph, {vector}), depends_on(graph, set(batch_nodes))
         collapse_products(graph, moving)
+        gather_small_factors(graph, depends_on(graph, {vector}), depends_on(graph, set(batch_nodes)))
         annotate(graph)
         moving, local = depends_on(graph, {vector}), depends_on(graph, set(batch_nodes))
         end = next(node for node in graph.nodes if node.op == "output")
@@ -77,7 +86,8 @@ class Trace:
         }
         self._parts = parts
         _, tangent_inputs = extract(parts["tangent"], [self._product])
-        residuals = [node for node in tangent_inputs if node in parts["primal"]]
+        residuals = _worth_keeping([node for node in tangent_inputs if node in parts["primal"]], set(batch_nodes), parts)
+        _, tangent_inputs = extract(parts["tangent"], [self._product])
         self._residuals, self._batch_nodes = residuals, batch_nodes
         directions = [node for node in tangent_inputs if node in parts["prologue"]]
         _, prologue_inputs = extract(parts["prologue"], directions)
@@ -228,6 +238,19 @@ def _rename(graph: Graph, placeholders: Sequence[Node], prefix: str) -> None:
     new = iter(placeholders)
     for node in graph.nodes:
         node.meta["name"] = _name(next(new)) if node.op == "placeholder" else prefix + node.name
+
+
+def _worth_keeping(candidates: Sequence[Node], given: set[Node], parts: dict[str, set[Node]]) -> list[Node]:
+    """Those residuals that are not one sweep away from others; the rest the tangent stage makes again for itself."""
+    kept: list[Node] = []
+    for node in candidates:
+        arguments = node.all_input_nodes if node.target in SWEEPS else []
+        at_hand = all(a in kept or a in given or a in parts["static"] or a.op == "placeholder" for a in arguments)
+        if at_hand and sum(not is_small(a, node) for a in arguments) == 1:
+            parts["tangent"].add(node)
+        else:
+            kept.append(node)
+    return kept
 
 
 def _stage(members: set[Node], outputs: Sequence[Node], *, accumulate: Sequence[int] = ()) -> Stage:
