@@ -35,9 +35,7 @@ def difficult() -> tuple[Tensor, np.ndarray]:
     return matrix, np.linalg.eigvalsh(matrix.numpy())
 
 
-@pytest.mark.parametrize(
-    ("which", "k"), [("LM", 7), ("LM", 30), ("LA", 7), ("LA", 14), ("SA", 5), ("SA", 12), ("BE", 7), ("BE", 25)]
-)
+@pytest.mark.parametrize(("which", "k"), [("LM", 7), ("LM", 30), ("LA", 7), ("SA", 12), ("BE", 25)])
 def test_copies_clusters_and_negative_extremes_are_all_found(difficult: tuple[Tensor, np.ndarray], which: str, k: int) -> None:
     matrix, truth = difficult
     spectrum = lanczos(MatrixOperator(matrix), k, which=which, tolerance=1e-7)
@@ -162,6 +160,28 @@ def test_a_wrong_product_does_not_pass_verification() -> None:
 
     spectrum = lanczos(FunctionOperator(drifting, 420), 20)
     assert not spectrum.converged.all()
+
+
+def test_coarse_products_are_judged_by_the_operator_that_verifies_them() -> None:
+    """Operands rounded to bfloat16 converge to eigenpairs of the wrong matrix: their residual by exact products is stated."""
+    matrix = turned(np.concatenate([np.linspace(5, 3, 6), [0.02, 0.01], np.linspace(-1e-3, 1e-3, 400)])).float()
+
+    class Coarse(MatrixOperator):
+        def product(self, vector: Tensor) -> Tensor:
+            return self.matrix.bfloat16().float() @ vector.bfloat16().float()
+
+        @property
+        def verification(self) -> MatrixOperator:
+            return MatrixOperator(matrix)
+
+    spectrum = lanczos(Coarse(matrix), 8, tolerance=1e-2)
+    truth = true_residuals(matrix, spectrum)
+    assert (truth <= 1.01 * spectrum.residuals + 1e-6).all()
+    claimed = spectrum.converged & ~spectrum.noise
+    assert (truth[claimed] <= 1e-2 * spectrum.eigenvalues[claimed]).all()
+    assert spectrum.converged[:6].all()
+    assert not claimed[6:].any()
+    assert spectrum.products < 200
 
 
 @pytest.mark.parametrize("block", [2, 5])

@@ -1,11 +1,11 @@
 """Has a Krylov space missed a copy of a multiple eigenvalue?
 
-A space grown from one vector holds one eigenvector of each eigenvalue, and no residual shows the others. They are eigenvectors
-of the deflated operator B = (I − VVᵀ)A(I − VVᵀ) too, from which the wanted pairs V are gone. So a random vector orthogonal to V is
-followed: s Lanczos steps on B, started at random. (Orthogonal to V only: a missed copy may lie just in what else the Krylov space
-or its pool holds, too weakly to be seen.) A Ritz value beyond the limit proves a missed eigenvalue (Cauchy interlacing). If there
-is none, a missed eigenvalue μ beyond the limit ℓ has escaped with probability (Kuczyński & Woźniakowski 1992, theorem 3.2, at
-ε = (ℓ − θ)/(ℓ − λ_min), θ the largest Ritz value of B)
+A space grown from one vector holds one eigenvector of each eigenvalue, and no residual shows the others. They are
+eigenvectors of the deflated operator B = (I − VVᵀ)A(I − VVᵀ) too, from which the wanted pairs V are gone. So a random
+vector orthogonal to V is followed: s Lanczos steps on B, started at random. (Orthogonal to V only: a missed copy may lie
+just in what else the Krylov space or its pool holds, too weakly to be seen.) A Ritz value beyond the limit proves a missed
+eigenvalue (Cauchy interlacing). If there is none, a missed eigenvalue μ beyond the limit ℓ has escaped with probability
+(Kuczyński & Woźniakowski 1992, theorem 3.2, at ε = (ℓ − θ)/(ℓ − λ_min), θ the largest Ritz value of B)
 
     p ≤ 1.648 √P exp(−√ε (2s − 1)),
 

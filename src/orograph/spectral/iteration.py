@@ -185,7 +185,8 @@ class Iteration:
             deepest = max(12, krylov.products)
         elif self.found:
             deepest = max(12, krylov.products // 8)
-        deepest = min(deepest, (self.longest - self.k) // 2)
+        if self.longest < krylov.operator.size:
+            deepest = min(deepest, (self.longest - self.k) // 2)
         self.beyond = self.others()
         krylov.restart(self.wanted_weights)
         self.solve()
@@ -232,21 +233,21 @@ class Iteration:
         """Take up more random directions at once and follow them as deep as the one that found something."""
         krylov = self.krylov
         self._make_room(width)
-        rows = list(range(krylov.count, krylov.count + krylov.add_random(min(width, self.pool - krylov.pool))))
+        fresh = krylov.add_random(min(width, self.pool - krylov.pool))
         for _ in range(steps):
-            if not rows:
+            if not fresh:
                 break
-            self._make_room(len(rows))
-            krylov.prefer(list(range(krylov.count - len(rows), krylov.count)))
-            rows = krylov.expand(len(rows))
+            self._make_room(fresh)
+            krylov.prefer(list(range(krylov.count - fresh, krylov.count)))
+            fresh = krylov.expand(fresh)
 
     def _limits(self) -> Limits:
         """Beyond which eigenvalues an unknown one would be wanted."""
         infinity = float("inf")
-        values = self.wanted_values
-        slack = self.tolerance * float(values.abs().min()) + 2 * self.rounding
+        values, smallest = self.wanted_values, float(self.wanted_values.abs().min())
+        slack = self.tolerance * smallest + 2 * self.rounding
         if self.which == "LM":
-            return Limits(-float(values.abs().min()), float(values.abs().min()), slack)
+            return Limits(-smallest, smallest, slack)
         upper = {"LA": values, "SA": values[:0], "BE": values[0::2]}[self.which]
         lower = {"LA": values[:0], "SA": values, "BE": values[1::2]}[self.which]
         return Limits(

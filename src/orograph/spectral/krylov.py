@@ -95,8 +95,8 @@ class Krylov:
             self._append(vector[None] / torch.linalg.vector_norm(vector), 0.0)
         return self.count - before
 
-    def expand(self, width: int = 1) -> list[int]:
-        """Multiply the first `width` vectors of the pool; returns the rows that this added to it."""
+    def expand(self, width: int = 1) -> int:
+        """Multiply the first `width` vectors of the pool; returns how many vectors this added to it, at its end."""
         start, stop = self.multiplied, min(self.multiplied + width, self.count)
         block = self.product(self.basis.rows[start:stop].to(self.basis.device)).to(self.basis.rows.device, copy=True).contiguous()
         norms = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64).tolist()
@@ -104,13 +104,13 @@ class Krylov:
         known = self.count
         self.coefficients[:known, start:stop] = self.basis.project_out(block, known)
         floor = 4 * torch.finfo(self.basis.dtype).eps * self.scale
-        added = []
+        added = 0
         for j in range(stop - start):
             column, norm = self._append(block[j : j + 1], floor)
             self.coefficients[: len(column), start + j] += column
             if norm > 0:
                 self.coefficients[self.count - 1, start + j] = norm
-                added.append(self.count - 1)
+                added += 1
         self.multiplied = stop
         return added
 

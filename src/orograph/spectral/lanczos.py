@@ -135,6 +135,6 @@ def _spectrum(iteration: Iteration, *, full: bool) -> Spectrum:
 
 
 def _oriented(vectors: Float[Tensor, "k P"]) -> tuple[Float[Tensor, "k P"], Float[Tensor, " k"]]:
-    """Unit rows whose entry of largest magnitude is positive, and the signs that made it so."""
-    signs = vectors.gather(1, vectors.abs().argmax(1, keepdim=True)).sign()
-    return vectors * (signs / torch.linalg.vector_norm(vectors, dim=1, keepdim=True)), signs[:, 0]
+    """Unit rows (in place) whose entry of largest magnitude is positive, and the signs that made it so."""
+    signs = torch.stack([row[row.abs().argmax()].sign() for row in vectors])
+    return vectors.mul_((signs / torch.linalg.vector_norm(vectors, dim=1))[:, None]), signs

@@ -24,6 +24,7 @@ from orograph.spectral.krylov import Krylov
 SAMPLES = 3
 _FACTOR = 5 * (2 / torch.pi) ** 0.5
 _COLUMNS = 8  # multiplied at once
+_SPAN = 1 << 16  # entries widened to float64 at once
 
 
 def verified_residuals(
@@ -93,5 +94,6 @@ def _fresh_samples(
 
 
 def _dots(left: Float[Tensor, "r P"], right: Float[Tensor, "k P"]) -> Float64[Tensor, "r k"]:
-    """Dot products in float64, a row of the left at a time."""
-    return torch.stack([(right.double() @ row.double()) for row in left])
+    """Dot products in float64, a span of columns at a time."""
+    spans = zip(left.split(_SPAN, dim=1), right.split(_SPAN, dim=1), strict=True)
+    return torch.stack([a.double() @ b.double().T for a, b in spans]).sum(0)
