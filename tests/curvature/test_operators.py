@@ -26,6 +26,8 @@ QUICK = {
     "gauss_newton": {"mlp", "softmax regression", "two inputs"},
     "fisher": {"mlp", "batchnorm resnet"},
 }
+# All three share everything but their formula.
+KINDS = [pytest.param(kind, name, id=name, marks=[] if name == "hessian" else slow) for kind, name in OPERATORS]
 EVERY = [
     pytest.param(case, kind, name, id=f"{case}-{name}", marks=[] if case.name in QUICK[name] else slow)
     for case in CASES
@@ -61,7 +63,7 @@ def test_the_operator_is_the_dense_matrix(case: Case, kind: type[CurvatureOperat
     assert operator.loss == pytest.approx(float(dense.loss(dense.theta)), rel=1e-12)
 
 
-@pytest.mark.parametrize(("kind", "name"), OPERATORS, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(("kind", "name"), KINDS)
 @pytest.mark.parametrize("case", [CASES[0], *(pytest.param(CASES[i], marks=slow) for i in (3, 4, 5))], ids=str)
 def test_a_new_theta_gives_its_own_matrix_without_a_new_trace(case: Case, kind: type[CurvatureOperator], name: str) -> None:
     operator, dense = of_case(case, kind)
@@ -109,9 +111,9 @@ def test_some_chunks_keep_residuals_and_others_recompute_them() -> None:
     assert "recomputed" in small.plan
 
 
-@pytest.mark.parametrize("kind", [kind for kind, _ in OPERATORS])
+@pytest.mark.parametrize(("kind", "name"), KINDS)
 @pytest.mark.parametrize("case", [pytest.param(c, marks=[] if c.name == "mlp" else slow) for c in CASES], ids=str)
-def test_a_block_is_its_columns(case: Case, kind: type[CurvatureOperator]) -> None:
+def test_a_block_is_its_columns(case: Case, kind: type[CurvatureOperator], name: str) -> None:
     if case.mean_only and kind is EmpiricalFisherOperator:
         pytest.skip("needs one value per sample")
     operator, _ = of_case(case, kind)
@@ -140,7 +142,7 @@ def test_the_tangent_graph_has_no_gemm_that_does_not_depend_on_the_tangent() -> 
     assert sum("mm" in str(node.target) for node in graph.nodes) == 14
 
 
-@pytest.mark.parametrize(("kind", "name"), OPERATORS, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(("kind", "name"), KINDS)
 def test_named_parameters_give_the_principal_block(kind: type[CurvatureOperator], name: str) -> None:
     operator, dense = of_case(CASES[0], kind, parameters="1.*,6.bias")
     full = getattr(dense, name)(dense.theta)
@@ -153,7 +155,7 @@ def test_named_parameters_give_the_principal_block(kind: type[CurvatureOperator]
     close(matrix_of(operator), full[chosen][:, chosen])
 
 
-@pytest.mark.parametrize(("kind", "name"), OPERATORS, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(("kind", "name"), KINDS)
 def test_class_matrices_weighted_by_size_sum_to_the_whole(kind: type[CurvatureOperator], name: str) -> None:
     model, loss, batches = CASES[2].build()
     targets = torch.cat([targets for _, targets in batches])
