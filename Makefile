@@ -13,7 +13,7 @@ install: .venv/installed
 
 # A real sweep on the embedded data set: 11 strengths across the loss of accuracy, 30 eigenpairs each.
 demo: install
-	$(BIN)/orograph sweep --dataset mnist-5k --points 11 --min 0 --max 0.02 --seeds 0 --out runs/demo
+	$(BIN)/orograph sweep --dataset mnist-5k --points 11 --min 0 --max 0.05 --seeds 0 --out runs/demo
 
 check: install
 	$(BIN)/ruff check .
@@ -22,10 +22,10 @@ check: install
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/pytest -q -m "not slow and not browser and not cluster"
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow and not browser and not cluster"
 
 test-all: check
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2 --dist loadfile
 
 clean:
 	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache
