@@ -78,7 +78,8 @@ def test_an_anchor_that_is_a_pickle_with_code_in_it(capsys, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("damage", ["truncated", "magic"])
 def test_a_damaged_idx_file(capsys, tmp_path: Path, damage: str) -> None:
-    good = {"images": struct.pack(">IIII", 2051, 20, 28, 28) + bytes(20 * 784), "labels": struct.pack(">II", 2049, 20) + bytes(20)}
+    images = struct.pack(">IIII", 2051, 20, 28, 28) + bytes(20 * 784)
+    good = {"images": images, "labels": struct.pack(">II", 2049, 20) + bytes(20)}
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         content = good[name.split("-")[1]]
         if name.startswith("train-images"):

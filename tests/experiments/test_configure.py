@@ -1,5 +1,6 @@
 """Flags, files and presets become the settings one would write by hand; every bad value is one sentence."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def sweep(*args: str) -> SweepCommand:
 
 def test_a_preset_yields_to_a_file_and_a_file_to_a_flag(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text('[ladder]\npoints = 7\nmax = 0.5\n[anchor]\nseeds = [3, 4]\n')
+    file.write_text("[ladder]\npoints = 7\nmax = 0.5\n[anchor]\nseeds = [3, 4]\n")
     settings = sweep("--preset", "weight-decay", "--config", str(file), "--points", "9")
     assert settings.data.dataset == "mnist"
     assert settings.ladder.max == 0.5
@@ -91,7 +92,7 @@ def test_presets_are_the_published_ladders() -> None:
 def test_a_ladder_ascends_from_its_smallest_to_its_largest_strength(points, low, factor, spacing) -> None:
     ladder = LadderSettings(points=points, min=low, max=low * factor, spacing=spacing).ladder()
     assert len(ladder) == points
-    assert all(a < b for a, b in zip(ladder, ladder[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(ladder))
     assert ladder[0] == pytest.approx(low)
     assert ladder[-1] == pytest.approx(low * factor)
 
