@@ -61,7 +61,9 @@ class SweepProgress:
         if self._live:
             self._live.update(self._task, completed=self.done, left=self._left())
         elif not self.quiet:
-            self.console.print(f"[{self.done}/{self.total}] {name}: {describe(record)} {self._left()}".rstrip(), markup=False)
+            self.console.print(
+                f"[{self.done}/{self.total}] {name}: {describe(record)} {self._left()}".rstrip(), markup=False, soft_wrap=True
+            )
 
 
 def describe(record: Mapping[str, Any]) -> str:
@@ -91,9 +93,9 @@ def summary_table(rows: Sequence[Mapping[str, Any]], *, most: int = 24) -> Table
         keep |= {index for index, row in enumerate(rows) if row["status"] == "failed"}
     table = Table(title=None, header_style="bold", box=None, pad_edge=False)
     table.add_column("ID")
-    for column in ("λ", "train L", "train L_eff", "test L", "accuracy", "‖∇L_eff‖", "λ₁", "λ_k", "epochs"):
-        table.add_column(column, justify="right")
-    table.add_column("remarks")
+    for column in ("λ", "L", "L_eff", "test L", "acc. %", "‖∇‖", "λ₁", "λ_k", "ep."):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("remarks", overflow="fold")
     for index in sorted(keep):
         row = rows[index]
         if row["status"] == "failed":
@@ -106,8 +108,8 @@ def summary_table(rows: Sequence[Mapping[str, Any]], *, most: int = 24) -> Table
             f"{row['objective']:.4f}",
             f"{row['test_loss']:.4f}",
             f"{row['test_accuracy']:.2f}",
-            f"{row['objective_gradient_norm']:.1e}",
-            f"{row['lambda_first']:.4g}" if "lambda_first" in row else "",
+            f"{row['objective_gradient_norm']:.0e}",
+            f"{row['lambda_first']:.3g}" if "lambda_first" in row else "",
             f"{row['lambda_last']:.2g}" if "lambda_last" in row else "",
             str(row["epochs"]),
             ", ".join(remarks(row)),
@@ -119,9 +121,9 @@ def remarks(record: Mapping[str, Any]) -> list[str]:
     """What a reader should know about a point."""
     found = [
         (record.get("frozen"), "frozen"),
-        (record.get("noise_pairs"), f"{record.get('noise_pairs')} pairs at noise"),
-        (record.get("unconverged_pairs"), f"{record.get('unconverged_pairs')} pairs unconverged"),
-        (record.get("cut"), "k cuts a cluster"),
+        (record.get("noise_pairs"), f"{record.get('noise_pairs')} noise"),
+        (record.get("unconverged_pairs"), f"{record.get('unconverged_pairs')} unconverged"),
+        (record.get("cut"), "cut"),
         (record.get("polish_converged") is False, "not a critical point"),
     ]
     return [text for holds, text in found if holds]
