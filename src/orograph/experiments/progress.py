@@ -91,7 +91,8 @@ def summary_table(rows: Sequence[Mapping[str, Any]], *, most: int = 24) -> Table
     if len(rows) > most:
         keep = {round(i * (len(rows) - 1) / (most - 1)) for i in range(most)}
         keep |= {index for index, row in enumerate(rows) if row["status"] == "failed"}
-    table = Table(title=None, header_style="bold", box=None, pad_edge=False)
+    legend = "‖∇‖ is that of L_eff; cut: k splits a cluster of eigenvalues; noise: pairs that are rounding"
+    table = Table(caption=legend, caption_justify="left", header_style="bold", box=None, pad_edge=False)
     table.add_column("ID")
     for column in ("λ", "L", "L_eff", "test L", "acc. %", "‖∇‖", "λ₁", "λ_k", "ep."):
         table.add_column(column, justify="right", no_wrap=True)
