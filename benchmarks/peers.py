@@ -223,10 +223,10 @@ class PyHessian(_Peer):
         return torch.cat([part.reshape(-1) for part in parts])
 
     def pairs(self, k: int, tolerance: float) -> Pairs:
-        """The top k, with as many as 200 products each."""
+        """The top k, with as many as 100 products each."""
         torch.manual_seed(0)
         self._products = 0
-        values, vectors = self.computer.eigenvalues(maxIter=200, tol=tolerance**2, top_n=k)
+        values, vectors = self.computer.eigenvalues(maxIter=100, tol=tolerance**2, top_n=k)
         flat = torch.stack([torch.cat([part.reshape(-1) for part in vector]) for vector in vectors])
         return Pairs(np.array(values), flat.detach().cpu().numpy(), self._products, {})
 

@@ -71,7 +71,7 @@ def _options() -> argparse.Namespace:
     options.add_argument("--pairs", type=int, default=30, help="how many eigenpairs")
     options.add_argument("--tolerance", type=float, default=1e-3, help="residual of each pair, relative to its eigenvalue")
     options.add_argument("--epochs", type=int, default=5, help="epochs of training before θ is measured")
-    options.add_argument("--pyhessian-pairs", type=int, default=5, help="pairs asked of PyHessian, whose power iteration is slow")
+    options.add_argument("--pyhessian-pairs", type=int, default=3, help="pairs asked of PyHessian, whose power iteration is slow")
     options.add_argument("--verify", choices=("float32", "float64"), default="float32", help="dtype of the products that verify")
     return options.parse_args()
 
@@ -213,7 +213,7 @@ def _pairs(contest: Contest, options: argparse.Namespace, report: Report) -> Non
     report.say(
         f"Residuals ‖Hv − λv‖/|λ| are verified by plain double backward, outside the timing.{steps} PyHessian's power iteration "
         f"is asked for {min(options.pyhessian_pairs, k)} pairs only, each until its eigenvalue changes by less than "
-        f"{tolerance**2:g} or 200 products are spent."
+        f"{tolerance**2:g} or 100 products are spent."
     )
     if ours.turns:
         _own_parts(report, ours)
