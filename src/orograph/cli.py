@@ -1,5 +1,6 @@
 """The command `orograph`: settings become flags, nothing else happens here."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -83,6 +84,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except OrographError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_escape(str(error))}")
         return 2
+    except BrokenPipeError:  # as in `orograph sweep --help | head`: whoever read has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
+        return 141
     except KeyboardInterrupt:
         print("\nstopped; the same command resumes.", file=sys.stderr)
         return 130
