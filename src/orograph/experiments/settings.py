@@ -19,12 +19,12 @@ from orograph.models.names import ACTIVATIONS, MODELS
 from orograph.training.settings import TrainingSettings
 
 
-def _comma_list(kind: type) -> Any:
+def comma_list(kind: type) -> Any:
     """A flag that takes `0,1,2` as one word."""
 
     def parse(words: list[str]) -> tuple[Any, ...]:
         try:
-            return tuple(kind(word) for word in words[0].split(",") if word.strip())
+            return tuple(kind(word.strip()) for word in words[0].split(",") if word.strip())
         except ValueError:
             raise ValueError(f"'{words[0]}' is not a comma-separated list of numbers") from None
 
@@ -32,13 +32,14 @@ def _comma_list(kind: type) -> Any:
         nargs=1,
         metavar="X,X,…",
         instance_from_str=parse,
-        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(item, int | float) for item in value),
+        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(item, kind | int) for item in value),
         str_from_instance=lambda value: [",".join(str(item) for item in value)],
     )
 
 
-Integers = Annotated[tuple[int, ...], _comma_list(int)]
-Numbers = Annotated[tuple[float, ...], _comma_list(float)]
+Integers = Annotated[tuple[int, ...], comma_list(int)]
+Numbers = Annotated[tuple[float, ...], comma_list(float)]
+Words = Annotated[tuple[str, ...], comma_list(str)]
 
 
 class Settings(BaseModel):

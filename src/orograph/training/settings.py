@@ -10,12 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from orograph.errors import ConfigurationError
 
+OPTIMIZERS = ("SGD", "Adam", "AdamW")
+SCHEDULERS = ("none", "cosine", "step", "onecycle", "warmup-cosine")
+
 _POSITIVE = ("lr", "batch_size", "epochs", "patience", "polish_tolerance", "polish_products")
-_NOT_NEGATIVE = ("weight_decay", "momentum", "drops")
+_NOT_NEGATIVE = ("weight_decay", "momentum", "drops", "min_lr")
 
 
-class TrainingSettings(BaseModel):
-    """Optimiser, stopping and polishing of one training."""
+class OptimizerSettings(BaseModel):
+    """An optimiser, its batches and how often they are gone through."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,6 +28,24 @@ class TrainingSettings(BaseModel):
     momentum: float = Field(0.0, description="momentum of SGD, below 1")
     batch_size: int = Field(64, description="samples of a mini-batch")
     epochs: int = Field(50, description="epochs at most")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "OptimizerSettings":
+        for name in (*_POSITIVE, *_NOT_NEGATIVE):
+            value, flag = getattr(self, name, 1), f"--{name.replace('_', '-')}"
+            if not math.isfinite(value) or value < 0 or (value == 0 and name in _POSITIVE):
+                least = "positive" if name in _POSITIVE else "at least 0"
+                raise ConfigurationError(f"{flag} {value} must be {least} and finite")
+        if self.momentum >= 1:
+            raise ConfigurationError(f"--momentum {self.momentum} must be below 1: the steps would grow without bound")
+        if self.momentum and self.optimizer != "SGD":
+            raise ConfigurationError(f"--momentum {self.momentum} belongs to SGD; add --optimizer SGD or leave it out")
+        return self
+
+
+class TrainingSettings(OptimizerSettings):
+    """Optimiser, stopping and polishing of one training."""
+
     patience: int = Field(5, description="epochs without improvement after which the learning rate drops or training ends")
     drops: int = Field(2, description="how often the learning rate is divided by 10 before training ends")
     published: bool = Field(
@@ -38,15 +59,17 @@ class TrainingSettings(BaseModel):
     )
     polish_products: int = Field(2000, description="Hessian-vector products that polishing may spend at most")
 
+
+class FitSettings(OptimizerSettings):
+    """A training of a fixed number of epochs whose learning rate follows a course, and whose last state is kept."""
+
+    scheduler: Literal["none", "cosine", "step", "onecycle", "warmup-cosine"] = Field(
+        "none", description="course of the learning rate over the steps of the training"
+    )
+    min_lr: float = Field(0.0, description="learning rate at the end of the course")
+
     @model_validator(mode="after")
-    def _possible(self) -> "TrainingSettings":
-        for name in (*_POSITIVE, *_NOT_NEGATIVE):
-            value, flag = getattr(self, name), f"--{name.replace('_', '-')}"
-            if not math.isfinite(value) or value < 0 or (value == 0 and name in _POSITIVE):
-                least = "positive" if name in _POSITIVE else "at least 0"
-                raise ConfigurationError(f"{flag} {value} must be {least} and finite")
-        if self.momentum >= 1:
-            raise ConfigurationError(f"--momentum {self.momentum} must be below 1: the steps would grow without bound")
-        if self.momentum and self.optimizer != "SGD":
-            raise ConfigurationError(f"--momentum {self.momentum} belongs to SGD; add --optimizer SGD or leave it out")
+    def _descends(self) -> "FitSettings":
+        if self.scheduler != "none" and self.min_lr > self.lr:
+            raise ConfigurationError(f"--min-lr {self.min_lr} is above --lr {self.lr}; lower it")
         return self
