@@ -18,22 +18,28 @@ FOLDER = "test_data"
 
 def weights_name(stem: str) -> str:
     """File name of the weights of the point `{ID}-{L2}`."""
-    return f"model_weights-{stem}.pth"
+    return _name("model_weights", stem, "pth")
 
 
 def gradients_name(stem: str) -> str:
     """File name of the gradient."""
-    return f"gradients-{stem}.csv"
+    return _name("gradients", stem, "csv")
 
 
 def eigenvalues_name(stem: str) -> str:
     """File name of the eigenvalues."""
-    return f"Hessian-eigenvalues-{stem}.csv"
+    return _name("Hessian-eigenvalues", stem, "csv")
 
 
 def eigenvectors_name(stem: str) -> str:
     """File name of the eigenvectors."""
-    return f"Hessian-eigenvectors-{stem}.csv"
+    return _name("Hessian-eigenvectors", stem, "csv")
+
+
+def _name(what: str, stem: str, ending: str) -> str:
+    """`{what}-{stem}.{ending}`, in the folder that the stem begins with, if any."""
+    folder, slash, point = stem.rpartition("/")
+    return f"{folder}{slash}{what}-{point}.{ending}"
 
 
 def weights_bytes(state: Mapping[str, Tensor]) -> bytes:

@@ -6,6 +6,7 @@ as they need.
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,25 +16,31 @@ from orograph.errors import ConfigurationError
 PUBLISHED_DECIMALS = 5
 _MOST_DECIMALS = 60  # more would make file names too long
 DIRECTIONS = ("up", "down")
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One point: a seed (the model ID), the direction in which the ladder is gone, and a strength λ.
+    """One point: a seed (the model ID), the direction in which the ladder is gone, a strength λ, and in a study the name of a
+    configuration.
 
     Raises:
-        ConfigurationError: a strength that is negative or not finite, or another direction than `up` and `down`.
+        ConfigurationError: a strength that is negative or not finite, another direction than `up` and `down`, or a configuration
+            that cannot be a folder's name.
     """
 
     seed: int
     direction: str = "up"
     strength: float = 0.0
+    configuration: str = ""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.strength) and self.strength >= 0):
             raise ConfigurationError(f"strength {self.strength} must be a finite number, 0 or more.")
         if self.direction not in DIRECTIONS:
             raise ConfigurationError(f"direction '{self.direction}' is neither 'up' nor 'down'.")
+        if self.configuration and not _FOLDER_NAME.fullmatch(self.configuration):
+            raise ConfigurationError(f"configuration '{self.configuration}' may hold letters, digits and any of . _ + - only.")
         object.__setattr__(self, "strength", float(self.strength) + 0.0)  # −0.0 becomes 0.0
 
     @property
@@ -82,19 +89,23 @@ class Plan:
         return Plan(self.cells + added, {**self.texts, **texts})
 
     def name(self, cell: Cell) -> str:
-        """The `{ID}-{L2}` of a cell's files."""
-        return f"{cell.model_id}-{self.texts[cell.strength]}"
+        """The `{ID}-{L2}` of a cell's files, in a study behind the folder of its configuration."""
+        name = f"{cell.model_id}-{self.texts[cell.strength]}"
+        return f"{cell.configuration}/{name}" if cell.configuration else name
 
     def to_plain(self) -> list[list[Any]]:
-        """For JSON: one `[seed, direction, strength, written strength]` a slot."""
-        return [[cell.seed, cell.direction, cell.strength, self.texts[cell.strength]] for cell in self.cells]
+        """For JSON: one `[seed, direction, strength, written strength]` a slot, in a study with its configuration."""
+        return [
+            [cell.seed, cell.direction, cell.strength, self.texts[cell.strength], *filter(None, [cell.configuration])]
+            for cell in self.cells
+        ]
 
     @classmethod
     def from_plain(cls, rows: Iterable[Sequence[Any]]) -> "Plan":
         """What `to_plain` gave."""
         cells, texts = [], {}
-        for seed, direction, strength, text in rows:
-            cells.append(Cell(seed, direction, strength))
+        for seed, direction, strength, text, *configuration in rows:
+            cells.append(Cell(seed, direction, strength, *configuration))
             texts[cells[-1].strength] = text
         return cls(tuple(cells), texts)
 

@@ -38,8 +38,9 @@ class Record:
 def write_record(run: Path, name: str, record: Record) -> None:
     """Commit a point: from here on it is part of the run."""
     cell = record.cell
+    named = {"configuration": cell.configuration} if cell.configuration else {}
     content = {
-        "cell": {"seed": cell.seed, "direction": cell.direction, "strength": cell.strength},
+        "cell": {"seed": cell.seed, "direction": cell.direction, "strength": cell.strength, **named},
         "slot": record.slot,
         "status": record.status,
         "scalars": record.scalars,
@@ -55,7 +56,7 @@ def read_records(run: Path, plan: Plan) -> dict[Cell, Record]:
         RunError: a record is damaged, or a file it names is missing.
     """
     records = []
-    present = {path.name for path in (run / FOLDER).glob("*.json")}
+    present = {path.relative_to(run / FOLDER).as_posix() for path in (run / FOLDER).rglob("*.json")}
     for slot, cell in enumerate(plan.cells):
         name = f"{plan.name(cell)}.json"
         if name not in present:

@@ -7,11 +7,13 @@ plan.json           the cells in the order of their slots
 points/             one commit record a point
 test_data/          the published files
 arrays.zarr/        arrays, one chunk a point
+findings/           in a study: what was measured at minima, between them and around them
 timings/            when and how long; the only folder whose bytes differ between equal runs
 ```
 
 A point is committed by writing its chunks and files, then its record, then the tables that follow from all records. Whatever
-moment the process is killed at, the points recorded are whole, and repeating the others gives the same bytes.
+moment the process is killed at, the points recorded are whole, and repeating the others gives the same bytes. In a study each
+configuration has a folder of its own in `points`, `test_data` and `arrays.zarr`.
 """
 
 import datetime
@@ -34,6 +36,7 @@ from orograph.store.arrays import ArrayStore
 from orograph.store.atomic import make_folder, remove_partial, write_bytes
 from orograph.store.cells import EMPTY_PLAN, Cell, Plan
 from orograph.store.encoding import decode, encode, plain, with_floats
+from orograph.store.findings import Finding, FindingKey, damaged_finding_files, read_findings, write_finding
 from orograph.store.lock import RunLock
 from orograph.store.marker import FORMAT, MARKER, VERSION, check_directory, read_marker
 from orograph.store.records import STATUSES, Record, damaged_files, read_records, write_record
@@ -56,7 +59,8 @@ class Run:
         tensors: shape of each parameter tensor, in the order of the flat vector.
         plan: the cells and their slots.
         records: what has been committed, by cell, in the order of slots.
-        arrays: the arrays.
+        findings: what else has been committed, by key.
+        arrays: the arrays of a sweep.
     """
 
     def __init__(self, path: Path, content: Mapping[str, Any], lock: RunLock | None = None) -> None:
@@ -70,6 +74,7 @@ class Run:
         self.tensors = {name: tuple(shape) for name, shape in content["tensors"]}
         self.plan = Plan.from_plain(decode(path / PLAN)) if (path / PLAN).exists() else EMPTY_PLAN
         self.records = read_records(path, self.plan)
+        self.findings = read_findings(path)
         self.arrays = ArrayStore(path / array_files.FOLDER)
 
     @classmethod
@@ -247,7 +252,7 @@ class Run:
         digests = {}
         for name, values in everything.items():
             dims, array = values if isinstance(values, tuple) else ((), values)
-            chunk, digest = self.arrays.write(name, slot, _numpy(array), len(self.plan.cells), dims)
+            chunk, digest = self._arrays(cell).write(name, slot, _numpy(array), len(self.plan.cells), dims)
             digests[chunk.relative_to(self.path).as_posix()] = digest
         for name, content in files.items():
             digests[f"{artifacts.FOLDER}/{name}"] = write_bytes(self.path / artifacts.FOLDER / name, content)
@@ -255,14 +260,35 @@ class Run:
         record = Record(cell, slot, status, with_floats(plain(scalars or {})), digests)
         write_record(self.path, stem, record)
         self.records[cell] = record
-        self.project(cell.model_id)
+        self.project(cell)
         return record
 
-    def project(self, model_id: str | None = None) -> None:
-        """Bring the tables up to date with the records, for one model or for all."""
+    def commit_finding(
+        self,
+        key: FindingKey,
+        *,
+        status: str = "done",
+        scalars: Mapping[str, Any],
+        arrays: Mapping[str, np.ndarray] | None = None,
+        timings: Mapping[str, Any] | None = None,
+    ) -> Finding:
+        """Record a finding, all of it or nothing.
+
+        Raises:
+            RunError: the run was opened for reading, the finding is there already, or the disk refuses.
+        """
         self._require_lock()
-        for one in {cell.model_id for cell in self.plan.cells} if model_id is None else {model_id}:
-            for name, content in self._tables(one).items():
+        if key in self.findings:
+            raise RunError(f"{key} has its record in {self.path} already; findings are never rewritten.")
+        write_bytes(self.path / TIMINGS / f"{key.stem}.json", encode(timings or {}))
+        self.findings[key] = finding = write_finding(self.path, key, status, scalars, arrays or {})
+        return finding
+
+    def project(self, cell: Cell | None = None) -> None:
+        """Bring the tables up to date with the records, for one cell's model or for all."""
+        self._require_lock()
+        for one in {_model(each) for each in self.plan.cells} if cell is None else {_model(cell)}:
+            for name, content in self._tables(*one).items():
                 write_bytes_if_changed(self.path / artifacts.FOLDER / name, content)
 
     def keep(self, name: str, content: bytes) -> Path:
@@ -279,25 +305,30 @@ class Run:
 
     def array(self, cell: Cell, name: str) -> Shaped[np.ndarray, "..."]:
         """One array of a committed point, mapped from the disk."""
-        return self.arrays.read(name, self.records[cell].slot)
+        return self._arrays(cell).read(name, self.records[cell].slot)
 
     def damaged(self) -> tuple[str, ...]:
         """The files, relative to the run, that are not what was committed; reads everything."""
         found = [file for record in self.records.values() for file in damaged_files(self.path, record)]
-        for model_id in dict.fromkeys(cell.model_id for cell in self.records):
-            for name, content in self._tables(model_id).items():
+        found += [file for finding in self.findings.values() for file in damaged_finding_files(self.path, finding)]
+        for one in dict.fromkeys(_model(cell) for cell in self.records):
+            for name, content in self._tables(*one).items():
                 path = self.path / artifacts.FOLDER / name
                 if not path.is_file() or path.read_bytes() != content:
                     found.append(f"{artifacts.FOLDER}/{name}")
         return tuple(found)
 
-    def _tables(self, model_id: str) -> dict[str, bytes]:
-        records = [record for cell, record in self.records.items() if cell.model_id == model_id]
+    def _arrays(self, cell: Cell) -> ArrayStore:
+        return ArrayStore(self.arrays.folder / cell.configuration) if cell.configuration else self.arrays
+
+    def _tables(self, configuration: str, model_id: str) -> dict[str, bytes]:
+        records = [record for cell, record in self.records.items() if _model(cell) == (configuration, model_id)]
         if not records:
             return {}
-        content = {f"Model-{model_id}.csv": tables.metrics_bytes(records)}
+        stem = f"{configuration}/Model-{model_id}" if configuration else f"Model-{model_id}"
+        content = {f"{stem}.csv": tables.metrics_bytes(records)}
         if any("class_accuracy" in record.scalars for record in records):
-            content[f"Model-{model_id}_split_accuracy.csv"] = tables.split_accuracy_bytes(records, self.classes)
+            content[f"{stem}_split_accuracy.csv"] = tables.split_accuracy_bytes(records, self.classes)
         return content
 
     def _require_lock(self) -> None:
@@ -308,6 +339,11 @@ class Run:
         now = datetime.datetime.now(datetime.UTC)
         name = f"{now:%Y%m%dT%H%M%S.%f}-{os.getpid()}.json"
         write_bytes(self.path / TIMINGS / "sessions" / name, encode({"started": now.isoformat(), "provenance": provenance}))
+
+
+def _model(cell: Cell) -> tuple[str, str]:
+    """What a table is about."""
+    return cell.configuration, cell.model_id
 
 
 def _numpy(values: Values, dtype: type | None = None) -> np.ndarray:

@@ -1,0 +1,103 @@
+"""Findings: what a study measured beside its trained networks, one JSON record each with its arrays in a file beside it.
+
+A finding has a kind (`minimum`, `pair`, `slice`, …), belongs to a configuration and has a name within it. Like a point it is
+committed by its record, which is written last and names the file of arrays with its SHA-256. Arrays lie in one safetensors file,
+whose bytes depend on names and values alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import numpy as safetensors
+
+from orograph.errors import RunError
+from orograph.store.atomic import sha256, write_bytes
+from orograph.store.encoding import decode, encode, plain, with_floats
+
+FOLDER = "findings"
+
+
+@dataclass(frozen=True, order=True)
+class FindingKey:
+    """What identifies a finding in a run."""
+
+    kind: str
+    configuration: str
+    name: str
+
+    @property
+    def stem(self) -> str:
+        """Its files, relative to the run and without their endings."""
+        return f"{FOLDER}/{self.kind}/{self.configuration}/{self.name}"
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """A committed finding.
+
+    Attributes:
+        key: which.
+        status: `done` or `failed`.
+        scalars: numbers, texts, lists and mappings by name; NaN where null is written.
+        files: SHA-256 by path relative to the run; empty without arrays.
+    """
+
+    key: FindingKey
+    status: str
+    scalars: Mapping[str, Any]
+    files: Mapping[str, str]
+
+    def arrays(self, run: Path) -> dict[str, np.ndarray]:
+        """All its arrays, read now."""
+        return {name: array for file in self.files for name, array in safetensors.load_file(run / file).items()}
+
+
+def write_finding(
+    run: Path, key: FindingKey, status: str, scalars: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> Finding:
+    """Commit a finding: its arrays first, then its record.
+
+    Raises:
+        RunError: the disk refuses.
+    """
+    files = {}
+    if arrays:
+        ordered = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+        path = f"{key.stem}.safetensors"
+        files[path] = write_bytes(run / path, safetensors.save(ordered))
+    content = {"kind": key.kind, "configuration": key.configuration, "name": key.name, "status": status}
+    write_bytes(run / f"{key.stem}.json", encode({**content, "scalars": scalars, "files": files}))
+    return Finding(key, status, with_floats(plain(scalars)), files)
+
+
+def read_findings(run: Path) -> dict[FindingKey, Finding]:
+    """All findings of a run, in the order of their keys.
+
+    Raises:
+        RunError: a record is damaged, or a file it names is missing.
+    """
+    found = [_read(run, path) for path in (run / FOLDER).glob("*/*/*.json")]
+    return {finding.key: finding for finding in sorted(found, key=lambda finding: finding.key)}
+
+
+def damaged_finding_files(run: Path, finding: Finding) -> list[str]:
+    """The files of a finding, relative to the run, whose content is not what was committed."""
+    return [file for file, digest in finding.files.items() if sha256((run / file).read_bytes()) != digest]
+
+
+def _read(run: Path, path: Path) -> Finding:
+    content = decode(path)
+    try:
+        key = FindingKey(content["kind"], content["configuration"], content["name"])
+        finding = Finding(key, content["status"], with_floats(content["scalars"]), content["files"])
+    except (KeyError, TypeError):
+        raise RunError(f"{path} is damaged; restore it, or delete it to have it measured again.") from None
+    if run / f"{key.stem}.json" != path:
+        raise RunError(f"{path} records another finding than its name says; restore it, or delete it.")
+    for file in finding.files:
+        if not (run / file).is_file():
+            raise RunError(f"{run / file} is missing; restore it, or delete {path} to have it measured again.")
+    return finding
