@@ -1,0 +1,152 @@
+"""What is computed from the points of a sweep after it was made: findings beside the points, never in them.
+
+Results that are computed together form a part (`classes`, `curvature`, …); a part has one finding at each point. A finding is
+current while the point is the one it was computed from and the settings are those asked for; any other is computed again, in
+its place.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Shaped
+from safetensors import safe_open
+
+from orograph.store.atomic import sha256
+from orograph.store.cells import Cell
+from orograph.store.encoding import encode, plain, with_floats
+from orograph.store.findings import Finding, FindingKey, read_findings, write_finding
+from orograph.store.grid import GridArray, array_variable, scalar_variable
+from orograph.store.quantities import quantity
+from orograph.store.run import Run
+
+_OF, _SETTINGS = "of", "settings"  # what a finding says of itself beside its results
+
+
+class Analysis:
+    """The findings at the points of a run.
+
+    Attributes:
+        run: opened for writing if anything is to be written.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._findings = read_findings(run.path)
+
+    def current(self, part: str, cell: Cell, settings: Mapping[str, Any]) -> bool:
+        """Whether a part's finding at a point is there and need not be computed again."""
+        finding = self._findings.get(self._key(part, cell))
+        if finding is None or finding.scalars.get(_OF) != fingerprint(self.run, cell):
+            return False
+        return finding.scalars.get(_SETTINGS) == with_floats(plain(settings))
+
+    def write(
+        self,
+        part: str,
+        cell: Cell,
+        settings: Mapping[str, Any],
+        scalars: Mapping[str, Any],
+        arrays: Mapping[str, Shaped[np.ndarray, "..."]],
+    ) -> None:
+        """Commit a part at a point, all of it or nothing; takes the place of what was there.
+
+        Raises:
+            RunError: the run was opened for reading, or the disk refuses.
+        """
+        self.run._require_lock()
+        about = {_OF: fingerprint(self.run, cell), _SETTINGS: settings}
+        key = self._key(part, cell)
+        self._findings[key] = write_finding(self.run.path, key, "done", {**scalars, **about}, arrays)
+
+    def scalars(self, part: str, cell: Cell) -> dict[str, Any]:
+        """The numbers of a part at a point; empty where there are none."""
+        finding = self._findings.get(self._key(part, cell))
+        if finding is None or finding.scalars.get(_OF) != fingerprint(self.run, cell):
+            return {}
+        return {name: value for name, value in finding.scalars.items() if name not in (_OF, _SETTINGS)}
+
+    def array(self, part: str, cell: Cell, name: str) -> Shaped[np.ndarray, "..."] | None:
+        """One array of a part at a point, if it is there."""
+        if not self.scalars(part, cell):
+            return None
+        found = [read_array(self.run.path / file, name) for file in self._findings[self._key(part, cell)].files]
+        return found[0] if found else None
+
+    def _key(self, part: str, cell: Cell) -> FindingKey:
+        return FindingKey(part, cell.model_id, self.run.plan.texts[cell.strength])
+
+
+def fingerprint(run: Run, cell: Cell) -> str:
+    """What a committed point is, in one word: it changes when the point is measured again."""
+    return sha256(encode(dict(run.records[cell].files)))[:16]
+
+
+def read_array(path: Path, name: str) -> Shaped[np.ndarray, "..."] | None:
+    """One array of a file of findings; None where it holds no such array."""
+    with safe_open(path, framework="numpy") as file:
+        return file.get_tensor(name) if name in file.keys() else None  # noqa: SIM118 - no mapping
+
+
+def analysis_variables(run: Run, where: Mapping[Cell, tuple[int, ...]], shape: tuple[int, ...]) -> dict[str, xr.Variable]:
+    """All that was found at the points of a run, on the grid.
+
+    Args:
+        run: with its records.
+        where: place of each committed cell on the grid.
+        shape: of the grid.
+    """
+    places = {(cell.model_id, run.plan.texts[cell.strength]): (index, fingerprint(run, cell)) for cell, index in where.items()}
+    scalars: dict[str, dict[tuple[int, ...], Any]] = {}
+    files: dict[str, dict[tuple[int, ...], Path]] = {}
+    for key, finding in read_findings(run.path).items():
+        index, point = places.get((key.configuration, key.name), ((), ""))
+        if finding.scalars.get(_OF) != point:
+            continue
+        for name, value in finding.scalars.items():
+            if name not in (_OF, _SETTINGS):
+                scalars.setdefault(name, {})[index] = value
+        for file in finding.files:
+            files.setdefault(key.kind, {})[index] = run.path / file
+    variables = {name: scalar_variable(name, found, shape) for name, found in sorted(scalars.items())}
+    found = {name: variable for name, variable in variables.items() if variable is not None}
+    for part in sorted(files):
+        found |= _arrays(files[part], shape)
+    return found
+
+
+def _arrays(files: Mapping[tuple[int, ...], Path], shape: tuple[int, ...]) -> dict[str, xr.Variable]:
+    """The arrays of one part; a file whose array has another shape than most comes from other settings and is left out."""
+    headers = {index: _header(path) for index, path in files.items()}
+    variables = {}
+    for name in sorted({name for header in headers.values() for name in header}):
+        kinds = [header[name] for header in headers.values() if name in header]
+        kind = max(kinds, key=kinds.count)
+        dims = quantity(name).dims
+        if len(dims) != len(kind[0]):
+            continue
+        chosen = np.full(shape, None, dtype=object)
+        for index, path in files.items():
+            if headers[index].get(name) == kind:
+                chosen[index] = path
+        variables[name] = array_variable(name, GridArray(dims, kind[0], np.dtype(kind[1]), chosen, partial(_existing, name)))
+    return variables
+
+
+def _existing(name: str, path: Path) -> np.ndarray:
+    array = read_array(path, name)
+    assert array is not None
+    return array
+
+
+_TYPES = {"F64": "f8", "F32": "f4", "I64": "i8", "I32": "i4", "BOOL": "?", "U8": "u1"}
+
+
+def _header(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and type of each array in a file."""
+    with safe_open(path, framework="numpy") as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        return {name: (tuple(each.get_shape()), _TYPES[each.get_dtype()]) for name, each in slices.items()}
