@@ -18,7 +18,7 @@ from safetensors import safe_open
 from orograph.store.atomic import sha256
 from orograph.store.cells import Cell
 from orograph.store.encoding import encode, plain, with_floats
-from orograph.store.findings import Finding, FindingKey, read_findings, write_finding
+from orograph.store.findings import FindingKey, write_finding
 from orograph.store.grid import GridArray, array_variable, scalar_variable
 from orograph.store.quantities import quantity
 from orograph.store.run import Run
@@ -35,11 +35,10 @@ class Analysis:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self._findings = read_findings(run.path)
 
     def current(self, part: str, cell: Cell, settings: Mapping[str, Any]) -> bool:
         """Whether a part's finding at a point is there and need not be computed again."""
-        finding = self._findings.get(self._key(part, cell))
+        finding = self.run.findings.get(self._key(part, cell))
         if finding is None or finding.scalars.get(_OF) != fingerprint(self.run, cell):
             return False
         return finding.scalars.get(_SETTINGS) == with_floats(plain(settings))
@@ -60,11 +59,11 @@ class Analysis:
         self.run._require_lock()
         about = {_OF: fingerprint(self.run, cell), _SETTINGS: settings}
         key = self._key(part, cell)
-        self._findings[key] = write_finding(self.run.path, key, "done", {**scalars, **about}, arrays)
+        self.run.findings[key] = write_finding(self.run.path, key, "done", {**scalars, **about}, arrays)
 
     def scalars(self, part: str, cell: Cell) -> dict[str, Any]:
         """The numbers of a part at a point; empty where there are none."""
-        finding = self._findings.get(self._key(part, cell))
+        finding = self.run.findings.get(self._key(part, cell))
         if finding is None or finding.scalars.get(_OF) != fingerprint(self.run, cell):
             return {}
         return {name: value for name, value in finding.scalars.items() if name not in (_OF, _SETTINGS)}
@@ -73,7 +72,7 @@ class Analysis:
         """One array of a part at a point, if it is there."""
         if not self.scalars(part, cell):
             return None
-        found = [read_array(self.run.path / file, name) for file in self._findings[self._key(part, cell)].files]
+        found = [read_array(self.run.path / file, name) for file in self.run.findings[self._key(part, cell)].files]
         return found[0] if found else None
 
     def _key(self, part: str, cell: Cell) -> FindingKey:
@@ -102,7 +101,7 @@ def analysis_variables(run: Run, where: Mapping[Cell, tuple[int, ...]], shape: t
     places = {(cell.model_id, run.plan.texts[cell.strength]): (index, fingerprint(run, cell)) for cell, index in where.items()}
     scalars: dict[str, dict[tuple[int, ...], Any]] = {}
     files: dict[str, dict[tuple[int, ...], Path]] = {}
-    for key, finding in read_findings(run.path).items():
+    for key, finding in run.findings.items():
         index, point = places.get((key.configuration, key.name), ((), ""))
         if finding.scalars.get(_OF) != point:
             continue
