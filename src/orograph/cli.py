@@ -8,8 +8,10 @@ from importlib.metadata import version
 from rich.console import Console
 
 from orograph.errors import OrographError, unknown
+from orograph.experiments.analysis.settings import AnalyzeSettings
 from orograph.experiments.configure import parse
 from orograph.experiments.settings import PRESETS, Execution, MeasureSettings, SweepSettings
+from orograph.experiments.study.settings import StudyExecution, StudySettings
 
 
 class SweepCommand(SweepSettings):
@@ -39,6 +41,32 @@ def sweep(args: Sequence[str]) -> int:
     return run_sweep(settings, command.execution)
 
 
+class StudyCommand(StudySettings):
+    """Settings of the study, and how this process does it."""
+
+    execution: StudyExecution = StudyExecution()
+
+
+STUDY_HELP = """Train a grid of networks from several seeds, measure every minimum and every pair of minima, and relate their
+geometry to generalisation. Comma lists multiply.
+
+Examples:
+  orograph study --dataset mnist-5k --model MLP1 --hidden-size 16,64 --num-seeds 2 --epochs 3 --fast --plot
+  orograph study --hidden-size 4096 --epochs 50 --lr 5e-4 --subset-size 6000 --comprehensive --plot    the published wide study
+  orograph study --hidden-size 128,512,2048 --optimizer SGD,AdamW --dry-run                             what a grid would cost
+  orograph study --dataset mnist-5k --compare-optimizers --track-curvature 5 --2d-slice --spectrum-plot
+
+--config FILE.toml comes first; every other flag overrides it. The same command again resumes a study that was stopped."""
+
+
+def study(args: Sequence[str]) -> int:
+    command = parse(StudyCommand, args, command="study", description=STUDY_HELP, presets={})
+    from orograph.experiments.study.run import study as run_study
+
+    settings = StudySettings.model_validate(command.model_dump(exclude={"execution"}))
+    return run_study(settings, command.execution)
+
+
 MEASURE_HELP = """All numbers of one minimum: spectrum, density, trace, λ_min, ranks, gradient norm and scaled companions.
 
 Examples:
@@ -55,9 +83,30 @@ def measure(args: Sequence[str]) -> int:
     return measure_checkpoint(settings)
 
 
+ANALYZE_HELP = """All that a finished sweep shows: classes, curvature, branches, free energy, transitions, hysteresis, certificates.
+
+Examples:
+  orograph analyze runs/demo                       every point, then the whole ladder; figures in runs/demo/figures
+  orograph analyze runs/demo --dry-run             what there is to do, and what it costs
+  orograph analyze runs/demo --density             with the spectral density of every point
+  orograph analyze runs/demo --refine              insert points around transitions and judge their order
+  orograph analyze runs/hysteresis --rate runs/hysteresis-rate --null runs/hysteresis-null
+
+Nothing is trained again except points that --refine inserts. The same command again resumes an analysis that was stopped."""
+
+
+def analyze(args: Sequence[str]) -> int:
+    settings = parse(AnalyzeSettings, args, command="analyze", description=ANALYZE_HELP, presets={})
+    from orograph.experiments.analysis.analyze import analyze as run_analysis
+
+    return run_analysis(settings)
+
+
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "sweep": (sweep, "train and decompose along a ladder of strengths λ"),
+    "study": (study, "train and measure a grid of networks, and relate geometry to generalisation"),
     "measure": (measure, "all numbers of one minimum"),
+    "analyze": (analyze, "all that a finished sweep shows"),
 }
 
 

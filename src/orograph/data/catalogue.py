@@ -1,4 +1,4 @@
-"""Data sets by name: embedded ones, local IDX files, downloads; and stratified subsets of them."""
+"""Data sets by name: embedded ones, local files, downloads; and stratified subsets of them."""
 
 import dataclasses
 import os
@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Integer, UInt8
 
 from orograph.data import embedded
+from orograph.data.cifar import read_cifar
 from orograph.data.dataset import Dataset, Images, Labels, normalised, pixel_statistics
-from orograph.data.download import download
+from orograph.data.download import cache_folder, download
 from orograph.data.idx import read_idx
 from orograph.data.local import find_files
 from orograph.data.names import DATA_VARIABLE, FACTS, NAMES
@@ -32,7 +33,7 @@ def load_data(
 
     Args:
         name: one of `orograph.data.names.NAMES`.
-        data_dir: folder of the IDX files; the environment variable OROGRAPH_DATA when None. Files that are not there are
+        data_dir: folder of the files; the environment variable OROGRAPH_DATA when None. Files that are not there are
             downloaded into the user's cache.
         subset_size: number of training samples to take, stratified; with a fifth as many test samples. None takes all.
         subset_seed: seed of that choice.
@@ -56,6 +57,10 @@ def _whole(name: str, data_dir: str | Path | None) -> Dataset:
         return _split(name, *embedded.mnist_5k(), statistics=_MNIST_STATISTICS)
     if name == "digits":
         return _split(name, *embedded.digits(), full_scale=16)
+    if name == "cifar10":
+        folder = data_dir or os.environ.get(DATA_VARIABLE)
+        (train, train_labels), (test, test_labels) = read_cifar(Path(folder).expanduser() if folder else None, cache_folder(name))
+        return _dataset(name, train, train_labels, test, test_labels)
     files = _files(name, data_dir)
     parts = [read_idx(path, dimensions) for path, dimensions in zip(files, (3, 1, 3, 1), strict=True)]
     for images, labels, path in ((parts[0], parts[1], files[0]), (parts[2], parts[3], files[2])):

@@ -15,6 +15,7 @@ class Facts:
 
 _TEN = tuple(str(digit) for digit in range(10))
 _CLOTHES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+_OBJECTS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 
 FACTS = {
@@ -23,6 +24,7 @@ FACTS = {
     "mnist": Facts(60_000, 10_000, (1, 28, 28), _TEN),
     "fashion-mnist": Facts(60_000, 10_000, (1, 28, 28), _CLOTHES),
     "kmnist": Facts(60_000, 10_000, (1, 28, 28), _KANA),
+    "cifar10": Facts(50_000, 10_000, (3, 32, 32), _OBJECTS),
 }
 
 NAMES = tuple(FACTS)

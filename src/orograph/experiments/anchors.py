@@ -1,6 +1,6 @@
 """Where θ_ref comes from: the origin, a state dict, or a network trained for the purpose and kept with the run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from jaxtyping import Float
@@ -58,7 +58,9 @@ def settle_anchor(
     return given
 
 
-def state_dict(model: nn.Module, objective: Objective, theta: Float[Tensor, " P"]) -> dict[str, Tensor]:
-    """The model's state dict with θ in place of its parameters, in the model's own key order."""
-    values = {**model.state_dict(), **objective.layout.unflatten(theta)}
+def state_dict(
+    model: nn.Module, objective: Objective, theta: Float[Tensor, " P"], buffers: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """The model's state dict with θ in place of its parameters, and buffers if given, in the model's own key order."""
+    values = {**model.state_dict(), **(buffers or {}), **objective.layout.unflatten(theta)}
     return {name: values[name].detach().cpu().clone() for name in model.state_dict()}

@@ -45,12 +45,12 @@ class Bench:
         """Loads and checks all that the sweep needs; writes nothing."""
         numerics = settings.numerics
         threads = numerics.threads or torch.get_num_threads()
-        device = _device(numerics.device)
+        device = choose_device(numerics.device)
         settings = settings.model_copy(
             update={"numerics": numerics.model_copy(update={"threads": threads, "device": device.type})}
         )
         torch.set_num_threads(threads)
-        _seed_everything(settings.anchor.seeds[0])
+        seed_everything(settings.anchor.seeds[0])
         size = settings.data.subset_size
         data = load_data(
             settings.data.dataset,
@@ -120,7 +120,12 @@ def _build(settings: SweepSettings, data: Dataset, seed: int) -> torch.nn.Module
     )
 
 
-def _device(name: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
+    """The device meant by `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        ConfigurationError: there is no such device.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -132,7 +137,7 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _seed_everything(seed: int) -> None:
+def seed_everything(seed: int) -> None:
     """The global streams too, for modules that draw from them."""
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - the legacy global stream is the one meant

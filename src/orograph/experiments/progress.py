@@ -3,15 +3,20 @@
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+# Not typing.Self: the runtime checker of the tests sees functions one by one and cannot resolve it.
+Display = TypeVar("Display", bound="SweepProgress")
+
 
 class SweepProgress:
     """A live display on a terminal, one line a point elsewhere, nothing when quiet."""
+
+    unit = "points"
 
     def __init__(self, total: int, done: int, *, quiet: bool, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
@@ -23,7 +28,7 @@ class SweepProgress:
         if not quiet and self.console.is_terminal:
             self._live = Progress(
                 SpinnerColumn(),
-                TextColumn("[bold]points"),
+                TextColumn(f"[bold]{self.unit}"),
                 BarColumn(bar_width=24),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
@@ -32,7 +37,7 @@ class SweepProgress:
             )
             self._task = self._live.add_task("", total=total, completed=done, detail="", left="")
 
-    def __enter__(self) -> "SweepProgress":
+    def __enter__(self: Display) -> Display:
         if self._live:
             self._live.start()
         return self
@@ -57,13 +62,15 @@ class SweepProgress:
 
     def finished(self, name: str, record: Mapping[str, Any]) -> None:
         """A point is committed."""
+        self._advance(name, describe(record))
+
+    def _advance(self, name: str, text: str) -> None:
         self.done += 1
         if self._live:
             self._live.update(self._task, completed=self.done, left=self._left())
         elif not self.quiet:
-            self.console.print(
-                f"[{self.done}/{self.total}] {name}: {describe(record)} {self._left()}".rstrip(), markup=False, soft_wrap=True
-            )
+            line = f"[{self.done}/{self.total}] {name}: {text} {self._left()}"
+            self.console.print(line.rstrip(), markup=False, soft_wrap=True)
 
 
 def describe(record: Mapping[str, Any]) -> str:

@@ -22,17 +22,30 @@ _Key = tuple[int, bool, int]  # models (0: one model, without a model dimension)
 _graphs: weakref.WeakKeyDictionary[Objective, dict[_Key, fx.Graph | None]] = weakref.WeakKeyDictionary()
 
 
-def refuse_stateful(model: nn.Module) -> None:
+def tracks_statistics(module: nn.Module) -> bool:
+    """Whether this very module is BatchNorm, or an InstanceNorm with running statistics."""
+    return isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats
+
+
+def drops_units(module: nn.Module) -> bool:
+    """Whether this very module has dropout."""
+    if isinstance(module, nn.modules.dropout._DropoutNd):
+        return module.p > 0
+    inside = getattr(module, "dropout", None)
+    return isinstance(inside, float) and inside > 0
+
+
+def refuse_stateful(model: nn.Module, *, statistics: bool = True) -> None:
     """Training evaluates the module in eval mode, which BatchNorm and dropout are not meant to be trained in.
+
+    Args:
+        statistics: whether BatchNorm is refused too, or dropout alone.
 
     Raises:
         ConfigurationError: the module has BatchNorm, an InstanceNorm with running statistics, or dropout.
     """
     for name, module in model.named_modules():
-        tracks = isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats
-        drops = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
-        inside = not isinstance(module, nn.modules.dropout._DropoutNd) and isinstance(getattr(module, "dropout", None), float)
-        if tracks or drops or (inside and module.dropout > 0):
+        if drops_units(module) or (statistics and tracks_statistics(module)):
             raise ConfigurationError(
                 f"the module '{name}' is {type(module).__name__}, which trains differently than it evaluates; "
                 "only models without BatchNorm and dropout can be trained here."

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orograph.training.settings import TrainingSettings
+from orograph.training.settings import OptimizerSettings
 
 
 def rows(models: int, like: Float[Tensor, "*M P"]) -> Float[Tensor, "M P"]:
@@ -26,11 +26,11 @@ def rows(models: int, like: Float[Tensor, "*M P"]) -> Float[Tensor, "M P"]:
     return like.new_zeros(models, (size + step - 1) // step * step)[:, :size]
 
 
-def _moments(settings: TrainingSettings) -> int:
+def _moments(settings: OptimizerSettings) -> int:
     return 2 if settings.optimizer != "SGD" else int(settings.momentum > 0)
 
 
-def initial_state(settings: TrainingSettings, theta: Float[Tensor, " P"]) -> list[Tensor]:
+def initial_state(settings: OptimizerSettings, theta: Float[Tensor, " P"]) -> list[Tensor]:
     """The state of a model before its first step, as `Update.state` gives it: θ, zero moments, no steps."""
     moments = [torch.zeros_like(theta) for _ in range(_moments(settings))]
     return [theta.detach().clone(), *moments, torch.zeros((), device=theta.device)]
@@ -52,7 +52,7 @@ class Update:
 
     def __init__(
         self,
-        settings: TrainingSettings,
+        settings: OptimizerSettings,
         theta: Float[Tensor, "M P"],
         gradient: Float[Tensor, "M P"],
         strengths: Sequence[float],

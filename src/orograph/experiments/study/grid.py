@@ -54,13 +54,13 @@ class Configuration:
         lr = self.lr if rate is None else rate
         assert lr is not None, "a learning rate that is to be chosen must be given"
         return FitSettings(
-            optimizer=self.optimizer,  # type: ignore[arg-type]  # checked with the settings
+            optimizer=self.optimizer,
             lr=lr,
             weight_decay=self.weight_decay,
             momentum=self.momentum or 0.0,
             batch_size=self.batch_size,
             epochs=self.epochs,
-            scheduler=self.scheduler,  # type: ignore[arg-type]
+            scheduler=self.scheduler,
             min_lr=min(self.min_lr, lr),
         )
 

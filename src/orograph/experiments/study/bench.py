@@ -1,0 +1,118 @@
+"""What a study works with: the data, and for each architecture the model and its objectives on both sets."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from orograph.data.catalogue import load_data
+from orograph.data.dataset import Dataset
+from orograph.errors import ConfigurationError
+from orograph.experiments.bench import choose_device, seed_everything
+from orograph.experiments.study.grid import Configuration, configurations
+from orograph.experiments.study.settings import StudyExecution, StudySettings
+from orograph.models.catalogue import build_model
+from orograph.objective import Objective
+from orograph.store.cells import Cell
+from orograph.store.run import Run
+from orograph.training.fit import State, initial
+from orograph.training.settings import FitSettings
+from orograph.training.stability import with_buffers
+
+ALONE = 2**21  # networks of more parameters train one by one: their matrix products fill the machine
+
+
+@dataclass(frozen=True, eq=False)
+class Minimum:
+    """A trained network: θ `(P,)`, and the objectives with its own buffers."""
+
+    theta: Float[Tensor, " P"]
+    train: Objective
+    test: Objective
+
+
+@dataclass
+class StudyBench:
+    """Data, models and objectives; settings with their numerics settled."""
+
+    settings: StudySettings
+    data: Dataset
+    device: torch.device
+    configurations: list[Configuration]
+    _objectives: dict[tuple[Any, ...], tuple[Objective, Objective]] = field(default_factory=dict)
+
+    @classmethod
+    def prepare(cls, settings: StudySettings, execution: StudyExecution) -> "StudyBench":
+        """Loads and checks all that the study needs; writes nothing.
+
+        Raises:
+            OrographError: the data or a model cannot be had as asked.
+        """
+        numerics = settings.numerics
+        threads = numerics.threads or torch.get_num_threads()
+        device = choose_device(numerics.device)
+        update = {"numerics": numerics.model_copy(update={"threads": threads, "device": device.type})}
+        settings = settings.model_copy(update=update)
+        torch.set_num_threads(threads)
+        seed_everything(settings.optimisation.seed)
+        size = settings.data.subset_size
+        data = load_data(
+            settings.data.dataset,
+            data_dir=None if execution.data_dir == "auto" else execution.data_dir,
+            subset_size=None if size == "all" else size,
+            subset_seed=settings.data.subset_seed,
+        )
+        bench = cls(settings, data, device, configurations(settings))
+        for chosen in bench.configurations:
+            count = bench.objectives(chosen)[0].layout.size
+            if settings.metrics.top_k >= count:
+                raise ConfigurationError(
+                    f"--top-k {settings.metrics.top_k} must be below the {count} parameters of {chosen.name}."
+                )
+        return bench
+
+    def objectives(self, chosen: Configuration) -> tuple[Objective, Objective]:
+        """On the training and on the test data; made once for each architecture."""
+        key = (chosen.model, tuple(sorted(chosen.options().items())))
+        if key not in self._objectives:
+            model = self._build(chosen, self.settings.optimisation.seed).to(self.device)
+            numerics = self.settings.numerics
+            dtype = getattr(torch, numerics.dtype)
+            train, test = (
+                Objective(model, F.cross_entropy, part, memory=numerics.memory, dtype=dtype)
+                for part in (self.data.train, self.data.test)
+            )
+            self._objectives[key] = train, test
+        return self._objectives[key]
+
+    def _build(self, chosen: Configuration, seed: int) -> torch.nn.Module:
+        shape, classes = self.data.input_shape, len(self.data.classes)
+        return build_model(chosen.model, input_shape=shape, classes=classes, init_seed=seed, **chosen.options())
+
+    def start(self, chosen: Configuration, seed: int, settings: FitSettings) -> State:
+        """A network as its seed initialises it."""
+        objective = self.objectives(chosen)[0]
+        named = dict(self._build(chosen, seed).named_parameters())
+        return initial(objective, objective.layout.flatten(named).to(objective.theta), settings)
+
+    def together(self, chosen: Configuration) -> int:
+        """How many networks of a configuration train as one cohort."""
+        return 1 if self.objectives(chosen)[0].layout.size > ALONE else self.settings.numerics.cohort
+
+    def cells(self) -> list[Cell]:
+        """Every network of the study."""
+        seeds = self.settings.optimisation.seeds
+        return [Cell(seed, configuration=chosen.name) for chosen in self.configurations for seed in seeds]
+
+    def minimum(self, run: Run, chosen: Configuration, seed: int) -> Minimum:
+        """A trained network as the run keeps it: always read from there, so that a resumed study computes with the same bits."""
+        train, test = self.objectives(chosen)
+        state = run.weights(Cell(seed, configuration=chosen.name))
+        theta = train.layout.flatten(state).to(train.theta)
+        buffers = {name: value.to(train.constants[name]) for name, value in state.items() if name in train.constants}
+        if not buffers:
+            return Minimum(theta, train, test)
+        return Minimum(theta, with_buffers(train, buffers), with_buffers(test, buffers))

@@ -1,0 +1,126 @@
+"""What a study consists of, step by step, and what each step costs in passes over the training data."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orograph.experiments.study.bench import StudyBench
+from orograph.experiments.study.grid import Configuration, candidates
+from orograph.experiments.study.minimum import LEVELS, level
+from orograph.experiments.study.trainings import rate_key
+from orograph.store.cells import Cell
+from orograph.store.findings import FindingKey
+from orograph.store.run import Run
+
+# In forward passes: the arithmetic of dense layers.
+BACKWARD = 3.0  # loss and gradient
+PRODUCT = 5.4  # a Hessian product, what is independent of the vector kept
+_ASCENTS = 6  # gradients of all ascents together, in units of one ascent
+_PIVOTS = 8  # of a band, on average
+_BOTH_SETS = 1.2  # training and test data together
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Passes over the training data: `forward` ones, with `gradient`, epochs of mini-batch `steps`, Hessian `products`."""
+
+    forward: float = 0.0
+    gradient: float = 0.0
+    steps: float = 0.0
+    products: float = 0.0
+
+    @property
+    def work(self) -> float:
+        """In forward passes."""
+        return self.forward + BACKWARD * (self.gradient + self.steps) + PRODUCT * self.products
+
+    def seconds(self, forward: float, gradient: float, steps: float, product: float) -> float:
+        """The time, from the seconds of each kind of pass."""
+        return self.forward * forward + self.gradient * gradient + self.steps * steps + self.products * product
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do and to commit.
+
+    Attributes:
+        kind: `training`, or the kind of a finding.
+        key: of the finding; for a training, of the same form.
+        seeds: of the networks concerned.
+    """
+
+    kind: str
+    configuration: Configuration
+    key: FindingKey
+    seeds: tuple[int, ...]
+    cost: Cost
+
+    @property
+    def title(self) -> str:
+        return f"{self.configuration.name}, {self.kind} {self.key.name}"
+
+    @property
+    def work(self) -> float:
+        """What is to be computed, up to a factor common to the study."""
+        return self.cost.work
+
+    def done(self, run: Run) -> bool:
+        """Whether it is committed."""
+        if self.kind == "training":
+            return Cell(self.seeds[0], configuration=self.configuration.name) in run.records
+        return self.key in run.findings
+
+
+def steps(bench: StudyBench) -> list[Step]:
+    """All steps, in the order in which they are done: one configuration after the other."""
+    return [step for chosen in bench.configurations for step in _steps(bench, chosen)]
+
+
+def _steps(bench: StudyBench, chosen: Configuration) -> list[Step]:
+    settings = bench.settings
+    training, seeds = settings.optimisation, settings.optimisation.seeds
+    first = (training.seed,)
+
+    def step(kind: str, name: str, members: Sequence[int], cost: Cost) -> Step:
+        return Step(kind, chosen, FindingKey(kind, chosen.name, name), tuple(members), cost)
+
+    found = []
+    if chosen.lr is None:
+        count = len(candidates(chosen.optimizer, training.lr))
+        cost = Cost(steps=count * chosen.epochs, forward=count * chosen.epochs)
+        found.append(Step("rate", chosen, rate_key(chosen), first, cost))
+    found += [step("training", str(seed), (seed,), _training(bench, chosen)) for seed in seeds]
+    for epoch in training.instability:
+        cost = Cost(steps=2 * (chosen.epochs - epoch), forward=2 * chosen.epochs)
+        found.append(step("instability", f"{training.seed}-from-{epoch}", first, cost))
+    found += [step("minimum", str(seed), (seed,), _minimum(bench)) for seed in seeds]
+    if settings.connectivity.paths:
+        for pair in itertools.combinations(seeds, 2):
+            found.append(step("pair", f"{pair[0]}-{pair[1]}", pair, _pair(bench)))
+    if settings.surfaces.slice_2d:
+        whole = Cost(forward=_BOTH_SETS * settings.surfaces.slice_points**2)
+        found.append(step("slice", str(training.seed), first, whole))
+        if len(seeds) > 2:
+            found.append(step("plane", "-".join(map(str, seeds[:3])), seeds[:3], whole))
+    return found
+
+
+def _training(bench: StudyBench, chosen: Configuration) -> Cost:
+    every = bench.settings.optimisation.track_curvature
+    products = 25 * (chosen.epochs / every) * (1 if chosen.optimizer == "SGD" else 2) if every else 0
+    return Cost(forward=0.2 * chosen.epochs, gradient=chosen.epochs, steps=chosen.epochs, products=products)
+
+
+def _minimum(bench: StudyBench) -> Cost:
+    settings = bench.settings.metrics
+    effort, count = LEVELS[level(settings)], len(bench.data.train_targets)
+    share = 1.0 if effort.images is None else min(1.0, effort.images / count)
+    forward = 2 * (2 * effort.pairs + 1) + 6 * effort.around + 2 * settings.top_k + effort.rows
+    return Cost(forward=share * forward, gradient=share * _ASCENTS * effort.ascent, products=share * settings.products)
+
+
+def _pair(bench: StudyBench) -> Cost:
+    chosen = bench.settings.connectivity
+    gradients = {"bezier": 1.0, "chain": 1.0, "band": 0.5 * _PIVOTS}
+    trained = sum(gradients.get(name, 0.0) for name in chosen.paths) * chosen.path_epochs
+    return Cost(forward=_BOTH_SETS * chosen.curve_points * (len(chosen.paths) + 1), steps=trained)

@@ -1,0 +1,87 @@
+"""A study in the terminal: one row a configuration, means over seeds with their standard deviation, and what should be known."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+# Of minima or of pairs, the quantity, how it is written, and how its spread is; what fits into eighty columns.
+COLUMNS = {
+    "acc. %": ("metrics", "test_accuracy", "{:.2f}", "{:.2f}"),
+    "test L": ("metrics", "test_loss", "{:.4f}", ""),
+    "λ_max": ("metrics", "lambda_max", "{:.3g}", "{:.1g}"),
+    "tr H": ("metrics", "trace", "{:.3g}", ""),
+    "‖∇L‖": ("metrics", "gradient_norm", "{:.0e}", ""),
+    "line": ("curves", "linear_barrier", "{:.3f}", ""),
+    "curve": ("curves", "bezier_barrier", "{:.3f}", ""),
+    "aligned": ("curves", "aligned_barrier", "{:.3f}", ""),
+}
+_SHOWN = 4  # correlations named below the table
+
+
+def study_table(results: Mapping[str, Any]) -> Table:
+    """Means over the seeds, or over the pairs of seeds, of each configuration."""
+    legend = (
+        "means over seeds, ± their standard deviation; barriers of the training loss, means over pairs: on the straight line, on "
+        "the trained Bézier curve, and on the line after alignment"
+    )
+    table = Table(caption=legend, caption_justify="left", header_style="bold", box=None, pad_edge=False)
+    table.add_column("configuration", overflow="fold")
+    table.add_column("n", justify="right")
+    for column in COLUMNS:
+        table.add_column(column, justify="right", no_wrap=True)
+    for configuration in results["configurations"]:
+        name = configuration["name"]
+        rows = [row for row in results["metrics"] if row["configuration"] == name]
+        good = sum(row["status"] == "done" for row in rows)
+        cells = []
+        for source, quantity, form, spread in COLUMNS.values():
+            entries = [entry for entry in results[source] if entry["configuration"] == name and entry["status"] == "done"]
+            cells.append(_mean([entry.get(quantity) for entry in entries], form, spread))
+        table.add_row(name, str(good) if good == len(rows) else f"[red]{good}/{len(rows)}", *cells)
+    return table
+
+
+def _mean(values: Sequence[Any], form: str, spread: str) -> str:
+    """`mean±deviation` of what is finite; the deviation where a form for it is given."""
+    finite = [float(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]
+    if not finite:
+        return ""
+    mean = form.format(statistics.fmean(finite))
+    return f"{mean}±{spread.format(statistics.stdev(finite))}" if spread and len(finite) > 1 else mean
+
+
+def notes(results: Mapping[str, Any]) -> list[str]:
+    """How learning rates were chosen, what failed, what the correlations say and from how many minima."""
+    found = []
+    for entry in results["learning_rates"]:
+        place = entry["candidates"].index(entry["chosen"])
+        rates, accuracy = ", ".join(f"{rate:g}" for rate in entry["candidates"]), entry["held_out_accuracy"][place]
+        found.append(
+            f"{entry['configuration']}: learning rate {entry['chosen']:g}, chosen among {rates} by its accuracy of "
+            f"{accuracy:.2f} % on {entry['held_out_images']} images held out from training, not by the test set; "
+            f"{entry['epochs']} epochs for every candidate and network"
+        )
+    for row in results["metrics"]:
+        if row["status"] == "failed":
+            reason = row.get("error") or f"the loss was not finite in epoch {row['failed_epoch']}"
+            found.append(f"{row['configuration']}, seed {row['seed']} failed: {reason}")
+    for source in ("curves", "surfaces", "instability"):
+        for entry in results[source]:
+            if entry["status"] == "failed":
+                found.append(f"{entry['configuration']}, {entry['kind']} {entry['name']} failed: {entry['error']}")
+    return found + _correlations(results["correlations"])
+
+
+def _correlations(correlations: Mapping[str, Any]) -> list[str]:
+    """The strongest correlations with test accuracy."""
+    rows = [
+        row for row in correlations.get("table", []) if row["target"] == "test_accuracy" and row["spearman"]["value"] is not None
+    ]
+    rows.sort(key=lambda row: -abs(row["spearman"]["value"]))
+    text = ", ".join(f"{row['metric']} {row['spearman']['value']:+.2f}" for row in rows[:_SHOWN])
+    if not rows:
+        return []
+    return [f"with test accuracy go, by Spearman's ρ: {text}", correlations.get("note", "")]
