@@ -17,8 +17,9 @@ from orograph.store.dataset import open_run
 from orograph.store.run import Run
 
 SMALL = "--dataset digits --subset-size 300 --model MLP1 --activation tanh --batch-size 32 --fast --threads 1 --quiet"
-WHOLE = (
-    f"{SMALL} --hidden-size 4,6 --epochs 3 --num-seeds 3 --lr 0.01 --path-epochs 1 --curve-points 5 --2d-slice --slice-points 5 "
+WHOLE = f"{SMALL} --hidden-size 4,6 --epochs 3 --num-seeds 2 --lr 0.01 --curve-points 5 --paths linear"
+RICH = (
+    f"{SMALL} --hidden-size 4 --epochs 3 --num-seeds 3 --lr 0.01 --path-epochs 1 --curve-points 5 --2d-slice --slice-points 5 "
     "--track-curvature 2 --instability 0,1 --spectrum-plot --plot --paths linear,bezier,aligned"
 )
 FIRST, SECOND = "MLP1-h4-tanh-AdamW-lr0.01-b32", "MLP1-h6-tanh-AdamW-lr0.01-b32"
@@ -34,6 +35,14 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def results(out: Path) -> dict[str, Any]:
     return json.loads((out / "landscape_analysis_results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One configuration, and everything that can be asked for."""
+    path = tmp_path_factory.mktemp("rich") / "run"
+    assert main(["study", *RICH.split(), "--out", str(path)]) == 0
+    return path
 
 
 def network(state: dict[str, Tensor]) -> nn.Module:
@@ -61,14 +70,29 @@ def test_every_network_and_every_pair_is_there(results: dict[str, Any]) -> None:
     assert [each["name"] for each in results["configurations"]] == [FIRST, SECOND]
     assert results["varied"] == ["hidden_size"]
     names = [FIRST, SECOND]
-    assert [(row["configuration"], row["seed"]) for row in results["metrics"]] == list(itertools.product(names, range(3)))
+    assert [(row["configuration"], row["seed"]) for row in results["metrics"]] == list(itertools.product(names, range(2)))
     assert all(row["status"] == "done" for row in results["metrics"])
-    assert [each["name"] for each in results["curves"]] == ["0-1", "0-2", "1-2"] * 2
+    assert [(each["configuration"], each["name"]) for each in results["curves"]] == [(FIRST, "0-1"), (SECOND, "0-1")]
+
+
+@pytest.mark.slow
+def test_whatever_is_asked_for_is_there(rich: Path) -> None:
+    results = json.loads((rich / "landscape_analysis_results.json").read_text())
+    assert [each["name"] for each in results["curves"]] == ["0-1", "0-2", "1-2"]
     assert {(each["kind"], each["name"]) for each in results["surfaces"]} == {("slice", "0"), ("plane", "0-1-2")}
-    assert [(each["seed"], each["epoch"]) for each in results["instability"]] == [(0, 0), (0, 1)] * 2
+    assert [(each["seed"], each["epoch"]) for each in results["instability"]] == [(0, 0), (0, 1)]
+    assert all(each["status"] == "done" for kind in ("curves", "surfaces", "instability") for each in results[kind])
+    for history in results["histories"]:
+        row = row_of(results, history["configuration"], history["seed"])
+        assert history["curvature"]["epoch"] == [2, 3]
+        assert history["curvature"]["lambda_max"][-1] == pytest.approx(row["lambda_max"], rel=1e-2)
+    node = open_run(rich)[FIRST]
+    assert node["gradient_norm_by_epoch"].sizes == {"seed": 3, "epoch": 3}
+    assert node["pairs"]["linear_barrier"].sizes == {"pair": 3}
+    assert node["slice/0"]["train_loss"].shape == (5, 5)
 
 
-@pytest.mark.parametrize("seed", [0, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_losses_and_accuracies_are_those_of_the_weights_on_the_disk(out: Path, results: dict[str, Any], seed: int) -> None:
     model, row = network(weights(out, SECOND, seed)), row_of(results, SECOND, seed)
     for part, (inputs, targets) in zip(("train", "test"), data(), strict=True):
@@ -97,16 +121,16 @@ def test_curvature_is_that_of_the_dense_hessian(out: Path, results: dict[str, An
 
 
 def test_the_barrier_on_the_line_is_that_of_interpolated_weights(out: Path, results: dict[str, Any]) -> None:
-    ends = [weights(out, FIRST, seed) for seed in (0, 2)]
+    ends = [weights(out, FIRST, seed) for seed in (0, 1)]
     (inputs, targets), _ = data()
     losses = []
     for share in np.linspace(0, 1, 5):
         mixed = {name: (1 - share) * ends[0][name].double() + share * ends[1][name].double() for name in ends[0]}
         losses.append(F.cross_entropy(network(mixed)(inputs), targets).item())
     straight = np.linspace(losses[0], losses[-1], 5)
-    (pair,) = (each for each in results["curves"] if (each["configuration"], each["name"]) == (FIRST, "0-2"))
+    (pair,) = (each for each in results["curves"] if (each["configuration"], each["name"]) == (FIRST, "0-1"))
     assert pair["linear_barrier"] == pytest.approx(max(np.array(losses) - straight), rel=1e-3, abs=1e-5)
-    assert pair["seeds"] == [0, 2]
+    assert pair["seeds"] == [0, 1]
 
 
 def test_histories_end_where_the_metrics_begin(results: dict[str, Any]) -> None:
@@ -115,8 +139,6 @@ def test_histories_end_where_the_metrics_begin(results: dict[str, Any]) -> None:
         assert history["epoch"] == [1, 2, 3]
         assert history["train_loss"][-1] == pytest.approx(row["train_loss"], rel=1e-5)
         assert history["gradient_norm"][-1] == pytest.approx(row["gradient_norm"], rel=1e-3)
-        assert history["curvature"]["epoch"] == [2, 3]
-        assert history["curvature"]["lambda_max"][-1] == pytest.approx(row["lambda_max"], rel=1e-2)
 
 
 def test_seeds_are_different_networks(out: Path) -> None:
@@ -126,27 +148,27 @@ def test_seeds_are_different_networks(out: Path) -> None:
 
 def test_correlations_of_two_configurations_give_signs_only(results: dict[str, Any]) -> None:
     found = results["correlations"]
-    assert (found["minima"], found["configurations"]) == (6, 2)
+    assert (found["minima"], found["configurations"]) == (4, 2)
     entry = next(each for each in found["table"] if (each["metric"], each["target"]) == ("lambda_max", "test_loss"))
     x, y = ([row[name] for row in results["metrics"]] for name in ("lambda_max", "test_loss"))
     assert entry["pearson"]["value"] == pytest.approx(np.corrcoef(x, y)[0, 1], rel=1e-9)
     assert entry["pearson"]["p_value"] is None
 
 
-def test_pictures_are_drawn(out: Path) -> None:
-    names = {path.stem for path in (out / "figures").iterdir() if path.suffix == ".png"}
+@pytest.mark.slow
+def test_pictures_are_drawn(rich: Path) -> None:
+    names = {path.stem for path in (rich / "figures").iterdir() if path.suffix == ".png"}
     assert {"training_curves", "spectra", "connectivity", "correlations", "by_setting", "instability"} <= names
-    assert sum(name.startswith(("slice", "plane")) for name in names) == 4
-    assert {path.stem for path in (out / "figures").iterdir() if path.suffix == ".pdf"} == names
+    assert sum(name.startswith(("slice", "plane")) for name in names) == 2
+    assert {path.stem for path in (rich / "figures").iterdir() if path.suffix == ".pdf"} == names
 
 
 def test_it_opens_as_a_tree(out: Path, results: dict[str, Any]) -> None:
     tree = open_run(out)
     node = tree[FIRST]
     assert node["lambda_max"].sel(seed=1).item() == row_of(results, FIRST, 1)["lambda_max"]
-    assert node["gradient_norm_by_epoch"].sizes == {"seed": 3, "epoch": 3}
-    assert node["pairs"]["linear_barrier"].sizes == {"pair": 3}
-    assert node["slice/0"]["train_loss"].shape == (5, 5)
+    assert node["gradient_norm_by_epoch"].sizes == {"seed": 2, "epoch": 3}
+    assert node["pairs"]["linear_barrier"].sizes == {"pair": 1}
 
 
 def test_the_same_command_again_changes_nothing(out: Path) -> None:
@@ -165,7 +187,7 @@ def test_other_settings_are_refused_in_the_same_place(out: Path, capsys: pytest.
 
 
 def test_diverged_networks_are_recorded_and_the_others_measured(tmp_path: Path) -> None:
-    flags = f"{SMALL} --hidden-size 4 --optimizer SGD --epochs 1 --num-seeds 2 --lr 0.01,1e30 --scheduler none --paths linear"
+    flags = f"{SMALL} --activation relu --hidden-size 4 --optimizer SGD --epochs 1 --num-seeds 2 --lr 0.01,1e30 --paths linear"
     assert main(["study", *flags.split(), "--out", str(tmp_path / "run")]) == 0
     results = json.loads((tmp_path / "run" / "landscape_analysis_results.json").read_text())
     by_rate = {rate: [row for row in results["metrics"] if row["lr"] == rate] for rate in (0.01, 1e30)}
@@ -177,7 +199,7 @@ def test_diverged_networks_are_recorded_and_the_others_measured(tmp_path: Path) 
 
 
 def test_compared_optimisers_choose_their_rates_on_held_out_training_images(tmp_path: Path) -> None:
-    flags = f"{SMALL} --hidden-size 4 --compare-optimizers --lr 0.05 --epochs 2 --num-seeds 2 --paths none"
+    flags = f"{SMALL} --hidden-size 4 --compare-optimizers --lr 0.05 --epochs 2 --num-seeds 1 --paths none"
     assert main(["study", *flags.split(), "--out", str(tmp_path / "run")]) == 0
     results = json.loads((tmp_path / "run" / "landscape_analysis_results.json").read_text())
     assert [each["optimizer"] for each in results["learning_rates"]] == ["SGD", "Adam", "AdamW"]
@@ -188,7 +210,7 @@ def test_compared_optimisers_choose_their_rates_on_held_out_training_images(tmp_
         assert entry["held_out_images"] == 50
         assert entry["training_images"] == 250
         rows = [row for row in results["metrics"] if row["configuration"] == entry["configuration"]]
-        assert [row["lr"] for row in rows] == [entry["chosen"]] * 2
+        assert [row["lr"] for row in rows] == [entry["chosen"]]
         assert {row["epochs"] for row in rows} == {2}
 
 
