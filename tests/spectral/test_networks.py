@@ -77,12 +77,11 @@ def test_every_copy_at_a_collapsed_point_with_one_hidden_layer_is_found(width: i
     assert found.products <= objective.layout.size  # quickly
 
 
-@pytest.mark.xfail(reason="the noise is measured too low here: two of the 21 pairs that are rounding stay unmarked", strict=True)
 def test_what_is_only_rounding_at_a_collapsed_point_is_marked_and_ends_the_search() -> None:
     objective = collapsed((16, 16))
     found = lanczos(HessianOperator.of(objective), 30)
     exact = np.sort(np.linalg.eigvalsh(dense(objective)))[::-1]
-    assert exact[9] < 1e-9 < exact[8]
+    assert exact[9] < 1e-7 < 1e-3 < exact[8]  # exactly zero, but for the rounding of the logarithms to float32
     np.testing.assert_allclose(found.eigenvalues[~found.noise].numpy(), exact[:9], rtol=1e-3)
     assert found.noise.sum() == 21
     assert found.converged.all()

@@ -8,8 +8,8 @@ A curvature product depends on the parameters θ, a tangent v and a batch. A nod
     tangent     v and a batch           once per product and batch
 
 Inside a stage, sums are fused with the product they follow (`addmm`, `addcmul`), temporaries that nobody reads again are
-overwritten, and the results are added straight into an accumulator of length P: a GEMM that yields a parameter's part of the
-result writes there itself.
+overwritten, and the results are added straight into an accumulator of length P: a large GEMM that yields a parameter's part of
+the result writes there itself.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,6 +37,7 @@ _INTO_FIRST = {
     aten.tanh_backward.default: aten.tanh_backward.grad_input,
     aten.threshold_backward.default: aten.threshold_backward.grad_input,
 }
+_SMALL = 1 << 16  # a GEMM with so few results may add sample by sample to what it starts from: rounding grows with their number
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def _add_part(place: _Place, part: Call, end: Node, users: int) -> None:
                 for term in part.args:
                     _add_part(place, term, end, users=1)
                 return
-        elif part.target is aten.mm.default:
+        elif part.target is aten.mm.default and val(part).numel() > _SMALL:
             emit(after, aten.addmm_.default, place.emit(after), *part.args)
             return
     if deeper is not None:

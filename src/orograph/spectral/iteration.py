@@ -87,6 +87,7 @@ class Iteration:
             steps = self._search()
             if steps == 0:
                 self._keep_converged()
+                self._measure_leftovers()
                 return
             self._harvest(harvest, steps)
             width, harvest = max(self.block, harvest // 2), min(2 * harvest, self.widest)
@@ -145,6 +146,13 @@ class Iteration:
         level = noise_level(self.krylov, self.wanted_weights[:, largest], self.scale, self.seed + self.measurements)
         self.noise = level if self.measurements == 0 else max(self.noise, level)
         self.measurements += 1
+
+    def _measure_leftovers(self) -> None:
+        """Measure the noise on pairs above it, too, that rounding keeps from their tolerance."""
+        sizes = self.wanted_values.abs()
+        left = (self.estimates > _MARGIN * self.tolerance * sizes) & (sizes > self.noise)
+        if left.any():
+            self._measure_noise(left)
 
     def _open(self) -> Bool[Tensor, " k"]:
         """Which of the wanted pairs still need work: neither converged, nor as good as the noise allows."""

@@ -7,9 +7,11 @@ few directions in which rounding is large), nor ‖E v₁‖ (the rounding along
 only in second order). The small Ritz vectors of a noisy operator are precisely those in which its noise is largest, so E is
 measured on them, and on random unit vectors besides; the maximum counts.
 
-E v is the difference from the same operator in float64 where there is one; otherwise the defect of linearity: the product
-of a combination of basis vectors against the same combination of their products, which sees the rounding of products but
-not a rounded θ or activation. The level is at least eps·|λ₁|, what orthogonalisation in the operator's dtype lets through.
+E v is the difference from the same operator in float64 where there is one, of a product of v and of what the decomposition
+takes A v for: the combination of earlier products, whose rounding, and that of orthogonalisation, has gathered where the pairs
+are small. Otherwise it is the defect of linearity: the product of a combination of basis vectors against the same combination
+of their products, which sees the rounding of products but not a rounded θ or activation. The level is at least eps·|λ₁|, what
+orthogonalisation in the operator's dtype lets through.
 """
 
 import torch
@@ -32,18 +34,20 @@ def noise_level(krylov: Krylov, suspects: Float64[Tensor, "m c"], scale: float, 
     """
     generator = torch.Generator().manual_seed(seed)
     operator = krylov.operator
+    known = krylov.coefficients[: krylov.count, : krylov.multiplied]
     exact = operator.double() if operator.dtype != torch.float64 else None
     if exact is None:
         random = torch.randn(krylov.multiplied, _RANDOM, generator=generator, dtype=torch.float64)
         weights = torch.cat([suspects, random / random.norm(dim=0)], dim=1)
         product = krylov.product(krylov.basis.combine(weights)).double()
-        known = krylov.coefficients[: krylov.count, : krylov.multiplied]
-        reference = krylov.basis.combine(known @ weights).double()
+        errors = product - krylov.basis.combine(known @ weights).double()
     else:
         random = torch.randn(_RANDOM, operator.size, generator=generator, dtype=operator.dtype).to(operator.device)
         vectors = torch.cat([krylov.basis.combine(suspects), random])
         vectors /= torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
         product = krylov.product(vectors).double()
-        reference = krylov.product(vectors, exact).to(product.device)
+        truth = krylov.product(vectors, exact).to(product.device)
+        gathered = krylov.basis.combine(known @ suspects).to(product.device).double() - truth[: suspects.shape[1]]
+        errors = torch.cat([product - truth, gathered])
     floor = torch.finfo(operator.dtype).eps * scale
-    return max(float(torch.linalg.vector_norm(product - reference, dim=1).max()), floor)
+    return max(float(torch.linalg.vector_norm(errors, dim=1).max()), floor)
