@@ -5,6 +5,8 @@ neighbour (Henkelman & Jónsson, 2000). Instead of springs the pivots are put ba
 the loss between two pivots rises above them new ones are inserted (Draxler et al., 2018).
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,7 +15,8 @@ from orograph.connectivity.curves import chain, displaced, through
 from orograph.connectivity.minibatches import minibatches, value_and_gradient
 from orograph.connectivity.paths import TrainedCurve
 from orograph.errors import ConfigurationError
-from orograph.geometry.evaluate import losses_at
+from orograph.geometry.evaluate import evaluate
+from orograph.geometry.normalisation import reestimated
 from orograph.geometry.perturbations import seeded
 from orograph.objective import Objective
 
@@ -32,6 +35,7 @@ def nudged_elastic_band(
     learning_rate: float = 1e-3,
     most_pivots: int = 20,
     seed: int = 0,
+    on_step: Callable[[int], None] | None = None,
 ) -> TrainedCurve:
     """A chain whose pivots minimise L_eff perpendicular to it, from the straight line.
 
@@ -45,6 +49,7 @@ def nudged_elastic_band(
         learning_rate: of Adam.
         most_pivots: never more than this.
         seed: of batches and the small displacement that breaks symmetry.
+        on_step: called with the steps so far, after each.
 
     Raises:
         ConfigurationError: no pivots or no cycles.
@@ -62,39 +67,50 @@ def nudged_elastic_band(
             band = _insert(objective, band, most_pivots)
         inner = band[1:-1].clone()
         optimiser = torch.optim.Adam([inner], lr=learning_rate / 2**cycle)
+        values = torch.empty(len(band), dtype=torch.float64)
         for _ in range(steps):
             batch = next(batches)
-            found = [value_and_gradient(objective, pivot, batch) for pivot in band]
-            values = torch.tensor([value for value, _ in found], dtype=torch.float64)
+            slopes = torch.empty_like(inner)
+            for index, pivot in enumerate(band):
+                values[index], gradient = value_and_gradient(objective, pivot, batch)
+                if 0 < index < len(band) - 1:
+                    slopes[index - 1] = gradient
             tangents = _tangents(band, values)
             inner.copy_(band[1:-1])
-            inner.grad = _across(torch.stack([gradient for _, gradient in found[1:-1]]), tangents)
+            inner.grad = _across(slopes, tangents)
             optimiser.step()
             # Adam's scaling turns the step; what it gained along the band goes again.
             moved = band[1:-1] + _across(inner - band[1:-1], tangents)
             band = _spread(torch.cat([band[:1], moved, band[-1:]]))
             history.append(values.max().item())
-            spent += len(found)
+            spent += len(band)
+            if on_step is not None:
+                on_step(len(history))
     return TrainedCurve(through(band), tuple(history), spent)
 
 
 def _tangents(band: Float[Tensor, "K P"], values: Float[Tensor, " K"]) -> Float[Tensor, "inner P"]:
     """Unit tangents at the inner pivots: towards the higher neighbour, a weighted mean of both at an extremum."""
-    forward, backward = band[2:] - band[1:-1], band[1:-1] - band[:-2]
-    rise, fall = values[2:] - values[1:-1], values[:-2] - values[1:-1]
-    larger, smaller = torch.maximum(rise.abs(), fall.abs()), torch.minimum(rise.abs(), fall.abs())
-    uphill = values[2:] > values[:-2]
-    monotone = rise * fall < 0
-    ahead = torch.where(monotone, uphill.double(), torch.where(uphill, larger, smaller)).to(band)[:, None]
-    behind = torch.where(monotone, (~uphill).double(), torch.where(uphill, smaller, larger)).to(band)[:, None]
-    tangents = ahead * forward + behind * backward
-    flat = torch.linalg.vector_norm(tangents, dim=1, keepdim=True) == 0
-    tangents = torch.where(flat, forward + backward, tangents)
-    return tangents / torch.linalg.vector_norm(tangents, dim=1, keepdim=True)
+    heights = values.tolist()
+    tangents = torch.empty_like(band[1:-1])
+    for index in range(1, len(band) - 1):
+        forward, backward = band[index + 1] - band[index], band[index] - band[index - 1]
+        rise, fall = heights[index + 1] - heights[index], heights[index - 1] - heights[index]
+        larger, smaller = max(abs(rise), abs(fall)), min(abs(rise), abs(fall))
+        uphill = heights[index + 1] > heights[index - 1]
+        if rise * fall < 0:
+            larger, smaller = 1.0, 0.0
+        tangent = (larger * forward).add_(backward, alpha=smaller) if uphill else (smaller * forward).add_(backward, alpha=larger)
+        if not tangent.any():
+            tangent = forward + backward
+        tangents[index - 1] = tangent / torch.linalg.vector_norm(tangent)
+    return tangents
 
 
 def _across(vectors: Float[Tensor, "inner P"], tangents: Float[Tensor, "inner P"]) -> Float[Tensor, "inner P"]:
-    return vectors - (vectors * tangents).sum(1, keepdim=True) * tangents
+    """The vectors, overwritten by what of each is perpendicular to its tangent."""
+    along = torch.linalg.vecdot(vectors, tangents)
+    return vectors.addcmul_(along[:, None], tangents, value=-1)
 
 
 def _spread(band: Float[Tensor, "K P"]) -> Float[Tensor, "K P"]:
@@ -107,7 +123,8 @@ def _spread(band: Float[Tensor, "K P"]) -> Float[Tensor, "K P"]:
 def _insert(objective: Objective, band: Float[Tensor, "K P"], most: int) -> Float[Tensor, "more P"]:
     """The band with new pivots in the middle of the segments on which the loss rises most above its ends."""
     middles = (band[1:] + band[:-1]) / 2
-    losses = losses_at(objective, torch.cat([band, middles])).cpu()
+    points = torch.cat([band, middles])
+    losses = evaluate(objective, points, reestimated(objective, points)).losses.cpu()
     ends, between = losses[: len(band)], losses[len(band) :]
     excess = between - torch.maximum(ends[1:], ends[:-1])
     wanted = excess > RISE * (losses.max() - losses.min())

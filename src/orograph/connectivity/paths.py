@@ -6,6 +6,7 @@ the objective L_eff; at strength 0 that is the loss.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +43,7 @@ def train_curve(
     batch_size: int | None = 128,
     learning_rate: float = 1e-3,
     seed: int = 0,
+    on_step: Callable[[int], None] | None = None,
 ) -> TrainedCurve:
     """Minimise the mean of L_eff along a curve over its inner control points, by Adam with a cosine schedule.
 
@@ -52,6 +54,7 @@ def train_curve(
         batch_size: None is all data.
         learning_rate: at the start; it falls to zero.
         seed: of batches, positions and the small displacement that breaks symmetry.
+        on_step: called with the steps so far, after each.
 
     Raises:
         ConfigurationError: a curve without inner control points.
@@ -74,5 +77,7 @@ def train_curve(
         optimiser.step()
         schedule.step()
         history.append(value)
+        if on_step is not None:
+            on_step(step + 1)
     trained = curve.with_controls(torch.cat([curve.controls[:1], inner, curve.controls[-1:]]))
     return TrainedCurve(trained, tuple(history), steps)

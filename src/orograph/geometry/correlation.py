@@ -195,7 +195,7 @@ def correlation_table(
     return table
 
 
-def _members(labels: Sequence[Hashable]) -> list[Int[ndarray, " m"]]:
+def _members(labels: Sequence[Hashable]) -> list[Int[ndarray, " _"]]:
     """Indices of the values of each label, in order of first appearance."""
     found: dict[Hashable, list[int]] = {}
     for index, label in enumerate(labels):
@@ -203,7 +203,7 @@ def _members(labels: Sequence[Hashable]) -> list[Int[ndarray, " m"]]:
     return [np.array(each) for each in found.values()]
 
 
-def _drawn(members: list[Int[ndarray, " m"]], count: int, resamples: int, seed: int) -> Float[ndarray, "resamples n"]:
+def _drawn(members: list[Int[ndarray, " _"]], count: int, resamples: int, seed: int) -> Float[ndarray, "resamples n"]:
     """How often each value is in each sample, when whole clusters are drawn with replacement."""
     clusters = np.random.default_rng(seed).integers(len(members), size=(resamples, len(members)))
     times = np.stack([(clusters == index).sum(1) for index in range(len(members))], axis=1)

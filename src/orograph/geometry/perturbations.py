@@ -52,15 +52,25 @@ class SpherePairs(ParameterSet):
         return 2 * self.pairs + 1
 
     def __getitem__(self, part: slice) -> Float[Tensor, "m P"]:
-        return torch.stack([self.theta + self.perturbation(index) for index in range(*part.indices(len(self)))])
+        rows, pair, direction = [], -1, self.theta
+        for index in range(*part.indices(len(self))):
+            if index and pair != (index - 1) // 2:  # both members of a pair share the draw
+                pair = (index - 1) // 2
+                direction = self._direction(pair)
+            rows.append(self.theta if index == 0 else torch.add(self.theta, direction, alpha=1 if index % 2 else -1))
+        return torch.stack(rows)
 
     def perturbation(self, index: int) -> Float[Tensor, " P"]:
         """The difference from θ of entry `index`."""
         if index == 0:
             return torch.zeros_like(self.theta)
-        direction = sphere_direction(self.theta, self.seed, self.stream, (index - 1) // 2)
-        signed = (self.radius if index % 2 else -self.radius) * direction
-        return signed if self.scale is None else self.scale * signed
+        direction = self._direction((index - 1) // 2)
+        return direction if index % 2 else -direction
+
+    def _direction(self, pair: int) -> Float[Tensor, " P"]:
+        """u of a pair."""
+        direction = sphere_direction(self.theta, self.seed, self.stream, pair).mul_(self.radius)
+        return direction if self.scale is None else direction.mul_(self.scale)
 
 
 def seeded(*key: int) -> torch.Generator:

@@ -103,6 +103,7 @@ def worst_case(
     *,
     top: Float[Tensor, " P"] | None = None,
     steps: int = 10,
+    tolerance: float = 0.0,
 ) -> WorstCase:
     """Maximise L(θ+u) over the ball of the sampled sharpness, by projected gradient ascent.
 
@@ -114,6 +115,7 @@ def worst_case(
         sampled: gives θ, the radius, whether adaptive, and the best sample.
         top: `(P,)`, the eigenvector v₁ of the largest eigenvalue.
         steps: gradients for each start.
+        tolerance: an ascent ends too when a step gains less than this share of the rise.
     """
     sphere = sampled.perturbations
     theta, radius = sphere.theta, sphere.radius
@@ -146,9 +148,12 @@ def worst_case(
             moved = moved * (radius / norms).clamp_max(1)
             increases = losses_at(objective, theta + scale * moved) - sampled.loss
             index = int(increases.argmax())
-            if not increases[index] > value:
+            gain = increases[index].item() - value
+            if not gain > 0:
                 break
             point, value = moved[index], increases[index].item()
+            if gain < tolerance * value:
+                break
         if value > increase:
             increase, perturbation, start = value, scale * point, name
     return WorstCase(increase, perturbation, start, spent)

@@ -1,0 +1,141 @@
+"""What the figures of a study share: a colour, line and marker for each configuration, and numbers out of records."""
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from orograph.figures.style import PALETTE
+
+_LINES = ("-", "--", "-.", ":")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+# Names of what is measured, for axes.
+LABELS = {
+    "flatness_measure": "flatness measure (− loss increase)",
+    "loss_increase": "loss increase",
+    "lambda_max": r"$\lambda_{\max}$",
+    "lambda_min": r"$\lambda_{\min}$",
+    "trace": r"$\mathrm{tr}\,H$",
+    "condition_number": r"condition number",
+    "participation_ratio": "participation ratio",
+    "frobenius_square": r"$\mathrm{tr}\,H^2$",
+    "scalar_curvature": "scalar curvature",
+    "finite_lambda_max": r"curvature along $v_1$, finite radius",
+    "finite_trace": r"$\mathrm{tr}\,H$, finite radius",
+    "scaled_lambda_max": r"$\|\theta\|^2\lambda_{\max}$",
+    "scaled_trace": r"$\|\theta\|^2\,\mathrm{tr}\,H$",
+    "relative_flatness": "relative flatness",
+    "fisher_rao_norm": "Fisher–Rao norm",
+    "sharpness_sampled": "ε-sharpness, sampled",
+    "sharpness_best_found": "ε-sharpness, best found",
+    "adaptive_sharpness_sampled": "adaptive sharpness, sampled",
+    "adaptive_sharpness_best_found": "adaptive sharpness, best found",
+    "noise_loss_rise": "loss rise under noise",
+    "noise_accuracy_drop": "accuracy drop under noise (%)",
+    "noise_margin_drop": "margin drop under noise",
+    "gradient_norm": r"$\|\nabla L\|$",
+    "parameter_norm": r"$\|\theta\|$",
+    "train_loss": "train loss",
+    "train_margin": "train margin",
+    "test_accuracy": "test accuracy (%)",
+    "test_loss": "test loss",
+    "gap": "gap of losses, test − train",
+    "linear_barrier": "barrier of the straight line",
+    "hidden_size": "width of the hidden layers",
+    "width_factor": "width factor",
+    "batch_size": "batch size",
+    "lr": "learning rate",
+    "weight_decay": "weight decay",
+    "optimizer": "optimiser",
+    "scheduler": "schedule",
+    "batch_norm": "BatchNorm",
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a configuration is drawn: told apart by line and marker as well as by colour."""
+
+    name: str
+    colour: str
+    line: str
+    marker: str
+
+    def handle(self, *, line: bool = True) -> Line2D:
+        """Its entry in a legend."""
+        style = self.line if line else ""
+        return Line2D([], [], color=self.colour, ls=style, marker=self.marker, ms=4, label=self.name)
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """One look for each name, in order; neighbours differ in colour, line and marker."""
+    distinct = list(dict.fromkeys(names))
+    cycle = zip(itertools.cycle(PALETTE), itertools.cycle(_LINES), itertools.cycle(_MARKERS), strict=False)
+    return {name: Look(name, *style) for name, style in zip(distinct, cycle, strict=False)}
+
+
+def label(name: str) -> str:
+    """A metric or setting as it is written on an axis."""
+    if name.startswith(("effective_rank_top_", "entropy_rank_top_")):
+        kind, _, pairs = name.partition("_rank_top_")
+        return f"{kind} rank of {pairs} pairs"
+    return LABELS.get(name, name.replace("_", " "))
+
+
+def numbers(values: Sequence[Any] | np.ndarray | None) -> np.ndarray:
+    """Floats, NaN for what is missing."""
+    return np.array([np.nan if value is None else value for value in ([] if values is None else values)], dtype=float)
+
+
+def grouped(entries: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Entries by their configuration, in order of appearance."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in entries:
+        found.setdefault(str(entry["configuration"]), []).append(entry)
+    return found
+
+
+def stacked(entries: Iterable[Mapping[str, Any]], position: str, value: str) -> tuple[np.ndarray, np.ndarray]:
+    """Curves of several seeds or pairs on the positions of the longest: `(T,)` and `(entries, T)`, NaN where one is shorter."""
+    curves = [(numbers(entry.get(position)), numbers(entry.get(value))) for entry in entries]
+    curves = [(x, y) for x, y in curves if len(x) and len(x) == len(y)]
+    if not curves:
+        return np.empty(0), np.empty((0, 0))
+    longest = max((x for x, _ in curves), key=len)
+    rows = np.full((len(curves), len(longest)), np.nan)
+    for row, (_, y) in zip(rows, curves, strict=True):
+        row[: len(y)] = y
+    return longest, rows
+
+
+def mean_and_range(
+    axes: Axes, x: np.ndarray, rows: np.ndarray, *, colour: str, line: str = "-", marker: str = "", **options: Any
+) -> None:
+    """The mean over rows as a line, and from the smallest to the largest as a band."""
+    seen = np.isfinite(rows).any(axis=0) if rows.size else np.zeros(0, dtype=bool)
+    if not seen.any():
+        return
+    x, rows = x[seen], rows[:, seen]
+    axes.plot(x, np.nanmean(rows, axis=0), line, marker=marker, color=colour, **options)
+    if len(rows) > 1:
+        axes.fill_between(x, np.nanmin(rows, axis=0), np.nanmax(rows, axis=0), color=colour, alpha=0.18, lw=0)
+
+
+def plain_ticks(axis: Axis) -> None:
+    """Ticks of a logarithmic axis as 0.2, 5, 30 rather than as powers, and no more of them than can be read."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=7))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def nothing(axes: Axes, text: str = "none recorded") -> None:
+    """Says that there is nothing to draw."""
+    axes.set(xticks=[], yticks=[])
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#777777")
