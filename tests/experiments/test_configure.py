@@ -105,3 +105,10 @@ def test_merge_is_deep_and_does_not_write_to_its_arguments() -> None:
     base = {"a": {"b": 1, "c": 2}}
     assert merge(base, {"a": {"b": 3}}) == {"a": {"b": 3, "c": 2}}
     assert base == {"a": {"b": 1, "c": 2}}
+
+
+def test_a_sweep_without_tracking_is_recorded_as_before_there_was_any() -> None:
+    plain, tracked = sweep(), sweep("--track-curvature", "2")
+    assert "tracking" not in plain.configuration()
+    assert tracked.configuration()["tracking"] == {"track_curvature": 2}
+    assert plain.digest() != tracked.digest()

@@ -1,4 +1,4 @@
-"""Fitted networks against plain PyTorch loops: its optimisers, schedulers and train mode; only the order of the data is shared."""
+"""Fitted networks against plain PyTorch loops: its optimisers, schedulers, train mode; only the order of the data is shared."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,8 @@ from trainable import Perceptron, problem
 
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
-from orograph.training.fit import Moment, fit, initial
+from orograph.training.fit import fit, initial
+from orograph.training.moment import Moment
 from orograph.training.order import permutation
 from orograph.training.settings import FitSettings
 

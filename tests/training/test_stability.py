@@ -7,8 +7,11 @@ from torch.nn import functional as F
 from trainable import problem
 
 from orograph.objective import Objective
-from orograph.training.fit import Moment, fit, initial
-from orograph.training.settings import FitSettings
+from orograph.training.cohort import train_cohort
+from orograph.training.fit import fit, initial
+from orograph.training.loop import train
+from orograph.training.moment import Moment
+from orograph.training.settings import FitSettings, TrainingSettings
 from orograph.training.stability import StabilityObserver, preconditioner
 
 
@@ -68,3 +71,22 @@ def test_the_preconditioner_is_what_pytorchs_adam_divides_by() -> None:
     state = optimizer.state[point]
     step = before - point.detach()  # lr·m̂/(√v̂ + ε), with m̂ = m/(1 − β₁ᵗ)
     torch.testing.assert_close(0.1 * state["exp_avg"] / preconditioner(state["exp_avg_sq"], 6), step, rtol=1e-9, atol=0.0)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_sweeps_training_is_tracked_with_its_penalty(alone: bool) -> None:
+    model, data = problem()
+    objective = Objective(model, F.cross_entropy, [data], strength=0.05)
+    settings = TrainingSettings(optimizer="SGD", lr=0.1, epochs=2, patience=9, batch_size=16)
+    observer = StabilityObserver(objective, settings)
+    if alone:
+        trained = train(objective, objective.theta, settings, order_seed=0, observer=observer, every=2)
+    else:
+        both = torch.stack([objective.theta, objective.theta])
+        _, trained = train_cohort(objective, both, settings, strengths=[0.0, 0.05], order_seeds=0, observer=observer, every=2)
+    first, last = trained.history
+    assert "lambda_max" not in first
+    largest = torch.linalg.eigvalsh(dense_hessian(objective, trained.theta))[-1].item() + 2 * 0.05
+    assert trained.best_epoch == 2  # so that what was kept is what was observed
+    assert last["lambda_max"] == pytest.approx(largest, rel=1e-3)
+    assert last["stability"] == pytest.approx(largest * 0.1 / 2, rel=1e-3)

@@ -170,6 +170,17 @@ class SpectrumSettings(Settings):
         return self
 
 
+class TrackingSettings(Settings):
+    track_curvature: int = Field(0, description="λ_max every so many epochs, against the edge of stability; 0 for never")
+
+    @field_validator("track_curvature")
+    @classmethod
+    def _not_negative(cls, every: int) -> int:
+        if every < 0:
+            raise ConfigurationError(f"--track-curvature {every} must be at least 0")
+        return every
+
+
 class NumericsSettings(Settings):
     """What decides the last bits: fixed when a run is created, reused when it is resumed."""
 
@@ -208,11 +219,20 @@ class SweepSettings(Settings):
     anchor: AnchorSettings = AnchorSettings()
     training: TrainingSettings = TrainingSettings()
     spectrum: SpectrumSettings = SpectrumSettings()
+    tracking: TrackingSettings = TrackingSettings()
     numerics: NumericsSettings = NumericsSettings()
+
+    def _later(self) -> set[str]:
+        """Settings that older runs do not know, where they change nothing: left out, so that those runs resume."""
+        return {"tracking"} if self.tracking == TrackingSettings() else set()
+
+    def configuration(self) -> dict[str, Any]:
+        """What defines the run."""
+        return self.model_dump(mode="json", exclude={"numerics", *self._later()})
 
     def digest(self) -> str:
         """Six letters that differ between different settings, for the name of a run."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:6]
+        return hashlib.sha256(self.model_dump_json(exclude=self._later()).encode()).hexdigest()[:6]
 
 
 class MeasureSettings(Settings):

@@ -29,6 +29,7 @@ from orograph.store.run import MARKER, Run
 from orograph.training.cohort import train_cohort
 from orograph.training.loop import Trained, train
 from orograph.training.polish import Polished, polish
+from orograph.training.stability import StabilityObserver
 
 
 def sweep(settings: SweepSettings, execution: Execution) -> int:
@@ -54,7 +55,7 @@ def sweep(settings: SweepSettings, execution: Execution) -> int:
     run = Run.create(
         out,
         kind="sweep",
-        configuration=settings.model_dump(mode="json", exclude={"numerics"}),
+        configuration=settings.configuration(),
         numerics=settings.numerics.model_dump(),
         provenance=provenance(bench.device),
         cells=todo,
@@ -135,9 +136,12 @@ def train_group(bench: Bench, group: list[Cell], starts: list[Theta], progress: 
     def on_epoch(epoch: int, value: float) -> None:
         progress.say(f"λ = {group[0].strength:g}: epoch {epoch}, L_eff {value:.4f}")
 
+    observed: Any = {}
+    if every := settings.tracking.track_curvature:
+        observed = {"observer": StabilityObserver(objective, settings.training), "every": every}
     if settings.anchor.start == "previous" and len(settings.anchor.seeds) == 1:
         objective.strength = group[0].strength
-        return [train(objective, starts[0], settings.training, order_seed=group[0].seed, on_epoch=on_epoch)]
+        return [train(objective, starts[0], settings.training, order_seed=group[0].seed, on_epoch=on_epoch, **observed)]
     seeds = [cell.seed for cell in group]
     return train_cohort(
         objective,
@@ -147,6 +151,7 @@ def train_group(bench: Bench, group: list[Cell], starts: list[Theta], progress: 
         anchors=bench.anchor,
         order_seeds=seeds[0] if len(set(seeds)) == 1 else seeds,
         on_epoch=on_epoch,
+        **observed,
     )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 from orograph.training.descent import OnEpoch, Trained, descend
+from orograph.training.moment import Observer
 from orograph.training.settings import TrainingSettings
 
 
@@ -26,6 +27,8 @@ def train_cohort(
     anchors: Float[Tensor, "M P"] | Float[Tensor, " P"] | None = None,
     order_seeds: int | Sequence[int],
     on_epoch: OnEpoch | None = None,
+    observer: Observer | None = None,
+    every: int = 1,
 ) -> list[Trained]:
     """Minimises L(θ_m) + λ_m‖θ_m − θ_ref,m‖² for M models at once, each as `loop.train` does.
 
@@ -36,6 +39,7 @@ def train_cohort(
         anchors: θ_ref of each model or of all; None is the origin.
         order_seeds: one seed for a stream that all models share, or one seed a model.
         on_epoch: called with the number of each epoch and the mean objective of the models that trained in it.
+        observer, every: called at the end of every so many epochs; what it returns joins the epoch's record.
 
     Raises:
         ConfigurationError: the numbers of models, strengths and seeds differ, or the model has BatchNorm or dropout.
@@ -56,4 +60,6 @@ def train_cohort(
         order_seeds=order_seeds,
         stacked=True,
         on_epoch=on_epoch,
+        observer=observer,
+        every=every,
     )

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from orograph.objective import Objective
 from orograph.training.gradient import BatchGradient, refuse_stateful, samples
+from orograph.training.moment import Moment, Observer
 from orograph.training.order import permutation
 from orograph.training.settings import TrainingSettings
 from orograph.training.stopping import Stopping, Verdict
@@ -43,7 +44,7 @@ class Trained:
         failed_epoch: the epoch whose value was not finite (`theta` is then the best state before it); None if all were.
         stopped: `"patience"`, `"epochs"` or `"failed"`.
         history: one record an epoch: `epoch`, `lr`, `loss`, `objective`; the last two over the whole training set at
-            the epoch's end, or running averages in the published procedure.
+            the epoch's end, or running averages in the published procedure; and what an observer found.
         running_loss, running_objective: averages of L and L_eff over the last epoch's mini-batches, weighted by their sizes,
             while the model moved; only in the published procedure.
     """
@@ -105,8 +106,12 @@ def descend(
     order_seeds: int | Sequence[int],
     stacked: bool,
     on_epoch: OnEpoch | None,
+    observer: Observer | None = None,
+    every: int = 1,
 ) -> list[Trained]:
     """Trains M models together; the common part of `loop.train` and `cohort.train_cohort`, which say what the arguments mean.
+
+    An observer is called for each model at the end of every so many epochs; what it returns joins the epoch's record.
 
     Raises:
         ConfigurationError: the model has BatchNorm or dropout.
@@ -123,7 +128,8 @@ def descend(
             stopping.start(full_loss(objective, theta) + member.penalty(theta))
         members.append(member)
     waiting = [member for member in members if member.running]
-    stack = _Stack(objective, settings, waiting, shared=shared, stacked=stacked) if waiting else None
+    seen = None if observer is None else (observer, every)
+    stack = _Stack(objective, settings, waiting, shared=shared, stacked=stacked, observer=seen) if waiting else None
     while stack is not None and (running := [member for member in stack.members if member.running]):
         if len(running) <= _COMPACT * len(stack.members):
             stack = stack.only(running)
@@ -152,9 +158,16 @@ class _Stack:
     """Models in training, stacked: one mini-batch step moves them all."""
 
     def __init__(
-        self, objective: Objective, settings: TrainingSettings, members: list[_Member], *, shared: bool, stacked: bool
+        self,
+        objective: Objective,
+        settings: TrainingSettings,
+        members: list[_Member],
+        *,
+        shared: bool,
+        stacked: bool,
+        observer: tuple[Observer, int] | None,
     ) -> None:
-        self.members = members
+        self.members, self._observer = members, observer
         self._objective, self._settings, self._shared, self._stacked = objective, settings, shared, stacked
         like = members[0].best[0]
         self._theta, self._gradient = rows(len(members), like), rows(len(members), like)
@@ -172,7 +185,14 @@ class _Stack:
         """A smaller stack of some of these models, in the same states."""
         for row, member in enumerate(self.members):
             member.state = self._update.state(row)
-        return _Stack(self._objective, self._settings, members, shared=self._shared, stacked=self._stacked)
+        return _Stack(
+            self._objective,
+            self._settings,
+            members,
+            shared=self._shared,
+            stacked=self._stacked,
+            observer=self._observer,
+        )
 
     def epoch(self, on_epoch: OnEpoch | None) -> None:
         """One pass over the data and what follows from it."""
@@ -228,8 +248,10 @@ class _Stack:
             loss = full_loss(self._objective, theta)
             objective = loss + member.penalty(theta)
         verdict = member.stopping.observe(loss if self._settings.published else objective)
-        record = {"epoch": member.stopping.epoch, "lr": member.lr, "loss": loss, "objective": objective}
+        record: EpochRecord = {"epoch": member.stopping.epoch, "lr": member.lr, "loss": loss, "objective": objective}
         member.history.append(record)
+        if self._observer is not None and math.isfinite(objective):
+            self._observe(row, member, record, *self._observer)
         if verdict is Verdict.IMPROVED:
             member.best = self._update.state(row)
         elif verdict is Verdict.DROP:
@@ -237,6 +259,13 @@ class _Stack:
             member.lr /= 10
         if not member.running:
             member.state = self._update.state(row)
+
+    def _observe(self, row: int, member: _Member, record: EpochRecord, observer: Observer, every: int) -> None:
+        epoch = member.stopping.epoch
+        if epoch % every:
+            return
+        moments, steps = [moment[row] for moment in self._update.moments], int(self._update.steps[row])
+        record |= observer(Moment(epoch, self._theta[row], moments, {}, steps, member.lr, member.strength))
 
     def _prepare(self) -> None:
         self._update.prepare([member.lr if member.running else None for member in self.members])

@@ -20,6 +20,7 @@ from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 from orograph.training.gradient import BatchGradient, refuse_stateful, samples, tracks_statistics
 from orograph.training.history import EpochRecord, epoch_record
+from orograph.training.moment import Moment, Observer
 from orograph.training.order import permutation
 from orograph.training.schedule import rate
 from orograph.training.settings import FitSettings
@@ -44,29 +45,6 @@ class State:
     @property
     def theta(self) -> Float[Tensor, " P"]:
         return self.tensors[0]
-
-
-@dataclass(frozen=True)
-class Moment:
-    """A network at the end of an epoch, as an observer sees it.
-
-    Attributes:
-        theta: `(P,)`, overwritten by the next step.
-        moments: of the optimiser, `(P,)` each: SGD's momentum buffer if it has momentum, Adam's first and second.
-        buffers: of the module.
-        steps: taken so far.
-        lr: the learning rate of the last step.
-    """
-
-    epoch: int
-    theta: Float[Tensor, " P"]
-    moments: list[Tensor]
-    buffers: Buffers
-    steps: int
-    lr: float
-
-
-Observer = Callable[[Moment], dict[str, float]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from orograph.objective import Objective
 from orograph.training.descent import OnEpoch, Trained, descend
+from orograph.training.moment import Observer
 from orograph.training.settings import TrainingSettings
 
 __all__ = ["Trained", "train"]
@@ -17,6 +18,8 @@ def train(
     *,
     order_seed: int,
     on_epoch: OnEpoch | None = None,
+    observer: Observer | None = None,
+    every: int = 1,
 ) -> Trained:
     """Minimises L_eff(θ) = L(θ) + λ‖θ − θ_ref‖² by mini-batches, from θ, as `descent` describes.
 
@@ -28,6 +31,7 @@ def train(
         theta: `(P,)`, where training starts.
         order_seed: of the mini-batch order.
         on_epoch: called with the number of each epoch and its objective.
+        observer, every: called at the end of every so many epochs; what it returns joins the epoch's record.
 
     Raises:
         ConfigurationError: the model has BatchNorm or dropout.
@@ -41,5 +45,7 @@ def train(
         order_seeds=order_seed,
         stacked=False,
         on_epoch=on_epoch,
+        observer=observer,
+        every=every,
     )
     return trained

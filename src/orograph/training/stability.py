@@ -2,7 +2,8 @@
 
 Gradient descent on a quadratic is stable while λ_max·lr/2 ≤ 1, with momentum β while it is at most 1 + β. Adam and AdamW divide
 the gradient by P = (1 − β₁ᵗ)(diag √v̂ + ε); for them the largest eigenvalue of P⁻¹H counts, and the edge lies where it equals
-(2 + 2β₁)/((1 − β₁)·lr), which is 38/lr.
+(2 + 2β₁)/((1 − β₁)·lr), which is 38/lr. H is the Hessian of what is minimised: of L_eff = L + λ‖θ − θ_ref‖² where there is a
+penalty.
 """
 
 import copy
@@ -15,8 +16,8 @@ from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.operator import FunctionOperator, LinearOperator
 from orograph.objective import Objective
 from orograph.spectral.lanczos import lanczos
-from orograph.training.fit import Moment
-from orograph.training.settings import FitSettings
+from orograph.training.moment import Moment
+from orograph.training.settings import OptimizerSettings
 
 TOLERANCE = 1e-2  # ‖Hv − λv‖/λ: the eigenvalue itself is then good to about 1e-4
 PRODUCTS = 60  # at most, for one eigenvalue
@@ -31,7 +32,7 @@ class StabilityObserver:
         settings: of the training.
     """
 
-    def __init__(self, objective: Objective, settings: FitSettings) -> None:
+    def __init__(self, objective: Objective, settings: OptimizerSettings) -> None:
         self._objective, self._settings = objective, settings
         self._operator: HessianOperator | None = None
 
@@ -39,7 +40,8 @@ class StabilityObserver:
         """`lambda_max`, `stability` = λ_max·lr/2 and its `edge`; for Adam and AdamW `preconditioned_lambda_max` and
         `preconditioned_stability`, which is 1 at the edge.
         """
-        hessian, settings = self._hessian(moment), self._settings
+        plain, settings = self._hessian(moment), self._settings
+        hessian: LinearOperator = plain.shifted(2 * moment.strength) if moment.strength else plain
         largest = _largest(hessian)
         found = {"lambda_max": largest, "stability": largest * moment.lr / 2, "edge": 1 + settings.momentum}
         if settings.optimizer != "SGD":
