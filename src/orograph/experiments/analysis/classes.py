@@ -1,0 +1,172 @@
+"""Which classes and which images make each recorded direction curved, at one point and along a ladder.
+
+At a point: `geometry.classes` and `geometry.class_means`, in the form that a run keeps. Along a ladder: whether a class loses
+accuracy where its share of the curvature moves. Both series are detrended by taking differences between neighbouring points;
+since these are correlated along the ladder, the p-value comes from permuting blocks of one of them (Künsch 1989).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from orograph.errors import ConfigurationError
+from orograph.experiments.analysis.resampling import block_length
+from orograph.experiments.analysis.visit import Found, Visit
+from orograph.geometry.class_means import class_means, cross_class_means, subspace_overlap
+from orograph.geometry.classes import class_accuracies, class_gradients, class_shares
+from orograph.spectral.spectrum import Cluster, Spectrum
+
+FEWEST_BLOCKS = 5
+
+
+def class_part(visit: Visit, *, images: int, keep_samples: bool) -> Found:
+    """Shares of classes and samples in every recorded pair, gradients of the classes, and what spans the outliers."""
+    spectrum, objective, theta = visit.pairs(), visit.objective, visit.theta
+    visit.say("class shares", 0)
+    shares = class_shares(objective, theta, spectrum, classes=visit.classes)
+    visit.say("class gradients", 0)
+    gradients = class_gradients(objective, theta, classes=visit.classes)
+    means, cross = spanning_overlaps(visit, spectrum)
+    top = shares.top_samples(images)
+    per_sample = shares.sample_shares
+    arrays: dict[str, Tensor] = {
+        "class_share": shares.shares,
+        "class_gauss_newton": shares.gauss_newton,
+        "share_defect": shares.defect,
+        "cluster": cluster_numbers(spectrum),
+        "top_image": top,
+        "top_image_share": per_sample.T.gather(1, top),
+        "sample_participation": per_sample.abs().sum(0).square() / per_sample.square().sum(0),
+        "class_gradient_norm": torch.linalg.vector_norm(gradients.gradients.double(), dim=1),
+        "class_gradient_cosine": gradients.cosines,
+        "class_gradient_total_cosine": gradients.cosines_with_total,
+        "class_mean_overlap": means,
+        "cross_mean_overlap": cross,
+        "train_class_accuracy": 100 * class_accuracies(objective, theta, classes=visit.classes),
+    }
+    if keep_samples:
+        arrays["sample_share"] = per_sample.T.float()
+    count = outliers_by_gap(spectrum)
+    largest = spectrum.eigenvalues.abs().max().item()
+    scalars = {
+        "share_defect_largest": shares.defect.abs().max().item() / largest if largest else math.nan,
+        "outliers_above_gap": count,
+        "outliers_above_gap_beyond_classes": count - (visit.classes - 1),
+        "class_mean_outlier_overlap": means[:count].mean().item() if count else math.nan,
+        "cross_mean_outlier_overlap": cross[:count].mean().item() if count else math.nan,
+    }
+    return Found(scalars, {name: values.cpu().contiguous().numpy() for name, values in arrays.items()})
+
+
+def spanning_overlaps(visit: Visit, spectrum: Spectrum) -> tuple[Tensor, Tensor]:
+    """Squared projections of each pair on the class means and on the cross-class means of logit gradients.
+
+    NaN where the means of all pairs of classes do not fit into the memory budget.
+    """
+    visit.say("class means", 0)
+    try:
+        cross = cross_class_means(visit.objective, visit.theta)
+    except ConfigurationError:
+        nothing = torch.full((len(spectrum.eigenvalues),), torch.nan, dtype=torch.float64)
+        return nothing, nothing
+    vectors = spectrum.eigenvectors
+    return subspace_overlap(vectors, class_means(cross)), subspace_overlap(vectors, cross.flatten(0, 1))
+
+
+def outliers_by_gap(spectrum: Spectrum) -> int:
+    """Pairs above the largest relative step ln(λᵢ/λᵢ₊₁) among those whose positive sign is claimed; 0 with fewer than two."""
+    values = spectrum.eigenvalues[spectrum.signs > 0]
+    return int((values[:-1] / values[1:]).log().argmax()) + 1 if len(values) > 1 else 0
+
+
+def cluster_numbers(spectrum: Spectrum) -> Tensor:
+    """`(k,)` int64: pairs with equal numbers cannot be told apart, and only sums over them mean anything."""
+    numbers = torch.arange(len(spectrum.eigenvalues))
+    for start, stop in spectrum.clusters:
+        numbers[start:stop] = start
+    return numbers
+
+
+def by_cluster(shares: Float[ndarray, "... k"], clusters: tuple[Cluster, ...]) -> Float[ndarray, "... k"]:
+    """Shares in which every member of a cluster has the cluster's mean, tr(VᵀH_cV) divided by its size."""
+    result = shares.copy()
+    for start, stop in clusters:
+        result[..., start:stop] = shares[..., start:stop].mean(-1, keepdims=True)
+    return result
+
+
+@dataclass(frozen=True)
+class ClassRelation:
+    """Whether a class's accuracy and its share of the curvature move together along a ladder.
+
+    Attributes:
+        name: the class.
+        correlation: Pearson's, of differences between neighbours.
+        p_value: two-sided, by block permutation; NaN with too few blocks.
+        block: length of the blocks, in differences.
+        count: differences.
+        lost_at: λ in the middle of the step with the largest loss of accuracy, and the loss in percentage points.
+        lost: see there.
+    """
+
+    name: str
+    correlation: float
+    p_value: float
+    block: int
+    count: int
+    lost_at: float
+    lost: float
+
+
+def class_relation(
+    name: str,
+    strengths: Float[ndarray, " T"],
+    accuracies: Float[ndarray, " T"],
+    shares: Float[ndarray, " T"],
+    *,
+    resamples: int = 999,
+    seed: int = 0,
+) -> ClassRelation:
+    """The relation of one class's accuracy and share along an ascending ladder."""
+    known = np.isfinite(accuracies) & np.isfinite(shares)
+    strengths, accuracies, shares = strengths[known], accuracies[known], shares[known]
+    steps = [np.diff(values) for values in (accuracies, shares)]
+    count = len(steps[0])
+    if count == 0:
+        return ClassRelation(name, math.nan, math.nan, 1, 0, math.nan, math.nan)
+    worst = int(steps[0].argmin())
+    place, lost = (strengths[worst] + strengths[worst + 1]) / 2, max(0.0, -steps[0][worst])
+    length = min(max(block_length(values) for values in steps), max(1, count // (FEWEST_BLOCKS + 1)))
+    correlation, p_value = block_permutation(steps[0], steps[1], length, resamples=resamples, seed=seed)
+    return ClassRelation(name, correlation, p_value, length, count, float(place), float(lost))
+
+
+def block_permutation(
+    x: Float[ndarray, " n"], y: Float[ndarray, " n"], length: int, *, resamples: int, seed: int
+) -> tuple[float, float]:
+    """Pearson's correlation, and its two-sided p-value under permutations of blocks of y that begin at a random place.
+
+    NaN where either is constant; the p-value is NaN with fewer than `FEWEST_BLOCKS` blocks.
+    """
+    count = len(x)
+    x, y = x - x.mean(), y - y.mean()
+    scale = math.sqrt(float(x @ x) * float(y @ y))
+    if count < 3 or scale == 0:
+        return math.nan, math.nan
+    found = float(x @ y) / scale
+    if count // length < FEWEST_BLOCKS:
+        return found, math.nan
+    generator = np.random.default_rng(seed)
+    others = np.empty(resamples)
+    for index in range(resamples):
+        turned = np.roll(y, generator.integers(count))
+        blocks = [turned[start : start + length] for start in range(0, count, length)]
+        order = generator.permutation(len(blocks))
+        others[index] = x @ np.concatenate([blocks[i] for i in order]) / scale
+    exceeding = int((np.abs(others) >= abs(found) - 1e-12).sum())
+    return found, (1 + exceeding) / (1 + resamples)

@@ -1,0 +1,212 @@
+"""Hysteresis of a ladder that was climbed and descended: where the branches are, and where each of them ends.
+
+Between the two ways lies a loop where their order parameters differ. Four strengths belong to it, and they are different numbers:
+
+* the *Maxwell point*, where L_eff of both branches is equal;
+* the *spinodal* of each branch, where its λ_min(H + 2λI) reaches zero and it ceases to be a minimum. Before a fold λ_min falls
+  like the square root of the distance, where a symmetric state loses its stability it falls linearly; the law that fits the last
+  points better is extended to zero;
+* the *escape* of each way: the step of the ladder over which the optimiser left the branch. It may leave earlier than the
+  spinodal, pushed by its noise, or later, where its steps stop short.
+
+The loop's area is ∮ q dλ, the work lost on the way round.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+Law = Literal["fold", "linear", "none"]
+Interval = tuple[float, float]
+
+_APART = 0.05  # difference of the order parameters, relative to the larger, from which two branches are two
+_TAIL = 4  # last points of a branch to which a law is fitted
+
+
+@dataclass(frozen=True)
+class Spinodal:
+    """Where a branch ceases to be a minimum.
+
+    Attributes:
+        last: the last strength at which the branch was followed. lambda_min: of L_eff there. certificate: what that point is.
+        estimate: where λ_min reaches zero by the law, NaN where it does not fall towards the branch's end.
+        law: that fits better.
+    """
+
+    last: float
+    lambda_min: float
+    certificate: str
+    estimate: float
+    law: Law
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One stretch of the ladder on which the two ways differ.
+
+    Attributes:
+        low, high: first and last strength at which they do.
+        maxwell: where both L_eff are equal, NaN where one way is lower throughout. maxwell_interval: the step that holds it.
+        lower: `up`, `down`, or `both` in turn: the way of smaller L_eff.
+        spinodal_up, spinodal_down: of the branch of each way.
+        escape_up: the step over which the way up left its branch, its end infinite where the ladder ended first.
+        escape_down: the same of the way down, its beginning −∞ where the ladder ended first.
+        width: between the middles of the escapes; NaN where the ladder ended first.
+        spinodal_width: between the spinodals; NaN where one is not known.
+        area: ∮ q dλ. accuracy_area: the same of test accuracy, in percentage points times λ.
+    """
+
+    low: float
+    high: float
+    maxwell: float
+    maxwell_interval: Interval
+    lower: str
+    spinodal_up: Spinodal
+    spinodal_down: Spinodal
+    escape_up: Interval
+    escape_down: Interval
+    width: float
+    spinodal_width: float
+    area: float
+    accuracy_area: float
+
+
+@dataclass(frozen=True, eq=False)
+class Way:
+    """One way along the ladder: arrays over strengths in ascending order, whichever way it was gone.
+
+    Attributes:
+        energy: L_eff. order: q. accuracy: of the test set, in percent. lambda_min: of L_eff. certificates: of each point.
+    """
+
+    energy: Float[ndarray, " T"]
+    order: Float[ndarray, " T"]
+    accuracy: Float[ndarray, " T"]
+    lambda_min: Float[ndarray, " T"]
+    certificates: tuple[str, ...]
+
+
+def apart(up: Float[ndarray, " T"], down: Float[ndarray, " T"]) -> Bool[ndarray, " T"]:
+    """Where two order parameters differ by more than noise."""
+    larger = np.maximum(np.abs(up), np.abs(down))
+    return np.abs(up - down) > np.maximum(_APART * larger, 1e-6 * np.median(larger))
+
+
+def loops(strengths: Float[ndarray, " T"], up: Way, down: Way) -> tuple[Loop, ...]:
+    """All loops between two ways over the same ascending strengths."""
+    differ = apart(up.order, down.order)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], differ, [False]]).astype(int)))
+    return tuple(_loop(strengths, up, down, first, stop - 1) for first, stop in edges.reshape(-1, 2).tolist())
+
+
+def loop_area(strengths: Float[ndarray, " T"], up: Float[ndarray, " T"], down: Float[ndarray, " T"]) -> float:
+    """∫ |up − down| dλ by trapezoids."""
+    return float(np.trapezoid(np.abs(up - down), strengths))
+
+
+def _loop(strengths: ndarray, up: Way, down: Way, first: int, last: int) -> Loop:
+    around = slice(max(0, first - 1), last + 2)
+    maxwell, interval, lower = _maxwell(strengths, up, down, first, last)
+    spinodal_up = spinodal(strengths, up, last, forward=True)
+    spinodal_down = spinodal(strengths, down, first, forward=False)
+    escape_up = (float(strengths[last]), float(strengths[last + 1]) if last + 1 < len(strengths) else math.inf)
+    escape_down = (float(strengths[first - 1]) if first else -math.inf, float(strengths[first]))
+    width = (sum(escape_up) - sum(escape_down)) / 2
+    return Loop(
+        low=float(strengths[first]),
+        high=float(strengths[last]),
+        maxwell=maxwell,
+        maxwell_interval=interval,
+        lower=lower,
+        spinodal_up=spinodal_up,
+        spinodal_down=spinodal_down,
+        escape_up=escape_up,
+        escape_down=escape_down,
+        width=width if math.isfinite(width) else math.nan,
+        spinodal_width=spinodal_up.estimate - spinodal_down.estimate,
+        area=loop_area(strengths[around], up.order[around], down.order[around]),
+        accuracy_area=loop_area(strengths[around], up.accuracy[around], down.accuracy[around]),
+    )
+
+
+def _maxwell(strengths: ndarray, up: Way, down: Way, first: int, last: int) -> tuple[float, Interval, str]:
+    """Where the difference of L_eff is zero: the root of the cubic through its values and slopes, which are differences of q."""
+    difference = (up.energy - down.energy)[first : last + 1]
+    slope, place = (up.order - down.order)[first : last + 1], strengths[first : last + 1]
+    signs = np.sign(difference)
+    changes = np.flatnonzero((signs[:-1] * signs[1:] <= 0) & (signs[:-1] != signs[1:]))
+    if not len(changes):
+        return math.nan, (math.nan, math.nan), "up" if difference.sum() < 0 else "down"
+    left = int(changes[0])
+    a, b = place[left], place[left + 1]
+    step = b - a
+    t = np.polynomial.Polynomial([0, 1])
+    cubic = (
+        difference[left] * (1 + 2 * t) * (1 - t) ** 2
+        + step * slope[left] * t * (1 - t) ** 2
+        + difference[left + 1] * t**2 * (3 - 2 * t)
+        - step * slope[left + 1] * t**2 * (1 - t)
+    )
+    roots = [root.real for root in cubic.roots() if abs(root.imag) < 1e-9 and 0 <= root.real <= 1]
+    linear = difference[left] / (difference[left] - difference[left + 1])
+    share = min(roots, key=lambda root: abs(root - linear)) if roots else linear
+    return float(a + share * step), (float(a), float(b)), "both"
+
+
+def spinodal(strengths: Float[ndarray, " T"], way: Way, end: int, *, forward: bool) -> Spinodal:
+    """Where a branch that was followed to the point `end` ceases to be a minimum."""
+    tail = range(max(0, end - _TAIL + 1), end + 1) if forward else range(min(len(strengths) - 1, end + _TAIL - 1), end - 1, -1)
+    x = np.array([strengths[index] for index in tail])
+    y = np.array([way.lambda_min[index] for index in tail])
+    estimate, law = extended_to_zero(x, y)
+    beyond = (estimate - x[-1]) * (1 if forward else -1)
+    if not (math.isfinite(estimate) and beyond >= 0):
+        estimate, law = math.nan, "none"
+    return Spinodal(float(x[-1]), float(y[-1]), way.certificates[end], estimate, law)
+
+
+def extended_to_zero(x: Float[ndarray, " n"], y: Float[ndarray, " n"]) -> tuple[float, Law]:
+    """Where y² or y, whichever is closer to a straight line in x, reaches zero; NaN where y is not positive or not falling."""
+    if len(x) < 2 or not np.isfinite(y).all() or y[-1] <= 0 or y[-1] >= y[-2] or (y <= 0).any():
+        return math.nan, "none"
+    fits: dict[Law, tuple[float, float]] = {}
+    for law, values in (("fold", y**2), ("linear", y)):
+        slope, height = np.polyfit(x, values, 1)
+        fitted = np.maximum(slope * x + height, 0.0)
+        curve = np.sqrt(fitted) if law == "fold" else fitted
+        fits[law] = (float(((curve - y) ** 2).sum()), float(-height / slope) if slope else math.nan)  # type: ignore[index]
+    best: Law = "fold" if len(x) == 2 or fits["fold"][0] <= fits["linear"][0] else "linear"
+    return fits[best][1], best
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A loop's area held against that of another run.
+
+    Attributes:
+        area: of this run, over the strengths that both cover.
+        other: of the other run.
+        ratio: other/area; NaN where this run has none.
+    """
+
+    area: float
+    other: float
+    ratio: float
+
+
+def compared(area: float, other: float) -> Comparison:
+    """Two areas side by side."""
+    return Comparison(area, other, other / area if area > 0 else math.nan)
+
+
+def on_common(
+    first: Mapping[float, float], second: Mapping[float, float]
+) -> tuple[Float[ndarray, " T"], Float[ndarray, " T"], Float[ndarray, " T"]]:
+    """Strengths that two series share, ascending, and the values of both there."""
+    common = sorted(set(first) & set(second))
+    return np.array(common), np.array([first[x] for x in common]), np.array([second[x] for x in common])

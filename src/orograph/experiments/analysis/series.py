@@ -1,0 +1,106 @@
+"""The series of a chain that are searched for change points, and their form: what spans a decade is compared by its logarithm."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from orograph.experiments.analysis.chain import Chain
+from orograph.experiments.analysis.changes import ChangePoint, change_points, repeat_noise, uneven
+
+ORDER = "order parameter"
+ACCURACY = "test accuracy"
+CURVATURE = ("scalar curvature", "R_top_k", "trace", "largest eigenvalue")
+_DECADE = 10.0  # ratio of largest to smallest from which a positive series is taken by its logarithm
+_SIGNED = 1e-3  # of the largest magnitude: below it a signed series that spans a decade is linear
+
+_SCALARS = {
+    ACCURACY: "test_accuracy",
+    "training accuracy": "train_accuracy",
+    "training loss": "train_loss",
+    "test loss": "test_loss",
+    "scalar curvature": "scalar_curvature",
+    "R_top_k": "scalar_curvature_top_k",
+    "trace": "trace",
+    "largest eigenvalue": "lambda_first",
+    "smallest pair": "lambda_last",
+}
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The change points of one chain.
+
+    Attributes:
+        found: by quantity.
+        reason: why quantities other than the order parameter were not searched; empty if they were.
+        noise: standard deviation of one value by quantity where repeats have shown it, in the compared form.
+    """
+
+    found: Mapping[str, tuple[ChangePoint, ...]]
+    reason: str
+    noise: Mapping[str, float]
+
+
+def compared(values: Float[ndarray, "..."]) -> Float[ndarray, "..."]:
+    """A series in the form in which its changes are looked for.
+
+    As it is, by its logarithm where it is positive and spans a decade, by arsinh(1000 x/max|x|) where it spans one with both
+    signs.
+    """
+    finite = np.abs(values[np.isfinite(values)])
+    if not len(finite) or finite.max() == 0:
+        return values
+    if (values > 0).all():
+        return np.log10(values) if finite.max() > _DECADE * finite.min() else values
+    spread = np.quantile(finite, 0.25)
+    return np.arcsinh(values / (_SIGNED * finite.max())) if finite.max() > _DECADE * spread else values
+
+
+def quantities(chain: Chain, classes: Sequence[str]) -> dict[str, Float[ndarray, " T"]]:
+    """All series of a chain by name, the order parameter first."""
+    found = {ORDER: chain.order_parameter}
+    found |= {name: chain.series(field) for name, field in _SCALARS.items()}
+    by_class = chain.lists("class_accuracy")
+    if by_class.shape[1] == len(classes):
+        found |= {f"accuracy of {name}": by_class[:, index] for index, name in enumerate(classes)}
+    return {name: values for name, values in found.items() if np.isfinite(values).all()}
+
+
+def changes_of(chain: Chain, others: Sequence[Chain], classes: Sequence[str], *, resamples: int, seed: int) -> Changes:
+    """The change points of a chain on the ladder's own points.
+
+    Args:
+        chain: which.
+        others: chains of other seeds in the same direction: repeats that show the noise.
+        classes: their names.
+        resamples, seed: of the bootstrap.
+    """
+    planned = chain.planned
+    ladder = chain.strengths[planned]
+    reason = uneven(ladder) if len(ladder) else "no point of the ladder is done"
+    repeats = [other for other in (chain, *others) if set(ladder) <= set(other.strengths)]
+    series, noise = {}, {}
+    for name, values in quantities(chain, classes).items():
+        if reason and name != ORDER:
+            continue
+        series[name] = compared(values)[planned]
+        same = [
+            compared(quantities(other, classes).get(name, np.array([])))[np.isin(other.strengths, ladder)] for other in repeats
+        ]
+        if len(same) > 1 and all(len(one) == len(ladder) for one in same):
+            noise[name] = repeat_noise(np.stack(same))
+    found = {
+        name: change_points(ladder, values, noise=noise.get(name, 0.0), resamples=resamples, seed=seed)
+        for name, values in series.items()
+    }
+    return Changes(found, reason, noise)
+
+
+def pairs_to_compare(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Which quantities' change points are held against which: all against the order parameter, accuracy against curvature."""
+    present = [name for name in names if name != ORDER]
+    pairs = [(ORDER, name) for name in present]
+    return pairs + [(ACCURACY, name) for name in CURVATURE if name in present and ACCURACY in present]

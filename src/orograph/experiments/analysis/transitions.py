@@ -1,0 +1,221 @@
+"""Transitions along a ladder: jumps and kinks of the order parameter first, what else changes there, and their order.
+
+The order parameter q = ‖θ − θ_ref‖² is the slope of F(λ), so that a jump of q is a transition of first order and a kink of q one
+of second order (Ehrenfest 1933). A ladder cannot tell a jump from a steep slope between two of its points. Points inserted around
+it can: as the interval h shrinks, |Δq| over it stays (first order), or falls like h^α while the slopes on both sides remain
+different (second order; a power α < 1 alone tells it as
+well), or they become equal (none).
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from orograph.experiments.analysis.changes import ChangePoint
+from orograph.geometry.correlation import holm
+
+Order = Literal["first", "second", "none", "unresolved"]
+
+_STAYS = 0.2  # largest exponent α of a jump that stays
+_SINGULAR = 0.75  # largest exponent α of a jump that vanishes without becoming a slope
+_DIFFERENT = 0.5  # least relative difference of the slopes beside a kink
+_SHRUNK = 4.0  # by which the interval must have shrunk for an order to be given
+_ROUNDING = 1 + 1e-9  # of a width that is to be reached
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The order of a transition, and what it was judged by.
+
+    Attributes:
+        order: `first`, `second`, `none`, or `unresolved` where too few points have been inserted.
+        low, high: the interval that now holds it.
+        width: of that interval. shrinkage: of the ladder's interval in units of it.
+        change: Δq over it, in the direction of rising λ.
+        exponent: α of |Δq| ∝ h^α between the ladder's interval and this one.
+        slopes: dq/dλ on its left and on its right.
+    """
+
+    order: Order
+    low: float
+    high: float
+    width: float
+    shrinkage: float
+    change: float
+    exponent: float
+    slopes: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Zoom:
+    """How closely the points there are enclose a transition.
+
+    Attributes:
+        points: two around a jump, four evenly spaced ones around a kink, which lies between the second and the third.
+        wanted: where a point is needed next; None where the interval is narrow enough.
+    """
+
+    points: tuple[float, ...]
+    wanted: float | None
+
+    @property
+    def low(self) -> float:
+        return self.points[len(self.points) // 2 - 1]
+
+    @property
+    def high(self) -> float:
+        return self.points[len(self.points) // 2]
+
+    @property
+    def width(self) -> float:
+        return self.high - self.low
+
+
+def zoom(
+    known: Mapping[float, float], ladder: Sequence[float], kind: str, interval: tuple[float, float], width: float = 0.0
+) -> Zoom:
+    """Encloses a transition by halving intervals, as far as points are known.
+
+    Around a jump the half over which q changes more is kept. Around a kink all three intervals are halved, and those three kept
+    whose outer slopes differ most. At last a jump gets a companion on either side at the distance of its width, for its slopes.
+
+    Args:
+        known: q by λ, the ladder's points among them.
+        ladder: strengths of the ladder, ascending.
+        kind: `jump` or `kink`.
+        interval: the ladder's step in which the change was seen.
+        width: how narrow the interval must become; 0 goes as far as points are known.
+    """
+    first = ladder.index(interval[0])
+    if kind == "jump":
+        around = range(max(0, first - 1), min(len(ladder) - 1, first + 2))
+        start = max(around, key=lambda i: abs(known[ladder[i + 1]] - known[ladder[i]]))
+        return _around_jump(known, ladder[start], ladder[start + 1], width, (ladder[0], ladder[-1]))
+    start = min(max(0, first - 1), len(ladder) - 4)
+    return _around_kink(known, list(ladder[start : start + 4]), width)
+
+
+def _around_jump(known: Mapping[float, float], low: float, high: float, width: float, ends: tuple[float, float]) -> Zoom:
+    while high - low > width * _ROUNDING:
+        middle = _middle(low, high)
+        if middle not in known or not low < middle < high:
+            return Zoom((low, high), middle if low < middle < high else None)
+        left, right = abs(known[middle] - known[low]), abs(known[high] - known[middle])
+        low, high = (low, middle) if left > right else (middle, high)
+    companions = [_plain(low - (high - low)), _plain(high + (high - low))]
+    missing = [place for place in companions if ends[0] < place < ends[1] and place not in known]
+    return Zoom((low, high), missing[0] if missing else None)
+
+
+def _around_kink(known: Mapping[float, float], points: list[float], width: float) -> Zoom:
+    while max(b - a for a, b in itertools.pairwise(points)) > width * _ROUNDING:
+        middles = [_middle(a, b) for a, b in itertools.pairwise(points)]
+        missing = [middle for middle in middles if middle not in known]
+        if missing:
+            return Zoom(tuple(points), missing[0] if missing[0] not in points else None)
+        every = sorted({*points, *middles})
+        slopes = [(known[b] - known[a]) / (b - a) for a, b in itertools.pairwise(every)]
+        best = max(range(1, len(slopes) - 1), key=lambda i: abs(slopes[i + 1] - slopes[i - 1]))
+        points = every[best - 1 : best + 3]
+    return Zoom(tuple(points), None)
+
+
+def _middle(low: float, high: float) -> float:
+    return _plain((low + high) / 2)
+
+
+def _plain(strength: float) -> float:
+    """Ten significant digits, as the ladder has: what is inserted once is found again."""
+    return float(f"{strength:.10g}")
+
+
+def judge(known: Mapping[float, float], ladder: Sequence[float], kind: str, interval: tuple[float, float]) -> Judgement:
+    """The order of the transition in an interval of the ladder, from all points now there.
+
+    Args:
+        known: q by λ, inserted points included.
+        ladder, kind, interval: as `zoom` takes them.
+    """
+    found = zoom(known, ladder, kind, interval)
+    every = sorted(known)
+    left, right = every.index(found.low), every.index(found.high)
+    first = interval[1] - interval[0]
+    shrinkage = first / found.width
+    change = known[found.high] - known[found.low]
+    start = min(ladder, key=lambda x: abs(x - found.low) if x <= found.low else math.inf)
+    stop = ladder[min(ladder.index(start) + 1, len(ladder) - 1)]
+    coarse = known[stop] - known[start]
+    exponent = math.log(abs(coarse / change)) / math.log(shrinkage) if shrinkage > 1 and coarse and change else math.nan
+    before = _slope(known, every[left - 1], found.low) if left else math.nan
+    after = _slope(known, found.high, every[right + 1]) if right + 1 < len(every) else math.nan
+    order: Order = "unresolved"
+    if shrinkage >= _SHRUNK:
+        largest = max(abs(before), abs(after))
+        different = largest > 0 and abs(before - after) > _DIFFERENT * largest
+        stays = kind == "jump" and exponent < _STAYS
+        singular = different or (kind == "jump" and exponent < _SINGULAR)
+        order = "first" if stays else "second" if singular else "none"
+    return Judgement(order, found.low, found.high, found.width, shrinkage, change, exponent, (before, after))
+
+
+def _slope(known: Mapping[float, float], low: float, high: float) -> float:
+    return (known[high] - known[low]) / (high - low)
+
+
+@dataclass(frozen=True)
+class Coincidence:
+    """How many change points of two quantities lie together.
+
+    Attributes:
+        first, second: the quantities.
+        counts: their change points.
+        together: those of the first that have one of the second within the ladder's resolution.
+        p_value: share of the shifts of one set along the ladder, its end joined to its start, with at least as many together.
+        adjusted: after Holm's rule over the table.
+    """
+
+    first: str
+    second: str
+    counts: tuple[int, int]
+    together: int
+    p_value: float
+    adjusted: float = math.nan
+
+
+def coincidences(
+    changes: Mapping[str, Sequence[ChangePoint]], pairs: Sequence[tuple[str, str]], strengths: Float[ndarray, " n"]
+) -> tuple[Coincidence, ...]:
+    """The table of coincidences on an evenly spaced ladder; two changes lie together within one and a half of its steps."""
+    step = float(np.diff(strengths).mean())
+    intervals = len(strengths) - 1
+
+    def places(name: str) -> Float[ndarray, " m"]:
+        return np.array([(change.strength - strengths[0]) / step for change in changes[name]])
+
+    def together(one: ndarray, other: ndarray) -> int:
+        apart = np.abs(one[:, None] - other[None])
+        return int((np.minimum(apart, intervals - apart).min(1) <= 1.5 + 1e-9).sum())
+
+    rows = []
+    for first, second in pairs:
+        one, other = places(first), places(second)
+        if not len(one) or not len(other):
+            rows.append(Coincidence(first, second, (len(one), len(other)), 0, math.nan))
+            continue
+        # Distances are taken around the ring in the observed case as in the shifted ones.
+        found = together(one, other)
+        shifted = [together(one, (other + shift) % intervals) for shift in range(intervals)]
+        rows.append(
+            Coincidence(first, second, (len(one), len(other)), found, sum(count >= found for count in shifted) / intervals)
+        )
+    adjusted = holm([row.p_value for row in rows])
+    return tuple(
+        Coincidence(row.first, row.second, row.counts, row.together, row.p_value, value)
+        for row, value in zip(rows, adjusted, strict=True)
+    )

@@ -1,0 +1,58 @@
+"""Which classes make the landscape curved, beside how well they are classified, against λ."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from orograph.figures.marks import Band, class_colours, mark_bands, strength_axis
+from orograph.figures.style import styled
+
+
+def class_shares(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") -> Figure:
+    """Shares of the classes in the largest eigenvalue (signed), in the Gauss–Newton part of all pairs (stacked), and accuracies.
+
+    Where the largest eigenvalue belongs to a cluster, its share is the mean over the cluster, since no single direction of it
+    means anything.
+
+    Args:
+        line: one seed and direction of what `open_run` gives for an analysed sweep, without missing points.
+        bands: transitions.
+        title: the line above the figure.
+    """
+    strengths = line.strength.values
+    names = [str(name) for name in line["class"].values]
+    colours = class_colours(len(names))
+    largest = _largest_share(line.class_share.values, line.cluster.values)
+    gauss_newton = np.maximum(line.class_gauss_newton.values.sum(-1), 0)
+    total = gauss_newton.sum(1, keepdims=True)
+    parts = np.divide(gauss_newton, total, out=np.zeros_like(gauss_newton), where=total > 0)
+    with styled():
+        figure = Figure(figsize=(11, 4.2), layout="constrained")
+        first, stacked, accuracy = figure.subplots(1, 3, sharex=True)
+        few = "o" if len(strengths) <= 60 else ""
+        for index, (name, colour) in enumerate(zip(names, colours, strict=True)):
+            first.plot(strengths, largest[:, index], marker=few, ms=2.5, color=colour)
+            accuracy.plot(strengths, line.class_accuracy.values[:, index], marker=few, ms=2.5, color=colour, label=name)
+        first.axhline(0, color="#555555", lw=0.8)
+        first.set(title=r"Share in $\lambda_1$, signed", ylabel="share of the eigenvalue")
+        stacked.stackplot(strengths, parts.T, colors=colours, lw=0)
+        stacked.set(title="Gauss–Newton part of all pairs", ylabel="fraction", ylim=(0, 1))
+        stacked.margins(x=0)
+        stacked.grid(visible=False)
+        accuracy.set(title="Test accuracy of the class", ylabel="percent", ylim=(-3, 103))
+        for axes in (first, stacked, accuracy):
+            strength_axis(axes)
+        for axes in (first, accuracy):
+            mark_bands(axes, bands)
+        handles, labels = accuracy.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right center", title="class")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
+        return figure
+
+
+def _largest_share(shares: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """`(T, C)`: of the first pair, or the mean over its cluster."""
+    members = clusters == clusters[:, :1]
+    return np.where(members[:, None], shares, 0).sum(-1) / members.sum(1, keepdims=True)

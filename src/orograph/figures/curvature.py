@@ -1,0 +1,61 @@
+"""Scalar curvature of the graph of the loss against λ, with the transitions of the ladder."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from orograph.figures.marks import Band, mark_bands, signed_scale, strength_axis
+from orograph.figures.style import PALETTE, styled
+
+
+def curvature(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") -> Figure:
+    """R with its standard error and R_top_k above, tr H with its standard error and test accuracy below.
+
+    Args:
+        line: one seed and direction of what `open_run` gives for an analysed sweep, without missing points.
+        bands: transitions and change points.
+        title: the line above the figure.
+    """
+    strengths = line.strength.values
+    few = "o" if len(strengths) <= 60 else ""
+    with styled():
+        figure = Figure(figsize=(8, 6.5), layout="constrained")
+        scalar, trace = figure.subplots(2, 1, sharex=True)
+        value, error = line.scalar_curvature.values, line.scalar_curvature_error.values
+        scalar.plot(strengths, value, marker=few, color=PALETTE[0], label="R ± standard error")
+        scalar.fill_between(strengths, value - error, value + error, color=PALETTE[0], alpha=0.25, lw=0)
+        drawn = [value]
+        if "scalar_curvature_top_k" in line:
+            top = line.scalar_curvature_top_k.values
+            k = line.sizes.get("eigen", 0)
+            scalar.plot(strengths, top, "--", marker=few and "s", ms=3, color=PALETTE[1], label=rf"$R_{{\mathrm{{top}}\ {k}}}$")
+            drawn.append(top)
+        every = np.concatenate(drawn)
+        signed_scale(scalar, np.nanmax(every), np.nanmin(every))
+        scalar.set(title="Scalar curvature of the graph of L", ylabel="R")
+        value, error = line.trace.values, line.trace_error.values
+        trace.plot(strengths, value, marker=few, color=PALETTE[2], label="tr H ± standard error")
+        trace.fill_between(strengths, value - error, value + error, color=PALETTE[2], alpha=0.25, lw=0)
+        signed_scale(trace, np.nanmax(value), np.nanmin(value))
+        trace.set(title="Trace, and test accuracy", ylabel="tr H")
+        accuracy = trace.twinx()
+        accuracy.plot(strengths, line.test_accuracy.values, ":", color="#000000", lw=1.4, label="test accuracy")
+        accuracy.set(ylabel="percent", ylim=(-3, 103))
+        accuracy.grid(visible=False)
+        strength_axis(trace)
+        for axes in (scalar, trace):
+            mark_bands(axes, bands)
+        handles, labels = trace.get_legend_handles_labels()
+        more, others = accuracy.get_legend_handles_labels()
+        scalar.legend(loc="best")
+        trace.legend(
+            [handle for handle, label in zip(handles, labels, strict=True) if "change" not in label] + more,
+            [label for label in labels if "change" not in label] + others,
+            loc="lower right",
+            bbox_to_anchor=(1.0, 1.0),
+            ncols=2,
+        )
+        figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
+        return figure

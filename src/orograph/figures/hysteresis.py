@@ -1,0 +1,86 @@
+"""Both ways along a ladder: where they differ, and the strengths that belong to the loop."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from orograph.figures.marks import strength_axis
+from orograph.figures.style import PALETTE, styled
+
+
+@dataclass(frozen=True)
+class LoopMarks:
+    """The strengths of one loop, NaN or infinite where there is none.
+
+    Attributes:
+        maxwell: equal L_eff. spinodal_up, spinodal_down: where a branch ends.
+        escape_up, escape_down: steps over which each was left.
+    """
+
+    maxwell: float
+    spinodal_up: float
+    spinodal_down: float
+    escape_up: tuple[float, float]
+    escape_down: tuple[float, float]
+
+
+def hysteresis(up: xr.Dataset, down: xr.Dataset, loops: Sequence[LoopMarks] = (), title: str = "") -> Figure:
+    """Order parameter, difference of L_eff, λ_min of L_eff and test accuracy of both ways.
+
+    Args:
+        up, down: one seed of what `open_run` gives for an analysed sweep, in either direction, without missing points.
+        loops: their strengths.
+        title: the line above the figure.
+    """
+    with styled():
+        figure = Figure(figsize=(10, 7), layout="constrained")
+        ((order, difference), (lowest, accuracy)) = figure.subplots(2, 2, sharex=True)
+        _both(order, up, down, "order_parameter")
+        order.set(title=r"Order parameter $q = \|\theta-\theta_{\mathrm{ref}}\|^2$", ylabel="q", yscale="log")
+        common = np.intersect1d(up.strength.values, down.strength.values)
+        gap = up.objective.sel(strength=common).values - down.objective.sel(strength=common).values
+        difference.plot(common, gap, marker="o" if len(common) <= 60 else "", ms=3, color=PALETTE[2])
+        difference.axhline(0, color="#555555", lw=0.8)
+        difference.set(title=r"$L_{\mathrm{eff}}$, up less down", ylabel="difference")
+        if "lambda_min" in up:
+            _both(lowest, up, down, "lambda_min")
+            lowest.axhline(0, color="#555555", lw=0.8)
+        lowest.set(title=r"$\lambda_{\min}$ of $L_{\mathrm{eff}}$", ylabel="eigenvalue")
+        _both(accuracy, up, down, "test_accuracy")
+        accuracy.set(title="Test accuracy", ylabel="percent")
+        for axes in (order, difference, lowest, accuracy):
+            limits = axes.get_xlim()
+            for loop in loops:
+                _mark(axes, loop)
+            axes.set_xlim(limits)
+        for axes in (lowest, accuracy):
+            strength_axis(axes)
+        handles, labels = order.get_legend_handles_labels()
+        unique = dict(zip(labels, handles, strict=True))
+        figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=len(unique))
+        figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
+        return figure
+
+
+def _both(axes: Axes, up: xr.Dataset, down: xr.Dataset, name: str) -> None:
+    for line, style, marker, colour, label in ((up, "-", "^", PALETTE[0], "way up"), (down, "--", "v", PALETTE[1], "way down")):
+        few = marker if line.sizes["strength"] <= 60 else ""
+        axes.plot(line.strength, line[name], style, marker=few, ms=3.5, color=colour, label=label)
+
+
+def _mark(axes: Axes, loop: LoopMarks) -> None:
+    for step, colour, label in ((loop.escape_up, PALETTE[0], "escape up"), (loop.escape_down, PALETTE[1], "escape down")):
+        if all(map(math.isfinite, step)):
+            axes.axvspan(*step, color=colour, alpha=0.2, lw=0, label=label, zorder=0)
+    for place, style, colour, label in (
+        (loop.maxwell, "-", "#000000", "Maxwell point"),
+        (loop.spinodal_up, ":", PALETTE[0], "spinodal up"),
+        (loop.spinodal_down, ":", PALETTE[1], "spinodal down"),
+    ):
+        if math.isfinite(place):
+            axes.axvline(place, ls=style, color=colour, lw=1.3, label=label, zorder=1)

@@ -1,0 +1,52 @@
+"""The free energy F(λ), its slope the order parameter, its curvature the susceptibility, and how well they agree."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from orograph.figures.marks import Band, mark_bands, strength_axis
+from orograph.figures.style import PALETTE, styled
+
+_WAYS = {"up": ("-", "o"), "down": ("--", "s")}
+
+
+def thermodynamics(lines: Sequence[xr.Dataset], bands: Sequence[Band] = (), title: str = "") -> Figure:
+    """F, the order parameter, the susceptibility and the defect of the envelope identity against λ.
+
+    Args:
+        lines: one or both directions of one seed of what `open_run` gives for an analysed sweep, without missing points.
+        bands: transitions.
+        title: the line above the figure.
+    """
+    with styled():
+        figure = Figure(figsize=(10, 7), layout="constrained")
+        ((energy, order), (response, defect)) = figure.subplots(2, 2, sharex=True)
+        for line in lines:
+            way = str(line.direction.values)
+            style, marker = _WAYS[way]
+            colour = PALETTE[0] if way == "up" else PALETTE[1]
+            few = marker if line.sizes["strength"] <= 60 else ""
+            look = {"ls": style, "marker": few, "ms": 3, "color": colour, "label": way}
+            strengths = line.strength.values
+            energy.plot(strengths, line.objective.values, **look)
+            order.plot(strengths, line.order_parameter.values, **look)
+            if "susceptibility" in line:
+                response.plot(strengths, line.susceptibility.values, **look)
+                open_ended = line.susceptibility_converged.values != 1
+                response.plot(
+                    strengths[open_ended], line.susceptibility.values[open_ended], "o", mfc="white", mec=colour, ms=6, ls=""
+                )
+            defect.plot(strengths, np.where(line.envelope_defect.values > 0, line.envelope_defect.values, np.nan), **look)
+        energy.set(title=r"Free energy $F = \min L_{\mathrm{eff}}$", ylabel="F")
+        order.set(title=r"Order parameter $q = \|\theta-\theta_{\mathrm{ref}}\|^2 = dF/d\lambda$", ylabel="q", yscale="log")
+        response.set(title=r"Susceptibility $\chi = -dq/d\lambda$", ylabel="χ", yscale="log")
+        defect.set(title="Defect of the envelope identity", ylabel="relative, between neighbours", yscale="log")
+        for axes in (response, defect):
+            strength_axis(axes)
+        for axes in (energy, order, response, defect):
+            mark_bands(axes, bands)
+        energy.legend(loc="best")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
+        return figure
