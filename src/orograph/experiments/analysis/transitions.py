@@ -3,8 +3,7 @@
 The order parameter q = ‖θ − θ_ref‖² is the slope of F(λ), so that a jump of q is a transition of first order and a kink of q one
 of second order (Ehrenfest 1933). A ladder cannot tell a jump from a steep slope between two of its points. Points inserted around
 it can: as the interval h shrinks, |Δq| over it stays (first order), or falls like h^α while the slopes on both sides remain
-different (second order; a power α < 1 alone tells it as
-well), or they become equal (none).
+different (second order), or they become equal (none).
 """
 
 import itertools
@@ -23,9 +22,9 @@ from orograph.geometry.correlation import holm
 Order = Literal["first", "second", "none", "unresolved"]
 
 _STAYS = 0.2  # largest exponent α of a jump that stays
-_SINGULAR = 0.75  # largest exponent α of a jump that vanishes without becoming a slope
 _DIFFERENT = 0.5  # least relative difference of the slopes beside a kink
 _SHRUNK = 4.0  # by which the interval must have shrunk for an order to be given
+_TRIAL = 8.0  # by which an interval has shrunk when a jump must have kept half of itself
 _ROUNDING = 1 + 1e-9  # of a width that is to be reached
 
 
@@ -57,10 +56,12 @@ class Zoom:
     """How closely the points there are enclose a transition.
 
     Attributes:
+        kind: `jump` or `kink`, as it looks from near.
         points: two around a jump, four evenly spaced ones around a kink, which lies between the second and the third.
         wanted: where a point is needed next; None where the interval is narrow enough.
     """
 
+    kind: str
     points: tuple[float, ...]
     wanted: float | None
 
@@ -83,7 +84,8 @@ def zoom(
     """Encloses a transition by halving intervals, as far as points are known.
 
     Around a jump the half over which q changes more is kept. Around a kink all three intervals are halved, and those three kept
-    whose outer slopes differ most. At last a jump gets a companion on either side at the distance of its width, for its slopes.
+    whose outer slopes differ most. What looked like a jump and has lost half of itself when its interval is an eighth is gone on
+    with as a kink. At last a jump gets a companion on either side at the distance of its width, for its slopes.
 
     Args:
         known: q by λ, the ladder's points among them.
@@ -96,21 +98,27 @@ def zoom(
     if kind == "jump":
         around = range(max(0, first - 1), min(len(ladder) - 1, first + 2))
         start = max(around, key=lambda i: abs(known[ladder[i + 1]] - known[ladder[i]]))
-        return _around_jump(known, ladder[start], ladder[start + 1], width, (ladder[0], ladder[-1]))
+        found = _around_jump(known, ladder[start], ladder[start + 1], width, (ladder[0], ladder[-1]))
+        if found is not None:
+            return found
     start = min(max(0, first - 1), len(ladder) - 4)
     return _around_kink(known, list(ladder[start : start + 4]), width)
 
 
-def _around_jump(known: Mapping[float, float], low: float, high: float, width: float, ends: tuple[float, float]) -> Zoom:
+def _around_jump(known: Mapping[float, float], low: float, high: float, width: float, ends: tuple[float, float]) -> Zoom | None:
+    """None where it turns out to be none."""
+    coarse, whole = abs(known[high] - known[low]), high - low
     while high - low > width * _ROUNDING:
         middle = _middle(low, high)
         if middle not in known or not low < middle < high:
-            return Zoom((low, high), middle if low < middle < high else None)
+            return Zoom("jump", (low, high), middle if low < middle < high else None)
         left, right = abs(known[middle] - known[low]), abs(known[high] - known[middle])
         low, high = (low, middle) if left > right else (middle, high)
+        if whole > _TRIAL * (high - low) / _ROUNDING and max(left, right) < coarse / 2:
+            return None
     companions = [_plain(low - (high - low)), _plain(high + (high - low))]
     missing = [place for place in companions if ends[0] < place < ends[1] and place not in known]
-    return Zoom((low, high), missing[0] if missing else None)
+    return Zoom("jump", (low, high), missing[0] if missing else None)
 
 
 def _around_kink(known: Mapping[float, float], points: list[float], width: float) -> Zoom:
@@ -118,12 +126,12 @@ def _around_kink(known: Mapping[float, float], points: list[float], width: float
         middles = [_middle(a, b) for a, b in itertools.pairwise(points)]
         missing = [middle for middle in middles if middle not in known]
         if missing:
-            return Zoom(tuple(points), missing[0] if missing[0] not in points else None)
+            return Zoom("kink", tuple(points), missing[0] if missing[0] not in points else None)
         every = sorted({*points, *middles})
         slopes = [(known[b] - known[a]) / (b - a) for a, b in itertools.pairwise(every)]
         best = max(range(1, len(slopes) - 1), key=lambda i: abs(slopes[i + 1] - slopes[i - 1]))
         points = every[best - 1 : best + 3]
-    return Zoom(tuple(points), None)
+    return Zoom("kink", tuple(points), None)
 
 
 def _middle(low: float, high: float) -> float:
@@ -158,9 +166,8 @@ def judge(known: Mapping[float, float], ladder: Sequence[float], kind: str, inte
     if shrinkage >= _SHRUNK:
         largest = max(abs(before), abs(after))
         different = largest > 0 and abs(before - after) > _DIFFERENT * largest
-        stays = kind == "jump" and exponent < _STAYS
-        singular = different or (kind == "jump" and exponent < _SINGULAR)
-        order = "first" if stays else "second" if singular else "none"
+        stays = found.kind == "jump" and exponent < _STAYS
+        order = "first" if stays else "second" if different else "none"
     return Judgement(order, found.low, found.high, found.width, shrinkage, change, exponent, (before, after))
 
 
