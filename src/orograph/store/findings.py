@@ -5,13 +5,14 @@ committed by its record, which is written last and names the file of arrays with
 whose bytes depend on names and values alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import numpy as safetensors
+from safetensors import safe_open
 
 from orograph.errors import RunError
 from orograph.store.atomic import sha256, write_bytes
@@ -50,9 +51,15 @@ class Finding:
     scalars: Mapping[str, Any]
     files: Mapping[str, str]
 
-    def arrays(self, run: Path) -> dict[str, np.ndarray]:
-        """All its arrays, read now."""
-        return {name: array for file in self.files for name, array in safetensors.load_file(run / file).items()}
+    def arrays(self, run: Path, wanted: Callable[[str, tuple[int, ...]], bool] | None = None) -> dict[str, np.ndarray]:
+        """Its arrays, read now: all, or those whose name and shape are wanted."""
+        found = {}
+        for file in self.files:
+            with safe_open(run / file, framework="np") as opened:
+                for name in opened.keys():  # noqa: SIM118 - no mapping
+                    if wanted is None or wanted(name, tuple(opened.get_slice(name).get_shape())):
+                        found[name] = opened.get_tensor(name)
+        return found
 
 
 def write_finding(

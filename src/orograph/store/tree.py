@@ -69,10 +69,10 @@ def _stacked(dim: str, labels: Sequence[Any], findings: Sequence[Finding | None]
         name: _variable((dim,), values, name)
         for name, values in _columns([{} if each is None else each.scalars for each in findings]).items()
     }
-    arrays = [{} if each is None else each.arrays(run.path) for each in findings]
+    arrays = [{} if each is None else each.arrays(run.path, _fits) for each in findings]
     for name in dict.fromkeys(name for each in arrays for name in each):
         shapes = {each[name].shape for each in arrays if name in each}
-        if len(shapes) != 1 or math.prod(next(iter(shapes))) > LARGEST:
+        if len(shapes) != 1:
             continue
         shape = next(iter(shapes))
         filled = np.stack([np.asarray(each.get(name, np.full(shape, np.nan)), dtype=np.float64) for each in arrays])
@@ -83,10 +83,14 @@ def _stacked(dim: str, labels: Sequence[Any], findings: Sequence[Finding | None]
 
 
 def _single(run: Run, finding: Finding) -> xr.Dataset:
-    arrays = {name: array for name, array in finding.arrays(run.path).items() if array.size <= LARGEST}
+    arrays = finding.arrays(run.path, _fits)
     variables = {name: _variable(_dims(name, array.ndim), array, name) for name, array in arrays.items()}
     plain = {name: value for name, value in finding.scalars.items() if isinstance(value, str | bool | int | float)}
     return xr.Dataset(variables, attrs={name: int(value) if isinstance(value, bool) else value for name, value in plain.items()})
+
+
+def _fits(name: str, shape: tuple[int, ...]) -> bool:
+    return math.prod(shape) <= LARGEST
 
 
 def _dims(name: str, count: int) -> tuple[str, ...]:

@@ -116,6 +116,8 @@ MISTAKES = [
     ("--top-k 100000 --products 300000", "parameters of"),
     ("--products 3", "too few"),
     ("--curve-points 2", "at least 3"),
+    ("--subset-size 11 --compare-optimizers", "too few to hold some out"),
+    ("--batch-norm --batch-size 1", "two samples"),
     ("--slice-radius 0", "above 0"),
     ("--instability 7 --epochs 5", "nothing would be left"),
     ("--track-curvature -1", "at least 0"),

@@ -22,6 +22,7 @@ from orograph.training.fit import State, initial
 from orograph.training.settings import FitSettings
 from orograph.training.stability import with_buffers
 
+FEWEST_TO_HOLD_OUT = 12  # training images from which some can be held out
 ALONE = 2**21  # networks of more parameters train one by one: their matrix products fill the machine
 
 
@@ -67,12 +68,25 @@ class StudyBench:
         )
         bench = cls(settings, data, device, configurations(settings))
         for chosen in bench.configurations:
-            count = bench.objectives(chosen)[0].layout.size
-            if settings.metrics.top_k >= count:
-                raise ConfigurationError(
-                    f"--top-k {settings.metrics.top_k} must be below the {count} parameters of {chosen.name}."
-                )
+            bench.check(chosen)
         return bench
+
+    def check(self, chosen: Configuration) -> None:
+        """Raises:
+        ConfigurationError: a configuration cannot be trained or measured on these data.
+        """
+        objective, _ = self.objectives(chosen)
+        size, top, images = objective.layout.size, self.settings.metrics.top_k, objective.count
+        if top >= size:
+            raise ConfigurationError(f"--top-k {top} must be below the {size} parameters of {chosen.name}.")
+        if chosen.batch_norm and min(images, chosen.batch_size) < 2:
+            raise ConfigurationError(
+                f"BatchNorm needs two samples in a batch; give {chosen.name} a larger --batch-size or --subset-size."
+            )
+        if chosen.lr is None and images < FEWEST_TO_HOLD_OUT:
+            raise ConfigurationError(
+                f"{images} training images are too few to hold some out; --compare-optimizers needs {FEWEST_TO_HOLD_OUT}."
+            )
 
     def objectives(self, chosen: Configuration) -> tuple[Objective, Objective]:
         """On the training and on the test data; made once for each architecture."""

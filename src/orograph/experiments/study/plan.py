@@ -15,6 +15,7 @@ from orograph.store.run import Run
 # In forward passes: the arithmetic of dense layers.
 BACKWARD = 3.0  # loss and gradient
 PRODUCT = 5.4  # a Hessian product, what is independent of the vector kept
+PREPARATION = 1e11  # operations in the time that tracing and writing take
 _ASCENTS = 6  # gradients of all ascents together, in units of one ascent
 _PIVOTS = 8  # of a band, on average
 _BOTH_SETS = 1.2  # training and test data together
@@ -47,6 +48,7 @@ class Step:
         kind: `training`, or the kind of a finding.
         key: of the finding; for a training, of the same form.
         seeds: of the networks concerned.
+        forward: operations of one forward pass over the training data.
     """
 
     kind: str
@@ -54,6 +56,7 @@ class Step:
     key: FindingKey
     seeds: tuple[int, ...]
     cost: Cost
+    forward: float
 
     @property
     def title(self) -> str:
@@ -61,8 +64,8 @@ class Step:
 
     @property
     def work(self) -> float:
-        """What is to be computed, up to a factor common to the study."""
-        return self.cost.work
+        """Operations, with those that could have been done while it is prepared."""
+        return self.cost.work * self.forward + PREPARATION
 
     def done(self, run: Run) -> bool:
         """Whether it is committed."""
@@ -80,15 +83,17 @@ def _steps(bench: StudyBench, chosen: Configuration) -> list[Step]:
     settings = bench.settings
     training, seeds = settings.optimisation, settings.optimisation.seeds
     first = (training.seed,)
+    objective, _ = bench.objectives(chosen)
+    forward = 2.0 * objective.layout.size * objective.count
 
     def step(kind: str, name: str, members: Sequence[int], cost: Cost) -> Step:
-        return Step(kind, chosen, FindingKey(kind, chosen.name, name), tuple(members), cost)
+        return Step(kind, chosen, FindingKey(kind, chosen.name, name), tuple(members), cost, forward)
 
     found = []
     if chosen.lr is None:
         count = len(candidates(chosen.optimizer, training.lr))
         cost = Cost(steps=count * chosen.epochs, forward=count * chosen.epochs)
-        found.append(Step("rate", chosen, rate_key(chosen), first, cost))
+        found.append(Step("rate", chosen, rate_key(chosen), first, cost, forward))
     found += [step("training", str(seed), (seed,), _training(bench, chosen)) for seed in seeds]
     for epoch in training.instability:
         cost = Cost(steps=2 * (chosen.epochs - epoch), forward=2 * chosen.epochs)

@@ -18,23 +18,21 @@ learning_rates   one a chosen rate: configuration, candidates, held_out_accuracy
 correlations     of metrics with test accuracy, test loss and gap
 ```
 
-Accuracies are in percent. Arrays of more than `LARGEST` numbers are left out; `file` says where they lie.
+Accuracies are in percent. Arrays that run over parameters (eigenvectors, control points of curves) are left out; `file` says
+where they lie.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from orograph.experiments.study.grid import Configuration
-from orograph.store.cells import Cell
 from orograph.store.encoding import plain
 from orograph.store.findings import Finding, FindingKey
 from orograph.store.run import Run
 
 NAME = "landscape_analysis_results.json"
 FORMAT, VERSION = "orograph landscape analysis", 1
-LARGEST = 20_000
+_OVER_PARAMETERS = ("eigenvectors", "bezier_bend")
 
 
 def metric_rows(run: Run, chosen: Sequence[Configuration]) -> list[dict[str, Any]]:
@@ -102,15 +100,9 @@ def _of(run: Run, kind: str) -> list[Finding]:
 
 def _entry(run: Run, finding: Finding, what: str) -> dict[str, Any]:
     key = finding.key
-    arrays = finding.arrays(run.path) if finding.files else {}
-    small = {name: np.asarray(array).tolist() for name, array in arrays.items() if array.size <= LARGEST}
+    arrays = finding.arrays(run.path, lambda name, shape: name not in _OVER_PARAMETERS)
     entry: dict[str, Any] = {"kind": key.kind, "configuration": key.configuration, "name": key.name, "status": finding.status}
-    entry |= {"arrays": small, "file": next(iter(finding.files), None)}
+    entry |= {"arrays": {name: array.tolist() for name, array in arrays.items()}, "file": next(iter(finding.files), None)}
     if what == "spectrum":
         return entry | {"seed": int(key.name)}
     return entry | dict(finding.scalars)
-
-
-def minimum_key(cell: Cell) -> FindingKey:
-    """The finding of one minimum."""
-    return FindingKey("minimum", cell.configuration, str(cell.seed))

@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +170,8 @@ class _Work:
                 continue
             commit_training(self.bench, self.run, chosen, cell, each, rate, seconds)
             record = self.run.records[cell]
-            member = Step("training", chosen, FindingKey("training", chosen.name, str(seed)), (seed,), step.cost)
+            key = FindingKey("training", chosen.name, str(seed))
+            member = replace(step, key=key, seeds=(seed,))
             self.progress.completed(member, record.status, record.scalars)
 
     def instability(self, step: Step) -> None:

@@ -27,7 +27,7 @@ def study_table(results: Mapping[str, Any]) -> Table:
         "means over seeds, ± their standard deviation; barriers of the training loss, means over pairs: on the straight line, on "
         "the trained Bézier curve, and on the line after alignment"
     )
-    table = Table(caption=legend, caption_justify="left", header_style="bold", box=None, pad_edge=False)
+    table = Table(caption=legend, caption_justify="left", header_style="bold", box=None, padding=(0, 1, 0, 0))
     table.add_column("configuration", overflow="fold")
     table.add_column("n", justify="right")
     for column in COLUMNS:
