@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 # Not typing.Self: the runtime checker of the tests sees functions one by one and cannot resolve it.
 Display = TypeVar("Display", bound="SweepProgress")
@@ -32,8 +32,12 @@ class SweepProgress:
                 BarColumn(bar_width=24),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
-                TextColumn("{task.fields[left]}  [dim]{task.fields[detail]}"),
+                TextColumn(
+                    "{task.fields[left]}  [dim]{task.fields[detail]}",
+                    table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+                ),
                 console=self.console,
+                expand=True,
             )
             self._task = self._live.add_task("", total=total, completed=done, detail="", left="")
 

@@ -184,7 +184,7 @@ class _Work:
             found = self._minimum(step, 0)
 
             def on_product(part: str, count: int) -> None:
-                self.progress.say(f"{step.title}: {part}, product {count}")
+                self.progress.say(f"{part}, product {count} · {step.title}")
 
             settings = self.bench.settings.metrics
             return measure_minimum(
@@ -198,7 +198,7 @@ class _Work:
             first, second = self._minimum(step, 0), self._minimum(step, 1)
 
             def on_step(path: str, count: int) -> None:
-                self.progress.say(f"{step.title}: {path}, step {count}")
+                self.progress.say(f"{path}, step {count} · {step.title}")
 
             settings, seed = self.bench.settings.connectivity, step.seeds[0]
             return connect(first.train, first.test, first.theta, second.theta, settings=settings, seed=seed, on_step=on_step)
@@ -211,7 +211,7 @@ class _Work:
             kept = self.run.findings.get(FindingKey("minimum", step.configuration.name, str(seed)))
             vectors = kept.arrays(self.run.path).get("eigenvectors") if kept else None
             directions = None if vectors is None else torch.from_numpy(vectors).to(found.theta)
-            self.progress.say(f"{step.title}: evaluating")
+            self.progress.say(f"evaluating · {step.title}")
             settings = self.bench.settings.surfaces
             return slice_minimum(found.train, found.test, found.theta, settings=settings, eigenvectors=directions, seed=seed)
 
@@ -224,7 +224,7 @@ class _Work:
             kept = self.run.findings.get(pair)
             bend = kept.arrays(self.run.path).get("bezier_bend") if kept else None
             path = None if bend is None else torch.from_numpy(bend).to(minima[0].theta)
-            self.progress.say(f"{step.title}: evaluating")
+            self.progress.say(f"evaluating · {step.title}")
             thetas = torch.stack([each.theta for each in minima])
             return plane_of_minima(minima[0].train, minima[0].test, thetas, settings=self.bench.settings.surfaces, path=path)
 

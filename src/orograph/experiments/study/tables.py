@@ -78,7 +78,9 @@ def notes(results: Mapping[str, Any]) -> list[str]:
 def _correlations(correlations: Mapping[str, Any]) -> list[str]:
     """The strongest correlations with test accuracy."""
     rows = [
-        row for row in correlations.get("table", []) if row["target"] == "test_accuracy" and row["spearman"]["value"] is not None
+        row
+        for row in correlations.get("table", [])
+        if row["target"] == "test_accuracy" and row["count"] > 2 and row["spearman"]["value"] is not None
     ]
     rows.sort(key=lambda row: -abs(row["spearman"]["value"]))
     text = ", ".join(f"{row['metric']} {row['spearman']['value']:+.2f}" for row in rows[:_SHOWN])

@@ -62,7 +62,7 @@ def choose_rate(bench: StudyBench, chosen: Configuration, say: Say) -> Findings:
             test=testing,
             rates=group,
             gradients=False,
-            on_epoch=lambda epoch, loss: say(f"{chosen.name}: choosing the learning rate, epoch {epoch}, loss {loss:.4f}"),
+            on_epoch=lambda epoch, loss: say(f"epoch {epoch}, loss {loss:.4f} · choosing the learning rate of {chosen.name}"),
         )
     scores = [_held_out(each) for each in fitted]
     best = max(range(len(rates)), key=lambda place: (scores[place][0], -scores[place][1]))
@@ -100,7 +100,7 @@ def train_seeds(bench: StudyBench, chosen: Configuration, seeds: Sequence[int], 
         test=test,
         observer=StabilityObserver(train, settings) if every else None,
         every=max(1, every),
-        on_epoch=lambda epoch, loss: say(f"{name}: epoch {epoch}, loss {loss:.4f}"),
+        on_epoch=lambda epoch, loss: say(f"epoch {epoch}, loss {loss:.4f} · {name}"),
     )
 
 
@@ -143,7 +143,7 @@ def instability(bench: StudyBench, chosen: Configuration, rate: float | None, sp
     title = f"{chosen.name}, two orders from epoch {spawn}"
 
     def on_epoch(epoch: int, loss: float) -> None:
-        say(f"{title}: epoch {epoch}, loss {loss:.4f}")
+        say(f"epoch {epoch}, loss {loss:.4f} · {title}")
 
     start = bench.start(chosen, seed, settings)
     common = fit(train, [start], settings, order_seeds=[seed], last_epoch=spawn, gradients=False, on_epoch=on_epoch)[0]
