@@ -46,8 +46,8 @@ def class_shares(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") 
             strength_axis(axes)
         for axes in (first, accuracy):
             mark_bands(axes, bands)
-        handles, labels = accuracy.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right center", title="class")
+        lines = [line for line in accuracy.get_lines() if line.get_label() in names]
+        figure.legend(lines, names, loc="outside right center", title="class")
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
         return figure
 

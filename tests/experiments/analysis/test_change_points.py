@@ -6,9 +6,10 @@ them.
 
 import numpy as np
 import pytest
-from families import FOLD, ONSET, correlated_noise, second_order, smooth, walk
+from families import FOLD, ONSET, correlated_noise, inner, outer, second_order, smooth, walk
 
 from orograph.experiments.analysis.changes import _Search, _Terms, change_points, repeat_noise, uneven
+from orograph.experiments.analysis.series import jumps_by_response, merged
 
 LADDER = np.linspace(0, 2, 41)
 
@@ -104,3 +105,22 @@ def test_noise_of_a_known_correlation_is_recognised_on_average() -> None:
             for seed in range(20)
         ]
         assert np.median(found) > phi
+
+
+def test_a_step_beyond_the_susceptibilities_is_a_jump_on_any_ladder() -> None:
+    """Seven uneven points across the fold of the outer branch; χ from the closed forms, by differences."""
+    ladder = np.array([0.4, 0.7, 1.1, 1.3, 1.5, 1.7, 2.0])
+    states = walk(ladder, upward=True)
+    on_outer = [state.u > 0.1 for state in states]
+    ends = [[order_at(x, branch, shift) for shift in (-1e-6, 1e-6)] for x, branch in zip(ladder, on_outer, strict=True)]
+    chi = np.array([(before - after) / 2e-6 for before, after in ends])
+    (found,) = jumps_by_response(ladder, orders(states), chi, [True] * 7)
+    assert (found.low, found.high) == (1.5, 1.7)
+    assert found.jump < -0.5
+    assert jumps_by_response(ladder, orders(states), chi, [True] * 5 + [False] * 2) == ()
+    assert jumps_by_response(ladder[:5], orders(states)[:5], chi[:5], [True] * 5) == ()
+    assert merged((found,), ()) == (found,)
+
+
+def order_at(strength: float, on_outer: bool, shift: float) -> float:
+    return (outer if on_outer else inner)(strength + shift).order

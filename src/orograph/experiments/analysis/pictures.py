@@ -46,7 +46,9 @@ def draw(bench: Bench, run: Run, found: Sequence[Survey], measured: Sequence[Mea
         if "class_share" in line and np.isfinite(line.class_share.values).all():
             written += save(class_shares(line, bands, head), folder / f"classes-{name}")
             for place in telling_points(each):
-                written += save(_images(bench, line, place, head), folder / f"images-{name}-{run.plan.texts[place]}")
+                written += save(
+                    _images(bench, line, place, head), folder / f"images-{name}-{run.plan.texts[place].replace('.', '_')}"
+                )
         if "scalar_curvature" in line:
             written += save(curvature(line, [*bands, *curvature_bands(each)], head), folder / f"curvature-{name}")
     for seed in dict.fromkeys(each.chain.seed for each in found):

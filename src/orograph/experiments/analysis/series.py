@@ -1,5 +1,6 @@
 """The series of a chain that are searched for change points, and their form: what spans a decade is compared by its logarithm."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ ORDER = "order parameter"
 ACCURACY = "test accuracy"
 CURVATURE = ("scalar curvature", "R_top_k", "trace", "largest eigenvalue")
 _DECADE = 10.0  # ratio of largest to smallest from which a positive series is taken by its logarithm
+_BEYOND = 1.5  # times what the susceptibilities allow: a jump
+_LEAST_JUMP = 0.01  # relative to q
 _SIGNED = 1e-3  # of the largest magnitude: below it a signed series that spans a decade is linear
 
 _SCALARS = {
@@ -69,13 +72,16 @@ def quantities(chain: Chain, classes: Sequence[str]) -> dict[str, Float[ndarray,
     return {name: values for name, values in found.items() if np.isfinite(values).all()}
 
 
-def changes_of(chain: Chain, others: Sequence[Chain], classes: Sequence[str], *, resamples: int, seed: int) -> Changes:
+def changes_of(
+    chain: Chain, others: Sequence[Chain], classes: Sequence[str], critical: Sequence[bool], *, resamples: int, seed: int
+) -> Changes:
     """The change points of a chain on the ladder's own points.
 
     Args:
         chain: which.
         others: chains of other seeds in the same direction: repeats that show the noise.
         classes: their names.
+        critical: which points are critical points of L_eff.
         resamples, seed: of the bootstrap.
     """
     planned = chain.planned
@@ -96,7 +102,48 @@ def changes_of(chain: Chain, others: Sequence[Chain], classes: Sequence[str], *,
         name: change_points(ladder, values, noise=noise.get(name, 0.0), resamples=resamples, seed=seed)
         for name, values in series.items()
     }
+    chi = chain.series("susceptibility")[planned]
+    known = jumps_by_response(ladder, chain.order_parameter[planned], chi, np.array(critical)[planned].tolist())
+    if ORDER in found:
+        found[ORDER] = merged(known, found[ORDER])
     return Changes(found, reason, noise)
+
+
+def jumps_by_response(
+    strengths: Float[ndarray, " T"],
+    order: Float[ndarray, " T"],
+    susceptibilities: Float[ndarray, " T"],
+    critical: Sequence[bool],
+) -> tuple[ChangePoint, ...]:
+    """Steps over which the order parameter changes by more than the susceptibilities at both ends allow.
+
+    On one smooth branch Δq = −∫χ dλ lies between the ends' χΔλ wherever χ is monotonic; a step of more than `_BEYOND` times the
+    larger of them holds a jump, or a peak of χ that the ladder does not resolve. Needs no even spacing and no noise.
+
+    Args:
+        strengths, order: λ ascending, and q.
+        susceptibilities: χ, NaN where unknown.
+        critical: which points are critical; steps beside others are left out.
+    """
+    found = []
+    for a in range(len(strengths) - 1):
+        b, step = a + 1, float(strengths[a + 1] - strengths[a])
+        change = float(order[b] - order[a])
+        allowed = step * max(susceptibilities[a], susceptibilities[b])
+        small = abs(change) <= _LEAST_JUMP * max(order[a], order[b])
+        if not (critical[a] and critical[b]) or not np.isfinite(susceptibilities[a : b + 1]).all() or small:
+            continue
+        if abs(change) > _BEYOND * allowed:
+            slope = float(susceptibilities[a] - susceptibilities[b])
+            low, high = float(strengths[a]), float(strengths[b])
+            found.append(ChangePoint((low + high) / 2, low, high, "jump", change, slope, math.nan))
+    return tuple(found)
+
+
+def merged(by_response: Sequence[ChangePoint], by_search: Sequence[ChangePoint]) -> tuple[ChangePoint, ...]:
+    """Changes found either way, in order; what both found within a step is the one that the search found."""
+    apart = [one for one in by_response if all(not one.low <= other.strength <= one.high for other in by_search)]
+    return tuple(sorted([*apart, *by_search], key=lambda change: change.strength))
 
 
 def pairs_to_compare(names: Sequence[str]) -> list[tuple[str, str]]:

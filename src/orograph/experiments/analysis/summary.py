@@ -132,7 +132,7 @@ def _transitions(each: Survey, console: Console) -> None:
             table.add_row(
                 _between(judgement.low, judgement.high),
                 change.kind,
-                f"{change.p_value:.3g}",
+                f"{change.p_value:.3g}" if math.isfinite(change.p_value) else "by χ",
                 order,
                 f"{judgement.width:.2g}",
                 f"{judgement.change:.3g}",

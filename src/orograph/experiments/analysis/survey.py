@@ -84,7 +84,8 @@ def survey(
     """
     tracked, met = _branches(run, chain)
     way, gradients = (trajectory(_gram(run, chain, name), COMPONENTS) for name in ("theta", "gradient"))
-    changes = changes_of(chain, others, run.classes, resamples=resamples, seed=seed)
+    critical = critical_points(run, chain)
+    changes = changes_of(chain, others, run.classes, critical, resamples=resamples, seed=seed)
     found = Survey(
         chain=chain,
         branches=tracked,
@@ -96,7 +97,7 @@ def survey(
             chain.series("objective").tolist(),
             chain.order_parameter.tolist(),
             chain.series("susceptibility").tolist(),
-            critical=_critical(run, chain),
+            critical=critical,
             rounding=2 * float(np.finfo(run.numerics["dtype"]).eps),
         ),
         relations=_relations(run, analysis, chain, resamples, seed),
@@ -120,7 +121,7 @@ def class_fractions(analysis: Analysis, chain: Chain) -> np.ndarray:
     return np.array([np.full(count, np.nan) if row is None else row for row in rows])
 
 
-def _critical(run: Run, chain: Chain) -> list[bool]:
+def critical_points(run: Run, chain: Chain) -> list[bool]:
     """Whether each point is critical: ‖∇L_eff‖ ≤ τ·max(1, 2λ‖θ − θ_ref‖) at λ > 0."""
     tolerance = run.configuration["training"]["polish_tolerance"]
     limits = tolerance * np.maximum(1.0, 2 * chain.strengths * chain.series("anchor_distance"))
