@@ -74,6 +74,13 @@ def test_two_changes_are_two() -> None:
     assert [change.strength for change in found] == pytest.approx([0.3, 0.7], abs=2 * ladder[1])
 
 
+def test_a_staircase_whose_steps_hide_one_another_is_seen_as_a_whole() -> None:
+    ladder = np.linspace(0, 2, 101)
+    values = np.floor(3 * ladder + 0.01) + 0.1 * ladder + correlated_noise(101, 0.02, 0.5, 2)
+    found = [change.strength for change in change_points(ladder, values) if change.kind == "jump"]
+    assert found == pytest.approx([1 / 3, 2 / 3, 1, 4 / 3, 5 / 3], abs=0.02)
+
+
 def test_noise_known_from_repeats_hides_what_is_smaller() -> None:
     values = first_order_series()
     assert change_points(LADDER, values, noise=0.0)

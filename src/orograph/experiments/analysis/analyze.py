@@ -167,7 +167,7 @@ def refine_transitions(
 
     def on_point(cell: Cell) -> None:
         work = todo(run, analysis, chosen, [cell])
-        progress.more([part for part, _ in work], points=1)
+        progress.more([part for part, _ in work])
         for part, at in work:
             analyse_point(bench, run, analysis, part, at, progress)
 

@@ -4,9 +4,10 @@ A smooth curve bends too, so that the best division into straight pieces finds b
 spline with one knot in `KNOT_SPACING` points, plus piecewise linear terms: a step and a kink in one place, which enter where they
 lower the residual sum of squares S most. The ratio of what they explain to what they leave is held against that of the best
 place in series without a change: first-order autoregressions as correlated as the residuals are, so that neither the search
-over places nor correlated noise passes for a change (Davies 1987; Perron 2006 on why the latter does). Terms enter one place at
-a time as long as they pass. What a spline of that stiffness can follow is smooth. Whether something sharper is a
-transition or only steep, no ladder of this spacing can tell, and points between must.
+over places nor correlated noise passes for a change (Davies 1987; Perron 2006 on why the latter does).
+Terms enter one place at a time as long as they pass; where several hide one another, up to five together, each of which must
+then pass by far. What a spline of that stiffness can follow is smooth. Whether something sharper is a transition or only
+steep, no ladder of this spacing can tell, and points between must.
 """
 
 import math
@@ -27,6 +28,9 @@ _LEAST = 3  # points on either side at least
 _MOST = 8  # changes of one series
 _EFFECT = 0.02  # least size of a jump, relative to the range of the whole series
 _SHARP = 0.4  # least size of a kink, relative to the steeper of the two sides
+_TOGETHER = 5  # changes that are tried together where one alone does not pass
+_BY_FAR = 3.0  # by which changes tried together must exceed what one change needs: they were chosen to help one another
+_FREEDOM = 8  # values left over at least, beside all terms
 _NEAR = 6  # places on either side in which a resampled location is looked for
 _CORRELATIONS = np.array([0.0, 0.3, 0.5, 0.7, 0.85, 0.95])  # of neighbours in noise, tried for what residuals they leave
 _TRIED = 100  # series for each of these
@@ -86,25 +90,74 @@ def change_points(
         return ()
     generator = np.random.default_rng(seed)
     x, y = (strengths - strengths[0]) / np.ptp(strengths), (values - values.mean()) / extent
-    terms, chosen, p_values = _Terms(x), [], []
+    test = _Test(_Terms(x), y, noise / extent, resamples, generator)
+    chosen: dict[int, float] = {}  # places with their p-values
     while len(chosen) < _MOST:
-        search = _Search(terms, tuple(chosen))
-        if not search.open.any():
+        further = test.further(tuple(chosen)) or test.together(tuple(chosen))
+        if not further:
             break
-        place = search.best(y)
-        ratio = search.ratios(y[None], noise / extent).max()
-        phi = search.correlation(y, generator)
-        null = search.ratios(autoregressions(phi, resamples, count, generator)).max(1)
-        p_value = (1 + int((null >= ratio).sum())) / (1 + resamples)
-        if p_value > max(LEVEL, 1 / (1 + resamples)) or not _matters(terms, (*chosen, place), y, place):
-            break
-        chosen.append(place)
-        p_values.append(p_value)
+        chosen |= further
     found = [
-        _describe(terms, chosen, place, p_value, strengths, y, extent, resamples, generator)
-        for place, p_value in zip(chosen, p_values, strict=True)
+        _describe(test.terms, list(chosen), place, p_value, strengths, y, extent, resamples, generator)
+        for place, p_value in chosen.items()
     ]
     return tuple(sorted(found, key=lambda change: change.strength))
+
+
+@dataclass
+class _Test:
+    """Whether changes of a series are more than its noise.
+
+    Attributes:
+        terms: of the ladder. y: the series. noise: its known deviation. resamples: of noise alone.
+    """
+
+    terms: "_Terms"
+    y: Float[ndarray, " n"]
+    noise: float
+    resamples: int
+    generator: np.random.Generator
+
+    def further(self, chosen: tuple[int, ...]) -> dict[int, float]:
+        """The best further change with its p-value, if it passes."""
+        search = _Search(self.terms, chosen)
+        if not search.open.any():
+            return {}
+        place = search.best(self.y)
+        p_value = self._passes(search, (*chosen, place), place, 1.0)
+        return {} if p_value is None else {place: p_value}
+
+    def together(self, chosen: tuple[int, ...]) -> dict[int, float]:
+        """Changes that hide one another: two to `_TOGETHER` further ones, each of which passes by far beside the others."""
+        trial = list(chosen)
+        for depth in range(1, _TOGETHER + 1):
+            search = _Search(self.terms, tuple(trial))
+            freedom = len(self.y) - self.terms.spline.shape[1] - 2 * (len(trial) + 1)
+            if not search.open.any() or freedom < _FREEDOM:
+                return {}
+            trial.append(search.best(self.y))
+            if depth == 1:
+                continue
+            p_values = {}
+            for place in trial:
+                alone = _Search(self.terms, tuple(other for other in trial if other != place))
+                p_value = self._passes(alone, tuple(trial), place, _BY_FAR)
+                if p_value is None:
+                    break
+                p_values[place] = p_value
+            if len(p_values) == len(trial):
+                return p_values
+        return {}
+
+    def _passes(self, search: "_Search", chosen: tuple[int, ...], place: int, factor: float) -> float | None:
+        """The p-value of the change at a place; None where it does not pass with what it explains divided by a factor."""
+        if not _matters(self.terms, chosen, self.y, place):
+            return None
+        ratio = search.ratios(self.y[None], self.noise)[0, place] / factor
+        phi = search.correlation(self.y, self.generator)
+        null = search.ratios(autoregressions(phi, self.resamples, len(self.y), self.generator)).max(1)
+        p_value = (1 + int((null >= ratio).sum())) / (1 + self.resamples)
+        return p_value if p_value <= max(LEVEL, 1 / (1 + self.resamples)) else None
 
 
 class _Terms:

@@ -14,7 +14,7 @@ The loop's area is ∮ q dλ, the work lost on the way round.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -116,8 +116,7 @@ def _loop(strengths: ndarray, up: Way, down: Way, first: int, last: int) -> Loop
     spinodal_down = spinodal(strengths, down, first, forward=False)
     escape_up = (float(strengths[last]), float(strengths[last + 1]) if last + 1 < len(strengths) else math.inf)
     escape_down = (float(strengths[first - 1]) if first else -math.inf, float(strengths[first]))
-    width = (sum(escape_up) - sum(escape_down)) / 2
-    return Loop(
+    found = Loop(
         low=float(strengths[first]),
         high=float(strengths[last]),
         maxwell=maxwell,
@@ -127,10 +126,25 @@ def _loop(strengths: ndarray, up: Way, down: Way, first: int, last: int) -> Loop
         spinodal_down=spinodal_down,
         escape_up=escape_up,
         escape_down=escape_down,
-        width=width if math.isfinite(width) else math.nan,
-        spinodal_width=spinodal_up.estimate - spinodal_down.estimate,
+        width=math.nan,
+        spinodal_width=math.nan,
         area=loop_area(strengths[around], up.order[around], down.order[around]),
         accuracy_area=loop_area(strengths[around], up.accuracy[around], down.accuracy[around]),
+    )
+    return with_ends(found, escape_up, escape_down, spinodal_up, spinodal_down)
+
+
+def with_ends(loop: Loop, escape_up: Interval, escape_down: Interval, spinodal_up: Spinodal, spinodal_down: Spinodal) -> Loop:
+    """The same loop with other ends, and its widths between them."""
+    width = (sum(escape_up) - sum(escape_down)) / 2
+    return replace(
+        loop,
+        escape_up=escape_up,
+        escape_down=escape_down,
+        spinodal_up=spinodal_up,
+        spinodal_down=spinodal_down,
+        width=width if math.isfinite(width) else math.nan,
+        spinodal_width=spinodal_up.estimate - spinodal_down.estimate,
     )
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from orograph.experiments.analysis.changes import ChangePoint
+from orograph.experiments.analysis.progress import AnalysisProgress
 from orograph.experiments.analysis.transitions import zoom
 from orograph.experiments.bench import Bench
-from orograph.experiments.progress import SweepProgress
 from orograph.experiments.sweep import commit_point, committed_theta, train_group
 from orograph.store.cells import Cell
 from orograph.store.run import Run
@@ -52,7 +52,7 @@ def refine(
     *,
     width: float,
     most: int,
-    progress: SweepProgress,
+    progress: AnalysisProgress,
     on_point: Callable[[Cell], None],
 ) -> Refinement:
     """Inserts points around one transition of one chain; those inserted before are found again, so that a repeated call goes on.
@@ -85,6 +85,7 @@ def refine(
         if cell in run.records:  # it failed before
             return Refinement(inserted, found.width, False, True)
         run.add([cell])
+        progress.more([], points=1)
         began = time.perf_counter()
         trained = train_group(bench, [cell], [start], progress)[0]
         if commit_point(bench, run, cell, trained, start, time.perf_counter() - began, progress) is None:

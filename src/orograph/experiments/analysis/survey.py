@@ -15,7 +15,7 @@ from orograph.experiments.analysis.branches import Branches, Meeting, follow, me
 from orograph.experiments.analysis.chain import Chain, read_pairs, with_vectors
 from orograph.experiments.analysis.changes import ChangePoint
 from orograph.experiments.analysis.classes import ClassRelation, class_relation
-from orograph.experiments.analysis.hysteresis import Loop, Way, loops
+from orograph.experiments.analysis.hysteresis import Loop, Way, loops, spinodal, with_ends
 from orograph.experiments.analysis.refine import ladder_interval
 from orograph.experiments.analysis.series import ORDER, Changes, changes_of, pairs_to_compare
 from orograph.experiments.analysis.thermodynamics import Envelope, envelope
@@ -244,7 +244,32 @@ def way_of(chain: Chain, common: Sequence[float]) -> Way:
 def loops_of(up: Chain, down: Chain) -> tuple[np.ndarray, tuple[Loop, ...]]:
     """The strengths that both ways share, and their loops."""
     common = sorted((set(up.strengths.tolist()) & set(down.strengths.tolist())) - {0.0})  # without penalty there is no minimum
-    return np.array(common), loops(np.array(common), way_of(up, common), way_of(down, common)) if common else ()
+    if not common:
+        return np.array(common), ()
+    found = loops(np.array(common), way_of(up, common), way_of(down, common))
+    return np.array(common), tuple(sharpened(loop, up, down) for loop in found)
+
+
+def sharpened(loop: Loop, up: Chain, down: Chain) -> Loop:
+    """A loop whose escapes and spinodals know the points that were inserted on either way."""
+    escapes, ends = [], []
+    for chain, step, forward in ((up, loop.escape_up, True), (down, loop.escape_down, False)):
+        step = _largest_step(chain, step)
+        escapes.append(step)
+        last = step[0] if forward else step[1]
+        used = chain.planned | (chain.strengths == last)
+        own = chain.strengths[used]
+        ends.append(spinodal(own, way_of(chain, own.tolist()), int(np.searchsorted(own, last)), forward=forward))
+    return with_ends(loop, escapes[0], escapes[1], ends[0], ends[1])
+
+
+def _largest_step(chain: Chain, step: tuple[float, float]) -> tuple[float, float]:
+    """The part of a step over which the order parameter changes most."""
+    if not all(map(math.isfinite, step)):
+        return step
+    inside = np.flatnonzero((chain.strengths >= step[0]) & (chain.strengths <= step[1]))
+    best = max(inside[:-1].tolist(), key=lambda i: abs(chain.order_parameter[i + 1] - chain.order_parameter[i]))
+    return float(chain.strengths[best]), float(chain.strengths[best + 1])
 
 
 def plain_survey(found: Survey) -> dict[str, Any]:

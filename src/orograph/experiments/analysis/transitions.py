@@ -2,8 +2,8 @@
 
 The order parameter q = ‖θ − θ_ref‖² is the slope of F(λ), so that a jump of q is a transition of first order and a kink of q one
 of second order (Ehrenfest 1933). A ladder cannot tell a jump from a steep slope between two of its points. Points inserted around
-it can: as the interval h shrinks, |Δq| over it stays (first order), or falls like h^α while the slopes on both sides remain
-different (second order), or they become equal (none).
+it can: as the interval shrinks, Δq over it stays, so that it is ever steeper than what lies beside it (first order); or it
+vanishes while the slopes on both sides remain different (second order); or they become equal (none).
 """
 
 import itertools
@@ -21,10 +21,9 @@ from orograph.geometry.correlation import holm
 
 Order = Literal["first", "second", "none", "unresolved"]
 
-_STAYS = 0.2  # largest exponent α of a jump that stays
+_STEEPER = 4.0  # least steepness of a jump, relative to the slopes beside it
 _DIFFERENT = 0.5  # least relative difference of the slopes beside a kink
-_SHRUNK = 4.0  # by which the interval must have shrunk for an order to be given
-_TRIAL = 8.0  # by which an interval has shrunk when a jump must have kept half of itself
+_SHRUNK = 8.0  # by which the interval must have shrunk for an order to be given
 _ROUNDING = 1 + 1e-9  # of a width that is to be reached
 
 
@@ -37,6 +36,7 @@ class Judgement:
         low, high: the interval that now holds it.
         width: of that interval. shrinkage: of the ladder's interval in units of it.
         change: Δq over it, in the direction of rising λ.
+        steepness: |Δq|/width relative to the steeper of the slopes beside it.
         exponent: α of |Δq| ∝ h^α between the ladder's interval and this one.
         slopes: dq/dλ on its left and on its right.
     """
@@ -47,6 +47,7 @@ class Judgement:
     width: float
     shrinkage: float
     change: float
+    steepness: float
     exponent: float
     slopes: tuple[float, float]
 
@@ -84,8 +85,9 @@ def zoom(
     """Encloses a transition by halving intervals, as far as points are known.
 
     Around a jump the half over which q changes more is kept. Around a kink all three intervals are halved, and those three kept
-    whose outer slopes differ most. What looked like a jump and has lost half of itself when its interval is an eighth is gone on
-    with as a kink. At last a jump gets a companion on either side at the distance of its width, for its slopes.
+    whose outer slopes differ most. What looked like a jump and is hardly steeper than what lies beside it, once its interval is
+    an eighth, is gone on with as a kink. At last a jump gets a companion on either side at the distance of its width, for its
+    slopes.
 
     Args:
         known: q by λ, the ladder's points among them.
@@ -107,14 +109,14 @@ def zoom(
 
 def _around_jump(known: Mapping[float, float], low: float, high: float, width: float, ends: tuple[float, float]) -> Zoom | None:
     """None where it turns out to be none."""
-    coarse, whole = abs(known[high] - known[low]), high - low
+    whole = high - low
     while high - low > width * _ROUNDING:
         middle = _middle(low, high)
         if middle not in known or not low < middle < high:
             return Zoom("jump", (low, high), middle if low < middle < high else None)
         left, right = abs(known[middle] - known[low]), abs(known[high] - known[middle])
         low, high = (low, middle) if left > right else (middle, high)
-        if whole > _TRIAL * (high - low) / _ROUNDING and max(left, right) < coarse / 2:
+        if whole > _SHRUNK * (high - low) / _ROUNDING and _steepness(known, low, high) < _STEEPER:
             return None
     companions = [_plain(low - (high - low)), _plain(high + (high - low))]
     missing = [place for place in companions if ends[0] < place < ends[1] and place not in known]
@@ -151,24 +153,34 @@ def judge(known: Mapping[float, float], ladder: Sequence[float], kind: str, inte
         ladder, kind, interval: as `zoom` takes them.
     """
     found = zoom(known, ladder, kind, interval)
-    every = sorted(known)
-    left, right = every.index(found.low), every.index(found.high)
-    first = interval[1] - interval[0]
-    shrinkage = first / found.width
+    shrinkage = (interval[1] - interval[0]) / found.width
     change = known[found.high] - known[found.low]
     start = min(ladder, key=lambda x: abs(x - found.low) if x <= found.low else math.inf)
     stop = ladder[min(ladder.index(start) + 1, len(ladder) - 1)]
     coarse = known[stop] - known[start]
     exponent = math.log(abs(coarse / change)) / math.log(shrinkage) if shrinkage > 1 and coarse and change else math.nan
-    before = _slope(known, every[left - 1], found.low) if left else math.nan
-    after = _slope(known, found.high, every[right + 1]) if right + 1 < len(every) else math.nan
+    before, after = slopes_beside(known, found.low, found.high)
+    steepness = _steepness(known, found.low, found.high)
     order: Order = "unresolved"
-    if shrinkage >= _SHRUNK:
+    if shrinkage >= _SHRUNK / _ROUNDING:
         largest = max(abs(before), abs(after))
         different = largest > 0 and abs(before - after) > _DIFFERENT * largest
-        stays = found.kind == "jump" and exponent < _STAYS
+        stays = found.kind == "jump" and steepness >= _STEEPER
         order = "first" if stays else "second" if different else "none"
-    return Judgement(order, found.low, found.high, found.width, shrinkage, change, exponent, (before, after))
+    return Judgement(order, found.low, found.high, found.width, shrinkage, change, steepness, exponent, (before, after))
+
+
+def slopes_beside(known: Mapping[float, float], low: float, high: float) -> tuple[float, float]:
+    """Slopes of q from the point below an interval to it, and from it to the point above; 0 where there is none."""
+    every = sorted(known)
+    left, right = every.index(low), every.index(high)
+    before = _slope(known, every[left - 1], low) if left else 0.0
+    return before, _slope(known, high, every[right + 1]) if right + 1 < len(every) else 0.0
+
+
+def _steepness(known: Mapping[float, float], low: float, high: float) -> float:
+    largest = max(map(abs, slopes_beside(known, low, high)))
+    return abs(_slope(known, low, high)) / largest if largest else math.inf
 
 
 def _slope(known: Mapping[float, float], low: float, high: float) -> float:
