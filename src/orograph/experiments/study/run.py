@@ -250,7 +250,7 @@ class _Work:
         try:
             found = work()
         except (OrographError, RuntimeError, ArithmeticError) as error:
-            found = Findings({"error": str(error).strip().rstrip(".").splitlines()[0]})
+            found = Findings({"error": (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")})
         self._keep(step, Findings({**found.scalars, **(more or {})}, found.arrays), began)
 
     def _keep(self, step: Step, found: Findings, began: float) -> None:

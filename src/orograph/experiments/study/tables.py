@@ -66,12 +66,15 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         )
     for row in results["metrics"]:
         if row["status"] == "failed":
-            reason = row.get("error") or f"the loss was not finite in epoch {row['failed_epoch']}"
+            diverged = row["failed_epoch"] is not None
+            reason = f"the loss was not finite in epoch {row['failed_epoch']}" if diverged else row["error"]
             found.append(f"{row['configuration']}, seed {row['seed']} failed: {reason}")
     for source in ("curves", "surfaces", "instability"):
         for entry in results[source]:
             if entry["status"] == "failed":
                 found.append(f"{entry['configuration']}, {entry['kind']} {entry['name']} failed: {entry['error']}")
+    if any(" failed: " in line for line in found):
+        found.append("what failed is not tried again by itself: delete its record in findings or points first")
     return found + _correlations(results["correlations"])
 
 
