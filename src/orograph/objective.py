@@ -210,16 +210,16 @@ class Objective:
         few = max(1, len(batch[1]) // 2 if len(batch[1]) < 4 else 2)
         sizes = []
         for length in (few, 2 * few):
-            kept: dict[tuple[int, int], int] = {}
+            kept: dict[tuple[int, int], Tensor] = {}
 
-            def pack(tensor: Tensor, kept: dict[tuple[int, int], int] = kept) -> Tensor:
-                kept[(tensor.data_ptr(), tensor.numel())] = tensor.numel() * tensor.element_size()
-                return tensor
+            def pack(tensor: Tensor, kept: dict[tuple[int, int], Tensor] = kept) -> None:
+                # Nothing goes into the graph: an output kept by its own node would be a cycle that is never freed.
+                kept[(tensor.data_ptr(), tensor.numel())] = tensor.detach()
 
             theta = self.theta.clone().requires_grad_()
-            with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            with torch.autograd.graph.saved_tensors_hooks(pack, lambda nothing: nothing):
                 self.summed(theta, *_take(batch, slice(0, length)))
-            sizes.append(sum(kept.values()))
+            sizes.append(sum(tensor.nbytes for tensor in kept.values()))
         return max(self.dtype.itemsize, (sizes[1] - sizes[0]) // few)
 
     # Functions of θ on one batch, to be differentiated, mapped or traced.

@@ -1,6 +1,7 @@
 """Many models at once against a plain Python loop over modules that carry the parameters themselves, in float64."""
 
 import copy
+import gc
 
 import pytest
 import torch
@@ -129,3 +130,18 @@ def test_reestimation_in_chunks_averages_the_means_of_the_chunks() -> None:
 def test_models_without_batch_normalisation_have_nothing_to_reestimate() -> None:
     objective = made(mlp)
     assert reestimated(objective, objective.theta[None]) is None
+
+
+def test_evaluations_leave_nothing_behind_in_memory() -> None:
+    objective = made(cnn)
+    thetas = around(objective, 3)
+
+    def held() -> int:
+        gc.collect()
+        return sum(issubclass(type(each), Tensor) for each in gc.get_objects())
+
+    evaluate(objective, thetas)
+    before = held()
+    for _ in range(3):
+        evaluate(objective, thetas)
+    assert held() <= before
