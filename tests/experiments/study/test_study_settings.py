@@ -7,8 +7,10 @@ import pytest
 from orograph.cli import StudyCommand, main
 from orograph.errors import ConfigurationError
 from orograph.experiments.configure import parse
+from orograph.experiments.settings import NumericsSettings
 from orograph.experiments.study.grid import configurations, varied
 from orograph.experiments.study.settings import StudySettings
+from orograph.store.run import Run
 
 PUBLISHED = (
     "--model MLP2 --hidden-size 4096 --optimizer AdamW --scheduler cosine --epochs 50 --lr 5e-4 --batch-size 128 "
@@ -144,11 +146,10 @@ def test_a_mistake_is_one_sentence_and_leaves_the_disk_alone(
 
 
 def test_a_sweeps_directory_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    out = str(tmp_path / "run")
-    small = ["--dataset", "digits", "--epochs", "1", "--quiet", "--out", out]
-    assert main(["sweep", *small, "--widths", "6,5", "--k", "2", "--points", "1"]) == 0
-    capsys.readouterr()
-    assert main(["study", *small, "--hidden-size", "5"]) == 2
+    out = tmp_path / "run"
+    numerics = NumericsSettings(threads=1).model_dump()
+    Run.create(out, kind="sweep", configuration={}, numerics=numerics, provenance={}).close()
+    assert main(["study", "--dataset", "digits", "--hidden-size", "5", "--quiet", "--out", str(out)]) == 2
     assert "holds a sweep, not a study" in capsys.readouterr().err
 
 
