@@ -1,8 +1,10 @@
 """What a study will cost, before it is begun: a few real steps, passes and products, timed and multiplied; memory and disk."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -57,8 +59,8 @@ def measure_speed(bench: StudyBench, chosen: Configuration) -> Speed:
     )
 
 
-def _timed(work: object, *, warm: bool = True) -> float:
-    assert callable(work)
+def _timed(work: Callable[[], Any], *, warm: bool = True) -> float:
+    """Seconds of one call, after one that prepares whatever is kept."""
     if warm:
         work()
     began = time.perf_counter()
