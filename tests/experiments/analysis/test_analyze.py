@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,18 @@ def run_sweep(out: Path, *args: str) -> Path:
 
 def run_analyze(out: Path, *args: str) -> int:
     return main(["analyze", str(out), *FEW, *args])
+
+
+DRAW = command.draw
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_pictures() -> Iterator[None]:
+    """Drawing takes longer than all else; one test has its own."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(command, "draw", lambda *args: [])
+    yield
+    patch.undo()
 
 
 @pytest.fixture(scope="module")
@@ -106,20 +119,26 @@ def test_the_top_images_are_the_samples_with_the_largest_shares(folder: Path) ->
     np.testing.assert_allclose(point.top_image_share.values, expected, rtol=1e-5)
 
 
-def test_everything_is_written_and_drawn(folder: Path) -> None:
+def test_the_file_and_the_dataset_hold_everything(folder: Path) -> None:
     results = json.loads((folder / "analysis.json").read_text())
     assert [(chain["seed"], chain["direction"]) for chain in results["chains"]] == [(0, "up"), (0, "down")]
     assert "30 evenly spaced" in results["chains"][0]["changes_not_searched"]
     assert {"rate", "null"} == set(results["commands"])
+    ds = open_run(folder)
+    assert np.isfinite(ds.branch.values).all()
+    assert ds.class_share.dims == ("seed", "direction", "strength", "class", "eigen")
+    assert all(variable.attrs.get("long_name") for variable in ds.variables.values())
+
+
+@pytest.mark.slow
+def test_everything_is_drawn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "draw", DRAW)
+    assert run_analyze(folder) == 0
     names = {path.stem for path in (folder / "figures").glob("*.png")}
     for way in ("up", "down"):
         assert {f"branches-0-{way}", f"angles-0-{way}", f"classes-0-{way}", f"curvature-0-{way}"} <= names
         assert f"images-0-{way}-0_01100" in names
     assert {"thermodynamics-0", "hysteresis-0"} <= names
-    ds = open_run(folder)
-    assert np.isfinite(ds.branch.values).all()
-    assert ds.class_share.dims == ("seed", "direction", "strength", "class", "eigen")
-    assert all(variable.attrs.get("long_name") for variable in ds.variables.values())
 
 
 def stamps(folder: Path) -> dict[str, int]:

@@ -21,7 +21,7 @@ from orograph.geometry.correlation import holm
 
 Order = Literal["first", "second", "none", "unresolved"]
 
-_STEEPER = 4.0  # least steepness of a jump, relative to the slopes beside it
+_STEEPER = 3.0  # least steepness of a jump, relative to the slopes beside it
 _DIFFERENT = 0.5  # least relative difference of the slopes beside a kink
 _SHRUNK = 8.0  # by which the interval must have shrunk for an order to be given
 _ROUNDING = 1 + 1e-9  # of a width that is to be reached
