@@ -66,6 +66,12 @@ def test_five_values_of_two_configurations_are_two() -> None:
     assert math.isnan(found.pearson.p_value)
 
 
+def test_five_configurations_cannot_show_more_than_their_orders_can() -> None:
+    x = np.repeat(np.arange(5.0), 3) + np.tile([0.0, 0.01, 0.02], 5)
+    found = correlate(x, 2 * x, clusters=np.repeat(np.arange(5), 3).tolist(), resamples=5000)
+    assert found.pearson.p_value == pytest.approx(2 / 120)  # of 5! orders two are this extreme
+
+
 def test_copies_of_a_configuration_do_not_narrow_the_interval() -> None:
     x, y = made(12)
     alone = correlate(x, y)

@@ -12,6 +12,8 @@ from orograph.figures.study_looks import Look, grouped, looks, mean_and_range, n
 from orograph.figures.style import styled
 
 _BINS = 14
+_POINTS = 1024
+_FILLED = 2  # more histograms than this would hide one another
 _FAINTEST = 1e-8  # of the highest density: far below one eigenvalue of the whole
 
 
@@ -66,7 +68,8 @@ def _histogram(axes: Axes, groups: Mapping[str, list[Mapping[str, Any]]], look: 
     edges = np.geomspace(low, high, _BINS + 1) if positive else np.linspace(low - 0.02 * span, high + 0.02 * span, _BINS + 1)
     for name, each in values.items():
         style = look[name]
-        axes.hist(each, edges.tolist(), histtype="stepfilled", color=style.colour, alpha=0.2)
+        if len(values) <= _FILLED:
+            axes.hist(each, edges.tolist(), histtype="stepfilled", color=style.colour, alpha=0.2)
         axes.hist(each, edges.tolist(), histtype="step", color=style.colour, ls=style.line, lw=1.4)
     minima = sum(len(group) for group in groups.values())
     axes.set(title="Histogram", xlabel="eigenvalue", ylabel=f"number, over {minima} minima")
@@ -77,16 +80,21 @@ def _histogram(axes: Axes, groups: Mapping[str, list[Mapping[str, Any]]], look: 
 
 
 def _density(axes: Axes, groups: Mapping[str, list[Mapping[str, Any]]], look: Mapping[str, Look]) -> None:
-    """Densities of single minima, a thin line each: their grids differ."""
+    """The mean over the minima of a configuration, on a common grid."""
     highest = 0.0
     for name, group in groups.items():
-        for entry in group:
-            arrays = entry["arrays"]
-            if "density_values" not in arrays:
-                continue
-            grid, values = numbers(arrays["density_grid"]), numbers(arrays["density_values"])
-            highest = max(highest, float(values.max()))
-            axes.plot(grid, np.where(values > 0, values, np.nan), color=look[name].colour, ls=look[name].line, lw=1.0)
+        found = [entry["arrays"] for entry in group if "density_values" in entry["arrays"]]
+        grids = [numbers(arrays["density_grid"]) for arrays in found]
+        if not found:
+            continue
+        common = np.linspace(min(grid[0] for grid in grids), max(grid[-1] for grid in grids), _POINTS)
+        rows = [
+            np.interp(common, grid, numbers(arrays["density_values"]), left=0, right=0)
+            for grid, arrays in zip(grids, found, strict=True)
+        ]
+        mean = np.mean(rows, axis=0)
+        highest = max(highest, float(mean.max()))
+        axes.plot(common, np.where(mean > 0, mean, np.nan), color=look[name].colour, ls=look[name].line, lw=1.1)
     axes.set(
         title="Density of all eigenvalues",
         xlabel="eigenvalue",

@@ -48,7 +48,7 @@ def training_curves(results: Mapping[str, Any], title: str = "") -> Figure:
         if tracked:
             followed = {name: [each["curvature"] for each in group if each.get("curvature")] for name, group in groups.items()}
             for axes, (name, ylabel, quantities) in zip(grid[2], _TRACKED, strict=True):
-                axes.set(title=name, ylabel=ylabel)
+                axes.set(title=name, ylabel=ylabel, yscale="log")
                 _panel(axes, followed, look, quantities, marked=True)
                 for edge in _edges(name, followed):
                     axes.axhline(edge, color="#555555", lw=0.9, ls=(0, (1, 1)))

@@ -27,7 +27,8 @@ class Coefficient:
 
     Attributes:
         value: between −1 and 1; NaN where a quantity is constant.
-        p_value: two-sided, NaN below five independent values; of the cluster bootstrap where values are clustered.
+        p_value: two-sided, NaN below five independent values; where values lie in m clusters, of the cluster bootstrap, and no
+            less than 2/m!, the least that a permutation of the clusters could show.
         adjusted: the p-value after Holm's rule over all of a table's tests of this kind of coefficient.
         low, high: 95 % bootstrap interval, NaN below five independent values.
     """
@@ -161,7 +162,8 @@ def correlate(
         low, high = np.quantile(values, [0.025, 0.975]) if len(values) else (math.nan, math.nan)
         if clusters is not None:  # the textbook p-values assume independent values
             tail = min(int((values <= 0).sum()), int((values >= 0).sum()))
-            p_value = min(1.0, 2 * (tail + 1) / (len(values) + 1))
+            # Nor can clusters say more than the most extreme of all their orders.
+            p_value = min(1.0, max(2 * (tail + 1) / (len(values) + 1), 2 / math.factorial(len(members))))
         found[kind] = Coefficient(value, p_value, p_value, float(low), float(high))
     within = math.nan if groups is None else kendall_within_groups(x, y, [groups[i] for i in finite.tolist()])
     return Correlation(metric, target, len(x), len(members), kendall_within=within, **found)

@@ -23,6 +23,7 @@ from orograph.geometry.correlation import (
     granulated_kendall,
 )
 
+RESAMPLES = 5_000  # so many that Holm's rule over a whole table can leave p-values small
 TARGETS = ("test_accuracy", "test_loss", "gap")
 
 # What may be related to them, in the order in which it is shown; a name that ends in _ stands for all that begin so.
@@ -81,7 +82,8 @@ def relate(rows: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> dict[str
     targets = {name: values for name in TARGETS if (values := _values(rows, name)) is not None}
     configurations = list(dict.fromkeys(groups))
     pooled = 1 < len(configurations) < len(groups)
-    table = correlation_table(metrics, targets, clusters=groups if pooled else None, groups=groups)
+    clusters = groups if pooled else None
+    table = correlation_table(metrics, targets, clusters=clusters, groups=groups, resamples=RESAMPLES)
     varied = {name: labels for name in VARIABLE if len(set(labels := [str(row.get(name)) for row in rows])) > 1}
     independent = len(configurations) if pooled else len(rows)
     return {
