@@ -19,7 +19,7 @@ from orograph.experiments.analysis.resampling import block_length
 from orograph.experiments.analysis.visit import Found, Visit
 from orograph.geometry.class_means import class_means, cross_class_means, subspace_overlap
 from orograph.geometry.classes import class_accuracies, class_gradients, class_shares
-from orograph.spectral.spectrum import Cluster, Spectrum
+from orograph.spectral.spectrum import Spectrum
 
 FEWEST_BLOCKS = 5
 
@@ -90,14 +90,6 @@ def cluster_numbers(spectrum: Spectrum) -> Tensor:
     for start, stop in spectrum.clusters:
         numbers[start:stop] = start
     return numbers
-
-
-def by_cluster(shares: Float[ndarray, "... k"], clusters: tuple[Cluster, ...]) -> Float[ndarray, "... k"]:
-    """Shares in which every member of a cluster has the cluster's mean, tr(VᵀH_cV) divided by its size."""
-    result = shares.copy()
-    for start, stop in clusters:
-        result[..., start:stop] = shares[..., start:stop].mean(-1, keepdims=True)
-    return result
 
 
 @dataclass(frozen=True)
