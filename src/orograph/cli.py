@@ -12,6 +12,7 @@ from orograph.experiments.analysis.settings import AnalyzeSettings
 from orograph.experiments.configure import parse
 from orograph.experiments.settings import PRESETS, Execution, MeasureSettings, SweepSettings
 from orograph.experiments.study.settings import StudyExecution, StudySettings
+from orograph.report.settings import ReportSettings
 
 
 class SweepCommand(SweepSettings):
@@ -83,7 +84,7 @@ def measure(args: Sequence[str]) -> int:
     return measure_checkpoint(settings)
 
 
-ANALYZE_HELP = """All that a finished sweep shows: classes, curvature, branches, free energy, transitions, hysteresis, certificates.
+ANALYZE_HELP = """What a finished sweep shows: classes, curvature, branches, free energy, transitions, hysteresis, certificates.
 
 Examples:
   orograph analyze runs/demo                       every point, then the whole ladder; figures in runs/demo/figures
@@ -102,11 +103,26 @@ def analyze(args: Sequence[str]) -> int:
     return run_analysis(settings)
 
 
+REPORT_HELP = """One self-contained HTML file that shows a whole run: open it anywhere, send it to anyone; it needs no network.
+
+Examples:
+  orograph report runs/demo                      runs/demo/report.html; analyze the run first to have all of it
+  orograph report runs/wide --out wide.html"""
+
+
+def report(args: Sequence[str]) -> int:
+    settings = parse(ReportSettings, args, command="report", description=REPORT_HELP, presets={})
+    from orograph.report.report import report as write_report
+
+    return write_report(settings)
+
+
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "sweep": (sweep, "train and decompose along a ladder of strengths λ"),
     "study": (study, "train and measure a grid of networks, and relate geometry to generalisation"),
     "measure": (measure, "all numbers of one minimum"),
     "analyze": (analyze, "all that a finished sweep shows"),
+    "report": (report, "one HTML file that shows a whole run"),
 }
 
 

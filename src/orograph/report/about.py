@@ -1,0 +1,37 @@
+"""What was run and on what, in words that every report begins with."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from orograph.store.run import Run
+
+Fact = tuple[str, str]
+
+
+def about(run: Run) -> list[dict[str, Any]]:
+    """Settings, numerics, versions and hardware: sections of facts, those of the run first."""
+    sections = [{"name": name, "facts": _facts(values)} for name, values in _tables(run.configuration)]
+    sections.append({"name": "numerics", "facts": _facts(run.numerics)})
+    sections += [{"name": name, "facts": _facts(values)} for name, values in _tables(run.provenance)]
+    return [section for section in sections if section["facts"]]
+
+
+def _tables(values: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Mappings within a mapping by name, and what is not in any as one of its own."""
+    inner = [(name, value) for name, value in values.items() if isinstance(value, Mapping)]
+    rest = {name: value for name, value in values.items() if not isinstance(value, Mapping)}
+    return [("run", rest), *inner]
+
+
+def _facts(values: Mapping[str, Any]) -> list[Fact]:
+    return [(name.replace("_", " "), _text(value)) for name, value in values.items()]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_text(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value)) or "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value is None or value == "" else f"{value:g}" if isinstance(value, float) else str(value)

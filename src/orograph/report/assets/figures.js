@@ -1,0 +1,126 @@
+/* Figures: drawn when they come near, redrawn with the theme, hovered and zoomed together where they share the axis of λ. */
+
+const figures = [];
+const dark = () => document.documentElement.dataset.theme === "dark";
+/* Okabe and Ito's colours; in the dark theme lighter ones of the same hues. Dashes and markers tell series apart as well. */
+const LIGHT = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6A00", "#56B4E9", "#333333"];
+const DARK = ["#6BB8EE", "#FF9A4D", "#3ED1A4", "#EFA6CB", "#F0D24C", "#A9C8FF", "#E8E8E8"];
+const colours = () => (dark() ? DARK : LIGHT);
+const colour = (i) => colours()[i % 7];
+const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"];
+const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "x", "cross", "star"];
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+const CIVIDIS = [[0, 32, 76], [0, 52, 110], [57, 72, 107], [87, 92, 109], [112, 113, 115], [138, 134, 120], [166, 157, 117], [196, 182, 108], [228, 207, 91], [255, 234, 70]];
+function ramp(t) {
+  const place = (dark() ? 0.25 + 0.75 * (1 - t) : 0.86 * t) * (CIVIDIS.length - 1);
+  const low = Math.min(Math.floor(place), CIVIDIS.length - 2);
+  const mix = CIVIDIS[low].map((value, i) => Math.round(value + (place - low) * (CIVIDIS[low + 1][i] - value)));
+  return `rgb(${mix.join(",")})`;
+}
+
+function axis(title, extra = {}) {
+  return { title: { text: title, font: { size: 12 }, standoff: 6 }, gridcolor: css("--grid"), linecolor: css("--line"), zerolinecolor: css("--line"),
+    automargin: true, tickfont: { size: 11 }, exponentformat: "power", ...extra };
+}
+
+function layout(extra) {
+  return { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: css("--text"), family: "system-ui, DejaVu Sans, sans-serif", size: 12 },
+    margin: { l: 48, r: 12, t: 10, b: 40 }, hovermode: "x unified", dragmode: "zoom", legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: { size: 11 } },
+    hoverlabel: { bgcolor: css("--panel"), bordercolor: css("--line"), font: { color: css("--text"), size: 12 } }, ...extra };
+}
+
+const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"], toImageButtonOptions: { format: "svg" } };
+
+/* draw() gives {data, layout} and a title if it changes; options: height, controls (elements), linked (shares λ), eager (drawn at once). */
+function figure(parent, title, note, draw, options = {}) {
+  const heading = el("h3", {}, title);
+  const plot = el("div", { class: "plot", style: `height:${options.height || 330}px` });
+  const node = el("figure", { role: "group", "aria-label": title }, el("div", { class: "head" }, heading, options.controls || null), plot,
+    note ? el("figcaption", {}, note) : null);
+  parent.append(node);
+  const one = { plot, node, linked: options.linked || false, drawn: false, cursor: options.cursor };
+  one.update = () => {
+    if (!one.drawn) return;
+    const { data, layout: own, title: now } = draw();
+    if (now) heading.textContent = now;
+    if (one.linked && one.cursor) own.shapes = [...(own.shapes || []), ...one.cursor()];
+    Plotly.react(plot, data, layout(own), { ...CONFIG, displayModeBar: window.innerWidth > 600 ? "hover" : false });
+  };
+  one.show = () => {
+    if (one.drawn) return;
+    one.drawn = true;
+    waiting.delete(plot);
+    one.update();
+    if (one.linked) link(one, options.onpick);
+  };
+  figures.push(one);
+  if (options.eager) one.show();
+  else whenNear(plot, one.show);
+  return one;
+}
+
+const redraw = () => figures.forEach((one) => one.update());
+
+let linking = false;
+function together(work) {
+  if (linking) return;
+  linking = true;
+  try { work(); } finally { linking = false; }
+}
+
+function link(one, onpick) {
+  const others = () => figures.filter((other) => other !== one && other.linked && other.drawn);
+  let pending = null;
+  one.plot.on("plotly_hover", (event) => {
+    if (linking || !event.points.length) return;
+    const x = event.points[0].x;
+    if (pending !== null) cancelAnimationFrame(pending);
+    pending = requestAnimationFrame(() => { pending = null; together(() => others().forEach((other) => hover(other.plot, x))); });
+  });
+  one.plot.on("plotly_unhover", () => {
+    if (pending !== null) cancelAnimationFrame(pending);
+    pending = null;
+    together(() => others().forEach((other) => Plotly.Fx.unhover(other.plot)));
+  });
+  one.plot.on("plotly_click", (event) => onpick && event.points.length && onpick(event.points[0].x));
+  one.plot.on("plotly_relayout", (event) => {
+    const zoom = event["xaxis.autorange"] ? { "xaxis.autorange": true }
+      : "xaxis.range[0]" in event ? { "xaxis.range": [event["xaxis.range[0]"], event["xaxis.range[1]"]] } : null;
+    if (zoom) together(() => others().forEach((other) => Plotly.relayout(other.plot, zoom)));
+  });
+}
+
+/* The points of a figure at one λ; of many curves the first of each group. */
+function hover(plot, x) {
+  const found = [];
+  plot.data.forEach((trace, curveNumber) => {
+    if (trace.hoverinfo === "skip" || trace.visible === "legendonly" || (trace.meta && trace.meta.quiet)) return;
+    const pointNumber = Array.from(trace.x).indexOf(x);
+    if (pointNumber >= 0) found.push({ curveNumber, pointNumber });
+  });
+  if (found.length) Plotly.Fx.hover(plot, found);
+}
+
+/* A scale that is logarithmic on both sides of zero, where there are values of both signs. */
+function signedScale(values, title) {
+  const known = values.filter(finite);
+  const largest = known.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
+  const least = known.reduce((low, value) => Math.min(low, value), Infinity);
+  if (least > 0) return { map: (value) => value, axis: axis(title, { type: "log", minor: { showgrid: false }, dtick: "D2" }) };
+  const unit = largest * 1e-3;
+  const map = (value) => Math.asinh(value / unit);
+  const powers = [-2, -1, 0].map((power) => 10 ** (Math.floor(Math.log10(largest)) + power));
+  const ticks = [...powers.map((value) => -value).reverse(), 0, ...powers].filter((value) => value >= 0 || value >= 1.3 * least);
+  return { map, axis: axis(title, { tickvals: ticks.map(map), ticktext: ticks.map(format), zeroline: true }) };
+}
+
+function setTheme(choice) {
+  const system = window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  document.documentElement.dataset.theme = choice === "auto" ? system : choice;
+  const button = document.getElementById("theme");
+  button.textContent = { auto: "◐ auto", light: "☀ light", dark: "☾ dark" }[choice];
+  button.setAttribute("aria-label", `Theme: ${choice}; press to change`);
+  button.dataset.choice = choice;
+  redraw();
+}

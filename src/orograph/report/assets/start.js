@@ -1,0 +1,18 @@
+/* The page begins: theme, then the report of its kind. */
+
+const report = JSON.parse(document.getElementById("data").textContent);
+document.querySelector("h1").textContent = report.title;
+const CHOICES = ["auto", "light", "dark"];
+setTheme("auto");
+document.getElementById("theme").addEventListener("click", (event) =>
+  setTheme(CHOICES[(CHOICES.indexOf(event.currentTarget.dataset.choice) + 1) % 3]));
+window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
+  setTheme(document.getElementById("theme").dataset.choice));
+show(report);
+const links = [...document.querySelectorAll("nav a")];
+const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
+  if (!entry.isIntersecting) return;
+  links.forEach((link) => (link.hash === `#${entry.target.id}` ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current")));
+}), { rootMargin: "-25% 0px -65% 0px" });
+document.querySelectorAll("main > section").forEach((node) => seen.observe(node));
+document.documentElement.dataset.ready = "true";

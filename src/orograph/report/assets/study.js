@@ -1,0 +1,257 @@
+/* The report of a study: configurations, what goes with what, and what lies between and around minima. */
+
+const PATHS = { linear: "straight line", bezier: "Bézier curve", chain: "polygonal chain", band: "elastic band", aligned: "line after matching" };
+const METRICS = ["test_accuracy", "test_loss", "gap", "train_loss", "train_accuracy", "lambda_max", "trace", "flatness_measure", "loss_increase", "sharpness_best_found", "gradient_norm", "scalar_curvature", "participation_ratio",
+  "noise_accuracy_drop", "scaled_lambda_max", "scaled_trace", "relative_flatness", "fisher_rao_norm", "parameter_norm", "lambda_min", "frobenius_square"];
+
+function mean(values) {
+  const known = values.filter(finite);
+  return known.length ? known.reduce((a, b) => a + b, 0) / known.length : null;
+}
+function deviation(values) {
+  const known = values.filter(finite);
+  const middle = mean(known);
+  return known.length > 1 ? Math.sqrt(known.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (known.length - 1)) : null;
+}
+
+function show(report) {
+  const plain = (name) => name.replaceAll("_", " ").replace("lambda ", "λ ");
+  const word = (name) => { const known = (report.quantities[name] || [plain(name)])[0]; return known === name.replaceAll("_", " ") ? plain(name) : known; };
+  const capital = (text) => (/^[a-z]{2}/.test(text) ? text[0].toUpperCase() + text.slice(1) : text);
+  const unit = (name) => { const text = (report.quantities[name] || ["", "1"])[1]; return text && text !== "1" ? ` (${text})` : ""; };
+  const names = report.configurations.map((each) => each.name);
+  const metrics = report.metrics;
+  const done = metrics.filter((row) => row.status === "done");
+  const metricNames = [...METRICS, ...Object.keys(report.quantities)].filter((name, i, all) => all.indexOf(name) === i && done.some((row) => finite(row[name]) && name !== "seed" && name !== "failed_epoch"));
+  const settings = report.varied.length ? report.varied : ["configuration"];
+  const looks = (name) => { const i = Math.max(0, names.indexOf(name)); return { color: colour(i), dash: DASHES[Math.floor(i / 7) % 5], symbol: SYMBOLS[i % 7] }; };
+  const controls = (...items) => el("div", { class: "controls" }, items);
+  const options = (list) => list.map((name) => [name, word(name)]);
+
+  /* Overview */
+  const top = section("overview", "Overview");
+  const failures = failed();
+  facts(top, [["data set", report.data.name], ["training and test images", `${report.data.train_images.toLocaleString("en")}, ${report.data.test_images.toLocaleString("en")}`],
+    ["configurations", String(names.length)], ["minima", `${done.length} of ${metrics.length}`], ["what varies", report.varied.map((name) => name.replaceAll("_", " ")).join(", ") || "nothing"]]);
+  notices(top, [...(failures.length ? failures.map((text) => ["bad", text]) : [["good", "Nothing failed."]]), ...remarks()]);
+
+  function failed() {
+    const found = metrics.filter((row) => row.status === "failed").map((row) => `${row.configuration}, seed ${row.seed} failed: ${row.error || `the loss was not finite in epoch ${row.failed_epoch}`}.`);
+    for (const entry of [...report.curves, ...report.surfaces, ...report.instability]) if (entry.status === "failed") found.push(`${entry.configuration}, ${entry.kind} ${entry.name} failed: ${entry.error}.`);
+    for (const entry of [...metrics, ...report.curves]) for (const [what, text] of Object.entries(entry.failures || {})) found.push(`${entry.configuration}, ${entry.kind || "minimum"} ${entry.name || entry.seed}: ${what} was not measured: ${text}.`);
+    return found;
+  }
+  function remarks() {
+    const found = [];
+    const rough = done.filter((row) => row.measured && row.measured.images && row.measured.images < row.measured.of);
+    if (rough.length) found.push(["warn", `${rough.length} minima were measured on a subset of the images (${rough[0].measured.images} of ${rough[0].measured.of}, level ${rough[0].measured.level}).`]);
+    if (done.some((row) => row.smooth === false)) found.push(["warn", "ReLU is not twice differentiable: second-order results leave out its kinks; the finite-radius companions do not."]);
+    const saddles = done.filter((row) => finite(row.lambda_min) && row.lambda_min < -(row.lambda_min_residual || 0)).length;
+    if (saddles) found.push(["warn", `${saddles} of ${done.length} end states have a negative eigenvalue: they are not minima of the loss.`]);
+    for (const rate of report.learning_rates) found.push(["", `${rate.configuration}: learning rate ${format(rate.chosen)}, chosen among ${rate.candidates.map(format).join(", ")} on ${rate.held_out_images} images held out from training.`]);
+    if (report.correlations.note) found.push(["", report.correlations.note]);
+    return found;
+  }
+
+  /* Metric against a setting */
+  const against = section("metrics", "Metrics", "One marker a minimum, a line through the means over seeds.");
+  const grid = el("div", { class: "figures" });
+  against.append(grid);
+  const numericSettings = settings.filter((name) => done.some((row) => finite(row[name])));
+  const first = numericSettings[0] || settings[0];
+  const panels = ["test_accuracy", "lambda_max", "flatness_measure", "trace"].filter((name) => metricNames.includes(name));
+  panels.forEach((metric, i) => {
+    const state = { metric, setting: first };
+    const one = figure(grid, capital(word(metric)), "", () => metricFigure(state), { height: 380, eager: i === 0, controls: controls(
+      choice("metric", options(metricNames), metric, (value) => { state.metric = value; one.update(); }),
+      settings.length > 1 ? choice("against", options(settings), first, (value) => { state.setting = value; one.update(); }) : null) });
+  });
+
+  function metricFigure({ metric, setting }) {
+    const numeric = done.some((row) => finite(row[setting]));
+    const others = settings.filter((name) => name !== setting);
+    const label = (row) => others.map((name) => `${name.replaceAll("_", " ")} ${format(row[name])}`).join(", ") || word(metric);
+    const groups = new Map();
+    done.forEach((row) => { const key = label(row); if (!groups.has(key)) groups.set(key, []); groups.get(key).push(row); });
+    const data = [...groups.entries()].flatMap(([name, rows], i) => {
+      const at = (row) => (numeric ? row[setting] : String(row[setting]));
+      const places = [...new Set(rows.map(at))].sort((a, b) => (numeric ? a - b : 0));
+      return [
+        { type: "scatter", mode: "lines+markers", name, legendgroup: name, x: places, y: places.map((x) => mean(rows.filter((row) => at(row) === x).map((row) => row[metric]))),
+          line: { color: colour(i), dash: numeric ? DASHES[i % 5] : "dot", width: numeric ? 2 : 1 }, marker: { symbol: "line-ew-open", size: 14, color: colour(i), line: { width: 2, color: colour(i) } }, hovertemplate: `mean %{y:.5~g}<extra>${name}</extra>` },
+        { type: "scatter", mode: "markers", name, legendgroup: name, showlegend: false, x: rows.map(at), y: rows.map((row) => row[metric]), customdata: rows.map((row) => [row.seed, row.configuration]),
+          marker: { color: colour(i), symbol: SYMBOLS[i % 7], size: 8, opacity: 0.75 }, hovertemplate: "%{customdata[1]}<br>seed %{customdata[0]}: %{y:.5~g}<extra></extra>" }];
+    });
+    const positive = done.every((row) => !finite(row[metric]) || row[metric] > 0);
+    const values = done.map((row) => row[metric]).filter(finite);
+    const wide = positive && values.length && Math.max(...values) > 30 * Math.min(...values);
+    const steps = numeric ? [...new Set(done.map((row) => row[setting]))] : [];
+    const spread = numeric && Math.min(...steps) > 0 && Math.max(...steps) >= 4 * Math.min(...steps);
+    return { title: capital(word(metric)), data, layout: { hovermode: "closest", showlegend: groups.size > 1, yaxis: axis(word(metric) + unit(metric), { type: wide ? "log" : "linear", minor: { showgrid: false } }),
+      xaxis: axis(word(setting), numeric ? { type: spread ? "log" : "linear", tickvals: steps, ticktext: steps.map(format) } : { type: "category" }) } };
+  }
+
+  /* Tables */
+  const tables = section("configurations", "Configurations", "Means over seeds, ± their standard deviation; barriers are means over pairs. A click on a heading sorts; files hold every column.");
+  const between = (name, key) => report.curves.filter((entry) => entry.configuration === name && entry.status === "done").map((entry) => entry[key]);
+  const means = metricNames.slice(0, 40);
+  const summary = report.configurations.map((configuration) => {
+    const rows = done.filter((row) => row.configuration === configuration.name);
+    const all = metrics.filter((row) => row.configuration === configuration.name);
+    return { ...configuration, minima: `${rows.length} of ${all.length}`, bad: rows.length < all.length,
+      ...Object.fromEntries(means.flatMap((name) => [[name, mean(rows.map((row) => row[name]))], [`${name}_sd`, deviation(rows.map((row) => row[name]))]])),
+      ...Object.fromEntries(Object.keys(PATHS).map((name) => [`${name}_barrier`, mean(between(configuration.name, `${name}_barrier`))])) };
+  });
+  const shown = ["name", ...report.varied, "parameters", "minima", "test_accuracy", "test_accuracy_sd", "test_loss", "lambda_max", "trace", "flatness_measure", "gradient_norm", ...Object.keys(PATHS).map((name) => `${name}_barrier`)];
+  const short = { name: "configuration", test_accuracy: "accuracy %", test_accuracy_sd: "± sd", test_loss: "test L", lambda_max: "λ_max", trace: "tr H", flatness_measure: "flatness", gradient_norm: "‖∇L‖" };
+  const heads = (keys, rows) => keys.filter((key) => rows.some((row) => row[key] !== null && row[key] !== undefined)).map((key) => ({ key, label: short[key] || key.replaceAll("_", " "), title: word(key) }));
+  table(tables, { title: "Configurations", name: "configurations", rows: summary, columns: heads(shown, summary), all: [...new Set(summary.flatMap((row) => Object.keys(row)))].filter((key) => key !== "bad") });
+  const minima = metrics.map((row) => ({ ...row, bad: row.status !== "done" }));
+  table(tables, { title: "Minima", name: "minima", rows: minima, all: [...new Set(metrics.flatMap((row) => Object.keys(row)))], columns: heads(["configuration", "seed", "status", "test_accuracy", "test_loss", "gap", "lambda_max", "lambda_min", "trace", "flatness_measure", "sharpness_best_found", "gradient_norm"], minima) });
+
+  /* Training */
+  if (report.histories.some((each) => (each.epoch || []).length > 1)) {
+    const node = section("training", "Training", "One line a network.");
+    const courses = el("div", { class: "figures" });
+    node.append(courses);
+    const quantities = Object.keys(report.histories.find((each) => each.epoch)).filter((key) => !["configuration", "seed", "epoch", "curvature"].includes(key));
+    ["train_loss", "test_accuracy"].filter((name) => quantities.includes(name)).forEach((name) => {
+      const state = { name };
+      const one = figure(courses, capital(word(name)), "", () => ({
+        title: capital(word(state.name)),
+        data: report.histories.filter((each) => each.epoch).map((each) => { const look = looks(each.configuration); return { type: "scatter", mode: "lines", x: each.epoch, y: each[state.name], name: each.configuration, legendgroup: each.configuration,
+          showlegend: report.histories.find((other) => other.configuration === each.configuration) === each, line: { color: look.color, dash: look.dash, width: 1.7 }, hovertemplate: `${each.configuration}, seed ${each.seed}: %{y:.5~g}<extra></extra>` }; }),
+        layout: { hovermode: "closest", xaxis: axis("epoch"), yaxis: axis(word(state.name), { type: /loss$|^lr$|norm$/.test(state.name) ? "log" : "linear", minor: { showgrid: false } }) } }),
+      { height: 380, controls: controls(choice("quantity", options(quantities), name, (value) => { state.name = value; one.update(); })) });
+    });
+    if (report.histories.some((each) => each.curvature)) figure(courses, "Edge of stability", "λ_max times the step size along training, against what is stable.", () => ({
+      data: report.histories.filter((each) => each.curvature).map((each) => { const look = looks(each.configuration); return { type: "scatter", mode: "lines+markers", x: each.curvature.epoch, y: each.curvature.lambda_max, name: `${each.configuration}, seed ${each.seed}`, line: { color: look.color, dash: look.dash } }; }),
+      layout: { hovermode: "closest", xaxis: axis("epoch"), yaxis: axis("λ_max") } }), { height: 380 });
+  }
+
+  /* Spectra */
+  const dense = report.spectra.filter((each) => each.arrays && each.arrays.density_grid);
+  const pairs = report.spectra.filter((each) => each.arrays && each.arrays.eigenvalues);
+  if (pairs.length) {
+    const node = section("spectra", "Spectra");
+    const plots = el("div", { class: "figures" });
+    node.append(plots);
+    figure(plots, "Largest eigenvalues", "One line a minimum.", () => {
+      const scale = signedScale(pairs.flatMap((each) => each.arrays.eigenvalues), "eigenvalue");
+      return { data: pairs.map((each, i) => { const look = looks(each.configuration); return { type: "scatter", mode: "lines+markers", x: each.arrays.eigenvalues.map((_, j) => j + 1), y: each.arrays.eigenvalues.map(scale.map), customdata: each.arrays.eigenvalues,
+        name: each.configuration, legendgroup: each.configuration, showlegend: pairs.findIndex((other) => other.configuration === each.configuration) === i, line: { color: look.color, dash: look.dash, width: 1.2 }, marker: { size: 5, symbol: look.symbol }, hovertemplate: `${each.configuration}, seed ${each.seed}<br>λ%{x} = %{customdata:.5~g}<extra></extra>` }; }),
+        layout: { hovermode: "closest", xaxis: axis("rank"), yaxis: scale.axis } };
+    }, { height: 380 });
+    if (dense.length) {
+      const state = { configuration: dense[0].configuration };
+      const one = figure(plots, "Spectral density", "Of the whole Hessian, normalised to 1, one line a seed; logarithmic.", () => ({
+        data: dense.filter((each) => each.configuration === state.configuration).map((each, i) => ({ type: "scatter", mode: "lines", x: each.arrays.density_grid, y: each.arrays.density_values.map((value) => Math.max(value, 1e-8)), name: `seed ${each.seed}`, line: { color: colour(i), dash: DASHES[i % 5], width: 1.5 } })),
+        layout: { hovermode: "closest", xaxis: axis("eigenvalue"), yaxis: axis("density", { type: "log", minor: { showgrid: false } }) } }),
+      { height: 380, controls: controls(choice("configuration", [...new Set(dense.map((each) => each.configuration))].map((name) => [name, name]), state.configuration, (value) => { state.configuration = value; one.update(); })) });
+    }
+  }
+
+  /* Between minima */
+  const curves = report.curves.filter((entry) => entry.paths && Object.keys(entry.paths).length);
+  if (curves.length) {
+    const node = section("connectivity", "Between minima", "Along every path the mean over pairs of seeds, with a band from the least to the most.");
+    const plots = el("div", { class: "figures" });
+    node.append(plots);
+    const kinds = Object.keys(PATHS).filter((name) => curves.some((entry) => entry.paths[name]));
+    ["train_loss", "test_accuracy"].forEach((quantity) => {
+      const state = { quantity, configuration: curves[0].configuration };
+      const one = figure(plots, capital(word(quantity)), "", () => {
+        const group = curves.filter((entry) => entry.configuration === state.configuration);
+        const data = kinds.flatMap((kind, c) => {
+          const found = group.map((entry) => entry.paths[kind]).filter(Boolean);
+          if (!found.length) return [];
+          const x = found[0].positions;
+          const column = (j) => found.map((path) => path[state.quantity][j]).filter(finite);
+          const edge = (pick) => x.map((_, j) => (column(j).length ? pick(...column(j)) : null));
+          const base = { type: "scatter", mode: "lines", x, legendgroup: kind };
+          const band = found.length > 1 ? [{ ...base, y: edge(Math.min), line: { width: 0 }, hoverinfo: "skip", showlegend: false }, { ...base, y: edge(Math.max), line: { width: 0 }, fill: "tonexty", fillcolor: `${colour(c)}2b`, hoverinfo: "skip", showlegend: false }] : [];
+          return [...band, { ...base, name: PATHS[kind], y: x.map((_, j) => mean(column(j))), line: { color: colour(c), dash: DASHES[c % 5], width: 2.2 }, hovertemplate: "%{y:.5~g}" }];
+        });
+        return { title: capital(word(state.quantity)), data, layout: { xaxis: axis("position along the path"), yaxis: axis(word(state.quantity) + unit(state.quantity)) } };
+      }, { height: 400, controls: controls(
+        choice("configuration", [...new Set(curves.map((entry) => entry.configuration))].map((name) => [name, name]), state.configuration, (value) => { state.configuration = value; one.update(); }),
+        choice("quantity", options(["train_loss", "test_loss", "train_accuracy", "test_accuracy"]), quantity, (value) => { state.quantity = value; one.update(); })) });
+    });
+    figure(plots, "Barriers", "Of the training loss, one marker a pair.", () => ({
+      data: kinds.map((kind, c) => ({ type: "box", boxpoints: "all", jitter: 0.4, pointpos: 0, name: PATHS[kind], x: curves.filter((entry) => finite(entry[`${kind}_barrier`])).map((entry) => entry.configuration),
+        y: curves.map((entry) => entry[`${kind}_barrier`]).filter(finite), marker: { color: colour(c), symbol: SYMBOLS[c], size: 6 }, line: { width: 1 }, fillcolor: "rgba(0,0,0,0)" })),
+      layout: { boxmode: "group", hovermode: "closest", xaxis: axis("", { type: "category" }), yaxis: axis("barrier") } }), { height: 400 });
+    const rows = report.curves.map((entry) => ({ pair: entry.name, ...Object.fromEntries(Object.entries(entry).filter(([, value]) => typeof value !== "object")), bad: entry.status !== "done" }));
+    table(node, { title: "Pairs of minima", name: "pairs", rows, columns: heads(["configuration", "pair", "status", "distance", "cosine", ...kinds.map((kind) => `${kind}_barrier`), "disagreement", "ensemble_accuracy", "ensemble_gain"], rows), all: [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((key) => key !== "bad" && key !== "file") });
+  }
+
+  /* Surfaces */
+  const surfaces = report.surfaces.filter((entry) => entry.arrays && entry.arrays.x && entry.arrays.train_loss);
+  if (surfaces.length) {
+    const node = section("surfaces", "Surfaces", "The loss on planes through minima; distances are in parameter space. The button turns a plane into a surface that can be turned.");
+    const plots = el("div", { class: "figures three" });
+    node.append(plots);
+    surfaces.forEach((entry) => {
+      const state = { raised: false, quantity: "train_loss" };
+      const title = `${entry.configuration}, ${entry.kind} ${entry.name}`;
+      const turn = el("button", { type: "button", "aria-pressed": "false", onclick: () => {
+        state.raised = !state.raised;
+        turn.setAttribute("aria-pressed", String(state.raised));
+        turn.textContent = state.raised ? "flat" : "turn in 3-D";
+        one.show();
+        Plotly.purge(one.plot);
+        one.update();
+      } }, "turn in 3-D");
+      const one = figure(plots, title, "", () => surfaceFigure(entry, state), { height: 400, controls: controls(
+        choice("", options(["train_loss", "test_loss", "train_accuracy", "test_accuracy"].filter((name) => entry.arrays[name])), "train_loss", (value) => { state.quantity = value; one.update(); }), turn) });
+    });
+  }
+  function surfaceFigure({ arrays, kind }, { raised, quantity }) {
+    const z = arrays.y.map((_, j) => arrays.x.map((__, i) => arrays[quantity][i][j]));
+    const known = z.flat().filter(finite);
+    const logarithmic = !quantity.endsWith("accuracy") && Math.min(...known) > 0 && Math.max(...known) > 10 * Math.min(...known);
+    const height = logarithmic ? z.map((row) => row.map((value) => (finite(value) ? Math.log10(value) : null))) : z;
+    const name = logarithmic ? `log₁₀ ${word(quantity)}` : word(quantity) + unit(quantity);
+    const scale = CIVIDIS.map((rgb, i) => [i / (CIVIDIS.length - 1), `rgb(${rgb.join(",")})`]);
+    const shared = { x: arrays.x, y: arrays.y, z: height, colorscale: scale, colorbar: { title: { text: name, side: "right" }, thickness: 10, outlinewidth: 0 } };
+    if (raised) {
+      const side = (text) => ({ title: { text }, gridcolor: css("--line"), color: css("--text"), backgroundcolor: "rgba(0,0,0,0)" });
+      return { data: [{ type: "surface", ...shared, hovertemplate: "%{z:.4~g}<extra></extra>", contours: { z: { show: true, usecolormap: true, project: { z: true } } } }],
+        layout: { margin: { l: 0, r: 0, t: 0, b: 0 }, scene: { xaxis: side("first"), yaxis: side("second"), zaxis: side(name), camera: { eye: { x: 1.4, y: -1.4, z: 0.9 } } } } };
+    }
+    const marks = { type: "scatter", mode: "markers", x: arrays.marks.map((mark) => mark[0]), y: arrays.marks.map((mark) => mark[1]), marker: { symbol: "x", size: 10, color: "#ffffff", line: { color: "#000000", width: 1.5 } }, showlegend: false, hovertemplate: "minimum<extra></extra>" };
+    const path = arrays.path ? [{ type: "scatter", mode: "lines", x: arrays.path.map((place) => place[0]), y: arrays.path.map((place) => place[1]), line: { color: "#ffffff", dash: "dash" }, showlegend: false, hoverinfo: "skip" }] : [];
+    return { data: [{ type: "contour", ...shared, ncontours: 16, line: { width: 0.6 }, hovertemplate: "%{z:.4~g}<extra></extra>" }, ...path, marks],
+      layout: { hovermode: "closest", xaxis: axis(kind === "plane" ? "from the first minimum to the second" : "first direction", { showgrid: false, zeroline: false }), yaxis: axis(kind === "plane" ? "towards the third" : "second direction", { scaleanchor: "x", constrain: "domain", showgrid: false, zeroline: false }) } };
+  }
+
+  /* Correlations */
+  const relations = (report.correlations.table || []).filter((row) => row.spearman && finite(row.spearman.value));
+  if (relations.length) {
+    const node = section("correlations", "Correlations", report.correlations.note || "");
+    const plots = el("div", { class: "figures" });
+    node.append(plots);
+    const state = { target: report.correlations.targets[0], coefficient: "spearman", metric: "lambda_max" };
+    if (!metricNames.includes(state.metric)) state.metric = relations[0].metric;
+    const one = figure(plots, "Coefficients", "Filled: p after Holm below 0.05. Bars: 95 % intervals, where there are enough independent values.", () => {
+      const rows = relations.filter((row) => row.target === state.target).sort((a, b) => a[state.coefficient].value - b[state.coefficient].value);
+      const value = (row) => row[state.coefficient];
+      const sure = (row) => finite(value(row).adjusted) && value(row).adjusted < 0.05;
+      const reach = (row, key) => (finite(value(row)[key]) ? Math.abs(value(row)[key] - value(row).value) : 0);
+      return { data: [{ type: "scatter", mode: "markers", x: rows.map((row) => value(row).value), y: rows.map((row) => plain(row.metric)), customdata: rows.map((row) => [row.count, value(row).adjusted === null ? "–" : format(value(row).adjusted)]),
+        error_x: { type: "data", symmetric: false, array: rows.map((row) => reach(row, "high")), arrayminus: rows.map((row) => reach(row, "low")), color: css("--quiet"), thickness: 1.2, width: 3 },
+        marker: { size: 9, color: rows.map((row) => colour(value(row).value < 0 ? 1 : 0)), symbol: rows.map((row) => `${value(row).value < 0 ? "square" : "circle"}${sure(row) ? "" : "-open"}`), line: { width: 2 } }, hovertemplate: "%{y}: %{x:.3f}<br>n = %{customdata[0]}, p %{customdata[1]}<extra></extra>" }],
+        layout: { hovermode: "closest", xaxis: axis("coefficient", { range: [-1.05, 1.05], zeroline: true }), yaxis: axis("", { tickfont: { size: 10 }, dtick: 1 }) } };
+    }, { height: 640, controls: controls(choice("with", options(report.correlations.targets), state.target, (value) => { state.target = value; one.update(); other.update(); }),
+      choice("", [["spearman", "Spearman"], ["kendall", "Kendall"], ["pearson", "Pearson"]], "spearman", (value) => { state.coefficient = value; one.update(); })) });
+    const other = figure(plots, "Minima", "One marker a minimum.", () => ({
+      data: names.map((name) => { const rows = done.filter((row) => row.configuration === name); const look = looks(name); return { type: "scatter", mode: "markers", name, x: rows.map((row) => row[state.metric]), y: rows.map((row) => row[state.target]), customdata: rows.map((row) => row.seed),
+        marker: { size: 9, color: look.color, symbol: look.symbol }, hovertemplate: `${name}, seed %{customdata}<br>%{x:.4~g}, %{y:.4~g}<extra></extra>` }; }),
+      layout: { hovermode: "closest", xaxis: axis(word(state.metric) + unit(state.metric)), yaxis: axis(word(state.target) + unit(state.target)) } }),
+    { height: 440, controls: controls(choice("metric", options(metricNames), state.metric, (value) => { state.metric = value; other.update(); })) });
+    const flat = relations.map((row) => ({ metric: row.metric, target: row.target, n: row.count, independent: row.independent, kendall_within: row.kendall_within, granulated: row.granulated ? row.granulated.mean : null,
+      ...Object.fromEntries(["spearman", "kendall", "pearson"].flatMap((kind) => [[kind, row[kind].value], [`${kind}_low`, row[kind].low], [`${kind}_high`, row[kind].high], [`${kind}_p`, row[kind].p_value], [`${kind}_adjusted`, row[kind].adjusted]])) }));
+    table(node, { title: "All coefficients", name: "correlations", rows: flat, columns: heads(["metric", "target", "n", "independent", "spearman", "spearman_low", "spearman_high", "spearman_adjusted", "kendall", "pearson", "kendall_within", "granulated"], flat), all: Object.keys(flat[0]) });
+  }
+  about(report.about);
+}

@@ -1,0 +1,354 @@
+/* The report of a sweep: everything against λ, one point at a time, and what an analysis found. */
+
+const PATTERN = { up: "solid", down: "dash" };
+const LABELS = { train_loss: "train L", objective: "L_eff", test_loss: "test L", train_accuracy: "train", test_accuracy: "test",
+  gradient_norm: "‖∇L‖", objective_gradient_norm: "‖∇L_eff‖", anchor_distance: "‖θ − θ_ref‖", parameter_norm: "‖θ‖", moved: "moved", order_parameter: "q" };
+
+function show(report) {
+  const chains = report.chains.map((chain) => ({ ...chain, id: `${chain.seed}${chain.direction === "down" ? "-down" : ""}`,
+    name: `seed ${chain.seed}, ${chain.direction}`, arrays: Object.fromEntries(Object.entries(chain.arrays).map(([name, array]) => [name, unpack(array)])) }));
+  const both = new Set(chains.map((chain) => chain.direction)).size > 1;
+  const several = new Set(chains.map((chain) => chain.seed)).size > 1;
+  const word = (name) => (report.quantities[name] || [name.replaceAll("_", " ")])[0];
+  const has = (name) => chains.some((chain) => (chain.scalars[name] || []).some(finite));
+  const state = { chain: 0, index: 0 };
+  const here = () => chains[state.chain];
+  const strength = () => here().strengths[state.index];
+  const suffix = (chain) => (several ? ` · ${chain.name}` : both ? ` · ${chain.direction}` : "");
+  const analysis = report.analysis;
+
+  const ladder = [...new Set(chains.flatMap((chain) => chain.strengths))].sort((a, b) => a - b);
+  const pad = 0.015 * (ladder[ladder.length - 1] - ladder[0]) || 0.01;
+  const lines = Math.max(...chains.map((chain) => chain.strengths.length)) <= 60 ? "lines+markers" : "lines";
+
+  const cursor = () => [{ type: "line", x0: strength(), x1: strength(), y0: 0, y1: 1, yref: "paper", line: { color: css("--quiet"), width: 1, dash: "dot" } }];
+  const bands = () => (analysis ? analysis.chains.flatMap((chain) => chain.transitions.map(({ change }) => change)) : []).map(({ low, high }) =>
+    ({ type: "rect", x0: low, x1: high, y0: 0, y1: 1, yref: "paper", layer: "below", line: { width: 0 }, fillcolor: colour(3), opacity: 0.22 }));
+
+  function pick(x) {
+    const place = here().strengths.indexOf(x);
+    const other = chains.findIndex((chain) => chain.strengths.includes(x));
+    if (place >= 0) select(state.chain, place);
+    else if (other >= 0) select(other, chains[other].strengths.indexOf(x));
+  }
+  const along = (parent, title, note, draw, options = {}) => figure(parent, title, note, () => {
+    const { data, y, ...more } = draw();
+    return { data, layout: { xaxis: axis("strength λ", { range: [ladder[0] - pad, ladder[ladder.length - 1] + pad] }), yaxis: y, shapes: bands(), ...more } };
+  }, { linked: true, cursor, onpick: pick, ...options });
+
+  function curves(names, labels = LABELS) {
+    return chains.flatMap((chain, c) => names.filter((name) => chain.scalars[name]).map((name, i) => ({
+      type: "scatter", x: chain.strengths, y: chain.scalars[name], name: (labels[name] || word(name)) + suffix(chain),
+      mode: lines, opacity: several && c ? 0.7 : 1,
+      line: { color: colour(i), dash: PATTERN[chain.direction], width: 2 }, marker: { size: 5, symbol: SYMBOLS[i] },
+      hovertemplate: "%{y:.5~g}", connectgaps: false })));
+  }
+
+  /* What was run */
+  const top = section("overview", "Overview");
+  const failed = chains.flatMap((chain) => chain.strengths.filter((_, i) => chain.texts.status[i] === "failed").map((s) => [chain, s]));
+  const settings = Object.fromEntries(report.about.map(({ name, facts: pairs }) => [name, Object.fromEntries(pairs)]));
+  const setting = (part, name) => (settings[part] || {})[name] || "–";
+  facts(top, [["data set", setting("data", "dataset")], ["model", `${setting("model", "model")} ${setting("model", "widths")}, ${setting("model", "activation")}`],
+    ["parameters", report.parameters.toLocaleString("en")], ["strengths λ", `${ladder.length}, ${format(ladder[0])} … ${format(ladder[ladder.length - 1])}`],
+    ["seeds and directions", chains.map((chain) => chain.id).join(", ")], ["points recorded", `${report.recorded} of ${report.planned}`],
+    ["anchor, start", `${setting("anchor", "anchor").split("/").pop()}, ${setting("anchor", "start")}`], ["polished", setting("training", "polish")]]);
+  notices(top, remarks());
+
+  function remarks() {
+    const found = [];
+    const count = (name, holds) => chains.reduce((sum, chain) => sum + (chain.scalars[name] || []).filter(holds).length, 0);
+    const points = (n) => `${n} point${n === 1 ? "" : "s"}`;
+    if (report.recorded < report.planned) found.push(["warn", `${points(report.planned - report.recorded)} of ${report.planned} not recorded yet; the same sweep command goes on.`]);
+    if (failed.length) found.push(["bad", `${points(failed.length)} failed, the loss was not finite: ${failed.slice(0, 20).map(([chain, s]) => `${chain.name}, λ = ${format(s)}`).join("; ")}${failed.length > 20 ? " …" : ""}.`]);
+    else found.push(["good", "No point failed."]);
+    const unpolished = count("polish_converged", (value) => value === 0);
+    if (setting("training", "polish") === "no") found.push(["warn", "Not polished: points are where training stopped, not critical points. Eigenvalues and signs describe that state."]);
+    else if (unpolished) found.push(["warn", `${points(unpolished)} did not become critical within the products allowed to polishing.`]);
+    if (count("frozen", (value) => value === 1)) found.push(["warn", `${points(count("frozen", (value) => value === 1))} frozen: equal to the neighbour, training found nothing better.`]);
+    if (count("unconverged_pairs", (value) => value > 0)) found.push(["warn", `${points(count("unconverged_pairs", (value) => value > 0))} with eigenpairs that have not converged.`]);
+    if (count("noise_pairs", (value) => value > 0)) found.push(["", `${points(count("noise_pairs", (value) => value > 0))} with eigenvalues that are rounding, drawn in grey.`]);
+    if (count("cut", (value) => value === 1)) found.push(["", `At ${points(count("cut", (value) => value === 1))} k splits a cluster of eigenvalues: the last pairs are a part of a larger space.`]);
+    if (setting("model", "activation") === "relu") found.push(["warn", "ReLU is not twice differentiable: second-order results leave out its kinks."]);
+    if (ladder[0] === 0) found.push(["", "At λ = 0 cross-entropy has no finite minimum; what is recorded there is where training stopped."]);
+    const kinds = certificates();
+    const total = Object.values(kinds).reduce((a, b) => a + b, 0);
+    if (total) found.push([kinds.saddle || kinds["not converged"] || kinds.undecided ? "warn" : "good", `Certificates: ${Object.entries(kinds).map(([kind, n]) => `${n} ${kind}`).join(", ")}.`]);
+    if (!analysis) found.push(["", "Not analysed: orograph analyze adds classes, branches, transitions, hysteresis and certificates to this report."]);
+    return found;
+  }
+
+  function certificates() {
+    const kinds = {};
+    chains.forEach((chain) => (chain.texts.certificate || []).filter(Boolean).forEach((kind) => { kinds[kind] = (kinds[kind] || 0) + 1; }));
+    return kinds;
+  }
+
+  /* Against λ */
+  const ladderSection = section("ladder", "Against λ", "Figures share the axis of λ: what is hovered or zoomed in one is in all. A click takes the point below."
+    + (both ? " Solid lines climb the ladder, dashed ones descend it." : "") + (analysis && bands().length ? " Bands are transitions of the order parameter." : ""));
+  const grid = el("div", { class: "figures" });
+  ladderSection.append(grid);
+  along(grid, "Loss", "Mean over all samples, in nats.", () => ({ data: curves(["train_loss", "objective", "test_loss"]), y: axis("loss") }), { eager: true });
+  along(grid, "Accuracy", "", () => ({ data: curves(["train_accuracy", "test_accuracy"]), y: axis("percent") }));
+  if (chains.some((chain) => chain.arrays.eigenvalue)) along(grid, "Hessian eigenvalues", "Dark to light by rank; grey crosses are at noise level, triangles unconverged.", eigenvalues);
+  along(grid, "Gradient norm", "", () => ({ data: curves(["gradient_norm", "objective_gradient_norm"]), y: axis("norm", { type: "log" }) }));
+  along(grid, "Distances", "", () => ({ data: curves(["anchor_distance", "parameter_norm", "moved"]), y: axis("norm in parameter space") }));
+  if (chains.some((chain) => chain.arrays.class_accuracy)) along(grid, "Accuracy of each class", "Of the test set.", classAccuracies);
+  if (has("scalar_curvature")) along(grid, "Scalar curvature", "Of the graph of L: R, and R of the recorded pairs alone.", () =>
+    ({ data: curves(["scalar_curvature", "scalar_curvature_top_k"], { scalar_curvature: "R", scalar_curvature_top_k: "R_top_k" }), y: axis("curvature") }));
+  if (has("trace")) along(grid, "Trace of the Hessian", "", () => ({ data: curves(["trace"], { trace: "tr H" }), y: axis("trace") }));
+
+  function eigenvalues() {
+    const known = chains.flatMap((chain) => (chain.arrays.eigenvalue ? chain.strengths.flatMap((_, i) => Array.from(chain.arrays.eigenvalue.row(i))) : []));
+    const scale = signedScale(known, "eigenvalue");
+    const data = [];
+    chains.forEach((chain) => {
+      if (!chain.arrays.eigenvalue) return;
+      const k = chain.arrays.eigenvalue.shape[0];
+      const column = (name, j) => chain.strengths.map((_, i) => chain.arrays[name].row(i)[j]);
+      for (let j = k - 1; j >= 0; j -= 1) {
+        const values = column("eigenvalue", j);
+        data.push({ type: "scatter", mode: lines, x: chain.strengths, y: values.map(scale.map), customdata: values,
+          name: `λ${j + 1}${suffix(chain)}`, showlegend: false, line: { color: ramp(j / Math.max(k - 1, 1)), dash: PATTERN[chain.direction], width: 1.3 },
+          marker: { size: 4 }, hovertemplate: `λ${j + 1} = %{customdata:.5~g}<extra>${suffix(chain).slice(3)}</extra>`, meta: { quiet: j !== 0 && j !== k - 1 } });
+      }
+      const flagged = (holds, symbol, name) => {
+        const [x, y] = [[], []];
+        chain.strengths.forEach((s, i) => chain.arrays.eigenvalue.row(i).forEach((value, j) => { if (holds(i, j)) { x.push(s); y.push(scale.map(value)); } }));
+        if (x.length) data.push({ type: "scatter", mode: "markers", x, y, name, hoverinfo: "skip", marker: { symbol, size: 6, color: css("--quiet") } });
+      };
+      const [noise, converged] = [chain.arrays.noise, chain.arrays.converged];
+      if (noise) flagged((i, j) => noise.row(i)[j] === 1, "x-thin-open", `noise${suffix(chain)}`);
+      if (noise && converged) flagged((i, j) => converged.row(i)[j] === 0 && noise.row(i)[j] !== 1, "triangle-up-open", `unconverged${suffix(chain)}`);
+    });
+    return { data, y: scale.axis, hovermode: "closest" };
+  }
+
+  function classAccuracies() {
+    const data = chains.flatMap((chain) => (chain.arrays.class_accuracy ? report.classes.map((name, c) => ({ type: "scatter", mode: "lines",
+      x: chain.strengths, y: chain.strengths.map((_, i) => chain.arrays.class_accuracy.row(i)[c]), name: name + suffix(chain), legendgroup: name,
+      showlegend: chain === chains[0], line: { color: colour(c), dash: DASHES[(Math.floor(c / 7) + 2 * (chain.direction === "down")) % 5], width: 1.6 },
+      hovertemplate: "%{y:.4~g}", meta: { quiet: true } })) : []));
+    return { data, y: axis("percent"), hovermode: "closest" };
+  }
+
+  /* One point */
+  const pointSection = section("point", "One point");
+  const slider = el("input", { type: "range", id: "strength", min: "0", step: "1", "aria-label": "strength λ", oninput: () => select(state.chain, Number(slider.value)) });
+  const output = el("output", { for: "strength" });
+  const which = choice("ladder", chains.map((chain, i) => [String(i), chain.name]), "0", (value) => {
+    const chain = chains[Number(value)];
+    const near = chain.strengths.map((s, i) => [Math.abs(s - strength()), i]).sort((a, b) => a[0] - b[0])[0][1];
+    select(Number(value), near);
+  });
+  const step = (by) => select(state.chain, Math.min(Math.max(state.index + by, 0), here().strengths.length - 1));
+  pointSection.append(el("div", { class: "pointbar" }, el("div", { class: "controls" }, chains.length > 1 ? which : null,
+    el("button", { type: "button", "aria-label": "previous point", onclick: () => step(-1) }, "◀"),
+    el("button", { type: "button", "aria-label": "next point", onclick: () => step(1) }, "▶"), output), slider));
+  const facing = el("div");
+  pointSection.append(facing);
+  const three = el("div", { class: "figures" });
+  pointSection.append(three);
+  const row = (name) => (here().arrays[name] ? Array.from(here().arrays[name].row(state.index)) : []);
+  const pointFigures = [];
+  const atPoint = (...args) => pointFigures.push(figure(three, ...args));
+  const nothing = (text) => ({ data: [], layout: { xaxis: { visible: false }, yaxis: { visible: false }, annotations: [{ text, showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 }] } });
+
+  atPoint("Spectrum", "Eigenvalues by rank with their residuals.", () => {
+    const values = row("eigenvalue");
+    if (!values.some(finite)) return nothing("no eigenpairs at this point");
+    const scale = signedScale(values, "eigenvalue");
+    const residuals = row("residual");
+    const noise = row("noise");
+    const up = values.map((value, j) => (residuals.length ? scale.map(value + residuals[j]) - scale.map(value) : 0));
+    return { data: [{ type: "scatter", mode: "markers", x: values.map((_, j) => j + 1), y: values.map(scale.map), customdata: values.map((value, j) => [value, residuals[j]]),
+      error_y: { type: "data", array: up, color: css("--quiet") }, marker: { size: 8, color: values.map((value, j) => (noise[j] === 1 ? css("--quiet") : value < 0 ? colour(1) : colour(0))),
+        symbol: values.map((value, j) => (noise[j] === 1 ? "x" : value < 0 ? "square" : "circle")) },
+      hovertemplate: "λ%{x} = %{customdata[0]:.6~g}<br>residual %{customdata[1]:.2e}<extra></extra>" }],
+      layout: { xaxis: axis("rank"), yaxis: scale.axis, hovermode: "closest", showlegend: false } };
+  });
+  atPoint("Gradient by parameter tensor", "Norm of ∇L (without the penalty) on each tensor.", () => {
+    const norms = row("tensor_gradient_norm");
+    if (!norms.some(finite)) return nothing("no gradient at this point");
+    return { data: [{ type: "bar", orientation: "h", y: report.tensors, x: norms, marker: { color: colour(2) }, hovertemplate: "%{y}: %{x:.4~g}<extra></extra>" }],
+      layout: { xaxis: axis("norm", { rangemode: "tozero" }), yaxis: axis("", { autorange: "reversed" }), hovermode: "closest" } };
+  }, { height: Math.max(330, 18 * report.tensors.length + 80) });
+  atPoint("Gradient entries", "How many entries of ∇L have which magnitude; the first bin holds all smaller ones.", () => {
+    const counts = row("gradient_counts");
+    const edges = report.gradient_bins;
+    return { data: [{ type: "bar", x: counts.map((_, i) => (edges[i] + edges[i + 1]) / 2), y: counts, marker: { color: colour(2) }, width: edges[1] - edges[0],
+      customdata: counts.map((_, i) => [10 ** edges[i], 10 ** edges[i + 1]]), hovertemplate: "%{customdata[0]:.1e} – %{customdata[1]:.1e}: %{y}<extra></extra>" }],
+      layout: { xaxis: axis("log₁₀ |∂L/∂θᵢ|"), yaxis: axis("entries"), hovermode: "closest", bargap: 0 } };
+  });
+  if (chains.some((chain) => chain.arrays.class_share)) atPoint("Class shares", "Share of each class in each eigenvalue, in percent of the eigenvalue. Inside a cluster only sums over its pairs have meaning.", () => {
+    const shares = here().arrays.class_share;
+    const values = row("eigenvalue");
+    if (!shares || !row("class_share").some(finite)) return nothing("no class shares at this point");
+    const k = values.length;
+    const z = report.classes.map((_, c) => values.map((value, j) => (100 * row("class_share")[c * k + j]) / Math.abs(value)));
+    const most = Math.min(Math.max(...z.flat().filter(finite).map(Math.abs)), 150);
+    return { data: [{ type: "heatmap", x: values.map((_, j) => j + 1), y: report.classes, z, zmin: -most, zmax: most, xgap: 1, ygap: 1,
+      colorscale: dark() ? [[0, "#ff9a4d"], [0.5, "#22262c"], [1, "#6bb8ee"]] : [[0, "#b35806"], [0.5, "#f7f7f7"], [1, "#0a5fa5"]],
+      colorbar: { title: { text: "%" }, thickness: 10, outlinewidth: 0 }, hovertemplate: "class %{y}, λ%{x}: %{z:.3~g} %<extra></extra>" }],
+      layout: { xaxis: axis("rank", { dtick: k > 12 ? 5 : 1, showgrid: false }), yaxis: axis("class", { type: "category", autorange: "reversed", showgrid: false }), hovermode: "closest" } };
+  });
+  if (chains.some((chain) => chain.arrays.class_accuracy)) atPoint("Accuracy of each class", "Of the test set.", () => ({
+    data: [{ type: "bar", x: report.classes, y: row("class_accuracy"), marker: { color: colour(0) }, hovertemplate: "%{x}: %{y:.4~g} %<extra></extra>" }],
+    layout: { xaxis: axis("class", { type: "category" }), yaxis: axis("percent", { range: [0, 100] }), hovermode: "closest" } }));
+  if (chains.some((chain) => chain.arrays.density)) atPoint("Spectral density", "Normalised to 1; logarithmic.", () => ({
+    data: [{ type: "scatter", mode: "lines", x: row("density_grid"), y: row("density"), line: { color: colour(0) }, fill: "tozeroy" }],
+    layout: { xaxis: axis("eigenvalue"), yaxis: axis("density", { type: "log" }), hovermode: "closest" } }));
+
+  const SHOWN = ["train_loss", "objective", "test_loss", "train_accuracy", "test_accuracy", "gradient_norm", "objective_gradient_norm", "anchor_distance", "scalar_curvature", "lambda_min", "epochs"];
+  let frame = null;
+  function select(chain, index) {
+    Object.assign(state, { chain, index });
+    const status = here().texts.status[index];
+    slider.max = here().strengths.length - 1;
+    slider.value = index;
+    which.querySelector("select").value = String(chain);
+    const text = `λ = ${format(strength())}${chains.length > 1 ? `, ${here().name}` : ""}`;
+    slider.setAttribute("aria-valuetext", text);
+    output.textContent = text;
+    const pairs = SHOWN.filter((name) => here().scalars[name]).map((name) => [word(name), format(here().scalars[name][index])]);
+    const certificate = here().texts.certificate && here().texts.certificate[index];
+    facing.replaceChildren();
+    if (status === "failed") notices(facing, [["bad", "This point failed: the loss was not finite."]]);
+    facts(facing, certificate ? [["certificate", certificate], ...pairs] : pairs);
+    if (frame === null) frame = requestAnimationFrame(() => {
+      frame = null;
+      pointFigures.forEach((one) => one.update());
+      figures.filter((one) => one.linked && one.drawn).forEach((one) => one.update());
+    });
+  }
+  select(0, 0);
+
+  if (analysis) showAnalysis({ report, analysis, chains, along, curves, has, certificates });
+
+  /* Tables */
+  const tables = section("tables", "Tables", "A click on a heading sorts. Files hold every column in full precision.");
+  whenNear(tables, () => {
+    const names = [...new Set(chains.flatMap((chain) => [...Object.keys(chain.texts), ...Object.keys(chain.scalars)]))];
+    const rows = chains.flatMap((chain) => chain.strengths.map((s, i) => ({ ID: chain.id, L2_strength: s, bad: chain.texts.status[i] === "failed",
+      ...Object.fromEntries(names.map((name) => [name, ((chain.texts[name] || chain.scalars[name]) || [])[i]])) })));
+    const visible = ["ID", "L2_strength", "status", "train_loss", "objective", "test_loss", "test_accuracy", "objective_gradient_norm", "lambda_first", "lambda_last", "epochs", "frozen", "certificate"].filter((name) => name === "ID" || name === "L2_strength" || names.includes(name));
+    const short = { L2_strength: "λ", train_loss: "L", objective: "L_eff", test_loss: "test L", test_accuracy: "accuracy %", objective_gradient_norm: "‖∇L_eff‖", lambda_first: "λ₁", lambda_last: "λ_k" };
+    table(tables, { title: "Points", name: "points", rows, all: ["ID", "L2_strength", ...names], columns: visible.map((key) => ({ key, label: short[key] || key, title: word(key) })) });
+    const pairs = chains.filter((chain) => chain.arrays.eigenvalue).flatMap((chain) => chain.strengths.map((s, i) => [chain.id, s, ...chain.arrays.eigenvalue.row(i)]));
+    const k = Math.max(0, ...pairs.map((each) => each.length - 2));
+    if (k) tables.append(el("p", {}, el("button", { type: "button", onclick: () =>
+      download("eigenvalues.csv", csv(["ID", "L2_strength", ...Array.from({ length: k }, (_, j) => `lambda_${j + 1}`)], pairs)) }, "↓ eigenvalues.csv")));
+  });
+  about(report.about);
+}
+
+function showAnalysis({ report, analysis, chains, along, curves, has, certificates }) {
+  const found = new Map(analysis.chains.map((each) => [`${each.seed} ${each.direction}`, each]));
+  const of = (chain) => found.get(`${chain.seed} ${chain.direction}`);
+  const chainName = (each) => `seed ${each.seed}, ${each.direction}`;
+
+  if (chains.some((chain) => chain.arrays.branch)) {
+    const node = section("branches", "Branches", "Each line is one direction of curvature that was followed along λ, wherever its rank went. Circles are avoided crossings, crosses are crossings.");
+    const grid = el("div", { class: "figures" });
+    node.append(grid);
+    chains.filter((chain) => chain.arrays.branch).forEach((chain) => along(grid, chain.name, "", () => {
+      const lines = new Map();
+      const all = [];
+      chain.strengths.forEach((s, i) => chain.arrays.branch.row(i).forEach((branch, j) => {
+        const value = chain.arrays.eigenvalue.row(i)[j];
+        all.push(value);
+        if (!lines.has(branch)) lines.set(branch, []);
+        lines.get(branch).push([s, value]);
+      }));
+      const scale = signedScale(all, "eigenvalue");
+      let shown = 0;
+      const data = [...lines.entries()].sort((a, b) => b[1].length - a[1].length).map(([branch, pairs]) => {
+        const lost = !(branch >= 0);
+        const long = !lost && pairs.length >= 3;
+        const i = long ? shown++ : 0;
+        return { type: "scatter", mode: lost ? "markers" : chain.strengths.length <= 60 ? "lines+markers" : "lines", x: pairs.map(([s]) => s), y: pairs.map(([, value]) => scale.map(value)), customdata: pairs.map(([, value]) => value),
+          line: { color: long ? colour(i) : css("--quiet"), dash: DASHES[Math.floor(i / 7) % 5], width: long ? 1.8 : 1 }, marker: { size: 4, color: long ? colour(i) : css("--quiet") },
+          showlegend: false, meta: { quiet: true }, hovertemplate: `λ = %{x}<br>%{customdata:.5~g}<extra>${lost ? "not followed" : `branch ${branch}`}</extra>` };
+      });
+      const meetings = (of(chain) || { meetings: [] }).meetings;
+      for (const [kind, symbol, name] of [["crossing", "x-thin", "crossing"], ["avoided", "circle-open", "avoided crossing"]]) {
+        const here = meetings.filter((each) => each.kind === kind);
+        if (here.length) data.push({ type: "scatter", mode: "markers", name, x: here.map((each) => each.strength), y: here.map((each) => scale.map(each.value)), customdata: here.map((each) => [each.first, each.second, each.gap]),
+          marker: { symbol, size: 11, color: css("--text"), line: { width: 2, color: css("--text") } }, hovertemplate: `${name} of %{customdata[0]} and %{customdata[1]}<br>λ = %{x:.5~g}, gap %{customdata[2]:.3~g}<extra></extra>`, meta: { quiet: true } });
+      }
+      return { data, y: scale.axis, hovermode: "closest" };
+    }, { height: 400 }));
+    const meetings = analysis.chains.flatMap((each) => each.meetings.map((one) => ({ chain: chainName(each), ...one })));
+    if (meetings.length) table(node, { title: "Crossings", name: "crossings", rows: meetings, columns: ["chain", "kind", "strength", "value", "gap", "exchange", "first", "second"].map((key) => ({ key, label: key === "strength" ? "λ" : key })) });
+  }
+
+  const transitions = section("transitions", "Transitions", "A jump of the order parameter q = ‖θ − θ_ref‖² is a transition of first order, a kink one of second order. A ladder alone cannot tell a jump from a steep slope; orograph analyze --refine inserts points that can.");
+  const reasons = [...new Set(analysis.chains.map((each) => each.changes_not_searched).filter(Boolean))];
+  if (reasons.length) notices(transitions, reasons.map((text) => ["", `Change points were not searched: ${text}.`]));
+  const grid = el("div", { class: "figures" });
+  transitions.append(grid);
+  if (has("order_parameter")) along(grid, "Order parameter", "q = ‖θ − θ_ref‖², the slope of the free energy.", () => ({ data: curves(["order_parameter"], { order_parameter: "q" }), y: axis("q", { type: "log", minor: { showgrid: false } }) }));
+  if (has("susceptibility")) along(grid, "Susceptibility", "χ = −dq/dλ; positive at minima.", () => ({ data: curves(["susceptibility"], { susceptibility: "χ" }), y: axis("χ", { type: "log", minor: { showgrid: false } }) }));
+  if (has("envelope_defect")) along(grid, "Envelope identity", "Relative defect of dF/dλ = q between neighbours. A defect above rounding at polished points means another branch was entered.", () => ({ data: curves(["envelope_defect"], { envelope_defect: "defect" }).map((trace) => ({ ...trace, y: trace.y.map((value) => (finite(value) ? Math.abs(value) : null)), name: `|${trace.name}|` })), y: axis("relative defect", { type: "log", minor: { showgrid: false } }) }));
+  const judged = analysis.chains.flatMap((each) => each.transitions.map(({ change, judgement, inserted }) => ({ chain: chainName(each), strength: change.strength, low: change.low, high: change.high, kind: change.kind, jump: change.jump, p_value: change.p_value,
+    order: judgement.order, interval: `${format(judgement.low)} – ${format(judgement.high)}`, exponent: judgement.exponent, inserted })));
+  if (judged.length) table(transitions, { title: "Transitions of the order parameter", name: "transitions", rows: judged, columns: [["chain", "chain"], ["strength", "λ"], ["low", "from"], ["high", "to"], ["kind", "on the ladder"], ["jump", "jump of q"], ["p_value", "p"], ["order", "order"], ["interval", "enclosed in"], ["exponent", "exponent"], ["inserted", "points inserted"]].map(([key, label]) => ({ key, label })) });
+  const changes = analysis.chains.flatMap((each) => Object.entries(each.changes).flatMap(([quantity, list]) => list.map((one) => ({ chain: chainName(each), quantity, ...one }))));
+  if (changes.length) table(transitions, { title: "Change points of all quantities", name: "change-points", rows: changes, columns: [["chain", "chain"], ["quantity", "quantity"], ["strength", "λ"], ["low", "from"], ["high", "to"], ["kind", "kind"], ["jump", "jump"], ["kink", "kink"], ["p_value", "p"]].map(([key, label]) => ({ key, label })) });
+  const together = analysis.chains.flatMap((each) => each.coincidences.map(({ counts, ...one }) => ({ chain: chainName(each), of_first: counts[0], of_second: counts[1], ...one })));
+  if (together.length) table(transitions, { title: "Coincidences of change points", name: "coincidences", note: "p: share of shifts along the ladder with as many together; adjusted after Holm.", rows: together, columns: [["chain", "chain"], ["first", "first"], ["second", "second"], ["of_first", "changes"], ["of_second", "of second"], ["together", "together"], ["p_value", "p"], ["adjusted", "adjusted"]].map(([key, label]) => ({ key, label })) });
+  const relations = analysis.chains.flatMap((each) => each.class_relations.map((one) => ({ chain: chainName(each), ...one })));
+  if (relations.length) table(transitions, { title: "Classes: accuracy and share of the curvature", name: "classes", note: "Correlation of the steps of a class's accuracy with those of its share, p by block permutation; and where it loses most.", rows: relations, columns: [["chain", "chain"], ["name", "class"], ["correlation", "correlation"], ["p_value", "p"], ["lost_at", "most lost at λ"], ["lost", "lost, points"]].map(([key, label]) => ({ key, label })) });
+
+  if (analysis.loops.length || analysis.loop_areas.length) {
+    const node = section("hysteresis", "Hysteresis", "Where the way up and the way down differ. The Maxwell point, the spinodals and the escapes are different strengths.");
+    const plots = el("div", { class: "figures" });
+    node.append(plots);
+    const marks = () => analysis.loops.flatMap((loop) => {
+      const band = (step, i) => (step.every((end) => finite(number(end))) ? [{ type: "rect", x0: step[0], x1: step[1], y0: 0, y1: 1, yref: "paper", layer: "below", line: { width: 0 }, fillcolor: colour(i), opacity: 0.2 }] : []);
+      const line = (x, dash, ink) => (finite(x) ? [{ type: "line", x0: x, x1: x, y0: 0, y1: 1, yref: "paper", line: { color: ink, width: 1.6, dash } }] : []);
+      return [...band(loop.escape_up, 0), ...band(loop.escape_down, 1), ...line(loop.maxwell, "solid", css("--text")), ...line(loop.spinodal_up.estimate, "dot", colour(0)), ...line(loop.spinodal_down.estimate, "dot", colour(1))];
+    });
+    const ways = (name) => curves([name]).map((trace, i) => ({ ...trace, line: { ...trace.line, color: colour(trace.line.dash === "dash" ? 1 : 0) }, name: chains.filter((chain) => chain.scalars[name])[i].name }));
+    const legend = "Solid line: Maxwell point. Dotted: spinodals. Bands: escapes, blue up, orange down.";
+    along(plots, "Order parameter, both ways", legend, () => ({ data: ways("order_parameter"), y: axis("q", { type: "log", minor: { showgrid: false } }), shapes: marks() }));
+    along(plots, "L_eff, up less down", "Negative where the way up is lower.", () => {
+      const data = [...new Set(chains.map((chain) => chain.seed))].flatMap((seed, i) => {
+        const [up, down] = ["up", "down"].map((direction) => chains.find((chain) => chain.seed === seed && chain.direction === direction));
+        if (!up || !down) return [];
+        const other = new Map(down.strengths.map((s, j) => [s, down.scalars.objective[j]]));
+        const x = up.strengths.filter((s) => other.has(s));
+        return [{ type: "scatter", mode: x.length <= 60 ? "lines+markers" : "lines", x, y: x.map((s) => up.scalars.objective[up.strengths.indexOf(s)] - other.get(s)), name: `seed ${seed}`, line: { color: colour(2 + i) }, hovertemplate: "%{y:.4~g}" }];
+      });
+      return { data, y: axis("difference"), shapes: marks() };
+    });
+    const loops = analysis.loops.map((loop) => ({ seed: loop.seed, low: loop.low, high: loop.high, maxwell: loop.maxwell, spinodal_up: loop.spinodal_up.estimate, spinodal_down: loop.spinodal_down.estimate,
+      escape_up: loop.escape_up.map((x) => format(number(x))).join(" – "), escape_down: loop.escape_down.map((x) => format(number(x))).join(" – "), area: loop.area, accuracy_area: loop.accuracy_area, barrier: loop.barrier.barrier_best, barrier_at: loop.barrier_at }));
+    if (loops.length) table(node, { title: "Loops", name: "loops", rows: loops, columns: [["seed", "seed"], ["low", "from"], ["high", "to"], ["maxwell", "Maxwell point"], ["spinodal_up", "spinodal up"], ["spinodal_down", "spinodal down"], ["escape_up", "escape up"], ["escape_down", "escape down"], ["area", "area"], ["accuracy_area", "area of accuracy"], ["barrier", "barrier at most"], ["barrier_at", "at λ"]].map(([key, label]) => ({ key, label })) });
+    const areas = analysis.loop_areas.map((each) => ({ seed: each.seed, area: each.area, rate: each.rate ? format(each.rate) : "not compared", null: each.null ? format(each.null) : "not compared" }));
+    table(node, { title: "Areas and what they are held against", name: "loop-areas", rows: areas, columns: [["seed", "seed"], ["area", "area"], ["rate", "slower run"], ["null", "second way up"]].map(([key, label]) => ({ key, label })) });
+    const commands = Object.entries(analysis.commands);
+    if (commands.length) node.append(el("details", {}, el("summary", {}, "Commands of the runs that loops have not been held against"), commands.map(([name, text]) => el("p", {}, `${name}: `, el("code", {}, text)))));
+  }
+
+  if (Object.keys(certificates()).length) {
+    const node = section("certificates", "Certificates", "What each point is: a minimum has ‖∇L_eff‖ within its limit and λ_min of L_eff above its residual and noise.");
+    const plots = el("div", { class: "figures" });
+    node.append(plots);
+    const KINDS = [["minimum", 2, "circle"], ["saddle", 1, "x"], ["undecided", 4, "diamond-open"], ["not converged", 3, "triangle-up-open"], ["no penalty", 6, "square-open"]];
+    along(plots, "λ_min of L_eff", "", () => {
+      const all = chains.flatMap((chain) => chain.scalars.lambda_min || []);
+      const scale = signedScale(all, "λ_min");
+      const data = KINDS.flatMap(([kind, ink, symbol]) => {
+        const points = chains.flatMap((chain) => chain.strengths.map((s, i) => [s, (chain.scalars.lambda_min || [])[i], (chain.texts.certificate || [])[i], chain.name]).filter((each) => each[2] === kind));
+        return points.length ? [{ type: "scatter", mode: "markers", name: kind, x: points.map((each) => each[0]), y: points.map((each) => (finite(each[1]) ? scale.map(each[1]) : null)), customdata: points.map((each) => [each[1], each[3]]), marker: { color: colour(ink), symbol, size: 8 }, hovertemplate: `%{customdata[1]}<br>λ_min = %{customdata[0]:.4~g}<extra>${kind}</extra>`, meta: { quiet: true } }] : [];
+      });
+      return { data, y: scale.axis, hovermode: "closest" };
+    });
+    along(plots, "Gradient of L_eff and its limit", "", () => ({ data: curves(["certified_gradient_norm", "gradient_norm_limit"], { certified_gradient_norm: "‖∇L_eff‖", gradient_norm_limit: "limit" }), y: axis("norm", { type: "log", minor: { showgrid: false } }) }));
+    const rows = chains.flatMap((chain) => chain.strengths.map((s, i) => ({ chain: chain.name, strength: s, certificate: (chain.texts.certificate || [])[i], norm: (chain.scalars.certified_gradient_norm || [])[i], limit: (chain.scalars.gradient_norm_limit || [])[i], lambda_min: (chain.scalars.lambda_min || [])[i], residual: (chain.scalars.lambda_min_residual || [])[i], index: (chain.scalars.index || [])[i] })).filter((each) => each.certificate));
+    rows.forEach((each) => { each.bad = each.certificate === "saddle" || each.certificate === "not converged"; });
+    table(node, { title: "Certificates", name: "certificates", rows, columns: [["chain", "chain"], ["strength", "λ"], ["certificate", "certificate"], ["norm", "‖∇L_eff‖"], ["limit", "limit"], ["lambda_min", "λ_min"], ["residual", "residual"], ["index", "negative"]].map(([key, label]) => ({ key, label })) });
+  }
+}

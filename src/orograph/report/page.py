@@ -1,0 +1,41 @@
+"""The one page of a report: its parts, put together. Nothing in it is fetched from anywhere."""
+
+import html
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from orograph.report.packing import script_json
+
+SCRIPTS = ("tables.js", "figures.js", "start.js")
+
+
+def page(data: Mapping[str, Any]) -> str:
+    """The HTML of a report.
+
+    Args:
+        data: what is shown; `kind` (`sweep` or `study`) decides which script shows it, `title` heads the page.
+    """
+    scripts = "\n".join(_asset(name) for name in (*SCRIPTS[:2], f"{data['kind']}.js", SCRIPTS[2]))
+    parts = {
+        "title": html.escape(str(data["title"])),
+        "style": _asset("report.css"),
+        "plotly": plotly_script(),
+        "data": script_json(data),
+        "scripts": scripts,
+    }
+    text = _asset("report.html")
+    for name, content in parts.items():  # not str.format: scripts are full of braces
+        before, _, after = text.partition(f"<!--{name}-->")
+        text = before + content + after
+    return text
+
+
+def plotly_script() -> str:
+    """plotly.js, as the Python package ships it."""
+    return (Path(str(files("plotly"))) / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+
+
+def _asset(name: str) -> str:
+    return files("orograph.report").joinpath("assets", name).read_text(encoding="utf-8")

@@ -1,0 +1,46 @@
+"""The command `orograph report`: one HTML file that shows a whole run, to be opened anywhere and sent to anyone."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from orograph.errors import ConfigurationError, RunError
+from orograph.memory import format_bytes
+from orograph.report.page import page
+from orograph.report.settings import ReportSettings
+from orograph.report.study import study_data
+from orograph.report.sweep import sweep_data
+from orograph.store.atomic import write_bytes
+from orograph.store.run import Run
+
+FILE = "report.html"
+
+
+def report(settings: ReportSettings) -> int:
+    """The command. Returns the exit code.
+
+    Raises:
+        OrographError: there is no such run, nothing in it yet, or the file cannot be written.
+    """
+    if not settings.run:
+        raise ConfigurationError("report needs a run: the directory that a sweep or a study wrote.")
+    run = Run.open(settings.run)
+    out = run.path / FILE if settings.out == "auto" else Path(settings.out)
+    if out.is_dir():
+        raise ConfigurationError(f"--out {out} is a directory; name a file, as {out / FILE}.")
+    content = render(run).encode()
+    write_bytes(out, content)
+    if not settings.quiet:
+        Console(highlight=False).print(f"[bold]{out}[/], {format_bytes(len(content))}: open it in any browser", soft_wrap=True)
+    return 0
+
+
+def render(run: Run) -> str:
+    """The HTML of a run's report; the same text for the same run.
+
+    Raises:
+        RunError: it holds nothing to show yet.
+    """
+    if not run.records:
+        raise RunError(f"{run.path} has no finished point yet; run the {run.kind} first.")
+    return page(study_data(run) if run.kind == "study" else sweep_data(run))

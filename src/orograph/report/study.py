@@ -1,0 +1,53 @@
+"""What the report of a study shows: its results file, which holds everything, with numbers that run over parameters left out."""
+
+from typing import Any
+
+from orograph.errors import RunError
+from orograph.experiments.study.results import NAME
+from orograph.report.about import about
+from orograph.store.encoding import decode
+from orograph.store.quantities import quantity
+from orograph.store.run import Run
+
+LARGEST = 40_000  # numbers of one array
+_PARTS = ("configurations", "varied", "metrics", "histories", "curves", "surfaces", "spectra", "instability", "learning_rates")
+
+
+def study_data(run: Run) -> dict[str, Any]:
+    """All that the page of a study is made of.
+
+    Raises:
+        RunError: the study has not been finished.
+    """
+    path = run.path / NAME
+    if not path.is_file():
+        raise RunError(f"{run.path} has no {NAME} yet; run the study again with --out {run.path}, which finishes it.")
+    results = decode(path)
+    names = {name for row in results["metrics"] for name in row}
+    return {
+        "kind": "study",
+        "title": f"{results['data']['name']}: {run.path.resolve().name}",
+        "about": about(run),
+        "data": results["data"],
+        **{part: _trimmed(results.get(part, [])) for part in _PARTS},
+        "correlations": results.get("correlations", {}),
+        "quantities": {name: [quantity(name).long_name, quantity(name).units] for name in sorted(names)},
+    }
+
+
+def _trimmed(value: Any) -> Any:
+    """Without arrays that no page can show."""
+    if isinstance(value, dict):
+        return {name: _trimmed(item) for name, item in value.items() if _count(item) <= LARGEST or not _is_array(item)}
+    return [_trimmed(item) for item in value] if isinstance(value, list) else value
+
+
+def _is_array(value: Any) -> bool:
+    """Numbers in lists."""
+    while isinstance(value, list) and value:
+        value = value[0]
+    return isinstance(value, int | float)
+
+
+def _count(value: Any) -> int:
+    return sum(map(_count, value)) if isinstance(value, list) else 1

@@ -1,0 +1,106 @@
+"""What the report of a sweep shows: every chain with its scalars and small arrays, and what an analysis found."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from orograph.experiments.analysis.analyze import FILE as ANALYSIS
+from orograph.report.about import about
+from orograph.report.packing import packed
+from orograph.store.dataset import open_sweep
+from orograph.store.encoding import decode
+from orograph.store.quantities import quantity
+from orograph.store.run import Run
+
+# Arrays that are shown at one point; eigenvalues are kept exactly, for the tables that readers save.
+ARRAYS = (
+    "eigenvalue",
+    "residual",
+    "bound",
+    "noise",
+    "converged",
+    "branch",
+    "class_share",
+    "class_accuracy",
+    "train_class_accuracy",
+)
+ARRAYS += ("class_gradient_norm", "density_grid", "density", "tensor_weight", "trajectory")
+BINS = np.arange(-12.0, 2.01, 0.25)  # of log₁₀|∂L/∂θᵢ|
+
+
+def sweep_data(run: Run) -> dict[str, Any]:
+    """All that the page of a sweep is made of, as plain values and packed arrays."""
+    ds = open_sweep(run)
+    chains = [
+        _chain(run, ds.sel(seed=seed, direction=direction))
+        for seed in ds.seed.values
+        for direction in ds.direction.values
+        if (ds.status.sel(seed=seed, direction=direction) != "missing").any()
+    ]
+    names = {name for chain in chains for name in (*chain["scalars"], *chain["texts"], *chain["arrays"])}
+    configuration = run.configuration
+    return {
+        "kind": "sweep",
+        "title": f"{_of(configuration, 'model', 'model')} on {_of(configuration, 'data', 'dataset')}: {run.path.resolve().name}",
+        "about": about(run),
+        "planned": len(run.plan.cells),
+        "recorded": len(run.records),
+        "parameters": sum(int(np.prod(shape)) for shape in run.tensors.values()),
+        "classes": list(run.classes),
+        "tensors": list(run.tensors),
+        "gradient_bins": BINS.tolist(),
+        "quantities": {name: [quantity(name).long_name, quantity(name).units] for name in sorted(names)},
+        "chains": chains,
+        "analysis": decode(run.path / ANALYSIS) if (run.path / ANALYSIS).is_file() else None,
+    }
+
+
+def _of(configuration: Mapping[str, Any], table: str, name: str) -> str:
+    values = configuration.get(table)
+    return str(values.get(name, "model")) if isinstance(values, Mapping) else "sweep"
+
+
+def _chain(run: Run, line: xr.Dataset) -> dict[str, Any]:
+    """One seed and direction, its recorded points in ascending order of λ."""
+    line = line.isel(strength=np.flatnonzero(line.status.values != "missing"))
+    own = {str(name): variable for name, variable in line.data_vars.items() if variable.dims == ("strength",)}
+    found: dict[str, Any] = {
+        "seed": int(line.seed),
+        "direction": str(line.direction.values),
+        "strengths": line.strength.values.tolist(),
+        "scalars": {name: each.values.tolist() for name, each in own.items() if each.dtype.kind == "f"},
+        "texts": {name: each.values.tolist() for name, each in own.items() if each.dtype.kind == "O"},
+        "arrays": {},
+    }
+    for name in ARRAYS:
+        if name in line and len(line[name].dims) > 1 and np.isfinite(values := line[name].values).any():
+            found["arrays"][name] = packed(values, exact=name == "eigenvalue")
+    if "gradient" in line:
+        norms, counts = gradient_summary(line["gradient"], run.tensors)
+        found["arrays"] |= {"tensor_gradient_norm": packed(norms), "gradient_counts": packed(counts)}
+    return found
+
+
+def gradient_summary(
+    gradient: xr.DataArray, tensors: Mapping[str, tuple[int, ...]]
+) -> tuple[Float[np.ndarray, "points tensors"], Float[np.ndarray, "points bins"]]:
+    """Of ∇L at each point: its norm on every parameter tensor, and how many entries have which magnitude.
+
+    Args:
+        gradient: dims `strength, parameter`; one point is read at a time.
+        tensors: shape by name, in the order of the parameters.
+    """
+    ends = np.cumsum([int(np.prod(shape)) for shape in tensors.values()])
+    norms = np.full((gradient.sizes["strength"], len(ends)), np.nan)
+    counts = np.zeros((len(norms), len(BINS) - 1))
+    for index in range(len(norms)):
+        values = gradient.isel(strength=index).values.astype(np.float64)
+        if not np.isfinite(values).all():
+            continue
+        norms[index] = [np.linalg.norm(part) for part in np.split(values, ends[:-1])]
+        with np.errstate(divide="ignore"):
+            counts[index] = np.histogram(np.clip(np.log10(np.abs(values)), BINS[0], BINS[-1]), BINS)[0]
+    return norms, counts

@@ -1,0 +1,187 @@
+"""The report in a real browser: what a reader sees and does, with the console, page errors and every request observed.
+
+Expected numbers are those that `ladder` made, not what the page's own scripts computed from them.
+"""
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ladder
+import pytest
+from studies import write_study
+
+from orograph.report.report import render
+from orograph.store.run import Run
+
+pytestmark = pytest.mark.browser
+
+
+@dataclass
+class Visit:
+    """An open page and what went wrong on it."""
+
+    page: Any
+    complaints: list[str] = field(default_factory=list)
+
+    def figure(self, title: str) -> Any:
+        return self.page.locator("figure", has=self.page.get_by_role("heading", name=title, exact=True))
+
+    def drawn(self, title: str) -> Any:
+        plot = self.figure(title).locator(".plot")
+        plot.scroll_into_view_if_needed()
+        plot.locator(".main-svg").first.wait_for()
+        return plot
+
+    def trace(self, title: str, number: int = 0) -> list[float]:
+        return self.drawn(title).evaluate(f"node => Array.from(node.data[{number}].y)")
+
+    def scroll_through(self) -> None:
+        for place in range(0, self.page.evaluate("document.documentElement.scrollHeight") + 1000, 500):
+            self.page.evaluate(f"window.scrollTo(0, {place})")
+            self.page.wait_for_timeout(60)
+
+
+Open = Callable[..., Visit]
+
+
+@pytest.fixture
+def visit(browser: Any, tmp_path: Path) -> Open:
+    def open_report(run: Path, width: int = 1280, scheme: str = "light") -> Visit:
+        file = tmp_path / "report.html"
+        file.write_text(render(Run.open(run)), encoding="utf-8")
+        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        found = Visit(page)
+        page.on("console", lambda message: found.complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: found.complaints.append(str(error)))
+        page.on("request", lambda request: found.complaints.append(request.url) if request.url.startswith("http") else None)
+        page.goto(file.as_uri())
+        return found
+
+    return open_report
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "long"
+    ladder.write(path, 501)
+    return path
+
+
+def test_the_first_figure_of_501_points_is_drawn_before_anything_is_scrolled_to(visit: Open, long: Path) -> None:
+    found = visit(long)
+    drawn = found.page.locator(".plot .main-svg").count()
+    assert found.figure("Loss").locator(".main-svg").count() > 0
+    assert found.page.locator("figure").count() > 8
+    assert drawn < 3 * found.page.locator("figure").count()  # a drawn figure has three
+    losses = found.trace("Loss", 2)
+    assert losses == pytest.approx([ladder.expected_loss(0.0002 * i) for i in range(501)])
+
+
+def test_scrolling_through_a_sweep_draws_everything_without_a_complaint_or_a_request(visit: Open, long: Path) -> None:
+    found = visit(long)
+    found.scroll_through()
+    assert found.page.locator("figure").count() == found.page.locator(".plot:has(.main-svg)").count()
+    assert found.complaints == []
+
+
+def test_the_slider_changes_the_spectrum_that_is_shown(visit: Open, long: Path) -> None:
+    found = visit(long)
+    before = found.trace("Spectrum")
+    found.page.locator("#strength").focus()
+    found.page.keyboard.press("End")
+    found.page.wait_for_function("document.querySelector('output').textContent.includes('0.1')")
+    found.page.wait_for_timeout(300)
+    shown = found.drawn("Spectrum").evaluate("node => node.data[0].customdata.map(each => each[0])")
+    assert shown == pytest.approx(ladder.eigenvalues(0.1, 30).tolist())
+    assert found.trace("Spectrum") != before
+    assert found.complaints == []
+
+
+def test_hovering_one_figure_shows_the_same_strength_in_another(visit: Open, small: Path) -> None:
+    found = visit(small)
+    found.drawn("Accuracy")
+    found.page.evaluate("window.scrollTo(0, 0)")
+    box = found.drawn("Loss").bounding_box()
+    found.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    found.page.mouse.move(box["x"] + box["width"] / 2 + 3, box["y"] + box["height"] / 2)
+    hovered = found.drawn("Accuracy").locator(".hoverlayer > *")
+    hovered.first.wait_for(state="attached")
+    assert found.complaints == []
+
+
+def test_a_heading_sorts_its_table_and_the_missing_come_last(visit: Open, small: Path) -> None:
+    found = visit(small)
+    found.page.locator("#tables").scroll_into_view_if_needed()
+    rows = found.page.locator("#tables tbody tr")
+    rows.first.wait_for()
+
+    def column() -> list[str]:
+        return rows.locator("td:nth-child(6)").all_inner_texts()
+
+    heading = found.page.locator("#tables thead th", has_text="test L")
+    heading.get_by_role("button").click()
+    ascending = [float(text) for text in column()[:-1]]
+    assert ascending == sorted(ascending)
+    assert column()[-1] == "–"
+    heading.get_by_role("button").press("Enter")
+    descending = [float(text) for text in column()[:-1]]
+    assert descending == ascending[::-1]
+    assert column()[-1] == "–"
+    assert heading.get_attribute("aria-sort") == "descending"
+
+
+def test_a_table_is_saved_in_full_precision(visit: Open, small: Path) -> None:
+    found = visit(small)
+    found.page.locator("#tables").scroll_into_view_if_needed()
+    with found.page.expect_download() as download:
+        found.page.get_by_role("button", name="download points.csv").click()
+    rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8"))))
+    assert len(rows) == 18
+    wanted = [ladder.expected_loss(i * 0.0125, way) for way in ("up", "down") for i in range(9)]
+    shown = [float(row["test_loss"]) for row in rows if row["test_loss"]]
+    assert shown == pytest.approx([value for place, value in enumerate(wanted) if place != 4], rel=1e-14)
+    assert rows[4]["status"] == "failed"
+
+
+def test_a_failed_point_is_said_plainly(visit: Open, small: Path) -> None:
+    text = visit(small).page.locator("#overview").inner_text()
+    assert "1 point failed" in text
+    assert "λ = 0.05" in text
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_follows_the_system_and_its_own_switch(visit: Open, small: Path, scheme: str) -> None:
+    found = visit(small, scheme=scheme)
+    theme = "document.documentElement.dataset.theme"
+    assert found.page.evaluate(theme) == scheme
+    button = found.page.locator("#theme")
+    button.click()
+    assert found.page.evaluate(theme) == "light"
+    button.press("Enter")
+    assert found.page.evaluate(theme) == "dark"
+    assert found.drawn("Loss").evaluate("node => node.layout.font.color") == "#e7eaee"
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_is_wider_than_the_window(visit: Open, small: Path, width: int) -> None:
+    found = visit(small, width=width)
+    found.scroll_through()
+    assert found.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_study_is_shown_to_its_end_with_a_surface_that_turns(visit: Open, tmp_path: Path) -> None:
+    write_study(tmp_path / "study")
+    found = visit(tmp_path / "study", width=360)
+    found.scroll_through()
+    assert found.page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert "seed 1 failed" in found.page.locator("#overview").inner_text()
+    surface = found.figure("MLP1-h4-SGD, slice 0")
+    assert surface.locator(".plot").evaluate("node => node.data[0].type") == "contour"
+    surface.get_by_role("button", name="turn in 3-D").click()
+    surface.locator("canvas").first.wait_for()
+    assert surface.locator(".plot").evaluate("node => node.data[0].type") == "surface"
+    assert found.complaints == []
