@@ -104,11 +104,10 @@ def test_the_slider_changes_the_spectrum_that_is_shown(visit: Open, long: Path) 
 def test_hovering_one_figure_shows_the_same_strength_in_another(visit: Open, small: Path) -> None:
     found = visit(small)
     found.drawn("Accuracy")
-    found.page.evaluate("window.scrollTo(0, 0)")
     box = found.drawn("Loss").bounding_box()
-    found.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    found.page.mouse.move(box["x"] + box["width"] / 2 + 3, box["y"] + box["height"] / 2)
-    hovered = found.drawn("Accuracy").locator(".hoverlayer > *")
+    found.page.mouse.move(box["x"] + box["width"] / 3, box["y"] + box["height"] / 2)
+    found.page.mouse.move(box["x"] + box["width"] / 3 + 3, box["y"] + box["height"] / 2)
+    hovered = found.figure("Accuracy").locator(".hoverlayer > *")
     hovered.first.wait_for(state="attached")
     assert found.complaints == []
 

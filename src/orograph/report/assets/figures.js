@@ -97,7 +97,7 @@ function hover(plot, x) {
   plot.data.forEach((trace, curveNumber) => {
     if (trace.hoverinfo === "skip" || trace.visible === "legendonly" || (trace.meta && trace.meta.quiet)) return;
     const pointNumber = Array.from(trace.x).indexOf(x);
-    if (pointNumber >= 0) found.push({ curveNumber, pointNumber });
+    if (pointNumber >= 0 && finite(trace.y[pointNumber])) found.push({ curveNumber, pointNumber });
   });
   if (found.length) Plotly.Fx.hover(plot, found);
 }
