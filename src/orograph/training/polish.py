@@ -8,8 +8,9 @@ The way is long and curved, so that many steps are bounded by Δ, and neighbouri
 directions and products of the last ones make a quasi-Newton preconditioner for the next (Morales & Nocedal 2000), which halves
 the products.
 
-Near convergence the predicted decrease of L_eff falls below the rounding of the loss, long before the gradient falls below its
-own: from there a step is accepted when it lowers the norm of the gradient, and judged by the norm that the model predicted.
+Near convergence the predicted decrease of L_eff falls below the rounding of a float32 loss, long before the gradient falls below
+its own. So L_eff is evaluated in float64, which costs little: one forward pass a step. Where even that does not tell, a step is
+accepted when it lowers the norm of the gradient, and judged by the norm that the model predicted.
 """
 
 import math
@@ -26,6 +27,7 @@ from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 from orograph.training.descent import full_loss
 
+_LOSS_ROUNDING = 64 * torch.finfo(torch.float64).eps  # of L_eff, relative
 _ACCEPT = 1e-4  # least share of the predicted decrease that a step must bring
 _FORCING = 0.25  # largest residual, relative to the gradient, with which a step is solved for
 _PAIRS = 64  # directions that the preconditioner remembers, if a quarter of the memory budget holds them
@@ -110,6 +112,7 @@ class _Newton:
 
     def __init__(self, objective: Objective, hessian: Curvature, tolerance: float, max_products: int) -> None:
         self.objective, self.hessian = objective, hessian
+        self.exact = objective if objective.dtype == torch.float64 else objective.to(torch.float64)
         self.tolerance, self.max_products = tolerance, max_products
         self.products = self.evaluations = self.steps = 0
         self.largest = 0.0  # the largest curvature met, which scales the rounding of the products
@@ -156,7 +159,7 @@ class _Newton:
         """How well the model predicted, and the new θ, L_eff and gradient; None where the step is refused."""
         moved = theta + trial.step
         new = self.value(moved)
-        noise = self.rounding * abs(value)
+        noise = _LOSS_ROUNDING * abs(value)
         told = trial.decrease > noise  # whether the loss resolves what the model predicts
         quality = (value - new) / trial.decrease if told else 1.0
         if not (quality > _ACCEPT and new <= value + noise):
@@ -171,7 +174,7 @@ class _Newton:
         return quality, (moved, new, gradient)
 
     def value(self, theta: Tensor) -> float:
-        return full_loss(self.objective, theta) + self.objective.penalty(theta)
+        return full_loss(self.exact, theta.double()) + self.exact.penalty(theta.double())
 
     def move(self, theta: Tensor) -> Tensor:
         """∇L_eff at θ, where the Hessian stands afterwards."""

@@ -57,7 +57,7 @@ class TrainingSettings(OptimizerSettings):
     polish_tolerance: float = Field(
         1e-5, description="a polished state has a gradient of the objective of norm at most this times max(1, 2λ‖θ − θ_ref‖)"
     )
-    polish_products: int = Field(2000, description="Hessian-vector products that polishing may spend at most")
+    polish_products: int = Field(5000, description="Hessian-vector products that polishing may spend at most")
 
 
 class FitSettings(OptimizerSettings):
