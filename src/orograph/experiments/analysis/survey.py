@@ -150,11 +150,13 @@ def _branches(run: Run, chain: Chain) -> tuple[Branches | None, tuple[Meeting, .
 
 
 def _relations(run: Run, analysis: Analysis, chain: Chain, resamples: int, seed: int) -> tuple[ClassRelation, ...]:
+    """On the ladder's own points: inserted ones would weigh the transitions more."""
     fractions, accuracies = class_fractions(analysis, chain), chain.lists("class_accuracy")
     if fractions.shape != accuracies.shape:
         return ()
+    own = chain.planned
     return tuple(
-        class_relation(name, chain.strengths, accuracies[:, index], fractions[:, index], resamples=resamples, seed=seed)
+        class_relation(name, chain.strengths[own], accuracies[own, index], fractions[own, index], resamples=resamples, seed=seed)
         for index, name in enumerate(run.classes)
     )
 
