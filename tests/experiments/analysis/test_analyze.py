@@ -265,15 +265,19 @@ def test_what_a_run_cannot_give_is_refused_before_anything_is_written(tmp_path: 
 
 
 @pytest.mark.slow
-def test_refinement_inserts_points_beside_a_transition_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    out = run_sweep(tmp_path / "run", "--points", "16", "--max", "0.6", "--epochs", "5")
-    args = ("--refine", "--refine-points", "3", "--lowest-products", "0", "--response-products", "0")
+def test_refinement_finds_a_first_order_jump_of_two_layers_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    out, two_layers = tmp_path / "run", [word if word != "4" else "6,6" for word in SWEEP[:4]]
+    ladder = ("--min", "0.004", "--max", "0.032", "--points", "8", "--epochs", "5")
+    rest = [word for word in SWEEP[4:] if word not in ("--epochs", "3")]
+    assert main(["sweep", *two_layers, *rest, *ladder, "--out", str(out)]) == 0
+    args = ("--refine", "--refine-points", "5", "--lowest-products", "0")
     assert run_analyze(out, *args) == 0
-    run = Run.open(out)
     results = json.loads((out / "analysis.json").read_text())["chains"][0]
-    assert results["transitions"]
-    assert len(run.plan.cells) == 16 + results["inserted"]
-    assert results["inserted"] > 0
+    assert len(Run.open(out).plan.cells) == 8 + results["inserted"]
+    (transition,) = results["transitions"]
+    assert transition["inserted"] == 5
+    assert transition["judgement"]["order"] == "first"
+    assert transition["judgement"]["steepness"] > 3
     before = {path: path.read_bytes() for path in (out / "points").iterdir()}
     assert run_analyze(out, *args) == 0
     assert {path: path.read_bytes() for path in (out / "points").iterdir()} == before

@@ -209,7 +209,7 @@ def _crossings(
     for a, b in itertools.pairwise(nonzero):
         if signs[a] == signs[b]:
             continue
-        low, high = both[a], both[b]
+        low, high = int(both[a]), int(both[b])
         share = difference[a] / (difference[a] - difference[b])
         strength = strengths[low] + share * (strengths[high] - strengths[low])
         mean = values[:, [first, second]].mean(1)
@@ -240,7 +240,7 @@ def _avoided(
             continue
         upper, lower = (first, second) if difference[place] > 0 else (second, first)
         # One direction before is the other one after.
-        exchanged = _overlap(vector(both[left], upper), vector(both[right], lower))
+        exchanged = _overlap(vector(int(both[left]), upper), vector(int(both[right]), lower))
         if exchanged >= _EXCHANGE:
             middle = both[place]
             value = float(values[middle, [first, second]].mean())
