@@ -5,11 +5,13 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
+from pydantic import BaseModel
 from rich.console import Console
 
 from orograph.errors import OrographError, unknown
 from orograph.experiments.analysis.settings import AnalyzeSettings
 from orograph.experiments.configure import parse
+from orograph.experiments.data_settings import CardSettings, DoctorSettings, ExportSettings, ImportSettings, WatchSettings
 from orograph.experiments.settings import PRESETS, Execution, MeasureSettings, SweepSettings
 from orograph.experiments.study.settings import StudyExecution, StudySettings
 from orograph.report.settings import ReportSettings
@@ -117,12 +119,111 @@ def report(args: Sequence[str]) -> int:
     return write_report(settings)
 
 
+EXPORT_HELP = """A run as one table (CSV or Parquet, a row a point) or as one netCDF file of labelled arrays.
+
+Examples:
+  orograph export runs/demo                            runs/demo.csv
+  orograph export runs/demo --to parquet --out demo.parquet
+  orograph export runs/demo --to netcdf --vectors      with θ, gradients and eigenvectors"""
+
+
+def export(args: Sequence[str]) -> int:
+    settings = parse(ExportSettings, args, command="export", description=EXPORT_HELP, presets={})
+    from orograph.experiments.exporting import export as run_export
+
+    return run_export(settings)
+
+
+IMPORT_HELP = """Published artifacts made elsewhere become a run, which analyze and report take. What the files do not say is
+given here: data, model, anchor. Every point is measured again, every eigenpair is verified by a product.
+
+Examples:
+  orograph import downloads/sweep --dataset mnist --out runs/theirs
+  orograph import downloads/anchor --dataset mnist --anchor minimum.pth
+  orograph import downloads/small --dataset digits --widths 32,32 --activation tanh"""
+
+
+def import_run(args: Sequence[str]) -> int:
+    settings = parse(ImportSettings, args, command="import", description=IMPORT_HELP, presets={})
+    from orograph.experiments.importing import import_run as run_import
+
+    return run_import(settings)
+
+
+CARD_HELP = """The README.md with which a run is shared on a model or data hub: front matter, settings, files, how to load them.
+
+Example:
+  orograph card runs/demo --license cc-by-4.0"""
+
+
+def card(args: Sequence[str]) -> int:
+    settings = parse(CardSettings, args, command="card", description=CARD_HELP, presets={})
+    from orograph.experiments.card import card as write_card
+
+    return write_card(settings)
+
+
+WATCH_HELP = """A run in progress, seen from another terminal: points done, pace, time left, the latest points, failures.
+
+Example:
+  orograph watch runs/demo"""
+
+
+def watch(args: Sequence[str]) -> int:
+    settings = parse(WatchSettings, args, command="watch", description=WATCH_HELP, presets={})
+    from orograph.experiments.watch import watch as run_watch
+
+    return run_watch(settings)
+
+
+DOCTOR_HELP = """Versions, processor, threads, memory, accelerators, and which data sets are found where."""
+
+
+def doctor(args: Sequence[str]) -> int:
+    settings = parse(DoctorSettings, args, command="doctor", description=DOCTOR_HELP, presets={})
+    from orograph.experiments.doctor import doctor as run_doctor
+
+    return run_doctor(settings)
+
+
+def completion(args: Sequence[str]) -> int:
+    """Prints the completion script of a shell."""
+    from orograph.experiments.completion import SHELLS, print_completion
+
+    if len(args) != 1 or args[0] not in SHELLS:
+        if args and args[0] in ("-h", "--help"):
+            print('usage: eval "$(orograph completion bash)"\n\nThe completion script of a shell: ' + ", ".join(SHELLS) + ".")
+            return 0
+        raise unknown("shell", args[0] if args else "", SHELLS)
+    print_completion(SETTINGS, args[0])
+    return 0
+
+
+SETTINGS: dict[str, type[BaseModel]] = {
+    "sweep": SweepCommand,
+    "study": StudyCommand,
+    "measure": MeasureSettings,
+    "analyze": AnalyzeSettings,
+    "report": ReportSettings,
+    "export": ExportSettings,
+    "import": ImportSettings,
+    "card": CardSettings,
+    "watch": WatchSettings,
+    "doctor": DoctorSettings,
+}
+
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "sweep": (sweep, "train and decompose along a ladder of strengths λ"),
     "study": (study, "train and measure a grid of networks, and relate geometry to generalisation"),
     "measure": (measure, "all numbers of one minimum"),
     "analyze": (analyze, "all that a finished sweep shows"),
     "report": (report, "one HTML file that shows a whole run"),
+    "watch": (watch, "a run in progress, from another terminal"),
+    "export": (export, "a run as a table or as labelled arrays"),
+    "import": (import_run, "artifacts made elsewhere as a run"),
+    "card": (card, "the README with which a run is shared"),
+    "doctor": (doctor, "versions, devices, threads, data found"),
+    "completion": (completion, "completion for bash, zsh or tcsh"),
 }
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import ladder
 import pytest
 from studies import write_study
 
+import ladder
 from orograph.report.report import render
 from orograph.store.run import Run
 

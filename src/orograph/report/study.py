@@ -21,7 +21,7 @@ def study_data(run: Run) -> dict[str, Any]:
     """
     path = run.path / NAME
     if not path.is_file():
-        raise RunError(f"{run.path} has no {NAME} yet; run the study again with --out {run.path}, which finishes it.")
+        raise RunError(f"{run.path} has no {NAME} yet; run its command again, which finishes it.")
     results = decode(path)
     names = {name for row in results["metrics"] for name in row}
     return {
@@ -31,7 +31,8 @@ def study_data(run: Run) -> dict[str, Any]:
         "data": results["data"],
         **{part: _trimmed(results.get(part, [])) for part in _PARTS},
         "correlations": results.get("correlations", {}),
-        "quantities": {name: [quantity(name).long_name, quantity(name).units] for name in sorted(names)},
+        "quantities": {name: [quantity(name).long_name, quantity(name).units] for name in sorted(names)}
+        | {"lambda_min": ["smallest eigenvalue λ_min", "1"]},  # of the Hessian of L; in a sweep it is that of L_eff
     }
 
 

@@ -16,18 +16,7 @@ from orograph.store.quantities import quantity
 from orograph.store.run import Run
 
 # Arrays that are shown at one point; eigenvalues are kept exactly, for the tables that readers save.
-ARRAYS = (
-    "eigenvalue",
-    "residual",
-    "bound",
-    "noise",
-    "converged",
-    "branch",
-    "class_share",
-    "class_accuracy",
-    "train_class_accuracy",
-)
-ARRAYS += ("class_gradient_norm", "density_grid", "density", "tensor_weight", "trajectory")
+ARRAYS = ("eigenvalue", "residual", "noise", "converged", "branch", "class_share", "class_accuracy", "density_grid", "density")
 BINS = np.arange(-12.0, 2.01, 0.25)  # of log₁₀|∂L/∂θᵢ|
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from orograph.store import accessor as accessor  # registers ds.orograph
 from orograph.store.analysis import analysis_variables
 from orograph.store.arrays import map_chunk
 from orograph.store.cells import DIRECTIONS, Cell
@@ -18,6 +19,8 @@ from orograph.store.tree import open_study
 
 def open_run(path: str | Path) -> Any:
     """A sweep as an `xarray.Dataset` (see `open_sweep`), a study as an `xarray.DataTree` (see `tree.open_study`).
+
+    `ds.orograph` of a sweep has the common selections: `chain`, `point`, `loop`, `table` (see `accessor`).
 
     Raises:
         RunError: the directory is not a run, or a recorded file is missing.
