@@ -1,6 +1,5 @@
 """`ds.orograph` against selections spelled out by hand, on a made-up sweep."""
 
-
 import numpy as np
 import pytest
 import xarray as xr
