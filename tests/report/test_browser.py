@@ -59,6 +59,7 @@ def visit(browser: Any, tmp_path: Path) -> Open:
         page.on("pageerror", lambda error: found.complaints.append(str(error)))
         page.on("request", lambda request: found.complaints.append(request.url) if request.url.startswith("http") else None)
         page.goto(file.as_uri())
+        page.wait_for_function("document.documentElement.dataset.ready")
         return found
 
     return open_report
@@ -79,6 +80,23 @@ def test_the_first_figure_of_501_points_is_drawn_before_anything_is_scrolled_to(
     assert drawn < 3 * found.page.locator("figure").count()  # a drawn figure has three
     losses = found.trace("Loss", 2)
     assert losses == pytest.approx([ladder.expected_loss(0.0002 * i) for i in range(501)])
+
+
+def test_the_first_curves_are_painted_before_plotly_is_run(browser: Any, long: Path, tmp_path: Path) -> None:
+    html = render(Run.open(long))
+    file = tmp_path / "report.html"
+    file.write_text(
+        html.replace("loadPlotly();", "String();").replace("loadPlotly);", "String);"), encoding="utf-8"
+    )  # as on a machine that is slow without end
+    page = browser.new_page()
+    page.goto(file.as_uri())
+    page.wait_for_function("document.documentElement.dataset.painted")
+    curves = page.locator("svg.sketch polyline")
+    assert curves.count() == 3
+    test = curves.nth(2).get_attribute("points").split()
+    heights = [float(point.split(",")[1]) for point in test]
+    assert len(heights) == 501
+    assert heights == sorted(heights, reverse=True)  # the test loss rises with λ, and SVG counts downwards
 
 
 def test_scrolling_through_a_sweep_draws_everything_without_a_complaint_or_a_request(visit: Open, long: Path) -> None:

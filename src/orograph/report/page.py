@@ -21,9 +21,9 @@ def page(data: Mapping[str, Any]) -> str:
     parts = {
         "title": html.escape(str(data["title"])),
         "style": _asset("report.css"),
-        "plotly": plotly_script(),
         "data": script_json(data),
         "scripts": scripts,
+        "plotly": plotly_script(),
     }
     text = _asset("report.html")
     for name, content in parts.items():  # not str.format: scripts are full of braces

@@ -41,7 +41,7 @@ function figure(parent, title, note, draw, options = {}) {
   parent.append(node);
   const one = { plot, node, linked: options.linked || false, drawn: false, cursor: options.cursor };
   one.update = () => {
-    if (!one.drawn) return;
+    if (!one.drawn || typeof Plotly === "undefined") return;
     const { data, layout: own, title: now } = draw();
     if (now) heading.textContent = now;
     if (one.linked && one.cursor) own.shapes = [...(own.shapes || []), ...one.cursor()];
@@ -51,6 +51,14 @@ function figure(parent, title, note, draw, options = {}) {
     if (one.drawn) return;
     one.drawn = true;
     waiting.delete(plot);
+    if (typeof Plotly !== "undefined") one.begin(); // else when the page stands
+  };
+  one.begin = () => {
+    if (typeof Plotly === "undefined") {
+      if (options.eager) sketch(plot, draw());
+      return;
+    }
+    plot.replaceChildren();
     one.update();
     if (one.linked) link(one, options.onpick);
   };
@@ -58,6 +66,48 @@ function figure(parent, title, note, draw, options = {}) {
   if (options.eager) one.show();
   else whenNear(plot, one.show);
   return one;
+}
+
+/* Until plotly.js, which takes a second to load, is there: the curves of a figure and its axes as plain SVG. */
+function sketch(plot, { data, layout: own }) {
+  const curves = data.filter((trace) => trace.type === "scatter" && (trace.mode || "").includes("lines") && trace.x.every(finite));
+  const points = curves.flatMap((trace) => trace.x.map((x, i) => [x, trace.y[i]]).filter(([, y]) => finite(y)));
+  if (!points.length || own.xaxis.type === "log" || own.yaxis.type === "log") return;
+  const [width, height] = [plot.clientWidth || 600, plot.clientHeight || 330];
+  const span = (k) => points.reduce(([low, high], point) => [Math.min(low, point[k]), Math.max(high, point[k])], [Infinity, -Infinity]);
+  const place = ([low, high], from, to) => (value) => from + ((to - from) * (value - low)) / (high - low || 1);
+  const [across, up] = [own.xaxis.range || span(0), span(1)];
+  const x = place(across, 52, width - 12);
+  const y = place(up, height - 40, 34);
+  const svg = (tag, attributes, text = "") => {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    Object.entries(attributes).forEach(([name, value]) => node.setAttribute(name, value));
+    node.textContent = text;
+    return node;
+  };
+  const root = svg("svg", { width, height, class: "sketch", role: "img", "font-size": 11, fill: css("--quiet") });
+  for (let i = 0; i <= 4; i += 1) {
+    const [a, b] = [across, up].map(([low, high]) => low + (i / 4) * (high - low));
+    root.append(svg("line", { x1: 52, x2: width - 12, y1: y(b), y2: y(b), stroke: css("--grid") }),
+      svg("text", { x: 46, y: y(b) + 4, "text-anchor": "end" }, format(Number(b.toPrecision(3)))),
+      svg("text", { x: x(a), y: height - 22, "text-anchor": "middle" }, format(Number(a.toPrecision(2)))));
+  }
+  for (const trace of curves) {
+    const path = trace.x.map((at, i) => [at, trace.y[i]]).filter(([, value]) => finite(value)).map(([at, value]) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`);
+    root.append(svg("polyline", { points: path.join(" "), fill: "none", stroke: trace.line.color, "stroke-width": 2, "stroke-dasharray": trace.line.dash === "dash" ? "7 5" : "none" }));
+  }
+  plot.replaceChildren(root);
+}
+
+/* plotly.js lies in the page as text and is run once the page has been painted. */
+function loadPlotly() {
+  const source = document.getElementById("plotly");
+  const script = document.createElement("script");
+  script.textContent = source.textContent;
+  source.remove();
+  document.head.append(script);
+  figures.filter((one) => one.drawn).forEach((one) => one.begin());
+  document.documentElement.dataset.ready = "true";
 }
 
 const redraw = () => figures.forEach((one) => one.update());

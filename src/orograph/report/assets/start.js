@@ -9,10 +9,15 @@ document.getElementById("theme").addEventListener("click", (event) =>
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
   setTheme(document.getElementById("theme").dataset.choice));
 show(report);
+figures.filter((one) => one.drawn).forEach((one) => one.begin());
 const links = [...document.querySelectorAll("nav a")];
 const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
   if (!entry.isIntersecting) return;
   links.forEach((link) => (link.hash === `#${entry.target.id}` ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current")));
 }), { rootMargin: "-25% 0px -65% 0px" });
 document.querySelectorAll("main > section").forEach((node) => seen.observe(node));
-document.documentElement.dataset.ready = "true";
+requestAnimationFrame(() => setTimeout(() => {
+  document.documentElement.dataset.painted = String(Math.round(performance.now())); // milliseconds, for who measures
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", loadPlotly);
+  else loadPlotly();
+}));
