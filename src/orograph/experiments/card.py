@@ -185,7 +185,7 @@ def _caveats(run: Run) -> str:
     found = []
     if run.kind == "sweep" and not _setting(run, "training", "polish"):
         found.append("Points are where training stopped, not critical points; eigenvalues describe that state.")
-    if _setting(run, "model", "activation") == "relu":
+    if "relu" in (_setting(run, "model", "activation"), *_setting(run, "architecture", "activation")):
         found.append("ReLU is not twice differentiable: second-order results leave out its kinks.")
     if run.kind == "sweep" and any(cell.strength == 0 for cell in run.plan.cells):
         found.append("At λ = 0 cross-entropy has no finite minimum; what is recorded there is where training stopped.")

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -26,6 +25,7 @@ from orograph.store.records import FOLDER, Record
 from orograph.store.run import Run
 
 _LATEST = 8  # records shown
+_WIDTH = 60  # of the bar
 _PACE = 21  # records whose times tell the pace
 
 
@@ -131,13 +131,14 @@ def view(seen: Look) -> Group:
     left = seen.planned - seen.done
     if left and seen.writer and seen.seconds == seen.seconds:
         head.append(f", {duration(seen.seconds)} each, about {duration(left * seen.seconds)} left")
-    parts: list[Text | Table | ProgressBar] = [head, ProgressBar(total=max(seen.planned, 1), completed=seen.done, width=60)]
+    full = round(_WIDTH * seen.done / max(seen.planned, 1))
+    parts: list[Text | Table] = [head, Text.assemble(("━" * full, "green"), ("─" * (_WIDTH - full), "dim"))]
     kinds = _findings(seen.run)
     if kinds:
         parts.append(Text(f"besides: {kinds}"))
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("latest", no_wrap=True)
-    table.add_column("")
+    table.add_column("", no_wrap=True, overflow="ellipsis")
     table.add_column("ago", justify="right", no_wrap=True)
     for record, age in seen.latest:
         cell = record.cell
