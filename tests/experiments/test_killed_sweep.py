@@ -47,6 +47,7 @@ def test_ten_kills_leave_no_trace(tmp_path: Path, args: tuple[str, ...]) -> None
     assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_second_process_on_a_live_run_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "run"
     first = subprocess.Popen(command(out, "--epochs", "50", "--points", "40"))

@@ -114,6 +114,7 @@ def test_another_configuration_is_refused_with_the_keys_that_differ(folder: Path
     assert "training.lr" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_resolved_configuration_runs_again_from_its_file(folder: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
     numerics = ("--threads", "1")
@@ -134,6 +135,7 @@ def test_independent_points_train_as_a_cohort(tmp_path: Path, start: tuple[str, 
     assert (out / "anchor.pth").exists() == ("--anchor" in start)
 
 
+@pytest.mark.slow
 def test_a_fresh_point_does_not_depend_on_its_companions(tmp_path: Path) -> None:
     # Whole batches of 64: the last bits of a shorter last one depend on where a model's block of it lies in memory.
     args = ("--start", "fresh", "--subset-size", "1280", "--k", "0")
@@ -143,6 +145,7 @@ def test_a_fresh_point_does_not_depend_on_its_companions(tmp_path: Path) -> None
     assert (tmp_path / "three" / "test_data" / file).read_bytes() == (tmp_path / "two" / "test_data" / file).read_bytes()
 
 
+@pytest.mark.slow
 def test_seeds_of_a_continuation_train_together(tmp_path: Path) -> None:
     assert run_sweep(tmp_path / "run", "--points", "2", "--seeds", "0,4") == 0
     ds = open_run(tmp_path / "run")

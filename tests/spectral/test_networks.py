@@ -63,7 +63,7 @@ def test_thirty_pairs_of_the_published_network_are_those_of_arpack() -> None:
     )
 
 
-@pytest.mark.parametrize("width", [6, 17])
+@pytest.mark.parametrize("width", [6, pytest.param(17, marks=pytest.mark.slow)])
 def test_every_copy_at_a_collapsed_point_with_one_hidden_layer_is_found(width: int) -> None:
     objective = collapsed((width,))
     exact = np.linalg.eigvalsh(dense(objective))
@@ -78,7 +78,7 @@ def test_every_copy_at_a_collapsed_point_with_one_hidden_layer_is_found(width: i
 
 
 def test_what_is_only_rounding_at_a_collapsed_point_is_marked_and_ends_the_search() -> None:
-    objective = collapsed((16, 16))
+    objective = collapsed((8, 8))
     found = lanczos(HessianOperator.of(objective), 30)
     exact = np.sort(np.linalg.eigvalsh(dense(objective)))[::-1]
     assert exact[9] < 1e-7 < 1e-3 < exact[8]  # exactly zero, but for the rounding of the logarithms to float32

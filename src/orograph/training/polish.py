@@ -27,7 +27,7 @@ from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 from orograph.training.descent import full_loss
 
-_LOSS_ROUNDING = 64 * torch.finfo(torch.float64).eps  # of L_eff, relative
+_LOSS_ROUNDING = 4 * torch.finfo(torch.float64).eps  # of L_eff, relative
 _ACCEPT = 1e-4  # least share of the predicted decrease that a step must bring
 _FORCING = 0.25  # largest residual, relative to the gradient, with which a step is solved for
 _PAIRS = 64  # directions that the preconditioner remembers, if a quarter of the memory budget holds them

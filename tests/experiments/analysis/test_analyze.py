@@ -186,6 +186,7 @@ def test_an_interrupted_analysis_ends_with_the_same_bytes(folder: Path, tmp_path
     assert (again / "analysis.json").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = run_sweep(tmp_path / "run", "--points", "2")
     before = sorted(out.rglob("*"))

@@ -75,7 +75,7 @@ def test_the_identity_holds_on_polished_networks_to_a_ten_thousandth() -> None:
     objective = classifier(count=60)
     hessian = HessianOperator.of(objective)
     theta = objective.theta
-    strengths = np.linspace(0.003, 0.0032, 4)
+    strengths = np.linspace(0.01, 0.0102, 4)
     energies, orders, chi = [], [], []
     for strength in strengths:
         objective.strength = float(strength)

@@ -191,6 +191,7 @@ def test_the_fast_level_says_which_part_of_the_data_it_looked_at() -> None:
     assert found["train_loss"] == pytest.approx(train.loss(train.theta), rel=1e-12)  # losses are of all data
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers() -> None:
     objective = classifier()
     settings = MetricsSettings(fast=True, top_k=3)
