@@ -183,6 +183,13 @@ def test_the_page_follows_the_system_and_its_own_switch(visit: Open, small: Path
     assert found.drawn("Loss").evaluate("node => node.layout.font.color") == "#e7eaee"
 
 
+def test_no_button_of_a_figure_sends_anything_anywhere(visit: Open, small: Path) -> None:
+    found = visit(small)
+    buttons = found.drawn("Loss").evaluate("node => node._fullLayout._modeBar.buttons.flat().map(each => each.name)")
+    assert "toImage" in buttons
+    assert not [name for name in buttons if "loud" in name]
+
+
 @pytest.mark.parametrize("width", [360, 1280])
 def test_nothing_is_wider_than_the_window(visit: Open, small: Path, width: int) -> None:
     found = visit(small, width=width)

@@ -136,9 +136,9 @@ def view(seen: Look) -> Group:
     kinds = _findings(seen.run)
     if kinds:
         parts.append(Text(f"besides: {kinds}"))
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
     table.add_column("latest", no_wrap=True)
-    table.add_column("", no_wrap=True, overflow="ellipsis")
+    table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
     table.add_column("ago", justify="right", no_wrap=True)
     for record, age in seen.latest:
         cell = record.cell

@@ -30,7 +30,7 @@ function layout(extra) {
     hoverlabel: { bgcolor: css("--panel"), bordercolor: css("--line"), font: { color: css("--text"), size: 12 } }, ...extra };
 }
 
-const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"], toImageButtonOptions: { format: "svg" } };
+const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["sendChartToCloud", "sendDataToCloud", "select2d", "lasso2d", "autoScale2d"], toImageButtonOptions: { format: "svg" } };
 
 /* draw() gives {data, layout} and a title if it changes; options: height, controls (elements), linked (shares λ), eager (drawn at once). */
 function figure(parent, title, note, draw, options = {}) {

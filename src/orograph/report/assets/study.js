@@ -217,7 +217,7 @@ function show(report) {
     if (raised) {
       const side = (text) => ({ title: { text }, gridcolor: css("--line"), color: css("--text"), backgroundcolor: "rgba(0,0,0,0)" });
       return { data: [{ type: "surface", ...shared, hovertemplate: "%{z:.4~g}<extra></extra>", contours: { z: { show: true, usecolormap: true, project: { z: true } } } }],
-        layout: { margin: { l: 0, r: 0, t: 0, b: 0 }, scene: { xaxis: side("first"), yaxis: side("second"), zaxis: side(name), camera: { eye: { x: 1.4, y: -1.4, z: 0.9 } } } } };
+        layout: { margin: { l: 0, r: 0, t: 0, b: 0 }, scene: { xaxis: side("first"), yaxis: side("second"), zaxis: side(name), camera: { eye: { x: 1.8, y: -1.8, z: 1.1 } } } } };
     }
     const marks = { type: "scatter", mode: "markers", x: arrays.marks.map((mark) => mark[0]), y: arrays.marks.map((mark) => mark[1]), marker: { symbol: "x", size: 10, color: "#ffffff", line: { color: "#000000", width: 1.5 } }, showlegend: false, hovertemplate: "minimum<extra></extra>" };
     const path = arrays.path ? [{ type: "scatter", mode: "lines", x: arrays.path.map((place) => place[0]), y: arrays.path.map((place) => place[1]), line: { color: "#ffffff", dash: "dash" }, showlegend: false, hoverinfo: "skip" }] : [];
