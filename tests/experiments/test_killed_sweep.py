@@ -28,7 +28,9 @@ def bytes_of(out: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("args", [("--direction", "both", "--polish", "--polish-products", "100"), ("--start", "fresh", "--cohort", "3")])
+@pytest.mark.parametrize(
+    "args", [("--direction", "both", "--polish", "--polish-products", "100"), ("--start", "fresh", "--cohort", "3")]
+)
 def test_ten_kills_leave_no_trace(tmp_path: Path, args: tuple[str, ...]) -> None:
     began = time.monotonic()
     subprocess.run(command(tmp_path / "whole", *args), check=True, timeout=600)
