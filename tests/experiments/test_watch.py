@@ -57,7 +57,7 @@ def test_a_writer_is_named_while_it_lives_with_the_time_left(unfinished: Path) -
 def test_looking_once_changes_nothing(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in unfinished.rglob("*")}
     assert main(["watch", str(unfinished), "--once"]) == 0
-    assert "4 of 6" in capsys.readouterr().out
+    assert "4 of 6" in " ".join(capsys.readouterr().out.split())  # a long path wraps the line
     assert {path: path.stat().st_mtime_ns for path in unfinished.rglob("*")} == before
 
 
