@@ -16,7 +16,7 @@ demo: install
 	$(BIN)/orograph sweep --dataset mnist-5k --points 11 --min 0 --max 0.05 --seeds 0 --out runs/demo
 
 check: install
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ladder
 import pytest
+
+import ladder
 
 CHROMIUM = Path("/usr/bin/chromium")
 

@@ -5,11 +5,11 @@ import json
 import re
 from pathlib import Path
 
-import ladder
 import numpy as np
 import pytest
 from studies import write_study
 
+import ladder
 from orograph.cli import main
 from orograph.report.packing import packed, script_json
 from orograph.report.report import render

@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
-from orograph.errors import ConfigurationError, RunError
 from orograph.experiments.data_settings import CardSettings
+from orograph.experiments.finished import finished_run
 from orograph.memory import format_bytes
 from orograph.store.artifacts import FOLDER
 from orograph.store.atomic import write_bytes
@@ -35,11 +35,7 @@ def card(settings: CardSettings) -> int:
     Raises:
         OrographError: there is no such run, or nothing in it yet.
     """
-    if not settings.run:
-        raise ConfigurationError("card needs a run: the directory that a sweep or a study wrote.")
-    run = Run.open(settings.run)
-    if not run.records:
-        raise RunError(f"{run.path} has no finished point yet; run the {run.kind} first.")
+    run = finished_run(settings.run, "card")
     out = run.path / FILE if settings.out == "auto" else Path(settings.out)
     write_bytes(out, card_text(run, settings.license).encode())
     Console(highlight=False).print(f"[bold]{out}[/]", soft_wrap=True)

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import xarray as xr
 from rich.console import Console
 
-from orograph.errors import ConfigurationError, RunError
+from orograph.errors import ConfigurationError
 from orograph.experiments.data_settings import ExportSettings
+from orograph.experiments.finished import finished_run
 from orograph.memory import format_bytes
 from orograph.store.analysis import Analysis
 from orograph.store.atomic import write_bytes
@@ -33,11 +34,7 @@ def export(settings: ExportSettings) -> int:
     Raises:
         OrographError: there is no such run, or nothing in it yet.
     """
-    if not settings.run:
-        raise ConfigurationError("export needs a run: the directory that a sweep or a study wrote.")
-    run = Run.open(settings.run)
-    if not run.records:
-        raise RunError(f"{run.path} has no finished point yet; run the {run.kind} first.")
+    run = finished_run(settings.run, "export")
     path = run.path.resolve()
     out = path.with_name(path.name + ENDINGS[settings.to]) if settings.out == "auto" else Path(settings.out)
     if out.is_dir():

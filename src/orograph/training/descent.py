@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.objective import Objective
-from orograph.training.gradient import BatchGradient, refuse_stateful, samples
+from orograph.training.gradient import BatchGradients, refuse_stateful, samples
 from orograph.training.moment import Moment, Observer
 from orograph.training.order import permutation
 from orograph.training.settings import TrainingSettings
@@ -172,8 +172,9 @@ class _Stack:
         like = members[0].best[0]
         self._theta, self._gradient = rows(len(members), like), rows(len(members), like)
         self._losses = torch.zeros(len(members), dtype=like.dtype, device=like.device)
-        self._data = samples(objective)
-        self._gradients: dict[int, BatchGradient] = {}
+        self._gradients = BatchGradients(
+            objective, self._theta, self._gradient, self._losses, samples(objective), shared=shared, stacked=stacked
+        )
         self._update = Update(settings, self._theta, self._gradient, [m.strength for m in members], [m.anchor for m in members])
         for row, member in enumerate(members):
             self._update.restore(row, member.state)
@@ -217,19 +218,8 @@ class _Stack:
         return torch.stack([permutation(member.order_seed, epoch, count) for member in self.members]).to(device)
 
     def _step(self, indices: Tensor) -> None:
+        self._gradients(indices)
         length = indices.shape[-1]
-        if length not in self._gradients:
-            self._gradients[length] = BatchGradient(
-                self._objective,
-                self._theta,
-                self._gradient,
-                self._losses,
-                self._data,
-                length=length,
-                shared=self._shared,
-                stacked=self._stacked,
-            )
-        self._gradients[length](indices)
         if self._settings.published:
             self._running_loss.add_(self._losses, alpha=length)
             for row, member in enumerate(self.members):

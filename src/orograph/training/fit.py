@@ -1,6 +1,6 @@
 """Training of networks for studies: a fixed number of epochs, a learning rate that follows a course, the last state kept.
 
-Networks of one architecture train as one stack (`gradient.BatchGradient`), each from its own start with its own order of the
+Networks of one architecture train as one stack (`gradient.BatchGradients`), each from its own start with its own order of the
 data and its own learning rate; those with BatchNorm one after the other in train mode (`statistics`). A network whose loss
 ceases to be finite is left where it is, and the others go on.
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
-from orograph.training.gradient import BatchGradient, refuse_stateful, samples, tracks_statistics
+from orograph.training.gradient import BatchGradients, refuse_stateful, samples, tracks_statistics
 from orograph.training.history import EpochRecord, epoch_record
 from orograph.training.moment import Moment, Observer
 from orograph.training.order import permutation
@@ -168,12 +168,17 @@ class _Stack:
         self._update = Update(settings, self._theta, self._gradient, [0.0] * len(starts), [None] * len(starts))
         for row, start in enumerate(starts):
             self._update.restore(row, start.tensors)
-        self._data = samples(objective)
+        data = samples(objective)
+        self._differentiate: StatisticsGradient | BatchGradients
         self._statistics: StatisticsGradient | None = None
         if any(tracks_statistics(module) for module in objective.model.modules()):
             buffers = [member.buffers for member in members]
-            self._statistics = StatisticsGradient(objective, self._theta, self._gradient, self._losses, buffers, self._data)
-        self._traced: dict[int, BatchGradient] = {}
+            self._statistics = StatisticsGradient(objective, self._theta, self._gradient, self._losses, buffers, data)
+            self._differentiate = self._statistics
+        else:
+            self._differentiate = BatchGradients(
+                objective, self._theta, self._gradient, self._losses, data, shared=shared, stacked=len(starts) > 1
+            )
 
     def epoch(self, epoch: int, running: Sequence[int]) -> None:
         """One pass over the data."""
@@ -188,23 +193,6 @@ class _Stack:
             self._differentiate(indices)
             self._update()
             step += 1
-
-    def _differentiate(self, indices: Tensor) -> None:
-        if self._statistics is not None:
-            return self._statistics(indices)
-        length = indices.shape[-1]
-        if length not in self._traced:
-            self._traced[length] = BatchGradient(
-                self._objective,
-                self._theta,
-                self._gradient,
-                self._losses,
-                self._data,
-                length=length,
-                shared=self._shared,
-                stacked=len(self._theta) > 1,
-            )
-        return self._traced[length](indices)
 
     def _order(self, epoch: int) -> Tensor:
         count, device = self._objective.count, self._theta.device

@@ -7,6 +7,7 @@ trace is checked against plain autograd; what cannot be traced, or differs, runs
 
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -59,6 +60,31 @@ def samples(objective: Objective) -> tuple[list[Tensor], Tensor]:
     if len(batches) == 1:
         return leaves[0], batches[0][1]
     return [torch.cat(parts) for parts in zip(*leaves, strict=True)], torch.cat([targets for _, targets in batches])
+
+
+class BatchGradients:
+    """`BatchGradient` for mini-batches of any length, one made for each length met; the arguments are the same."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        theta: Float[Tensor, "M P"],
+        gradient: Float[Tensor, "M P"],
+        losses: Float[Tensor, " M"],
+        data: tuple[list[Tensor], Tensor],
+        *,
+        shared: bool,
+        stacked: bool,
+    ) -> None:
+        self._made: dict[int, BatchGradient] = {}
+        self._make = partial(BatchGradient, objective, theta, gradient, losses, data, shared=shared, stacked=stacked)
+
+    def __call__(self, indices: Int[Tensor, "*M B"]) -> None:
+        """Computes losses and gradients on the samples of these indices."""
+        length = indices.shape[-1]
+        if length not in self._made:
+            self._made[length] = self._make(length=length)
+        self._made[length](indices)
 
 
 class BatchGradient:

@@ -1,0 +1,19 @@
+"""The run that a command reads from."""
+
+from orograph.errors import ConfigurationError, RunError
+from orograph.store.run import Run
+
+
+def finished_run(path: str, command: str) -> Run:
+    """A run with something in it.
+
+    Raises:
+        ConfigurationError: no directory was named.
+        RunError: it is not a run, or has no finished point yet.
+    """
+    if not path:
+        raise ConfigurationError(f"{command} needs a run: the directory that a sweep or a study wrote.")
+    run = Run.open(path)
+    if not run.records:
+        raise RunError(f"{run.path} has no finished point yet; run the {run.kind} first.")
+    return run
