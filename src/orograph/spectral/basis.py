@@ -38,9 +38,10 @@ class Basis:
     def size(self) -> int:
         return self.rows.shape[1]
 
-    def project_out(self, block: Float[Tensor, "b P"], count: int) -> Float64[Tensor, "n b"]:
-        """Subtract from the block (in place) its components along the first `count` rows; returns these components."""
-        rows = self.rows[:count]
+    def project_out(self, block: Float[Tensor, "b P"], count: int, first: int = 0) -> Float64[Tensor, "n b"]:
+        """Subtract from the block (in place) its components along the rows from `first` up to `count`; returns these
+        components."""
+        rows = self.rows[first:count]
         coefficients = self._dots(rows, block)
         if len(block) == 1:
             block[0].addmv_(rows.T, coefficients[:, 0].to(rows.dtype), alpha=-1)

@@ -24,6 +24,7 @@ WHICH = ("LM", "LA", "SA", "BE")
 
 _MARGIN = 0.95  # of the tolerance; the rest is left for what verification adds
 _MEASUREMENTS = 4  # of the noise, at most
+_HARVEST = 8  # random directions taken up when a search finds a missed eigenvalue, twice as many the next time
 _DEEP = 6  # steps of a search where products are dear and nothing hints at multiple eigenvalues
 _LARGE = 5_000  # where products are dear; below, a search goes as far as its certificate needs
 
@@ -73,7 +74,7 @@ class Iteration:
     def run(self) -> None:
         """Expand until the wanted pairs have converged and a search for copies finds nothing."""
         krylov = self.krylov
-        width, harvest = self.block, max(2, self.block)
+        width, harvest = self.block, min(max(_HARVEST, self.block), self.widest)
         krylov.add_random(self.block)
         while krylov.products < self.max_products or krylov.multiplied < self.k:
             if krylov.pool == 0 and krylov.add_random(width) == 0:
@@ -90,7 +91,7 @@ class Iteration:
                 self._measure_leftovers()
                 return
             self._harvest(harvest, steps)
-            width, harvest = max(self.block, harvest // 2), min(2 * harvest, self.widest)
+            width, harvest = harvest, min(2 * harvest, self.widest)
         self.solve()
 
     def pairs(self) -> tuple[Float64[Tensor, " k"], Float64[Tensor, "m k"]]:

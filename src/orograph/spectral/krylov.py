@@ -9,9 +9,10 @@ with every coefficient measured, in float64: C[:m, :m] is the projected matrix (
 the basis to its pool. For θ, s an eigenpair of the symmetrised C[:m, :m] the vector x = Qᵀs has the residual ‖Ax − θx‖ = ‖C
 s − θ s‖, to rounding, whatever the history of the basis: it may have grown from one vector (Lanczos), a block (band
 Lanczos, Ruhe 1979), been restarted with Ritz vectors (thick restart, Wu & Simon 2000), or been given random directions with
-no coupling at all, which is how copies of multiple eigenvalues are looked for. New vectors are orthogonalised against all
-rows by classical Gram–Schmidt, repeated while the norm falls (twice is enough; Giraud, Langou & Rozložník 2005), as two
-matrix–vector products a pass.
+no coupling at all, which is how copies of multiple eigenvalues are looked for. Of a product, what symmetry foretells is
+subtracted first; the rest
+is orthogonalised against all rows by classical Gram–Schmidt, repeated while the norm falls (twice is enough; Giraud, Langou
+& Rozložník 2005), as two matrix–vector products a pass. Mostly one pass does.
 """
 
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from orograph.errors import DataError
 from orograph.spectral.basis import Basis
 
 _PASSES = 4  # after the first; one suffices for any vector that is not wholly rounding
+_LARGE = 1e-3  # of |λ₁|: components worth a subtraction of their own
 
 
 class Krylov:
@@ -92,21 +94,23 @@ class Krylov:
         for _ in range(min(count, self.room)):
             vector = torch.randn(self.operator.size, generator=self._generator, dtype=self.basis.dtype)
             vector = vector.to(self.basis.rows.device)
-            self._append(vector[None] / torch.linalg.vector_norm(vector), 0.0)
+            self._append(vector[None] / torch.linalg.vector_norm(vector), 0.0, known=0, before=float("inf"))
         return self.count - before
 
     def expand(self, width: int = 1) -> int:
         """Multiply the first `width` vectors of the pool; returns how many vectors this added to it, at its end."""
         start, stop = self.multiplied, min(self.multiplied + width, self.count)
         block = self.product(self.basis.rows[start:stop].to(self.basis.device)).to(self.basis.rows.device, copy=True).contiguous()
-        norms = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64).tolist()
-        self.scale = max(self.scale, *norms)
+        norms = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64)
+        self.scale = max(self.scale, *norms.tolist())
         known = self.count
-        self.coefficients[:known, start:stop] = self.basis.project_out(block, known)
+        self.coefficients[:known, start:stop] = self._subtract_foreseen(block, start)
+        before = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64).tolist()
+        self.coefficients[:known, start:stop] += self.basis.project_out(block, known)
         floor = 4 * torch.finfo(self.basis.dtype).eps * self.scale
         added = 0
         for j in range(stop - start):
-            column, norm = self._append(block[j : j + 1], floor)
+            column, norm = self._append(block[j : j + 1], floor, known=known, before=before[j])
             self.coefficients[: len(column), start + j] += column
             if norm > 0:
                 self.coefficients[self.count - 1, start + j] = norm
@@ -114,14 +118,36 @@ class Krylov:
         self.multiplied = stop
         return added
 
-    def _append(self, vector: Float[Tensor, "1 P"], floor: float) -> tuple[Tensor, float]:
-        """Orthogonalise at least once, until the norm stays, then add the unit vector as a row unless nothing above `floor`
-        is left.
+    def _subtract_foreseen(self, block: Float[Tensor, "b P"], start: int) -> Float64[Tensor, "n b"]:
+        """Subtract from A q_j, … (in place) the large components that symmetry foretells, C[i, j] = C[j, i], and those along
+        q_j, … themselves; returns them.
+
+        What is left is small along all rows, so that one pass over the basis suffices to make it orthogonal.
+        """
+        width = len(block)
+        removed = torch.zeros(self.count, width, dtype=self.basis.dtype)
+        foreseen = self.coefficients[start : start + width, :start].T
+        rows = (foreseen.abs().amax(dim=1) > _LARGE * self.scale).nonzero()[:, 0]
+        removed[rows] = foreseen[rows].to(removed)
+        block.addmm_(removed[rows].T.to(block.device), self.basis.rows[rows.to(block.device)], alpha=-1)
+        own = self.basis.rows[start : start + width]
+        along = own @ block.T  # roughly: the pass over the basis measures what is left
+        block.addmm_(along.T, own, alpha=-1)
+        removed[start : start + width] = along.cpu()
+        return removed.double()
+
+    def _append(self, vector: Float[Tensor, "1 P"], floor: float, *, known: int, before: float) -> tuple[Tensor, float]:
+        """Add the unit vector as a row unless nothing above `floor` is left of it once it is orthogonal to all.
+
+        The first `known` rows have been projected out once, when its norm was `before`. The others are projected out now, and
+        all of them again until the norm stays.
 
         Returns the components removed and the norm of the rest, 0 when it was not added.
         """
         column = torch.zeros(self.count, dtype=torch.float64)
-        norm, before = _norm(vector), float("inf")
+        if self.count > known:
+            column[known:] = self.basis.project_out(vector, self.count, first=known)[:, 0]
+        norm = _norm(vector)
         for _ in range(_PASSES):
             if norm <= floor or norm > 0.7 * before:
                 break
