@@ -1,12 +1,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-all clean
+.PHONY: install demo check test test-all docs clean
 
 # One environment for everything; made again when the dependencies change.
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# What only some users and the slow tests need: clusters, TensorBoard, the documentation's site.
+.venv/installed-all: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,dask,ray,tensorboard,docs]'
 	touch $@
 
 install: .venv/installed
@@ -24,8 +29,12 @@ check: install
 test: check
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow and not browser and not cluster"
 
-test-all: check
+test-all: .venv/installed-all check
 	$(BIN)/pytest -q -n 2 --dist loadfile
 
+# The documentation as pages to read: build/site/index.html.
+docs: .venv/installed-all
+	$(BIN)/mkdocs build --quiet
+
 clean:
-	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build runs .pytest_cache .mypy_cache .ruff_cache

@@ -1,27 +1,20 @@
-"""The command `orograph`: settings become flags, nothing else happens here."""
+"""The command `orograph`: settings become flags, nothing else happens here.
 
+Settings and what they start are imported when their command is given: `--help` is quick, and torch is imported only for work.
+"""
+
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel
-from rich.console import Console
 
 from orograph.errors import OrographError, unknown
-from orograph.experiments.analysis.settings import AnalyzeSettings
 from orograph.experiments.configure import parse
-from orograph.experiments.data_settings import CardSettings, DoctorSettings, ExportSettings, ImportSettings, WatchSettings
-from orograph.experiments.settings import PRESETS, Execution, MeasureSettings, SweepSettings
-from orograph.experiments.study.settings import StudyExecution, StudySettings
-from orograph.report.settings import ReportSettings
-
-
-class SweepCommand(SweepSettings):
-    """Settings of the run, and how this process does it."""
-
-    execution: Execution = Execution()
-
+from orograph.experiments.settings import PRESETS
 
 SWEEP_HELP = """Train at each strength λ of L(θ) + λ‖θ − θ_ref‖², and record metrics, gradient, weights and Hessian eigenpairs.
 
@@ -31,24 +24,10 @@ Examples:
   orograph sweep --preset anchor --anchor minimum.pth   501 points around a minimum of your own
   orograph sweep --direction both --polish --out runs/hysteresis
   orograph sweep --config runs/hysteresis/configuration.toml --seeds 1,2
+  orograph sweep --start fresh --cohort 4 --parallel processes --jobs 2
 
 --preset anchor|weight-decay|classes and --config FILE.toml come first; every other flag overrides them.
 The same command again resumes a run that was stopped."""
-
-
-def sweep(args: Sequence[str]) -> int:
-    command = parse(SweepCommand, args, command="sweep", description=SWEEP_HELP, presets=PRESETS)
-    from orograph.experiments.sweep import sweep as run_sweep  # torch is imported only for work
-
-    settings = SweepSettings.model_validate(command.model_dump(exclude={"execution"}))
-    return run_sweep(settings, command.execution)
-
-
-class StudyCommand(StudySettings):
-    """Settings of the study, and how this process does it."""
-
-    execution: StudyExecution = StudyExecution()
-
 
 STUDY_HELP = """Train a grid of networks from several seeds, measure every minimum and every pair of minima, and relate their
 geometry to generalisation. Comma lists multiply.
@@ -61,30 +40,14 @@ Examples:
 
 --config FILE.toml comes first; every other flag overrides it. The same command again resumes a study that was stopped."""
 
-
-def study(args: Sequence[str]) -> int:
-    command = parse(StudyCommand, args, command="study", description=STUDY_HELP, presets={})
-    from orograph.experiments.study.run import study as run_study
-
-    settings = StudySettings.model_validate(command.model_dump(exclude={"execution"}))
-    return run_study(settings, command.execution)
-
-
 MEASURE_HELP = """All numbers of one minimum: spectrum, density, trace, λ_min, ranks, gradient norm and scaled companions.
 
 Examples:
   orograph measure runs/demo/test_data/model_weights-0-0.00200.pth
   orograph measure minimum.pth --data mnist --k 50 --which LA
   orograph measure mine.pth --model mypackage.nets:build --data mypackage.data:batches --loss mse_loss
-  orograph measure minimum.pth --parameters 'fc1.*' --json"""
-
-
-def measure(args: Sequence[str]) -> int:
-    settings = parse(MeasureSettings, args, command="measure", description=MEASURE_HELP, presets={})
-    from orograph.experiments.measuring import measure_checkpoint
-
-    return measure_checkpoint(settings)
-
+  orograph measure minimum.pth --parameters 'fc1.*' --json
+  torchrun --nproc-per-node 2 -m orograph measure minimum.pth --data mnist"""
 
 ANALYZE_HELP = """What a finished sweep shows: classes, curvature, branches, free energy, transitions, hysteresis, certificates.
 
@@ -97,27 +60,17 @@ Examples:
 
 Nothing is trained again except points that --refine inserts. The same command again resumes an analysis that was stopped."""
 
-
-def analyze(args: Sequence[str]) -> int:
-    settings = parse(AnalyzeSettings, args, command="analyze", description=ANALYZE_HELP, presets={})
-    from orograph.experiments.analysis.analyze import analyze as run_analysis
-
-    return run_analysis(settings)
-
-
 REPORT_HELP = """One self-contained HTML file that shows a whole run: open it anywhere, send it to anyone; it needs no network.
 
 Examples:
   orograph report runs/demo                      runs/demo/report.html; analyze the run first to have all of it
   orograph report runs/wide --out wide.html"""
 
+WATCH_HELP = """A run in progress, seen from another terminal: points done, pace, time left, the latest points, failures.
 
-def report(args: Sequence[str]) -> int:
-    settings = parse(ReportSettings, args, command="report", description=REPORT_HELP, presets={})
-    from orograph.report.report import report as write_report
-
-    return write_report(settings)
-
+Examples:
+  orograph watch runs/demo
+  orograph watch runs/demo --tensorboard runs/demo-events    and logs it"""
 
 EXPORT_HELP = """A run as one table (CSV or Parquet, a row a point) or as one netCDF file of labelled arrays.
 
@@ -125,14 +78,6 @@ Examples:
   orograph export runs/demo                            runs/demo.csv
   orograph export runs/demo --to parquet --out demo.parquet
   orograph export runs/demo --to netcdf --vectors      with θ, gradients and eigenvectors"""
-
-
-def export(args: Sequence[str]) -> int:
-    settings = parse(ExportSettings, args, command="export", description=EXPORT_HELP, presets={})
-    from orograph.experiments.exporting import export as run_export
-
-    return run_export(settings)
-
 
 IMPORT_HELP = """Published artifacts made elsewhere become a run, which analyze and report take. What the files do not say is
 given here: data, model, anchor. Every point is measured again, every eigenpair is verified by a product.
@@ -142,48 +87,97 @@ Examples:
   orograph import downloads/anchor --dataset mnist --anchor minimum.pth
   orograph import downloads/small --dataset digits --widths 32,32 --activation tanh"""
 
-
-def import_run(args: Sequence[str]) -> int:
-    settings = parse(ImportSettings, args, command="import", description=IMPORT_HELP, presets={})
-    from orograph.experiments.importing import import_run as run_import
-
-    return run_import(settings)
-
-
 CARD_HELP = """The README.md with which a run is shared on a model or data hub: front matter, settings, files, how to load them.
 
 Example:
   orograph card runs/demo --license cc-by-4.0"""
 
-
-def card(args: Sequence[str]) -> int:
-    settings = parse(CardSettings, args, command="card", description=CARD_HELP, presets={})
-    from orograph.experiments.card import card as write_card
-
-    return write_card(settings)
-
-
-WATCH_HELP = """A run in progress, seen from another terminal: points done, pace, time left, the latest points, failures.
-
-Example:
-  orograph watch runs/demo"""
-
-
-def watch(args: Sequence[str]) -> int:
-    settings = parse(WatchSettings, args, command="watch", description=WATCH_HELP, presets={})
-    from orograph.experiments.watch import watch as run_watch
-
-    return run_watch(settings)
-
-
 DOCTOR_HELP = """Versions, processor, threads, memory, accelerators, and which data sets are found where."""
 
 
-def doctor(args: Sequence[str]) -> int:
-    settings = parse(DoctorSettings, args, command="doctor", description=DOCTOR_HELP, presets={})
-    from orograph.experiments.doctor import doctor as run_doctor
+@dataclass(frozen=True)
+class Command:
+    """One command: its line in the list of commands, its help, and where its settings and its function live, as `module:name`."""
 
-    return run_doctor(settings)
+    summary: str
+    description: str
+    settings: str
+    function: str
+
+
+COMMANDS = {
+    "sweep": Command(
+        "train and decompose along a ladder of strengths λ",
+        SWEEP_HELP,
+        "orograph.experiments.settings:SweepCommand",
+        "orograph.experiments.sweep:sweep_command",
+    ),
+    "study": Command(
+        "train and measure a grid of networks, and relate geometry to generalisation",
+        STUDY_HELP,
+        "orograph.experiments.study.settings:StudyCommand",
+        "orograph.experiments.study.run:study_command",
+    ),
+    "measure": Command(
+        "all numbers of one minimum",
+        MEASURE_HELP,
+        "orograph.experiments.settings:MeasureSettings",
+        "orograph.experiments.measuring:measure_checkpoint",
+    ),
+    "analyze": Command(
+        "all that a finished sweep shows",
+        ANALYZE_HELP,
+        "orograph.experiments.analysis.settings:AnalyzeSettings",
+        "orograph.experiments.analysis.analyze:analyze",
+    ),
+    "report": Command(
+        "one HTML file that shows a whole run",
+        REPORT_HELP,
+        "orograph.report.settings:ReportSettings",
+        "orograph.report.report:report",
+    ),
+    "watch": Command(
+        "a run in progress, from another terminal",
+        WATCH_HELP,
+        "orograph.experiments.data_settings:WatchSettings",
+        "orograph.experiments.watch:watch",
+    ),
+    "export": Command(
+        "a run as a table or as labelled arrays",
+        EXPORT_HELP,
+        "orograph.experiments.data_settings:ExportSettings",
+        "orograph.experiments.exporting:export",
+    ),
+    "import": Command(
+        "artifacts made elsewhere as a run",
+        IMPORT_HELP,
+        "orograph.experiments.data_settings:ImportSettings",
+        "orograph.experiments.importing:import_run",
+    ),
+    "card": Command(
+        "the README with which a run is shared",
+        CARD_HELP,
+        "orograph.experiments.data_settings:CardSettings",
+        "orograph.experiments.card:card",
+    ),
+    "doctor": Command(
+        "versions, devices, threads, data found",
+        DOCTOR_HELP,
+        "orograph.experiments.data_settings:DoctorSettings",
+        "orograph.experiments.doctor:doctor",
+    ),
+}
+COMPLETION = "completion"
+
+
+def settings_of(command: str) -> type[BaseModel]:
+    """The settings that become a command's flags."""
+    return _found(COMMANDS[command].settings)
+
+
+def _found(place: str) -> Any:
+    module, name = place.split(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def completion(args: Sequence[str]) -> int:
@@ -195,40 +189,14 @@ def completion(args: Sequence[str]) -> int:
             print('usage: eval "$(orograph completion bash)"\n\nThe completion script of a shell: ' + ", ".join(SHELLS) + ".")
             return 0
         raise unknown("shell", args[0] if args else "", SHELLS)
-    print_completion(SETTINGS, args[0])
+    print_completion({name: settings_of(name) for name in COMMANDS}, args[0])
     return 0
 
 
-SETTINGS: dict[str, type[BaseModel]] = {
-    "sweep": SweepCommand,
-    "study": StudyCommand,
-    "measure": MeasureSettings,
-    "analyze": AnalyzeSettings,
-    "report": ReportSettings,
-    "export": ExportSettings,
-    "import": ImportSettings,
-    "card": CardSettings,
-    "watch": WatchSettings,
-    "doctor": DoctorSettings,
-}
-
-COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
-    "sweep": (sweep, "train and decompose along a ladder of strengths λ"),
-    "study": (study, "train and measure a grid of networks, and relate geometry to generalisation"),
-    "measure": (measure, "all numbers of one minimum"),
-    "analyze": (analyze, "all that a finished sweep shows"),
-    "report": (report, "one HTML file that shows a whole run"),
-    "watch": (watch, "a run in progress, from another terminal"),
-    "export": (export, "a run as a table or as labelled arrays"),
-    "import": (import_run, "artifacts made elsewhere as a run"),
-    "card": (card, "the README with which a run is shared"),
-    "doctor": (doctor, "versions, devices, threads, data found"),
-    "completion": (completion, "completion for bash, zsh or tcsh"),
-}
-
-
 def usage() -> str:
-    lines = [f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()]
+    """What `orograph --help` says."""
+    summaries = {name: command.summary for name, command in COMMANDS.items()} | {COMPLETION: "completion for bash, zsh or tcsh"}
+    lines = [f"  {name:<10} {text}" for name, text in summaries.items()]
     head = ["usage: orograph COMMAND [OPTIONS]", "", "Measures and maps the loss landscapes of neural networks.", ""]
     tail = ["", "orograph COMMAND --help shows a command's options and examples; orograph --version the version."]
     return "\n".join([*head, *lines, *tail])
@@ -241,13 +209,15 @@ def main(args: Sequence[str] | None = None) -> int:
         print(usage())
         return 0 if args else 2
     if args[0] == "--version":
+        from importlib.metadata import version
+
         print(version("orograph"))
         return 0
     try:
-        if args[0] not in COMMANDS:
-            raise unknown("command", args[0], COMMANDS)
-        return COMMANDS[args[0]][0](args[1:])
+        return _run(args[0], args[1:])
     except OrographError as error:
+        from rich.console import Console
+
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_escape(str(error))}")
         return 2
     except BrokenPipeError:  # as in `orograph sweep --help | head`: whoever read has gone
@@ -256,6 +226,18 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; the same command resumes.", file=sys.stderr)
         return 130
+
+
+def _run(name: str, args: Sequence[str]) -> int:
+    if name == COMPLETION:
+        return completion(args)
+    if name not in COMMANDS:
+        raise unknown("command", name, [*COMMANDS, COMPLETION])
+    command = COMMANDS[name]
+    presets = PRESETS if name == "sweep" else {}
+    settings = parse(settings_of(name), args, command=name, description=command.description, presets=presets)
+    function: Callable[[Any], int] = _found(command.function)
+    return function(settings)
 
 
 def _escape(text: str) -> str:

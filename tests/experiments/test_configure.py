@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orograph.cli import SweepCommand
 from orograph.errors import ConfigurationError
 from orograph.experiments.configure import merge, parse
-from orograph.experiments.settings import PRESETS, LadderSettings, SweepSettings
+from orograph.experiments.settings import PRESETS, LadderSettings, SweepCommand, SweepSettings
 
 
 def sweep(*args: str) -> SweepCommand:

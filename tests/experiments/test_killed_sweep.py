@@ -1,30 +1,14 @@
 """A sweep that is killed again and again ends with the bytes of one that was left alone; only its timings differ."""
 
-import hashlib
 import random
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from small_sweeps import bytes_of, command
 
 KILLS = 10
-
-
-def command(out: Path, *args: str) -> list[str]:
-    small = ["--dataset", "digits", "--widths", "6,5", "--epochs", "4", "--k", "4", "--threads", "1", "--quiet"]
-    ladder = ["--points", "4", "--max", "0.01"]
-    return [sys.executable, "-m", "orograph", "sweep", *small, *ladder, *args, "--out", str(out)]
-
-
-def bytes_of(out: Path) -> dict[str, str]:
-    """A digest of every file but the timings, by path."""
-    return {
-        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and "timings" not in path.relative_to(out).parts
-    }
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orograph.cli import COMMANDS, SETTINGS, main
+from orograph.cli import COMMANDS, main
 
 
 def python(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -42,7 +42,7 @@ def test_a_shell_can_read_the_completion(tmp_path: Path, capsys: pytest.CaptureF
         main(["completion", "bash"])
     assert stop.value.code in (0, None)
     script = capsys.readouterr().out
-    assert all(name in script for name in SETTINGS)
+    assert all(name in script for name in COMMANDS)
     assert "--points" in script
     file = tmp_path / "completion.sh"
     file.write_text(script)

@@ -1,6 +1,8 @@
 """All numbers of a minimum against the dense float64 Hessian of the same small network, and the command that prints them."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +102,19 @@ def test_what_cannot_be_measured_is_one_sentence(tmp_path: Path, monkeypatch, ca
     assert words in error.lower()
     assert len(error.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_torchrun_gives_the_numbers_of_one_process(tmp_path: Path) -> None:
+    torch.save(og.build_model("mlp", input_shape=(1, 8, 8), widths=(8, 8), init_seed=0).state_dict(), tmp_path / "net.pth")
+    options = ["--data", "digits", "--widths", "8,8", "--k", "5", "--threads", "1", "--quiet"]
+    alone, two = tmp_path / "alone", tmp_path / "two"
+    measure = ["-m", "orograph", "measure", str(tmp_path / "net.pth"), *options, "--out"]
+    subprocess.run([sys.executable, *measure, str(alone)], check=True, timeout=300)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run([*torchrun, *measure, str(two)], check=True, timeout=300)
+    one, other = (json.loads(path.with_suffix(".json").read_text()) for path in (alone, two))
+    assert other["eigenvalues"] == pytest.approx(one["eigenvalues"], rel=1e-5)
+    assert other["loss"] == pytest.approx(one["loss"], rel=1e-6)
+    assert other["trace"] == pytest.approx(one["trace"], rel=1e-3)  # the same random vectors, float32 sums in another order
+    assert other["basis_bytes"] <= 0.51 * one["basis_bytes"]

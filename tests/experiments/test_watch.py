@@ -1,6 +1,7 @@
 """A run in progress, as its files show it: written here step by step, looked at between the steps."""
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -65,3 +66,26 @@ def test_looking_once_changes_nothing(unfinished: Path, capsys: pytest.CaptureFi
 def test_bad_input_is_one_sentence(args: list[str], unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["watch", *(arg.format(run=unfinished) for arg in args)]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_tensorboard_reads_back_what_was_recorded(unfinished: Path, tmp_path: Path) -> None:
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    assert main(["watch", str(unfinished), "--once", "--tensorboard", str(tmp_path / "events")]) == 0
+    events = reader.EventAccumulator(str(tmp_path / "events")).Reload()
+    accuracies = [(event.step, event.value) for event in events.Scalars("0/test_accuracy")]
+    run = Run.open(unfinished)
+    cells = run.plan.cells
+    done = [
+        (place, run.records[cell].scalars["test_accuracy"])
+        for place, cell in enumerate(cells[:4])
+        if run.records[cell].status == "done"
+    ]
+    assert accuracies == pytest.approx(done)
+
+
+def test_tensorboard_that_is_not_there_is_said(
+    unfinished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert main(["watch", str(unfinished), "--tensorboard", "events"]) == 2
+    assert "orograph[tensorboard]" in capsys.readouterr().err

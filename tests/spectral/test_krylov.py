@@ -8,6 +8,7 @@ from designed import turned
 from orograph.curvature.operator import MatrixOperator
 from orograph.spectral.basis import Basis
 from orograph.spectral.krylov import Krylov
+from orograph.spectral.shards import Shards
 
 
 def holds(krylov: Krylov, matrix: torch.Tensor, tolerance: float) -> None:
@@ -87,7 +88,7 @@ def test_dot_products_of_concentrated_vectors_keep_float32_accuracy() -> None:
     vector = torch.full((1, size), 1e-3)
     vector[0, :10] = 1.0
     vector /= torch.linalg.vector_norm(vector, dtype=torch.float64).float()
-    basis = Basis(1, size, dtype=torch.float32, device=torch.device("cpu"), memory="1GiB")
+    basis = Basis(1, Shards(size), dtype=torch.float32, device=torch.device("cpu"), memory="1GiB")
     basis.rows[0] = vector[0]
     exact = float((vector[0].double() ** 2).sum())
     assert float(basis.project_out(vector.clone(), 1)) == pytest.approx(exact, abs=5e-6)

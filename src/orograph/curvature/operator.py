@@ -16,13 +16,15 @@ class LinearOperator(ABC):
     """A symmetric `P × P` matrix A known by `A @ v`.
 
     `A @ v` takes `(P,)`, `A @ V` takes `(P, b)`. Sums, scalings and shifts of operators are operators: `H + G`, `2 * H`,
-    `H.shifted(0.1)` is H + 0.1·I. `products` counts the columns multiplied so far.
+    `H.shifted(0.1)` is H + 0.1·I. `products` counts the columns multiplied so far. `group` is the process group that computes
+    the products together, each process with its share of the data; None for one process.
     """
 
     size: int
     dtype: torch.dtype
     device: torch.device
     products: int = 0
+    group: Any = None
 
     @abstractmethod
     def product(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
@@ -85,7 +87,7 @@ class _Combination(LinearOperator):
         if any(operator.size != first.size for _, operator in terms):
             raise ConfigurationError(f"operators of sizes {[operator.size for _, operator in terms]} cannot be added.")
         self.terms, self.shift = terms, shift
-        self.size, self.dtype, self.device = first.size, first.dtype, first.device
+        self.size, self.dtype, self.device, self.group = first.size, first.dtype, first.device, first.group
 
     def double(self) -> LinearOperator | None:
         doubled = [(factor, operator.double()) for factor, operator in self.terms]

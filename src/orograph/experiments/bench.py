@@ -85,8 +85,14 @@ class Bench:
     def settle(self, run: Run) -> None:
         """Fixes the anchor of the run."""
         objective, name = self.instruments.train, self.settings.anchor.anchor
-        self.anchor = settle_anchor(name, self.given_anchor, run, self.model, objective, self.settings.training, self.initialised)
-        objective.anchor = self.anchor
+        self.use_anchor(
+            settle_anchor(name, self.given_anchor, run, self.model, objective, self.settings.training, self.initialised)
+        )
+
+    def use_anchor(self, anchor: Theta | None) -> None:
+        """Takes θ_ref, None for the origin."""
+        objective = self.instruments.train
+        self.anchor = objective.anchor = None if anchor is None else anchor.to(objective.theta)
 
     def initialised(self, seed: int) -> Theta:
         """θ as a seed initialises it."""

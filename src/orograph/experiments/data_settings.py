@@ -54,6 +54,7 @@ class WatchSettings(Settings):
     run: tyro.conf.Positional[str] = Field("", description=_RUN)
     every: float = Field(2.0, description="seconds between looks")
     once: bool = Field(False, description="look once and stop")
+    tensorboard: str = Field("", description="folder to which records are logged for TensorBoard as they appear")
 
 
 class DoctorSettings(Settings):

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from orograph.curvature.determinism import check_data
+from orograph.curvature.distributed import DistributedOperator
 from orograph.curvature.hessian import HessianOperator
 from orograph.errors import ConfigurationError
 from orograph.geometry.smoothness import is_smooth
@@ -94,6 +95,7 @@ class Measurement:
             "which": self.spectrum.which,
             "tolerance": self.spectrum.tolerance,
             "noise_level": self.spectrum.noise_level,
+            "basis_bytes": self.spectrum.basis_bytes,
             "clusters": [list(cluster) for cluster in self.spectrum.clusters],
             "cut": self.spectrum.cut,
             "eigenvalues": self.spectrum.eigenvalues.tolist(),
@@ -121,6 +123,7 @@ def measure(
     memory: str | int = DEFAULT_MEMORY,
     dtype: torch.dtype | None = None,
     seed: int = 0,
+    group: Any = None,
     on_product: OnProduct | None = None,
 ) -> Measurement:
     """All numbers of a model at its present parameters.
@@ -136,6 +139,8 @@ def measure(
         memory: budget for activations and residuals.
         dtype: of θ and all products; the module's own when None.
         seed: of all random vectors.
+        group: a process group of `torch.distributed`. Every process calls this with the same arguments and takes its share of the
+            samples and of the Lanczos basis; the eigenvectors of the result are then this process's part of them.
         on_product: called with what is being computed and the products it took so far.
 
     Raises:
@@ -147,7 +152,7 @@ def measure(
     if not 1 <= k < size:
         raise ConfigurationError(f"k={k} eigenpairs of a {size} × {size} Hessian: 1 ≤ k < P = {size} is needed.")
     check_data(data, objective)
-    operator = HessianOperator.of(objective)
+    operator = HessianOperator.of(objective) if group is None else DistributedOperator.of(HessianOperator, objective, group)
     common: Any = {"tolerance": tolerance, "seed": seed, "memory": memory}
     spectrum = lanczos(operator, k, which=which, **common, on_product=_named("spectrum", on_product))
     few = min(_LOWEST, size - 1)

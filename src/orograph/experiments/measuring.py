@@ -2,13 +2,16 @@
 
 import importlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -42,11 +45,14 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
     data, shape = _data(settings)
     model = _model(settings, shape)
     model.load_state_dict(load_checkpoint(settings.checkpoint, model))
+    group = process_group()
+    first = group is None or torch.distributed.get_rank(group) == 0
     console = Console(stderr=settings.json_output)
     began = time.monotonic()
-    with console.status("tracing") as status:
+    with console.status("tracing") if first and not settings.quiet else nullcontext() as status:
 
         def on_product(name: str, count: int) -> None:
+            assert status is not None
             status.update(f"{name}: product {count}, {duration(time.monotonic() - began)}")
 
         found = measure(
@@ -62,8 +68,11 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
             memory=settings.memory,
             dtype=getattr(torch, settings.dtype),
             seed=settings.seed,
-            on_product=None if settings.quiet else on_product,
+            group=group,
+            on_product=None if status is None else on_product,
         )
+    if not first:
+        return 0
     stem = (
         Path(settings.out)
         if settings.out != "auto"
@@ -82,6 +91,15 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
         console.print(table)
         console.print(f"numbers in [bold]{stem}.json[/], picture [bold]{picture}[/]", highlight=False)
     return 0
+
+
+def process_group() -> Any:
+    """The processes that `torchrun` started together with this one, joined; None where it is alone."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return None
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")
+    return torch.distributed.group.WORLD
 
 
 def _figure(found: Measurement, settings: MeasureSettings) -> Any:

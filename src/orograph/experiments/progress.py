@@ -80,9 +80,14 @@ class SweepProgress:
 def describe(record: Mapping[str, Any]) -> str:
     """One point in half a line."""
     if record["status"] == "failed":
-        return f"failed: the loss was not finite in epoch {record['failed_epoch']}"
+        return f"failed: {failure(record)}"
     text = f"train {record['train_loss']:.4f}, test {record['test_loss']:.4f}, accuracy {record['test_accuracy']:.2f} %"
     return text + (f", λ₁ {record['lambda_first']:.4g}" if "lambda_first" in record else "")
+
+
+def failure(record: Mapping[str, Any]) -> str:
+    """Why a point failed."""
+    return record.get("error") or f"the loss was not finite in epoch {record['failed_epoch']}"
 
 
 def duration(seconds: float) -> str:
@@ -111,7 +116,7 @@ def summary_table(rows: Sequence[Mapping[str, Any]], *, most: int = 24) -> Table
     for index in sorted(keep):
         row = rows[index]
         if row["status"] == "failed":
-            table.add_row(row["ID"], f"{row['L2_strength']:g}", *[""] * 8, f"[red]failed in epoch {row['failed_epoch']}")
+            table.add_row(row["ID"], f"{row['L2_strength']:g}", *[""] * 8, f"[red]failed: {failure(row)}")
             continue
         table.add_row(
             row["ID"],

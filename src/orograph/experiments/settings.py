@@ -6,6 +6,7 @@ process shows and places its work; they are not stored.
 
 import hashlib
 import math
+import os
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -210,6 +211,30 @@ class Execution(Settings):
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, description="print the summary as JSON")
 
 
+class SweepExecution(Execution):
+    """Where the work of a sweep is done; not part of the run."""
+
+    parallel: Literal["none", "processes", "dask", "ray"] = Field(
+        "none", description="where cohorts train and spectra are computed"
+    )
+    jobs: int = Field(0, description="workers; 0 is one for every --threads cores")
+    address: str = Field("", description="of a running Dask scheduler or Ray cluster; else a local one is started")
+
+    @model_validator(mode="after")
+    def _together(self) -> "SweepExecution":
+        if self.jobs < 0:
+            raise ConfigurationError(f"--jobs {self.jobs} must be at least 0")
+        if self.jobs and self.parallel == "none":
+            raise ConfigurationError(f"--jobs {self.jobs} needs --parallel processes, dask or ray")
+        if self.address and self.parallel not in ("dask", "ray"):
+            raise ConfigurationError(f"--address {self.address} needs --parallel dask or ray")
+        return self
+
+    def threads_each(self) -> int:
+        """Threads of one of several workers where the numerics leave it open: this machine's cores shared out."""
+        return max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs else 1
+
+
 class SweepSettings(Settings):
     """The experiment settings of `orograph sweep`."""
 
@@ -233,6 +258,12 @@ class SweepSettings(Settings):
     def digest(self) -> str:
         """Six letters that differ between different settings, for the name of a run."""
         return hashlib.sha256(self.model_dump_json(exclude=self._later()).encode()).hexdigest()[:6]
+
+
+class SweepCommand(SweepSettings):
+    """Settings of the run, and how this process does it."""
+
+    execution: SweepExecution = SweepExecution()
 
 
 class MeasureSettings(Settings):

@@ -9,6 +9,7 @@ import re
 import socket
 import statistics
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from rich.text import Text
 from orograph.errors import ConfigurationError, RunError
 from orograph.experiments.data_settings import WatchSettings
 from orograph.experiments.progress import describe, duration
+from orograph.experiments.tensorboard import TensorBoardLog
 from orograph.store.lock import LOCK_NAME
 from orograph.store.records import FOLDER, Record
 from orograph.store.run import Run
@@ -65,17 +67,22 @@ def watch(settings: WatchSettings) -> int:
         raise ConfigurationError(f"--every {settings.every} must be at least 0.1 seconds.")
     console = Console()
     seen = look(settings.run)
-    if settings.once or not console.is_terminal or seen.finished:
-        console.print(view(seen))
-        return 0
-    with Live(view(seen), console=console, auto_refresh=False) as live:
-        while not seen.finished:
-            time.sleep(settings.every)
-            try:
-                seen = look(settings.run)
-            except RunError:  # read between two writes; the next look is whole
-                continue
-            live.update(view(seen), refresh=True)
+    with TensorBoardLog(settings.tensorboard) if settings.tensorboard else nullcontext() as log:
+        if log:
+            log.update(seen.run)
+        if settings.once or seen.finished or not (console.is_terminal or log):
+            console.print(view(seen))
+            return 0
+        with Live(view(seen), console=console, auto_refresh=False) as live:
+            while not seen.finished:
+                time.sleep(settings.every)
+                try:
+                    seen = look(settings.run)
+                except RunError:  # read between two writes; the next look is whole
+                    continue
+                live.update(view(seen), refresh=True)
+                if log:
+                    log.update(seen.run)
     return 0
 
 

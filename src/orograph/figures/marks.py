@@ -32,10 +32,14 @@ def class_colours(count: int) -> list[str]:
     return [mpl.colors.to_hex(known[index % len(known)]) for index in range(count)]
 
 
-def strength_axis(axes: Axes) -> None:
-    """The label and a readable number of ticks."""
+def strength_axis(axes: Axes, *, logarithmic: bool = False) -> None:
+    """The label, and a readable number of ticks."""
     axes.set_xlabel("strength λ")
-    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6))
+    if logarithmic:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    else:
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6))
 
 
 def signed_scale(axes: Axes, largest: float, smallest: float) -> None:

@@ -6,6 +6,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from orograph.figures.marks import strength_axis
 from orograph.figures.style import PALETTE, styled
 
 # Direction is told by the line and the marker, not by colour alone.
@@ -33,14 +34,19 @@ def sweep(ds: xr.Dataset, title: str = "") -> Figure:
         _curves(gradient, ds, {"gradient_norm": r"$\|\nabla L\|$", "objective_gradient_norm": r"$\|\nabla L_{\mathrm{eff}}\|$"})
         gradient.set(title="Gradient norm", yscale="log")
         _eigenvalues(spectrum, ds)
+        logarithmic = _logarithmic(ds.strength.values)
         for axes in (gradient, spectrum):
-            axes.set_xlabel("strength λ")
-            axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6))
+            strength_axis(axes, logarithmic=logarithmic)
         for axes in (loss, accuracy, gradient):
             _mark_failures(axes, ds)
             axes.legend(loc="best")
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
         return figure
+
+
+def _logarithmic(strengths: np.ndarray) -> bool:
+    """Whether most of a ladder would be crowded into the left of a linear axis."""
+    return bool(strengths.min() > 0 and np.median(strengths) < 0.25 * strengths.max())
 
 
 def _chains(ds: xr.Dataset) -> list[tuple[str, xr.Dataset]]:

@@ -12,19 +12,21 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from orograph.memory import parse_bytes
+from orograph.spectral.shards import Shards
 
 _SPAN = 1 << 15  # columns rotated at a time, so that a restart needs no second basis
 _SUM_SPAN = 1 << 11  # columns summed in the rows' own dtype
 
 
 class Basis:
-    """Room for `capacity` vectors of length `size`; rows are filled by the caller.
+    """Room for `capacity` vectors, or this process's part of them; rows are filled by the caller.
 
     On the given device when `capacity` vectors fit into `memory`, else in a memory-mapped file on the CPU, paged by the
     operating system.
     """
 
-    def __init__(self, capacity: int, size: int, *, dtype: torch.dtype, device: torch.device, memory: str | int) -> None:
+    def __init__(self, capacity: int, shards: Shards, *, dtype: torch.dtype, device: torch.device, memory: str | int) -> None:
+        self.shards, size = shards, shards.width
         needed = capacity * size * dtype.itemsize
         self.mapped = needed > parse_bytes(memory)
         self.device, self.dtype = device, dtype
@@ -34,15 +36,11 @@ class Basis:
         else:
             self.rows = torch.empty(capacity, size, dtype=dtype, device=device)
 
-    @property
-    def size(self) -> int:
-        return self.rows.shape[1]
-
     def project_out(self, block: Float[Tensor, "b P"], count: int, first: int = 0) -> Float64[Tensor, "n b"]:
         """Subtract from the block (in place) its components along the rows from `first` up to `count`; returns these
         components."""
         rows = self.rows[first:count]
-        coefficients = self._dots(rows, block)
+        coefficients = self.shards.total(self._dots(rows, block))
         if len(block) == 1:
             block[0].addmv_(rows.T, coefficients[:, 0].to(rows.dtype), alpha=-1)
         else:
@@ -50,7 +48,7 @@ class Basis:
         return coefficients.cpu()
 
     def combine(self, weights: Float64[Tensor, "n l"]) -> Float[Tensor, "l P"]:
-        """The combinations Σᵢ weights[i, j]·row i, on the operator's device."""
+        """The combinations Σᵢ weights[i, j]·row i, or this process's part of them, on the operator's device."""
         return (self._local(weights).T @ self.rows[: len(weights)]).to(self.device)
 
     def rotate(self, weights: Float64[Tensor, "n l"]) -> None:

@@ -22,6 +22,7 @@ from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError, DataError
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.spectral.basis import Basis
+from orograph.spectral.shards import Shards
 from orograph.spectral.trace import Estimate, estimate, rademacher
 
 _TAIL = 6  # standard deviations of broadening that the grid extends beyond the nodes: 2e-9 of the mass is lost
@@ -160,16 +161,18 @@ class _Chains:
     def run(self, probes: int) -> None:
         """So many further chains, in groups that fit into memory."""
         operator = self.operator
-        fitting = max(1, parse_bytes(self.memory) // (self.steps * operator.size * operator.dtype.itemsize))
+        shards = Shards(operator.size, operator.group)
+        fitting = max(1, parse_bytes(self.memory) // (self.steps * shards.width * operator.dtype.itemsize))
         while probes > 0:
             group = min(probes, fitting)
-            self._run_group(rademacher(operator.size, group, operator, self.generator).T / math.sqrt(operator.size))
+            starts = rademacher(operator.size, group, operator, self.generator).T / math.sqrt(operator.size)
+            self._run_group(shards.local(starts), shards)
             probes -= group
 
-    def _run_group(self, starts: Float[Tensor, "b P"]) -> None:
+    def _run_group(self, starts: Float[Tensor, "b W"], shards: Shards) -> None:
         """Chains in step; one ends where it closes in an invariant subspace, and takes no further products."""
         b, size = starts.shape
-        rows = Basis(b * self.steps, size, dtype=starts.dtype, device=starts.device, memory=self.memory).rows
+        rows = Basis(b * self.steps, shards, dtype=starts.dtype, device=starts.device, memory=self.memory).rows
         rows = rows.view(b, self.steps, size)
         diagonal, couplings = torch.zeros(2, b, self.steps, dtype=torch.float64)
         lengths = torch.full((b,), self.steps)
@@ -177,10 +180,12 @@ class _Chains:
         growing = torch.ones(b, dtype=torch.bool)
         for step in range(self.steps):
             block = torch.zeros(b, size, dtype=rows.dtype, device=rows.device)
-            block[growing] = self._multiply(rows[growing, step].to(self.operator.device)).to(rows.device)
-            scales = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64).cpu()
-            coefficients = _project_out(rows[:, : step + 1], block) + _project_out(rows[:, : step + 1], block)
-            norms = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64)
+            whole = shards.whole(rows[growing, step].to(self.operator.device))
+            block[growing] = shards.local(self._multiply(whole)).to(rows.device)
+            scales = shards.norms(block).cpu()
+            known = rows[:, : step + 1]
+            coefficients = _project_out(known, block, shards) + _project_out(known, block, shards)
+            norms = shards.norms(block)
             diagonal[:, step] = coefficients[:, -1]
             closed = growing & (norms.cpu() <= 10 * torch.finfo(rows.dtype).eps * scales)
             lengths[closed] = step + 1
@@ -212,7 +217,7 @@ class _Chains:
         return images
 
 
-def _project_out(rows: Float[Tensor, "b n P"], block: Float[Tensor, "b P"]) -> Float64[Tensor, "b n"]:
+def _project_out(rows: Float[Tensor, "b n W"], block: Float[Tensor, "b W"], shards: Shards) -> Float64[Tensor, "b n"]:
     """Subtract (in place) from each vector its components along the rows of its own chain; returns these.
 
     In the rows' dtype over spans of columns, whose sums are taken in float64: a long float32 sum on a CPU loses small terms.
@@ -221,6 +226,7 @@ def _project_out(rows: Float[Tensor, "b n P"], block: Float[Tensor, "b P"]) -> F
     total = torch.zeros(rows.shape[:2], dtype=torch.float64, device=rows.device)
     for part, columns in zip(rows.split(span, dim=2), block.split(span, dim=1), strict=True):
         total += torch.bmm(part, columns[:, :, None])[:, :, 0]
+    total = shards.total(total)
     block -= torch.bmm(total.to(rows.dtype)[:, None], rows)[:, 0]
     return total.cpu()
 

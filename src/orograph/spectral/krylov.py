@@ -24,6 +24,7 @@ from torch import Tensor
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import DataError
 from orograph.spectral.basis import Basis
+from orograph.spectral.shards import Shards
 
 _PASSES = 4  # after the first; one suffices for any vector that is not wholly rounding
 _LARGE = 1e-3  # of |λ₁|: components worth a subtraction of their own
@@ -50,7 +51,8 @@ class Krylov:
         on_product: Callable[[int], None] | None = None,
     ) -> None:
         self.operator = operator
-        self.basis = Basis(capacity, operator.size, dtype=operator.dtype, device=operator.device, memory=memory)
+        self.shards = Shards(operator.size, operator.group)
+        self.basis = Basis(capacity, self.shards, dtype=operator.dtype, device=operator.device, memory=memory)
         self.coefficients = torch.zeros(capacity, capacity, dtype=torch.float64)
         self.multiplied = 0  # m
         self.count = 0  # n
@@ -69,14 +71,14 @@ class Krylov:
         """How many vectors can still be added; none when the basis spans the whole space."""
         return min(len(self.coefficients), self.operator.size) - self.count
 
-    def product(self, block: Float[Tensor, "b P"], operator: LinearOperator | None = None) -> Float[Tensor, "b P"]:
-        """A applied to each row, counted and checked.
+    def product(self, block: Float[Tensor, "b W"], operator: LinearOperator | None = None) -> Float[Tensor, "b W"]:
+        """A applied to each row, counted and checked; of rows and results this process has its part.
 
         Raises:
             DataError: a product holds NaN or infinity.
         """
         operator = operator or self.operator
-        block = block.to(operator.device, operator.dtype)
+        block = self.shards.whole(block.to(operator.device, operator.dtype))
         result = (operator @ block[0])[None] if len(block) == 1 else (operator @ block.T).T
         self.products += len(block)
         if self._on_product is not None:
@@ -86,26 +88,25 @@ class Krylov:
                 f"product number {self.products} of the {operator.shape} operator is not finite; "
                 "look for NaN or infinity in the parameters, the data or the loss."
             )
-        return result
+        return self.shards.local(result)
 
     def add_random(self, count: int) -> int:
         """Up to `count` random unit vectors, orthogonal to all rows, into the pool; returns how many there was room for."""
         before = self.count
         for _ in range(min(count, self.room)):
-            vector = torch.randn(self.operator.size, generator=self._generator, dtype=self.basis.dtype)
-            vector = vector.to(self.basis.rows.device)
-            self._append(vector[None] / torch.linalg.vector_norm(vector), 0.0, known=0, before=float("inf"))
+            vector = self.shards.random(1, self.operator.size, self._generator, self.basis.dtype).to(self.basis.rows.device)
+            vector /= self._norm(vector)
+            self._append(vector, 0.0, known=0, before=float("inf"))
         return self.count - before
 
     def expand(self, width: int = 1) -> int:
         """Multiply the first `width` vectors of the pool; returns how many vectors this added to it, at its end."""
         start, stop = self.multiplied, min(self.multiplied + width, self.count)
         block = self.product(self.basis.rows[start:stop].to(self.basis.device)).to(self.basis.rows.device, copy=True).contiguous()
-        norms = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64)
-        self.scale = max(self.scale, *norms.tolist())
+        self.scale = max(self.scale, *self.shards.norms(block).tolist())
         known = self.count
         self.coefficients[:known, start:stop] = self._subtract_foreseen(block, start)
-        before = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64).tolist()
+        before = self.shards.norms(block).tolist()
         self.coefficients[:known, start:stop] += self.basis.project_out(block, known)
         floor = 4 * torch.finfo(self.basis.dtype).eps * self.scale
         added = 0
@@ -131,7 +132,7 @@ class Krylov:
         removed[rows] = foreseen[rows].to(removed)
         block.addmm_(removed[rows].T.to(block.device), self.basis.rows[rows.to(block.device)], alpha=-1)
         own = self.basis.rows[start : start + width]
-        along = own @ block.T  # roughly: the pass over the basis measures what is left
+        along = self.shards.total(own @ block.T)  # roughly: the pass over the basis measures what is left
         block.addmm_(along.T, own, alpha=-1)
         removed[start : start + width] = along.cpu()
         return removed.double()
@@ -147,17 +148,20 @@ class Krylov:
         column = torch.zeros(self.count, dtype=torch.float64)
         if self.count > known:
             column[known:] = self.basis.project_out(vector, self.count, first=known)[:, 0]
-        norm = _norm(vector)
+        norm = self._norm(vector)
         for _ in range(_PASSES):
             if norm <= floor or norm > 0.7 * before:
                 break
             column += self.basis.project_out(vector, self.count)[:, 0]
-            before, norm = norm, _norm(vector)
+            before, norm = norm, self._norm(vector)
         if norm <= floor or norm <= 0.5 * before or self.room == 0:
             return column, 0.0
         self.basis.rows[self.count] = vector[0] / norm
         self.count += 1
         return column, norm
+
+    def _norm(self, vector: Float[Tensor, "1 W"]) -> float:
+        return float(self.shards.norms(vector)[0])
 
     def prefer(self, rows: list[int]) -> None:
         """Move these rows to the front of the pool."""
@@ -209,7 +213,3 @@ class Krylov:
         self.coefficients[:kept, :kept] = projected
         self.multiplied, self.count = kept, kept + n - m
         self.coefficients[kept : self.count, :kept] = coupling
-
-
-def _norm(vector: Tensor) -> float:
-    return float(torch.linalg.vector_norm(vector, dtype=torch.float64))

@@ -29,6 +29,7 @@ from orograph.errors import ConfigurationError, unknown
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.spectral.iteration import WHICH, Iteration, Which
 from orograph.spectral.krylov import Krylov
+from orograph.spectral.shards import Shards
 from orograph.spectral.spectrum import Spectrum, claimed_signs, eigenvector_bounds, find_clusters, splits_cluster
 from orograph.spectral.verification import verified_residuals
 
@@ -79,7 +80,8 @@ def lanczos(
         raise ConfigurationError(f"block={block} must lie between 1 and P = {operator.size}.")
     widest = max(block, min(k + 1, _WIDEST))
     pool = 2 * k + 3 * widest
-    fitting = parse_bytes(memory) // (operator.size * operator.dtype.itemsize) - pool
+    width = Shards(operator.size, operator.group).width
+    fitting = parse_bytes(memory) // (width * operator.dtype.itemsize) - pool
     longest = min(operator.size, max(2 * k + 2 * widest + 10, min(4 * k + 4 * widest + 20, fitting)))
     krylov = Krylov(operator, longest + pool, seed=seed, memory=memory, on_product=on_product)
     iteration = Iteration(
@@ -102,7 +104,7 @@ def _spectrum(iteration: Iteration, *, full: bool) -> Spectrum:
     """The wanted pairs in descending order, verified."""
     krylov, tolerance, noise_level = iteration.krylov, iteration.tolerance, iteration.noise
     (values, weights), others = iteration.pairs(), iteration.others()
-    vectors, signs = _oriented(krylov.basis.combine(weights))
+    vectors, signs = _oriented(krylov.basis.combine(weights), krylov.shards)
     noise = values.abs() <= noise_level
     residuals = verified_residuals(
         krylov,
@@ -131,10 +133,13 @@ def _spectrum(iteration: Iteration, *, full: bool) -> Spectrum:
         products=krylov.products,
         which=iteration.which,
         tolerance=tolerance,
+        basis_bytes=krylov.basis.rows.nbytes,
     )
 
 
-def _oriented(vectors: Float[Tensor, "k P"]) -> tuple[Float[Tensor, "k P"], Float[Tensor, " k"]]:
+def _oriented(vectors: Float[Tensor, "k W"], shards: Shards) -> tuple[Float[Tensor, "k W"], Float[Tensor, " k"]]:
     """Unit rows (in place) whose entry of largest magnitude is positive, and the signs that made it so."""
-    signs = torch.stack([row[row.abs().argmax()].sign() for row in vectors])
-    return vectors.mul_((signs / torch.linalg.vector_norm(vectors, dim=1))[:, None]), signs
+    largest = torch.stack([row[row.abs().argmax()] for row in vectors])[:, None]
+    largest = torch.cat(shards.gathered(largest), dim=1)
+    signs = largest.gather(1, largest.abs().argmax(dim=1, keepdim=True))[:, 0].sign()
+    return vectors.mul_((signs / shards.norms(vectors).to(signs))[:, None]), signs

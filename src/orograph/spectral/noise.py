@@ -42,12 +42,12 @@ def noise_level(krylov: Krylov, suspects: Float64[Tensor, "m c"], scale: float, 
         product = krylov.product(krylov.basis.combine(weights)).double()
         errors = product - krylov.basis.combine(known @ weights).double()
     else:
-        random = torch.randn(_RANDOM, operator.size, generator=generator, dtype=operator.dtype).to(operator.device)
+        random = krylov.shards.random(_RANDOM, operator.size, generator, operator.dtype).to(operator.device)
         vectors = torch.cat([krylov.basis.combine(suspects), random])
-        vectors /= torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+        vectors /= krylov.shards.norms(vectors)[:, None].to(vectors)
         product = krylov.product(vectors).double()
         truth = krylov.product(vectors, exact).to(product.device)
         gathered = krylov.basis.combine(known @ suspects).to(product.device).double() - truth[: suspects.shape[1]]
         errors = torch.cat([product - truth, gathered])
     floor = torch.finfo(operator.dtype).eps * scale
-    return max(float(torch.linalg.vector_norm(errors, dim=1).max()), floor)
+    return max(float(krylov.shards.norms(errors).max()), floor)

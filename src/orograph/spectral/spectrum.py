@@ -89,6 +89,9 @@ class Spectrum:
         products: matrix–vector products spent, verification included.
         which: LM, LA, SA or BE.
         tolerance: what was asked of ‖r‖/|λ|.
+        basis_bytes: what the Lanczos basis took in this process.
+
+    Where products are shared among processes (`LinearOperator.group`), `eigenvectors` are this process's columns of them.
     """
 
     eigenvalues: Float64[Tensor, " k"]
@@ -104,6 +107,7 @@ class Spectrum:
     products: int
     which: str
     tolerance: float
+    basis_bytes: int = 0
 
     @property
     def relative_residuals(self) -> Float64[Tensor, " k"]:

@@ -66,7 +66,7 @@ def verified_residuals(
         chosen = vectors[part.to(vectors.device)]
         product = krylov.product(chosen, krylov.operator.verification).to(vectors.device).double()
         theta = values[part].to(vectors.device)[:, None]
-        residuals[part] = torch.linalg.vector_norm(product - theta * chosen.double(), dim=1).cpu()
+        residuals[part] = krylov.shards.norms(product - theta * chosen.double()).cpu()
     return residuals
 
 
@@ -86,11 +86,11 @@ def _fresh_samples(
 ) -> Float64[Tensor, "r k"]:
     """u·e for new Gaussian u, by products of the operator's own `verification`."""
     generator = torch.Generator().manual_seed(seed)
-    random = torch.randn(SAMPLES, vectors.shape[1], generator=generator, dtype=vectors.dtype).to(vectors.device)
+    random = krylov.shards.random(SAMPLES, krylov.operator.size, generator, vectors.dtype).to(vectors.device)
     product = krylov.product(random, krylov.operator.verification).to(vectors)
     expected = predicted.clone()
     expected[: krylov.multiplied] += weights * values
-    return (_dots(product, vectors) - _dots(random, krylov.basis.combine(expected))).cpu()
+    return krylov.shards.total(_dots(product, vectors) - _dots(random, krylov.basis.combine(expected))).cpu()
 
 
 def _dots(left: Float[Tensor, "r P"], right: Float[Tensor, "k P"]) -> Float64[Tensor, "r k"]:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from orograph.cli import StudyCommand, main
+from orograph.cli import main
 from orograph.errors import ConfigurationError
 from orograph.experiments.configure import parse
 from orograph.experiments.settings import NumericsSettings
 from orograph.experiments.study.grid import configurations, varied
-from orograph.experiments.study.settings import StudySettings
+from orograph.experiments.study.settings import StudyCommand, StudySettings
 from orograph.store.run import Run
 
 PUBLISHED = (

@@ -4,7 +4,6 @@ Where each new point lies, `transitions.zoom` says. It is trained and polished a
 side from which the ladder was gone: on the same branch, unless the branch ends.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +13,8 @@ from orograph.experiments.analysis.changes import ChangePoint
 from orograph.experiments.analysis.progress import AnalysisProgress
 from orograph.experiments.analysis.transitions import zoom
 from orograph.experiments.bench import Bench
-from orograph.experiments.sweep import commit_point, committed_theta, train_group
+from orograph.experiments.sweep import committed_theta, run_groups
+from orograph.experiments.workers import Here
 from orograph.store.cells import Cell
 from orograph.store.run import Run
 
@@ -86,9 +86,9 @@ def refine(
             return Refinement(inserted, found.width, False, True)
         run.add([cell])
         progress.more([], points=1)
-        began = time.perf_counter()
-        trained = train_group(bench, [cell], [start], progress)[0]
-        if commit_point(bench, run, cell, trained, start, time.perf_counter() - began, progress) is None:
+        neighbours = {(seed, direction): start}
+        run_groups(bench, run, [[cell]], Here(bench, progress.say), progress, starts={cell: start}, neighbours=neighbours)
+        if run.records[cell].status == "failed":
             return Refinement(inserted, found.width, False, True)
         on_point(cell)
 

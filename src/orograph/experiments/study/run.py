@@ -29,7 +29,7 @@ from orograph.experiments.study.plan import Step, steps
 from orograph.experiments.study.progress import StudyProgress
 from orograph.experiments.study.relations import relate
 from orograph.experiments.study.results import NAME, study_results
-from orograph.experiments.study.settings import StudyExecution, StudySettings
+from orograph.experiments.study.settings import StudyCommand, StudyExecution, StudySettings
 from orograph.experiments.study.slices import plane_of_minima, slice_minimum
 from orograph.experiments.study.tables import notes, study_table
 from orograph.experiments.study.trainings import choose_rate, commit_training, instability, rate_key, train_seeds
@@ -41,8 +41,13 @@ from orograph.store.findings import FindingKey
 from orograph.store.run import MARKER, Run
 
 
+def study_command(command: StudyCommand) -> int:
+    """The command, as the command line gives it."""
+    return study(StudySettings.model_validate(command.model_dump(exclude={"execution"})), command.execution)
+
+
 def study(settings: StudySettings, execution: StudyExecution) -> int:
-    """The command: checks everything first, then works until every step is committed. Returns the exit code.
+    """Checks everything first, then works until every step is committed. Returns the exit code.
 
     Raises:
         OrographError: anything that the user can mend; nothing has been written then.

@@ -223,3 +223,9 @@ class StudyExecution(Execution):
 
     plot: bool = Field(False, description="draw the figures")
     save_results: bool = Field(True, description="write landscape_analysis_results.json")
+
+
+class StudyCommand(StudySettings):
+    """Settings of the run, and how this process does it."""
+
+    execution: StudyExecution = StudyExecution()

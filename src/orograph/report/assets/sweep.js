@@ -60,7 +60,7 @@ function show(report) {
     const count = (name, holds) => chains.reduce((sum, chain) => sum + (chain.scalars[name] || []).filter(holds).length, 0);
     const points = (n) => `${n} point${n === 1 ? "" : "s"}`;
     if (report.recorded < report.planned) found.push(["warn", `${points(report.planned - report.recorded)} of ${report.planned} not recorded yet; the same sweep command goes on.`]);
-    if (failed.length) found.push(["bad", `${points(failed.length)} failed, the loss was not finite: ${failed.slice(0, 20).map(([chain, s]) => `${chain.name}, λ = ${format(s)}`).join("; ")}${failed.length > 20 ? " …" : ""}.`]);
+    if (failed.length) found.push(["bad", `${points(failed.length)} failed (its loss was not finite, or its worker was lost twice): ${failed.slice(0, 20).map(([chain, s]) => `${chain.name}, λ = ${format(s)}`).join("; ")}${failed.length > 20 ? " …" : ""}.`]);
     else found.push(["good", "No point failed."]);
     const unpolished = count("polish_converged", (value) => value === 0);
     if (setting("training", "polish") === "no") found.push(["warn", "Not polished: points are where training stopped, not critical points. Eigenvalues and signs describe that state."]);
@@ -214,7 +214,7 @@ function show(report) {
     const pairs = SHOWN.filter((name) => here().scalars[name]).map((name) => [word(name), format(here().scalars[name][index])]);
     const certificate = here().texts.certificate && here().texts.certificate[index];
     facing.replaceChildren();
-    if (status === "failed") notices(facing, [["bad", "This point failed: the loss was not finite."]]);
+    if (status === "failed") notices(facing, [["bad", "This point failed: its loss was not finite, or its worker was lost twice."]]);
     facts(facing, certificate ? [["certificate", certificate], ...pairs] : pairs);
     if (frame === null) frame = requestAnimationFrame(() => {
       frame = null;

@@ -1,0 +1,264 @@
+"""Where the stages of a sweep run: in this process, in processes of their own, or on a Dask or Ray cluster.
+
+One adapter, `submit(stage, *arguments) → Future` of the stage's result and its seconds. A worker makes the bench of
+the run from its settings when first asked and keeps it; results travel as pickles in which tensors are NumPy arrays,
+so that no memory is shared with a worker that may die. A worker that dies makes the futures of its tasks raise
+`WorkerLost`; whoever submitted them decides what then.
+"""
+
+import io
+import multiprocessing
+import multiprocessing.connection
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from orograph.errors import ConfigurationError
+from orograph.experiments.bench import Bench
+from orograph.experiments.settings import Execution, SweepExecution, SweepSettings
+from orograph.experiments.stages import STAGES, Say
+
+
+class WorkerLost(Exception):
+    """The process that worked on a task is gone."""
+
+
+@runtime_checkable
+class Workers(Protocol):
+    """What runs stages. `slots` tasks at a time may be in flight."""
+
+    slots: int
+
+    def submit(self, stage: str, *arguments: Any) -> "Future[tuple[Any, float]]":
+        """Begin a stage; its result and the seconds it took."""
+
+    def close(self) -> None:
+        """Stop at once; whatever is in flight is given up."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """All a worker needs to make the bench: settings as JSON, where data lie, the settled anchor as bytes."""
+
+    settings: str
+    data_dir: str
+    anchor: bytes
+
+    @classmethod
+    def of(cls, bench: Bench, execution: SweepExecution) -> "Context":
+        return cls(bench.settings.model_dump_json(), execution.data_dir, packed(bench.anchor))
+
+
+def start_workers(bench: Bench, execution: SweepExecution, say: Say) -> Workers:
+    """The workers that the command asks for.
+
+    Raises:
+        ConfigurationError: a package is not installed, or no cluster answers at the address.
+    """
+    if execution.parallel == "none":
+        return Here(bench, say)
+    context = Context.of(bench, execution)
+    jobs = execution.jobs or max(1, (os.cpu_count() or 1) // bench.settings.numerics.threads)
+    if execution.parallel == "processes":
+        return Processes(context, jobs)
+    return (Dask if execution.parallel == "dask" else Ray)(context, jobs, execution.address)
+
+
+class Here:
+    """This process: a submitted stage is done when `submit` returns."""
+
+    slots = 1
+
+    def __init__(self, bench: Bench, say: Say) -> None:
+        self._bench, self._say = bench, say
+
+    def submit(self, stage: str, *arguments: Any) -> "Future[tuple[Any, float]]":
+        future: Future[tuple[Any, float]] = Future()
+        future.set_result(_timed(self._bench, stage, arguments, self._say))
+        return future
+
+    def close(self) -> None:
+        pass
+
+
+class Processes:
+    """Processes on this machine, each an executor of its own, so that a death is blamed on the task that died."""
+
+    def __init__(self, context: Context, jobs: int) -> None:
+        self.slots, self._context, self._closed = jobs, context, False
+        self._executors = [self._start(slot) for slot in range(jobs)]
+        self._idle = list(range(jobs))
+
+    def pids(self) -> list[int]:
+        """The processes that live now."""
+        return [pid for executor in self._executors for pid in executor._processes or ()]
+
+    def submit(self, stage: str, *arguments: Any) -> "Future[tuple[Any, float]]":
+        slot = self._idle.pop(0)
+        return _relayed(
+            self._executors[slot].submit(perform, self._context, stage, packed(arguments)),
+            BrokenProcessPool,
+            before=partial(self._free, slot),
+        )
+
+    def close(self) -> None:
+        self._closed = True
+        pids = self.pids()
+        for executor in self._executors:
+            executor.shutdown(wait=False, cancel_futures=True)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+
+    def _free(self, slot: int, lost: bool) -> None:
+        if lost and not self._closed:
+            self._executors[slot] = self._start(slot)
+        self._idle.append(slot)
+
+    @staticmethod
+    def _start(slot: int) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(1, mp_context=context, initializer=_begin_process, initargs=(slot,))
+
+
+class Dask:
+    """A Dask scheduler's workers: those at an address, or a local cluster of so many processes."""
+
+    def __init__(self, context: Context, jobs: int, address: str) -> None:
+        try:
+            from dask import config
+            from distributed import Client, LocalCluster
+            from distributed.scheduler import KilledWorker
+        except ImportError:
+            raise ConfigurationError("--parallel dask needs the package distributed: pip install 'orograph[dask]'.") from None
+        self._context, self._killed, self._cluster = context, KilledWorker, None
+        config.set({"distributed.scheduler.allowed-failures": 0})  # a lost task comes back here at once
+        if not address:
+            self._cluster = LocalCluster(n_workers=jobs, threads_per_worker=1, processes=True, dashboard_address=None)
+        try:
+            self._client = Client(address or self._cluster, timeout="20s")
+        except OSError as error:
+            raise ConfigurationError(f"no Dask scheduler answers at --address {address}: {error}") from None
+        self.slots = sum(self._client.nthreads().values()) if address else jobs
+        if not self.slots:
+            raise ConfigurationError(f"the Dask scheduler at --address {address} has no workers yet.")
+
+    def submit(self, stage: str, *arguments: Any) -> "Future[tuple[Any, float]]":
+        inner = self._client.submit(perform, self._context, stage, packed(arguments), pure=False)
+        return _relayed(inner, self._killed)
+
+    def close(self) -> None:
+        self._client.close()
+        if self._cluster:
+            self._cluster.close()
+
+
+class Ray:
+    """A Ray cluster: the one at an address, or a local one with so many processors."""
+
+    def __init__(self, context: Context, jobs: int, address: str) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise ConfigurationError("--parallel ray needs the package ray: pip install 'orograph[ray]'.") from None
+        try:
+            where = {"address": address} if address else {"num_cpus": jobs, "include_dashboard": False}
+            ray.init(**where, log_to_driver=False, logging_level="ERROR")
+        except ConnectionError as error:
+            raise ConfigurationError(f"no Ray cluster answers at --address {address}: {error}") from None
+        self._ray, self._context = ray, context
+        self._perform = ray.remote(num_cpus=1, max_retries=0)(perform)
+        self.slots = max(1, int(ray.cluster_resources().get("CPU", 1))) if address else jobs
+
+    def submit(self, stage: str, *arguments: Any) -> "Future[tuple[Any, float]]":
+        inner = self._perform.remote(self._context, stage, packed(arguments)).future()
+        return _relayed(inner, self._ray.exceptions.WorkerCrashedError)
+
+    def close(self) -> None:
+        self._ray.shutdown()
+
+
+def perform(context: Context, stage: str, arguments: bytes) -> bytes:
+    """In a worker: one stage, on the bench of the run."""
+    return packed(_timed(_bench(context), stage, pickle.loads(arguments), lambda text: None))
+
+
+def _timed(bench: Bench, stage: str, arguments: tuple[Any, ...], say: Say) -> tuple[Any, float]:
+    began = time.perf_counter()
+    result = STAGES[stage](bench, *arguments, say=say)
+    return result, time.perf_counter() - began
+
+
+_BENCHES: dict[Context, Bench] = {}  # of this worker; one run at a time
+
+
+def _bench(context: Context) -> Bench:
+    if context not in _BENCHES:
+        _BENCHES.clear()
+        settings = SweepSettings.model_validate_json(context.settings)
+        bench = Bench.prepare(settings, Execution(data_dir=context.data_dir))
+        bench.use_anchor(pickle.loads(context.anchor))
+        _BENCHES[context] = bench
+    bench = _BENCHES[context]
+    torch.set_num_threads(bench.settings.numerics.threads)
+    return bench
+
+
+def _begin_process(slot: int) -> None:
+    """A worker leaves Ctrl-C to its driver, dies with it, and has a GPU of its own where there are any."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    driver = multiprocessing.parent_process()
+    assert driver is not None
+
+    def follow() -> None:
+        multiprocessing.connection.wait([driver.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+    if torch.cuda.device_count() > 1:  # does not initialise CUDA
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(slot % torch.cuda.device_count())
+
+
+def _relayed(inner: Any, lost: type[BaseException], before: Callable[[bool], None] | None = None) -> "Future[tuple[Any, float]]":
+    """A plain future of the unpacked result, whatever kind of future the worker's is."""
+    outer: Future[tuple[Any, float]] = Future()
+
+    def done(finished: Any) -> None:
+        error = finished.exception()
+        if before:
+            before(isinstance(error, lost))
+        if isinstance(error, lost):
+            outer.set_exception(WorkerLost(str(error)))
+        elif error is not None:
+            outer.set_exception(error)
+        else:
+            outer.set_result(pickle.loads(finished.result()))
+
+    inner.add_done_callback(done)
+    return outer
+
+
+class _Pickler(pickle.Pickler):
+    """Tensors travel as arrays: on the host, and without torch's shared memory."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return torch.from_numpy, (value.detach().cpu().numpy(),)
+        return NotImplemented
+
+
+def packed(value: Any) -> bytes:
+    """A pickle without shared memory."""
+    buffer = io.BytesIO()
+    _Pickler(buffer, protocol=5).dump(value)
+    return buffer.getvalue()

@@ -1,0 +1,62 @@
+"""Reads code blocks out of Markdown pages and runs them as a reader would: shell lines as commands, Python in one session."""
+
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orograph.cli import COMMANDS, main, settings_of
+from orograph.experiments.configure import parse
+from orograph.experiments.settings import PRESETS
+
+DOCS = Path(__file__).parents[2] / "docs"
+_BLOCK = re.compile(r"^(?:<!-- (?P<note>.*?) -->\n)?```(?P<kind>\w*)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block; `note` is the HTML comment above it, which says why its commands are only checked and not run."""
+
+    kind: str
+    code: str
+    note: str
+
+    def commands(self) -> list[list[str]]:
+        """The lines that begin with `orograph`, without that word; a comment at a line's end is not part of it."""
+        lines = self.code.replace("\\\n", " ").splitlines()
+        return [
+            words[1:] for line in lines if (words := shlex.split(os.path.expandvars(line), comments=True))[:1] == ["orograph"]
+        ]
+
+
+def blocks(page: Path) -> list[Block]:
+    """All fenced blocks of a page, in order."""
+    found = _BLOCK.finditer(page.read_text(encoding="utf-8"))
+    return [Block(match["kind"], match["code"], match["note"] or "") for match in found]
+
+
+def run(page: Path) -> None:
+    """Runs a page's blocks, in the working directory.
+
+    Commands under a note are parsed only: an unknown flag or a value out of range still fails.
+    """
+    session: dict[str, Any] = {"__name__": page.stem}
+    for block in blocks(page):
+        if block.kind == "python":
+            exec(compile(block.code, str(page), "exec"), session)
+        elif block.kind == "sh":
+            for words in block.commands():
+                if block.note:
+                    check(words)
+                else:
+                    assert main(words) == 0, f"{page.name}: orograph {shlex.join(words)}"
+
+
+def check(words: list[str]) -> None:
+    """Whether a command and all its flags exist and go together."""
+    command = words[0]
+    assert command in [*COMMANDS, "completion"]
+    if command != "completion":
+        parse(settings_of(command), words[1:], command=command, description="", presets=PRESETS)
