@@ -7,6 +7,7 @@ so that no memory is shared with a worker that may die. A worker that dies makes
 """
 
 import io
+import logging
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -173,7 +174,7 @@ class Ray:
             raise ConfigurationError("--parallel ray needs the package ray: pip install 'orograph[ray]'.") from None
         try:
             where = {"address": address} if address else {"num_cpus": jobs, "include_dashboard": False}
-            ray.init(**where, log_to_driver=False, logging_level="ERROR")
+            ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
         except ConnectionError as error:
             raise ConfigurationError(f"no Ray cluster answers at --address {address}: {error}") from None
         self._ray, self._context = ray, context

@@ -45,6 +45,6 @@ def index(spectrum: Spectrum) -> Index:
     values, signs = spectrum.eigenvalues[k - reach :], spectrum.signs[k - reach :]
     noise = spectrum.noise_level if spectrum.noise_level > 0 else 0.0  # nan: never measured
     undecided = int(((signs == 0) & (values < -noise)).sum())
-    whole = k == spectrum.eigenvectors.shape[1]
+    whole = k == spectrum.size
     ended = bool(values[0] < -noise) and not whole
     return Index(float(values[-1]), float(spectrum.residuals[-1]), int((signs < 0).sum()), undecided, ended or undecided > 0)

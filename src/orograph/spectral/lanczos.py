@@ -134,6 +134,7 @@ def _spectrum(iteration: Iteration, *, full: bool) -> Spectrum:
         which=iteration.which,
         tolerance=tolerance,
         basis_bytes=krylov.basis.rows.nbytes,
+        shared_size=krylov.operator.size if krylov.shards.group is not None else 0,
     )
 
 

@@ -44,9 +44,9 @@ def outliers(spectrum: Spectrum, density: Density) -> Outliers:
         ConfigurationError: the pairs are of the lower end, fewer than two are positive, or the density is of another operator.
     """
     k = len(spectrum.eigenvalues)
-    if spectrum.eigenvectors.shape[1] != density.size:
+    if spectrum.size != density.size:
         raise ConfigurationError(
-            f"eigenvectors of length {spectrum.eigenvectors.shape[1]} and a density of P = {density.size} do not fit together."
+            f"eigenvectors of length {spectrum.size} and a density of P = {density.size} do not fit together."
         )
     upper = {"SA": 0, "BE": (k + 1) // 2}.get(spectrum.which, k)
     values = spectrum.eigenvalues[:upper][spectrum.signs[:upper] > 0]

@@ -90,8 +90,8 @@ class Spectrum:
         which: LM, LA, SA or BE.
         tolerance: what was asked of ‖r‖/|λ|.
         basis_bytes: what the Lanczos basis took in this process.
-
-    Where products are shared among processes (`LinearOperator.group`), `eigenvectors` are this process's columns of them.
+        shared_size: P where products are shared among processes (`LinearOperator.group`) and `eigenvectors` are only this
+            process's columns of them, else 0.
     """
 
     eigenvalues: Float64[Tensor, " k"]
@@ -108,6 +108,12 @@ class Spectrum:
     which: str
     tolerance: float
     basis_bytes: int = 0
+    shared_size: int = 0
+
+    @property
+    def size(self) -> int:
+        """P."""
+        return self.shared_size or self.eigenvectors.shape[1]
 
     @property
     def relative_residuals(self) -> Float64[Tensor, " k"]:
