@@ -64,6 +64,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, losses: di
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["fresh", "previous"])
 @pytest.mark.parametrize("losses", [{}, {"train": 1}, {"measure": 1}])
 def test_a_lost_task_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str, losses: dict[str, int]) -> None:
