@@ -82,6 +82,7 @@ def test_a_measurement_lost_twice_is_a_failed_point_and_the_sweep_goes_on(
     assert "lost twice" in failed.scalars["error"]
 
 
+@pytest.mark.slow
 def test_a_cohort_lost_twice_fails_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run.open(small(tmp_path, monkeypatch, "run", {"train": 3}, start="fresh"))
     failed = sorted(cell.strength for cell, record in run.records.items() if record.status == "failed")
