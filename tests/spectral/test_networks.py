@@ -77,6 +77,7 @@ def test_every_copy_at_a_collapsed_point_with_one_hidden_layer_is_found(width: i
     assert found.products <= objective.layout.size  # quickly
 
 
+@pytest.mark.slow
 def test_what_is_only_rounding_at_a_collapsed_point_is_marked_and_ends_the_search() -> None:
     objective = collapsed((8, 8))
     found = lanczos(HessianOperator.of(objective), 30)
