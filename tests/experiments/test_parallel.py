@@ -148,3 +148,14 @@ def wait_for_worker(driver: "subprocess.Popen[bytes]") -> psutil.Process:
                 return child
         time.sleep(0.05)
     raise AssertionError("no worker was started")
+
+
+@pytest.mark.cluster
+def test_a_scheduler_that_does_not_answer_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    asked = command(tmp_path / "run", "--parallel", "dask", "--address", "tcp://127.0.0.1:1")
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 2
+    assert "tcp://127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()

@@ -60,32 +60,33 @@ def sweep(settings: SweepSettings, execution: SweepExecution) -> int:
         return 0
     disk = bench.disk()
     require_space(out, disk.per_point * len(pending))
-    run = Run.create(
-        out,
-        kind="sweep",
-        configuration=settings.configuration(),
-        numerics=settings.numerics.model_dump(),
-        provenance=provenance(bench.device),
-        cells=todo,
-        classes=bench.data.classes,
-        tensors=dict(zip(bench.layout.names, bench.layout.shapes, strict=True)),
-    )
-    with run:
-        done = len(run.records)
-        if not execution.quiet:
-            size = format_bytes(disk.total)
-            console.print(f"[bold]{out}[/]: {len(todo)} points, {done} done, {size} when finished", highlight=False)
-        bench.settle(run)
-        with SweepProgress(len(todo), done, quiet=execution.quiet) as progress:
-            workers = start_workers(bench, execution, progress.say)
-            try:
-                run_groups(bench, run, cohorts(settings), workers, progress)
-            finally:
-                workers.close()
-        pictures = save(
-            draw_sweep(open_run(run.path), describe_run(settings, bench.instruments.train.count)), run.path / "figures" / "sweep"
+    progress = SweepProgress(len(todo), len(todo) - len(pending), quiet=execution.quiet)
+    workers = start_workers(
+        bench, execution, progress.say
+    )  # a cluster that does not answer is refused before anything is written
+    try:
+        run = Run.create(
+            out,
+            kind="sweep",
+            configuration=settings.configuration(),
+            numerics=settings.numerics.model_dump(),
+            provenance=provenance(bench.device),
+            cells=todo,
+            classes=bench.data.classes,
+            tensors=dict(zip(bench.layout.names, bench.layout.shapes, strict=True)),
         )
-        rows = [row(run, cell) for cell in todo]
+        with run:
+            if not execution.quiet:
+                counts = f"{len(todo)} points, {progress.done} done, {format_bytes(disk.total)} when finished"
+                console.print(f"[bold]{out}[/]: {counts}", highlight=False)
+            bench.settle(run)
+            with progress:
+                run_groups(bench, run, cohorts(settings), workers, progress)
+            title_line = describe_run(settings, bench.instruments.train.count)
+            pictures = save(draw_sweep(open_run(run.path), title_line), run.path / "figures" / "sweep")
+            rows = [row(run, cell) for cell in todo]
+    finally:
+        workers.close()
     if execution.json_output:
         json.dump({"run": str(out), "points": rows}, sys.stdout, indent=1)
     elif not execution.quiet:

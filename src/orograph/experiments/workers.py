@@ -19,7 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -69,7 +69,7 @@ def start_workers(bench: Bench, execution: SweepExecution, say: Say) -> Workers:
     """
     if execution.parallel == "none":
         return Here(bench, say)
-    context = Context.of(bench, execution)
+    context = cache(lambda: Context.of(bench, execution))  # made with the first task, when the anchor is settled
     jobs = execution.jobs or max(1, (os.cpu_count() or 1) // bench.settings.numerics.threads)
     if execution.parallel == "processes":
         return Processes(context, jobs)
@@ -96,7 +96,7 @@ class Here:
 class Processes:
     """Processes on this machine, each an executor of its own, so that a death is blamed on the task that died."""
 
-    def __init__(self, context: Context, jobs: int) -> None:
+    def __init__(self, context: Callable[[], Context], jobs: int) -> None:
         self.slots, self._context, self._closed = jobs, context, False
         self._executors = [self._start(slot) for slot in range(jobs)]
         self._idle = list(range(jobs))
@@ -108,7 +108,7 @@ class Processes:
     def submit(self, stage: str, *arguments: Any) -> "Future[tuple[Any, float]]":
         slot = self._idle.pop(0)
         return _relayed(
-            self._executors[slot].submit(perform, self._context, stage, packed(arguments)),
+            self._executors[slot].submit(perform, self._context(), stage, packed(arguments)),
             BrokenProcessPool,
             before=partial(self._free, slot),
         )
@@ -135,7 +135,7 @@ class Processes:
 class Dask:
     """A Dask scheduler's workers: those at an address, or a local cluster of so many processes."""
 
-    def __init__(self, context: Context, jobs: int, address: str) -> None:
+    def __init__(self, context: Callable[[], Context], jobs: int, address: str) -> None:
         try:
             from dask import config
             from distributed import Client, LocalCluster
@@ -155,7 +155,7 @@ class Dask:
             raise ConfigurationError(f"the Dask scheduler at --address {address} has no workers yet.")
 
     def submit(self, stage: str, *arguments: Any) -> "Future[tuple[Any, float]]":
-        inner = self._client.submit(perform, self._context, stage, packed(arguments), pure=False)
+        inner = self._client.submit(perform, self._context(), stage, packed(arguments), pure=False)
         return _relayed(inner, self._killed)
 
     def close(self) -> None:
@@ -167,7 +167,7 @@ class Dask:
 class Ray:
     """A Ray cluster: the one at an address, or a local one with so many processors."""
 
-    def __init__(self, context: Context, jobs: int, address: str) -> None:
+    def __init__(self, context: Callable[[], Context], jobs: int, address: str) -> None:
         try:
             import ray
         except ImportError:
@@ -182,7 +182,7 @@ class Ray:
         self.slots = max(1, int(ray.cluster_resources().get("CPU", 1))) if address else jobs
 
     def submit(self, stage: str, *arguments: Any) -> "Future[tuple[Any, float]]":
-        inner = self._perform.remote(self._context, stage, packed(arguments)).future()
+        inner = self._perform.remote(self._context(), stage, packed(arguments)).future()
         return _relayed(inner, self._ray.exceptions.WorkerCrashedError)
 
     def close(self) -> None:
