@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 
 from orograph.figures.style import PALETTE
@@ -40,6 +41,12 @@ def strength_axis(axes: Axes, *, logarithmic: bool = False) -> None:
         axes.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     else:
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6))
+
+
+def logarithmic_scale(axes: Axes) -> None:
+    """A logarithmic axis, unless nothing that is drawn is positive."""
+    if any((np.asarray(line.get_ydata(), dtype=float) > 0).any() for line in axes.lines):
+        axes.set_yscale("log")
 
 
 def signed_scale(axes: Axes, largest: float, smallest: float) -> None:
