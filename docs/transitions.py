@@ -9,12 +9,13 @@ A run needs `orograph analyze` first. Its pictures are copied to `images/` besid
 import argparse
 import json
 import math
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from sections import insert, number, pictures, table
 
 PICTURES = ("hysteresis-{seed}", "thermodynamics-{seed}", "curvature-{seed}-up", "classes-{seed}-up", "branches-{seed}-up")
 
@@ -29,18 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{run} is not analysed: run orograph analyze {run} first.", file=sys.stderr)
             return 2
     for run in chosen.runs:
-        insert(chosen.page, run.name, section(run, chosen.page.parent / "images"))
+        insert(chosen.page, run.name, section(run, chosen.page.parent / "images"), title="Transitions")
     return 0
-
-
-def insert(page: Path, name: str, text: str) -> None:
-    """Writes a section between its markers, appended where they are missing."""
-    marker, end = f"<!-- {name} -->\n", "<!-- end -->\n"
-    old = page.read_text(encoding="utf-8") if page.exists() else "# Transitions\n"
-    if marker not in old:
-        old = f"{old.rstrip()}\n\n{marker}{end}"
-    before, _, rest = old.partition(marker)
-    page.write_text(f"{before}{marker}\n{text}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
 
 
 def section(run: Path, images: Path) -> str:
@@ -53,7 +44,8 @@ def section(run: Path, images: Path) -> str:
     blocks += [loop_table(loop) for loop in results["loops"]]
     if results["loop_areas"]:
         blocks.append(area_table(results["loop_areas"]))
-    blocks += pictures(run, images, [chain["seed"] for chain in results["chains"]])
+    seed = results["chains"][0]["seed"]
+    blocks += pictures(run, images, [pattern.format(seed=seed) for pattern in PICTURES])
     return "\n\n".join(blocks) + "\n"
 
 
@@ -186,29 +178,6 @@ def area_table(areas: Iterable[Mapping[str, Any]]) -> str:
 
     rows = [(str(each["seed"]), f"{each['area']:.4g}", against(each["rate"]), against(each["null"])) for each in areas]
     return table(("seed", "loop area", "half the step, a third of the learning rate (ratio)", "two ways up (ratio)"), rows)
-
-
-def pictures(run: Path, images: Path, seeds: Iterable[int]) -> list[str]:
-    """Copies the pictures of the first seed and links them."""
-    images.mkdir(parents=True, exist_ok=True)
-    seed, found = next(iter(seeds)), []
-    for pattern in PICTURES:
-        name = pattern.format(seed=seed)
-        source = run / "figures" / f"{name}.png"
-        if source.is_file():
-            copy = images / f"{run.name}-{name}.png"
-            shutil.copyfile(source, copy)
-            found.append(f"![{name} of {run.name}](images/{copy.name})")
-    return found
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def number(value: float | str | None, pattern: str = "{:.3g}") -> str:
-    return "–" if value is None or isinstance(value, str) else pattern.format(value)
 
 
 def step(interval: Sequence[float | str | None]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-KILLS = 6
+KILLS = 3
 BASE = "--dataset digits --subset-size 300 --model MLP1 --epochs 3 --fast --threads 1 --quiet --curve-points 5 --cohort 2"
 STUDIES = {
     "everything": "--hidden-size 4 --num-seeds 3 --lr 0.01 --path-epochs 1 --2d-slice --slice-points 5 --track-curvature 2 "

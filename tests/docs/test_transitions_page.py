@@ -1,17 +1,11 @@
 """The page of transitions is filled from what an analysis wrote, between its markers, and nothing else on it changes."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 
-FILE = Path(__file__).parents[1] / "docs" / "transitions.py"
-SPEC = importlib.util.spec_from_file_location("transitions_page", FILE)
-assert SPEC is not None
-assert SPEC.loader is not None
-page = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(page)
+import transitions as page
 
 CHANGE = {"strength": 0.5, "low": 0.4, "high": 0.6, "kind": "jump", "jump": -1.0, "kink": 0.0, "p_value": 0.005}
 JUDGEMENT = {"order": "first", "low": 0.5, "high": 0.51, "width": 0.01, "shrinkage": 10.0, "change": -1.0, "steepness": 40.0}
