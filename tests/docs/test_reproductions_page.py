@@ -43,7 +43,7 @@ def run(tmp_path: Path) -> Path:
         "data": {"name": "mnist", "train_images": 6000, "test_images": 1200},
         "configuration": {"optimisation": {"num_seeds": 3, "epochs": 50, "scheduler": ["cosine"]}},
         "configurations": [{"name": "MLP2-h4096-AdamW", "parameters": 20037642}],
-        "metrics": [{**MINIMUM, "lambda_max": value} for value in (0.21, 0.25)],
+        "metrics": [{**MINIMUM, "seed": seed, "lambda_max": value} for seed, value in enumerate((0.21, 0.25))],
         "curves": [PAIR],
         "correlations": {"table": [ROW]},
     }

@@ -6,7 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from small_sweeps import bytes_of, command
+from small_sweeps import command
+
+from run_bytes import bytes_of
 
 
 @pytest.mark.slow

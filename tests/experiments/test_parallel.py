@@ -11,14 +11,15 @@ from typing import Any
 
 import psutil
 import pytest
-from small_sweeps import bytes_of, command
+from small_sweeps import command
 
 from orograph.experiments import sweep as sweeping
 from orograph.experiments.bench import Bench
-from orograph.experiments.settings import SweepExecution, SweepSettings
+from orograph.experiments.settings import ParallelExecution, SweepSettings
 from orograph.experiments.stages import Say
 from orograph.experiments.workers import Here, WorkerLost
 from orograph.store.run import Run
+from run_bytes import bytes_of
 
 FRESH = ("--start", "fresh", "--cohort", "2", "--points", "6")
 CHAIN = ("--direction", "both", "--polish", "--polish-products", "60")
@@ -59,7 +60,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, losses: di
     out = tmp_path / name
     if losses is not None:
         monkeypatch.setattr(sweeping, "start_workers", lambda bench, execution, say: Unreliable(bench, say, losses))
-    assert sweeping.sweep(settings, SweepExecution(out=str(out), quiet=True)) == 0
+    assert sweeping.sweep(settings, ParallelExecution(out=str(out), quiet=True)) == 0
     monkeypatch.undo()
     return out
 

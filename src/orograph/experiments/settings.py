@@ -211,17 +211,15 @@ class Execution(Settings):
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, description="print the summary as JSON")
 
 
-class SweepExecution(Execution):
-    """Where the work of a sweep is done; not part of the run."""
+class ParallelExecution(Execution):
+    """Where the work is done; not part of the run."""
 
-    parallel: Literal["none", "processes", "dask", "ray"] = Field(
-        "none", description="where cohorts train and spectra are computed"
-    )
+    parallel: Literal["none", "processes", "dask", "ray"] = Field("none", description="where networks are trained and measured")
     jobs: int = Field(0, description="workers; 0 is one for every --threads cores")
     address: str = Field("", description="of a running Dask scheduler or Ray cluster; else a local one is started")
 
     @model_validator(mode="after")
-    def _together(self) -> "SweepExecution":
+    def _together(self) -> "ParallelExecution":
         if self.jobs < 0:
             raise ConfigurationError(f"--jobs {self.jobs} must be at least 0")
         if self.jobs and self.parallel == "none":
@@ -230,9 +228,12 @@ class SweepExecution(Execution):
             raise ConfigurationError(f"--address {self.address} needs --parallel dask or ray")
         return self
 
-    def threads_each(self) -> int:
-        """Threads of one of several workers where the numerics leave it open: this machine's cores shared out."""
-        return max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs else 1
+    def shared(self, numerics: NumericsSettings) -> NumericsSettings:
+        """The numerics of a new run: where threads are left open, several workers share this machine's cores."""
+        if self.parallel == "none" or numerics.threads:
+            return numerics
+        threads = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs else 1
+        return numerics.model_copy(update={"threads": threads})
 
 
 class SweepSettings(Settings):
@@ -263,7 +264,7 @@ class SweepSettings(Settings):
 class SweepCommand(SweepSettings):
     """Settings of the run, and how this process does it."""
 
-    execution: SweepExecution = SweepExecution()
+    execution: ParallelExecution = ParallelExecution()
 
 
 class MeasureSettings(Settings):

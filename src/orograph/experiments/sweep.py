@@ -18,7 +18,7 @@ from orograph.experiments.point import Measured, spectrum_arrays
 from orograph.experiments.progress import SweepProgress, summary_table
 from orograph.experiments.provenance import provenance
 from orograph.experiments.schedule import Chain, Point, Schedule
-from orograph.experiments.settings import NumericsSettings, SweepCommand, SweepExecution, SweepSettings
+from orograph.experiments.settings import NumericsSettings, ParallelExecution, SweepCommand, SweepSettings
 from orograph.experiments.stages import title
 from orograph.experiments.workers import Workers, start_workers
 from orograph.figures.style import save
@@ -36,7 +36,7 @@ def sweep_command(command: SweepCommand) -> int:
     return sweep(SweepSettings.model_validate(command.model_dump(exclude={"execution"})), command.execution)
 
 
-def sweep(settings: SweepSettings, execution: SweepExecution) -> int:
+def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
     """Checks everything first, then works until every point is committed. Returns the exit code.
 
     Raises:
@@ -49,10 +49,8 @@ def sweep(settings: SweepSettings, execution: SweepExecution) -> int:
         old = Run.open(out)
         settings = settings.model_copy(update={"numerics": NumericsSettings(**old.numerics)})
         pending = [cell for cell in todo if cell not in old.records]
-    elif execution.parallel != "none" and not settings.numerics.threads:
-        settings = settings.model_copy(
-            update={"numerics": settings.numerics.model_copy(update={"threads": execution.threads_each()})}
-        )
+    else:
+        settings = settings.model_copy(update={"numerics": execution.shared(settings.numerics)})
     bench = Bench.prepare(settings, execution)
     settings = bench.settings
     if execution.dry_run:
@@ -61,9 +59,7 @@ def sweep(settings: SweepSettings, execution: SweepExecution) -> int:
     disk = bench.disk()
     require_space(out, disk.per_point * len(pending))
     progress = SweepProgress(len(todo), len(todo) - len(pending), quiet=execution.quiet)
-    workers = start_workers(
-        bench, execution, progress.say
-    )  # a cluster that does not answer is refused before anything is written
+    workers = start_workers(bench, execution, progress.say)  # before anything is written: a cluster may not answer
     try:
         run = Run.create(
             out,

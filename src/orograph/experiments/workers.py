@@ -1,4 +1,4 @@
-"""Where the stages of a sweep run: in this process, in processes of their own, or on a Dask or Ray cluster.
+"""Where the stages of a sweep or a study run: in this process, in processes of their own, or on a Dask or Ray cluster.
 
 One adapter, `submit(stage, *arguments) → Future` of the stage's result and its seconds. A worker makes the bench of
 the run from its settings when first asked and keeps it; results travel as pickles in which tensors are NumPy arrays,
@@ -27,8 +27,11 @@ from torch import Tensor
 
 from orograph.errors import ConfigurationError
 from orograph.experiments.bench import Bench
-from orograph.experiments.settings import Execution, SweepExecution, SweepSettings
+from orograph.experiments.settings import Execution, ParallelExecution, SweepSettings
 from orograph.experiments.stages import STAGES, Say
+from orograph.experiments.study.bench import StudyBench
+from orograph.experiments.study.settings import StudySettings
+from orograph.experiments.study.stages import STUDY_STAGES
 
 
 class WorkerLost(Exception):
@@ -50,18 +53,31 @@ class Workers(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """All a worker needs to make the bench: settings as JSON, where data lie, the settled anchor as bytes."""
+    """All a worker needs to make the bench: settings as JSON, where data lie, the settled anchor of a sweep as bytes."""
 
+    kind: str
     settings: str
     data_dir: str
     anchor: bytes
 
     @classmethod
-    def of(cls, bench: Bench, execution: SweepExecution) -> "Context":
-        return cls(bench.settings.model_dump_json(), execution.data_dir, packed(bench.anchor))
+    def of(cls, bench: Bench | StudyBench, execution: ParallelExecution) -> "Context":
+        settings, data_dir = bench.settings.model_dump_json(), execution.data_dir
+        if isinstance(bench, StudyBench):
+            return cls("study", settings, data_dir, b"")
+        return cls("sweep", settings, data_dir, packed(bench.anchor))
+
+    def bench(self) -> Bench | StudyBench:
+        """Made anew."""
+        execution = Execution(data_dir=self.data_dir)
+        if self.kind == "study":
+            return StudyBench.prepare(StudySettings.model_validate_json(self.settings), execution)
+        bench = Bench.prepare(SweepSettings.model_validate_json(self.settings), execution)
+        bench.use_anchor(pickle.loads(self.anchor))
+        return bench
 
 
-def start_workers(bench: Bench, execution: SweepExecution, say: Say) -> Workers:
+def start_workers(bench: Bench | StudyBench, execution: ParallelExecution, say: Say) -> Workers:
     """The workers that the command asks for.
 
     Raises:
@@ -81,7 +97,7 @@ class Here:
 
     slots = 1
 
-    def __init__(self, bench: Bench, say: Say) -> None:
+    def __init__(self, bench: Bench | StudyBench, say: Say) -> None:
         self._bench, self._say = bench, say
 
     def submit(self, stage: str, *arguments: Any) -> "Future[tuple[Any, float]]":
@@ -194,22 +210,20 @@ def perform(context: Context, stage: str, arguments: bytes) -> bytes:
     return packed(_timed(_bench(context), stage, pickle.loads(arguments), lambda text: None))
 
 
-def _timed(bench: Bench, stage: str, arguments: tuple[Any, ...], say: Say) -> tuple[Any, float]:
+def _timed(bench: Bench | StudyBench, stage: str, arguments: tuple[Any, ...], say: Say) -> tuple[Any, float]:
     began = time.perf_counter()
-    result = STAGES[stage](bench, *arguments, say=say)
+    stages = STUDY_STAGES if isinstance(bench, StudyBench) else STAGES
+    result = stages[stage](bench, *arguments, say=say)
     return result, time.perf_counter() - began
 
 
-_BENCHES: dict[Context, Bench] = {}  # of this worker; one run at a time
+_BENCHES: dict[Context, Bench | StudyBench] = {}  # of this worker; one run at a time
 
 
-def _bench(context: Context) -> Bench:
+def _bench(context: Context) -> Bench | StudyBench:
     if context not in _BENCHES:
         _BENCHES.clear()
-        settings = SweepSettings.model_validate_json(context.settings)
-        bench = Bench.prepare(settings, Execution(data_dir=context.data_dir))
-        bench.use_anchor(pickle.loads(context.anchor))
-        _BENCHES[context] = bench
+        _BENCHES[context] = context.bench()
     bench = _BENCHES[context]
     torch.set_num_threads(bench.settings.numerics.threads)
     return bench

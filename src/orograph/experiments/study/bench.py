@@ -1,5 +1,6 @@
 """What a study works with: the data, and for each architecture the model and its objectives on both sets."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,12 +13,12 @@ from orograph.data.catalogue import load_data
 from orograph.data.dataset import Dataset
 from orograph.errors import ConfigurationError
 from orograph.experiments.bench import choose_device, seed_everything
+from orograph.experiments.settings import Execution
 from orograph.experiments.study.grid import Configuration, configurations
-from orograph.experiments.study.settings import StudyExecution, StudySettings
+from orograph.experiments.study.settings import StudySettings
 from orograph.models.catalogue import build_model
 from orograph.objective import Objective
 from orograph.store.cells import Cell
-from orograph.store.run import Run
 from orograph.training.fit import State, initial
 from orograph.training.settings import FitSettings
 from orograph.training.stability import with_buffers
@@ -46,7 +47,7 @@ class StudyBench:
     _objectives: dict[tuple[Any, ...], tuple[Objective, Objective]] = field(default_factory=dict)
 
     @classmethod
-    def prepare(cls, settings: StudySettings, execution: StudyExecution) -> "StudyBench":
+    def prepare(cls, settings: StudySettings, execution: Execution) -> "StudyBench":
         """Loads and checks all that the study needs; writes nothing.
 
         Raises:
@@ -121,10 +122,9 @@ class StudyBench:
         seeds = self.settings.optimisation.seeds
         return [Cell(seed, configuration=chosen.name) for chosen in self.configurations for seed in seeds]
 
-    def minimum(self, run: Run, chosen: Configuration, seed: int) -> Minimum:
-        """A trained network as the run keeps it: always read from there, so that a resumed study computes with the same bits."""
+    def minimum(self, chosen: Configuration, state: Mapping[str, Tensor]) -> Minimum:
+        """A trained network from its parameters and buffers."""
         train, test = self.objectives(chosen)
-        state = run.weights(Cell(seed, configuration=chosen.name))
         theta = train.layout.flatten(state).to(train.theta)
         buffers = {name: value.to(train.constants[name]) for name, value in state.items() if name in train.constants}
         if not buffers:

@@ -15,9 +15,16 @@ class StudyProgress(SweepProgress):
 
     unit = "steps"
 
-    def __init__(self, todo: Sequence[Step], done: Sequence[Step], *, quiet: bool, console: Console | None = None) -> None:
-        super().__init__(len(todo) + len(done), len(done), quiet=quiet, console=console)
-        self._work, self._finished = sum(step.work for step in todo), 0.0
+    def __init__(self, everything: Sequence[Step], *, quiet: bool, console: Console | None = None) -> None:
+        super().__init__(len(everything), 0, quiet=quiet, console=console)
+        self._work, self._finished = sum(step.work for step in everything), 0.0
+
+    def passed_over(self, done: Sequence[Step]) -> None:
+        """Steps that an earlier process did; known before the display begins."""
+        self.done = len(done)
+        self._work -= sum(step.work for step in done)
+        if self._live:
+            self._live.update(self._task, completed=self.done)
 
     def _left(self) -> str:
         """The time left, by the work that this process has done in its time."""
@@ -50,7 +57,7 @@ _SHOWN = {
 def summary(kind: str, status: str, scalars: Mapping[str, Any]) -> str:
     """One step in half a line."""
     if status == "failed":
-        if kind == "training":
+        if scalars.get("failed_epoch") is not None:
             return f"failed: the loss was not finite in epoch {scalars['failed_epoch']}"
         return f"failed: {scalars['error']}"
     present = {name: text for name, text in _SHOWN[kind].items() if isinstance(scalars.get(name), int | float)}

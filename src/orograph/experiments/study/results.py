@@ -22,12 +22,15 @@ Accuracies are in percent. Arrays that run over parameters (eigenvectors, contro
 where they lie.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orograph.experiments.study.grid import Configuration
+from orograph.store.cells import Cell
 from orograph.store.encoding import plain
 from orograph.store.findings import Finding, FindingKey
+from orograph.store.records import Record
 from orograph.store.run import Run
 
 NAME = "landscape_analysis_results.json"
@@ -39,7 +42,7 @@ def metric_rows(run: Run, chosen: Sequence[Configuration]) -> list[dict[str, Any
     """One row a network that was trained: what it was, how training ended, and what was measured."""
     by_name = {each.name: each for each in chosen}
     rows = []
-    for cell, record in run.records.items():
+    for cell, record in _records(run):
         found = run.findings.get(FindingKey("minimum", cell.configuration, str(cell.seed)))
         trained = {name: value for name, value in record.scalars.items() if name not in ("history", "curvature")}
         status = record.status if found is None or found.status == "done" else found.status
@@ -53,7 +56,7 @@ def metric_rows(run: Run, chosen: Sequence[Configuration]) -> list[dict[str, Any
 def histories(run: Run) -> list[dict[str, Any]]:
     """The epochs of each training, a list a quantity."""
     found = []
-    for cell, record in run.records.items():
+    for cell, record in _records(run):
         entry: dict[str, Any] = {"configuration": cell.configuration, "seed": cell.seed}
         entry |= columns(record.scalars.get("history", []))
         if record.scalars.get("curvature"):
@@ -91,11 +94,19 @@ def study_results(
     )
 
 
+def _records(run: Run) -> list[tuple[Cell, Record]]:
+    """The trainings, in the order in which they were planned."""
+    return [(cell, run.records[cell]) for cell in run.plan.cells if cell in run.records]
+
+
 def _of(run: Run, kind: str) -> list[Finding]:
-    """The findings of a kind, configurations in the order in which they were planned."""
+    """The findings of a kind, in the order in which they were planned, whatever the order in which they were committed."""
     order = {name: place for place, name in enumerate(dict.fromkeys(cell.configuration for cell in run.plan.cells))}
-    found = [finding for key, finding in run.findings.items() if key.kind == kind]
-    return sorted(found, key=lambda finding: order.get(finding.key.configuration, -1))
+
+    def planned(finding: Finding) -> tuple[int, list[int]]:
+        return order.get(finding.key.configuration, -1), [int(number) for number in re.findall(r"\d+", finding.key.name)]
+
+    return sorted((finding for key, finding in run.findings.items() if key.kind == kind), key=planned)
 
 
 def _entry(run: Run, finding: Finding, what: str) -> dict[str, Any]:

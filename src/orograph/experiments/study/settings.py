@@ -12,7 +12,15 @@ import tyro
 from pydantic import Field, field_validator, model_validator
 
 from orograph.errors import ConfigurationError, unknown
-from orograph.experiments.settings import DataSettings, Execution, Integers, Numbers, NumericsSettings, Settings, Words
+from orograph.experiments.settings import (
+    DataSettings,
+    Integers,
+    Numbers,
+    NumericsSettings,
+    ParallelExecution,
+    Settings,
+    Words,
+)
 from orograph.models.names import ACTIVATIONS, MODELS
 from orograph.training.settings import OPTIMIZERS, SCHEDULERS
 
@@ -218,7 +226,7 @@ class StudySettings(Settings):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:6]
 
 
-class StudyExecution(Execution):
+class StudyExecution(ParallelExecution):
     """How this process shows and places a study; not part of the run."""
 
     plot: bool = Field(False, description="draw the figures")
