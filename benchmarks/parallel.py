@@ -47,6 +47,7 @@ def main() -> None:
                 subprocess.run([sys.executable, "-m", "orograph", *command], check=True)
                 times[name].append(time.perf_counter() - began)
                 bytes_[name] = digest(out)
+                watch.pause()
     alone = min(times["one process"])
     table = Table("Whole commands", ("", "minimum", "times one process", "bytes"))
     for name, found in times.items():

@@ -143,6 +143,12 @@ class Watch:
             self.worst = load
         self._last = now
 
+    def pause(self, seconds: float = 1.1) -> None:
+        """Looks at the machine while the benchmark itself does nothing: for one whose work is done by other processes."""
+        self.skip()
+        time.sleep(seconds)
+        self.look()
+
     def skip(self) -> None:
         """Leaves out the time since the last look: nothing was measured in it."""
         self._last = snapshot()
