@@ -274,12 +274,15 @@ class Objective:
         """Every sample's target, `(N, …)`."""
         return torch.cat([targets for _, targets in self.batches()])
 
-    def loss(self, theta: Float[Tensor, " P"]) -> float:
-        """L(θ), accumulated in float64."""
-        if self.per_sample:
-            return self.all_losses(theta).double().sum().item() / self.count
+    def loss(self, theta: Float[Tensor, " P"], *, chunk: int | None = None) -> float:
+        """L(θ), accumulated in float64, at most `chunk` samples at a time and never more than the memory budget allows."""
+        length = min(self.chunk, chunk or self.chunk)
         with torch.no_grad():
-            return sum(self.summed(theta, *batch).double().item() for batch in self.batches()) / self.count
+            parts = [
+                self.losses(theta, *batch).double().sum() if self.per_sample else self.summed(theta, *batch).double()
+                for batch in self.batches(length)
+            ]
+            return torch.stack(parts).sum().item() / self.count
 
     def gradient(self, theta: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         """∇L(θ)."""

@@ -13,13 +13,14 @@ never drops the learning rate and keeps the last state (its "best" state was a r
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from orograph.objective import Objective
-from orograph.training.gradient import BatchGradients, refuse_stateful, samples
+from orograph.training.gradient import BatchGradient, BatchGradients, refuse_stateful, samples
 from orograph.training.moment import Moment, Observer
 from orograph.training.order import permutation
 from orograph.training.settings import TrainingSettings
@@ -29,7 +30,7 @@ from orograph.training.update import Update, initial_state, rows
 EpochRecord = dict[str, float]
 OnEpoch = Callable[[int, float], None]  # the epoch and its objective, the mean over the models that trained
 
-_EVALUATION = 2048  # samples of an evaluation chunk: its activations stay in the cache
+EVALUATION = 2048  # samples of an evaluation chunk: its activations stay in the cache
 _COMPACT = 0.75  # the stack is rebuilt when at most this share of it still trains, because each stack size is traced anew
 
 
@@ -84,18 +85,6 @@ class _Member:
         return self.strength * offset.double().square().sum().item()
 
 
-def full_loss(objective: Objective, theta: Float[Tensor, " P"]) -> float:
-    """L(θ) over all samples, summed in float64, in chunks whose length depends on the memory budget only."""
-    with torch.no_grad():
-        parts = [
-            objective.summed(theta, *batch).double()
-            if not objective.per_sample
-            else objective.losses(theta, *batch).double().sum()
-            for batch in objective.batches(min(objective.chunk, _EVALUATION))
-        ]
-        return torch.stack(parts).sum().item() / objective.count
-
-
 def descend(
     objective: Objective,
     thetas: Float[Tensor, "M P"],
@@ -125,7 +114,7 @@ def descend(
         start = initial_state(settings, theta)
         member = _Member(index, float(strengths[index]), anchors[index], seeds[index], settings.lr, stopping, start, start)
         if not settings.published:
-            stopping.start(full_loss(objective, theta) + member.penalty(theta))
+            stopping.start(objective.loss(theta, chunk=EVALUATION) + member.penalty(theta))
         members.append(member)
     waiting = [member for member in members if member.running]
     seen = None if observer is None else (observer, every)
@@ -172,8 +161,9 @@ class _Stack:
         like = members[0].best[0]
         self._theta, self._gradient = rows(len(members), like), rows(len(members), like)
         self._losses = torch.zeros(len(members), dtype=like.dtype, device=like.device)
+        into = self._theta, self._gradient, self._losses
         self._gradients = BatchGradients(
-            objective, self._theta, self._gradient, self._losses, samples(objective), shared=shared, stacked=stacked
+            partial(BatchGradient, objective, *into, samples(objective), shared=shared, stacked=stacked)
         )
         self._update = Update(settings, self._theta, self._gradient, [m.strength for m in members], [m.anchor for m in members])
         for row, member in enumerate(members):
@@ -235,7 +225,7 @@ class _Stack:
             objective = loss + member.strength * self._running_square[row].item() / self._objective.count
             loss = loss if theta.isfinite().all() else math.nan  # the last step may have left the finite numbers
         else:
-            loss = full_loss(self._objective, theta)
+            loss = self._objective.loss(theta, chunk=EVALUATION)
             objective = loss + member.penalty(theta)
         verdict = member.stopping.observe(loss if self._settings.published else objective)
         record: EpochRecord = {"epoch": member.stopping.epoch, "lr": member.lr, "loss": loss, "objective": objective}

@@ -11,6 +11,7 @@ are functions of step and epoch.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
-from orograph.training.gradient import BatchGradients, refuse_stateful, samples, tracks_statistics
+from orograph.training.gradient import BatchGradient, BatchGradients, refuse_stateful, samples, tracks_statistics
 from orograph.training.history import EpochRecord, epoch_record
 from orograph.training.moment import Moment, Observer
 from orograph.training.order import permutation
@@ -176,9 +177,9 @@ class _Stack:
             self._statistics = StatisticsGradient(objective, self._theta, self._gradient, self._losses, buffers, data)
             self._differentiate = self._statistics
         else:
-            self._differentiate = BatchGradients(
-                objective, self._theta, self._gradient, self._losses, data, shared=shared, stacked=len(starts) > 1
-            )
+            into = self._theta, self._gradient, self._losses
+            stacked = len(starts) > 1
+            self._differentiate = BatchGradients(partial(BatchGradient, objective, *into, data, shared=shared, stacked=stacked))
 
     def epoch(self, epoch: int, running: Sequence[int]) -> None:
         """One pass over the data."""

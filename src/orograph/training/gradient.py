@@ -7,7 +7,6 @@ trace is checked against plain autograd; what cannot be traced, or differs, runs
 
 import weakref
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -63,21 +62,15 @@ def samples(objective: Objective) -> tuple[list[Tensor], Tensor]:
 
 
 class BatchGradients:
-    """`BatchGradient` for mini-batches of any length, one made for each length met; the arguments are the same."""
+    """A `BatchGradient` for each length of mini-batch that is met.
 
-    def __init__(
-        self,
-        objective: Objective,
-        theta: Float[Tensor, "M P"],
-        gradient: Float[Tensor, "M P"],
-        losses: Float[Tensor, " M"],
-        data: tuple[list[Tensor], Tensor],
-        *,
-        shared: bool,
-        stacked: bool,
-    ) -> None:
+    Args:
+        make: gives one for a `length`, all else being chosen.
+    """
+
+    def __init__(self, make: "Callable[..., BatchGradient]") -> None:
         self._made: dict[int, BatchGradient] = {}
-        self._make = partial(BatchGradient, objective, theta, gradient, losses, data, shared=shared, stacked=stacked)
+        self._make = make
 
     def __call__(self, indices: Int[Tensor, "*M B"]) -> None:
         """Computes losses and gradients on the samples of these indices."""

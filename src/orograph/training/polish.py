@@ -25,7 +25,7 @@ from torch import Tensor
 
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
-from orograph.training.descent import full_loss
+from orograph.training.descent import EVALUATION
 
 _LOSS_ROUNDING = 4 * torch.finfo(torch.float64).eps  # of L_eff, relative
 _ACCEPT = 1e-4  # least share of the predicted decrease that a step must bring
@@ -174,7 +174,7 @@ class _Newton:
         return quality, (moved, new, gradient)
 
     def value(self, theta: Tensor) -> float:
-        return full_loss(self.exact, theta.double()) + self.exact.penalty(theta.double())
+        return self.exact.loss(theta.double(), chunk=EVALUATION) + self.exact.penalty(theta.double())
 
     def move(self, theta: Tensor) -> Tensor:
         """∇L_eff at θ, where the Hessian stands afterwards."""
