@@ -27,10 +27,10 @@ check: install
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow and not browser and not cluster"
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not browser and not cluster"
 
 test-all: .venv/installed-all check
-	$(BIN)/pytest -q -n 2 --dist loadfile
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 # The documentation as pages to read: build/site/index.html.
 docs: .venv/installed-all

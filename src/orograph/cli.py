@@ -3,18 +3,18 @@
 Settings and what they start are imported when their command is given: `--help` is quick, and torch is imported only for work.
 """
 
+import gc
 import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Any
 
 from orograph.errors import OrographError, unknown
-from orograph.experiments.configure import parse
-from orograph.experiments.settings import PRESETS
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 SWEEP_HELP = """Train at each strength λ of L(θ) + λ‖θ − θ_ref‖², and record metrics, gradient, weights and Hessian eigenpairs.
 
@@ -170,7 +170,7 @@ COMMANDS = {
 COMPLETION = "completion"
 
 
-def settings_of(command: str) -> type[BaseModel]:
+def settings_of(command: str) -> "type[BaseModel]":
     """The settings that become a command's flags."""
     return _found(COMMANDS[command].settings)
 
@@ -233,11 +233,22 @@ def _run(name: str, args: Sequence[str]) -> int:
         return completion(args)
     if name not in COMMANDS:
         raise unknown("command", name, [*COMMANDS, COMPLETION])
-    command = COMMANDS[name]
-    presets = PRESETS if name == "sweep" else {}
-    settings = parse(settings_of(name), args, command=name, description=command.description, presets=presets)
-    function: Callable[[Any], int] = _found(command.function)
+    settings = _parsed(name, args)
+    function: Callable[[Any], int] = _found(COMMANDS[name].function)
     return function(settings)
+
+
+def _parsed(name: str, args: Sequence[str]) -> Any:
+    """The settings of a command. To look for garbage would take a third of the time, and there is none yet."""
+    gc.disable()
+    try:
+        from orograph.experiments.configure import parse
+        from orograph.experiments.settings import PRESETS
+
+        presets = PRESETS if name == "sweep" else {}
+        return parse(settings_of(name), args, command=name, description=COMMANDS[name].description, presets=presets)
+    finally:
+        gc.enable()
 
 
 def _escape(text: str) -> str:

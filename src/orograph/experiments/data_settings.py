@@ -5,7 +5,7 @@ from typing import Literal
 import tyro
 from pydantic import Field
 
-from orograph.experiments.settings import AnchorSettings, DataSettings, ModelSettings, NumericsSettings, Settings
+from orograph.experiments.settings import AnchorSettings, DataSettings, ModelSettings, NumericsSettings, Settings, group
 
 _RUN = "the directory of a sweep or a study"
 
@@ -31,13 +31,13 @@ class ImportSettings(Settings):
     """What `orograph import` takes: where the files lie, and what they are of, which files do not say."""
 
     folder: tyro.conf.Positional[str] = Field("", description="a folder that holds published artifacts, or their test_data")
-    data: DataSettings = DataSettings()
-    model: ModelSettings = ModelSettings()
-    anchor: AnchorSettings = AnchorSettings()
+    data: DataSettings = group(DataSettings)
+    model: ModelSettings = group(ModelSettings)
+    anchor: AnchorSettings = group(AnchorSettings)
     hessian: Literal["loss", "objective"] = Field("loss", description="whose eigenpairs the files hold: of L, or of L_eff")
     tolerance: float = Field(1e-3, description="largest residual ‖Hv − λv‖ / |λ| of a converged pair")
-    numerics: NumericsSettings = NumericsSettings()
-    execution: ImportExecution = ImportExecution()
+    numerics: NumericsSettings = group(NumericsSettings)
+    execution: ImportExecution = group(ImportExecution)
 
 
 class CardSettings(Settings):

@@ -5,6 +5,7 @@ process shows and places its work; they are not stored.
 """
 
 import hashlib
+import inspect
 import math
 import os
 from typing import Annotated, Any, Literal
@@ -44,7 +45,13 @@ Words = Annotated[tuple[str, ...], comma_list(str)]
 
 
 class Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Validators are built when something is validated: `--help` needs none.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+def group(kind: type[BaseModel]) -> Any:
+    """A field of settings of their own, described by their docstring: tyro would read source files to find it."""
+    return Field(default_factory=kind, description=inspect.cleandoc(kind.__doc__ or ""))
 
 
 class DataSettings(Settings):
@@ -239,14 +246,14 @@ class ParallelExecution(Execution):
 class SweepSettings(Settings):
     """The experiment settings of `orograph sweep`."""
 
-    data: DataSettings = DataSettings()
-    model: ModelSettings = ModelSettings()
-    ladder: LadderSettings = LadderSettings()
-    anchor: AnchorSettings = AnchorSettings()
-    training: TrainingSettings = TrainingSettings()
-    spectrum: SpectrumSettings = SpectrumSettings()
-    tracking: TrackingSettings = TrackingSettings()
-    numerics: NumericsSettings = NumericsSettings()
+    data: DataSettings = group(DataSettings)
+    model: ModelSettings = group(ModelSettings)
+    ladder: LadderSettings = group(LadderSettings)
+    anchor: AnchorSettings = group(AnchorSettings)
+    training: TrainingSettings = group(TrainingSettings)
+    spectrum: SpectrumSettings = group(SpectrumSettings)
+    tracking: TrackingSettings = group(TrackingSettings)
+    numerics: NumericsSettings = group(NumericsSettings)
 
     def _later(self) -> set[str]:
         """Settings that older runs do not know, where they change nothing: left out, so that those runs resume."""
@@ -264,7 +271,7 @@ class SweepSettings(Settings):
 class SweepCommand(SweepSettings):
     """Settings of the run, and how this process does it."""
 
-    execution: ParallelExecution = ParallelExecution()
+    execution: ParallelExecution = group(ParallelExecution)
 
 
 class MeasureSettings(Settings):

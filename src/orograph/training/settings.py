@@ -20,7 +20,8 @@ _NOT_NEGATIVE = ("weight_decay", "momentum", "drops", "min_lr")
 class OptimizerSettings(BaseModel):
     """An optimiser, its batches and how often they are gone through."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Validators are built when something is validated: `--help` needs none.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     optimizer: Literal["Adam", "AdamW", "SGD"] = Field("Adam", description="optimiser of the training")
     lr: float = Field(0.0015, description="learning rate at the start of a training")

@@ -20,6 +20,7 @@ from orograph.experiments.settings import (
     ParallelExecution,
     Settings,
     Words,
+    group,
 )
 from orograph.models.names import ACTIVATIONS, MODELS
 from orograph.training.settings import OPTIMIZERS, SCHEDULERS
@@ -205,13 +206,13 @@ class SurfaceSettings(Settings):
 class StudySettings(Settings):
     """The experiment settings of `orograph study`."""
 
-    data: StudyDataSettings = StudyDataSettings()
-    architecture: ArchitectureSettings = ArchitectureSettings()
-    optimisation: OptimisationSettings = OptimisationSettings()
-    metrics: MetricsSettings = MetricsSettings()
-    connectivity: ConnectivitySettings = ConnectivitySettings()
-    surfaces: SurfaceSettings = SurfaceSettings()
-    numerics: NumericsSettings = NumericsSettings()
+    data: StudyDataSettings = group(StudyDataSettings)
+    architecture: ArchitectureSettings = group(ArchitectureSettings)
+    optimisation: OptimisationSettings = group(OptimisationSettings)
+    metrics: MetricsSettings = group(MetricsSettings)
+    connectivity: ConnectivitySettings = group(ConnectivitySettings)
+    surfaces: SurfaceSettings = group(SurfaceSettings)
+    numerics: NumericsSettings = group(NumericsSettings)
 
     @model_validator(mode="after")
     def _pairs(self) -> "StudySettings":
@@ -236,4 +237,4 @@ class StudyExecution(ParallelExecution):
 class StudyCommand(StudySettings):
     """Settings of the run, and how this process does it."""
 
-    execution: StudyExecution = StudyExecution()
+    execution: StudyExecution = group(StudyExecution)
