@@ -52,6 +52,7 @@ def test_every_kind_of_file_is_listed_with_how_many_there_are(run: Path) -> None
         assert int(row.split("|")[2]) == (1 if kind == "Model-" else 2)
 
 
+@pytest.mark.slow
 def test_the_code_that_loads_files_runs(run: Path) -> None:
     text = (run / "README.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]

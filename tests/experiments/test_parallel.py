@@ -74,6 +74,7 @@ def test_a_lost_task_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert bytes_of(unreliable) == bytes_of(whole)
 
 
+@pytest.mark.slow
 def test_a_measurement_lost_twice_is_a_failed_point_and_the_sweep_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

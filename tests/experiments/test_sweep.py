@@ -103,6 +103,7 @@ def test_the_run_opens_as_labelled_arrays(folder: Path) -> None:
     assert ds.objective.sel(direction="down", strength=0.01).item() <= ds.objective.sel(direction="up", strength=0.01).item()
 
 
+@pytest.mark.slow
 def test_the_same_command_again_changes_nothing(folder: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (folder / "points").iterdir()}
     assert run_sweep(folder, "--points", "3", "--max", "0.01", "--direction", "both") == 0
@@ -123,7 +124,14 @@ def test_a_resolved_configuration_runs_again_from_its_file(folder: Path, tmp_pat
         assert (again / "test_data" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-@pytest.mark.parametrize("start", [("fresh",), ("anchor", "--anchor", "train:3"), ("anchor", "--perturb", "0.1")])
+@pytest.mark.parametrize(
+    "start",
+    [
+        ("fresh",),
+        pytest.param(("anchor", "--anchor", "train:3"), marks=pytest.mark.slow),
+        pytest.param(("anchor", "--perturb", "0.1"), marks=pytest.mark.slow),
+    ],
+)
 def test_independent_points_train_as_a_cohort(tmp_path: Path, start: tuple[str, ...]) -> None:
     out = tmp_path / "run"
     args = ("--points", "3", "--max", "0.01", "--seeds", "1,2", "--start", *start)
@@ -174,6 +182,7 @@ def test_polished_points_are_critical(tmp_path: Path) -> None:
     assert scalars["objective_gradient_norm"] <= limit < scalars["polish_gradient_before"]
 
 
+@pytest.mark.slow
 def test_the_published_procedure_writes_running_averages(tmp_path: Path) -> None:
     assert run_sweep(tmp_path / "run", "--published", "--strengths", "0.001") == 0
     (record,) = Run.open(tmp_path / "run").records.values()
@@ -191,6 +200,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_json_output_is_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", *SMALL, "--points", "1", "--out", str(tmp_path / "run"), "--json"]) == 0
     points = json.loads(capsys.readouterr().out)["points"]

@@ -11,6 +11,7 @@ import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import pytest
 from test_run_directory import files
 from writing import write
 
@@ -35,6 +36,7 @@ def sessions(path: Path) -> int:
     return len(list(folder.iterdir())) if folder.exists() else 0
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_and_resumed_the_bytes_are_the_same(tmp_path: Path) -> None:
     write(tmp_path / "whole")
     draw = random.Random(0)

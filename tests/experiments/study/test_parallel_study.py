@@ -73,6 +73,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, times: int
     return Run.open(tmp_path / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["training", "minimum", "pair"])
 def test_a_step_lost_once_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     run = study(tmp_path, monkeypatch, kind, 1)

@@ -198,6 +198,7 @@ def test_diverged_networks_are_recorded_and_the_others_measured(tmp_path: Path) 
     assert "diverged" in results["curves"][1]["error"]
 
 
+@pytest.mark.slow
 def test_compared_optimisers_choose_their_rates_on_held_out_training_images(tmp_path: Path) -> None:
     flags = f"{SMALL} --hidden-size 4 --compare-optimizers --lr 0.05 --epochs 2 --num-seeds 1 --paths none"
     assert main(["study", *flags.split(), "--out", str(tmp_path / "run")]) == 0
