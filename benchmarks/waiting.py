@@ -32,7 +32,7 @@ def main() -> None:
     chosen = options.parse_args()
     quiet = require_quiet(force=chosen.force)
     report, watch = Report("Waiting"), Watch()
-    table = Table("", ("", "minimum", "median"))
+    table = Table(f"{chosen.rounds} rounds each", ("", "minimum", "median"))
     slowest = 0.0
     for command in COMMANDS:
         times = [helped(command) for _ in range(chosen.rounds)]

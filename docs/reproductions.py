@@ -119,14 +119,17 @@ def spread(values: Sequence[float], form: str) -> str:
 
 
 def verdict(claim: Claim, values: Sequence[float]) -> str:
-    """Whether ours lie in the published range, and by which factor their mean misses it."""
+    """How many of ours lie in the published range, and by which factor their mean misses it."""
     if not values:
         return "not obtained"
+    within = sum(claim.low <= value <= claim.high for value in values)
+    if within == len(values):
+        return "agrees"
     mean = statistics.fmean(values)
     if claim.low <= mean <= claim.high:
-        return "agrees"
-    bound = claim.low if mean < claim.low else claim.high
-    return f"{mean / bound:.2f}× the {'lower' if mean < claim.low else 'upper'} bound"
+        return f"{within} of {len(values)} within, their mean too"
+    bound, name = (claim.low, "lower") if mean < claim.low else (claim.high, "upper")
+    return f"{within} of {len(values)} within; mean {mean / bound:.2f}× the {name} bound"
 
 
 def barrier_table(pairs: Sequence[Mapping[str, Any]]) -> str:
@@ -135,7 +138,7 @@ def barrier_table(pairs: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for name in names:
         found = [pair["paths"][name]["barriers"] for pair in pairs if name in pair["paths"]]
-        rows.append((name, *(number(statistics.fmean(each[which] for each in found)) for which in BARRIERS)))
+        rows.append((name, *(number(mean(each[which] for each in found)) for which in BARRIERS)))
     headings = ("path", "barrier of train loss", "of test loss", "of test error, points", "published form")
     lines = [table(headings, rows)]
     failures = sorted({f"{name}: {reason}" for pair in pairs for name, reason in pair["failures"].items()})
@@ -146,6 +149,12 @@ def barrier_table(pairs: Sequence[Mapping[str, Any]]) -> str:
             f"The ends disagree on {apart:.2f} % of the test images; their ensemble gains {statistics.fmean(gains):.2f} points."
         )
     return "\n\n".join(lines + failures)
+
+
+def mean(values: Iterable[float | str | None]) -> float | None:
+    """Of what is finite: JSON has infinities and NaN as words."""
+    finite = [value for value in values if isinstance(value, int | float)]
+    return statistics.fmean(finite) if finite else None
 
 
 def spent(minima: Sequence[Mapping[str, Any]]) -> str:

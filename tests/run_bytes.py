@@ -1,7 +1,11 @@
-"""What two runs are compared by."""
+"""What runs are compared by, and the workers of one in progress."""
 
 import hashlib
+import subprocess
+import time
 from pathlib import Path
+
+import psutil
 
 
 def bytes_of(out: Path) -> dict[str, str]:
@@ -11,3 +15,14 @@ def bytes_of(out: Path) -> dict[str, str]:
         for path in sorted(out.rglob("*"))
         if path.is_file() and "timings" not in path.relative_to(out).parts
     }
+
+
+def wait_for_worker(driver: "subprocess.Popen[bytes]") -> psutil.Process:
+    """The first process that the driver spawned to work (another one tracks resources)."""
+    for _ in range(1200):
+        assert driver.poll() is None
+        for child in psutil.Process(driver.pid).children():
+            if any("spawn_main" in word for word in child.cmdline()):
+                return child
+        time.sleep(0.05)
+    raise AssertionError("no worker was started")

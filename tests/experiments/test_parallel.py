@@ -19,7 +19,7 @@ from orograph.experiments.settings import ParallelExecution, SweepSettings
 from orograph.experiments.stages import Say
 from orograph.experiments.workers import Here, WorkerLost
 from orograph.store.run import Run
-from run_bytes import bytes_of
+from run_bytes import bytes_of, wait_for_worker
 
 FRESH = ("--start", "fresh", "--cohort", "2", "--points", "6")
 CHAIN = ("--direction", "both", "--polish", "--polish-products", "60")
@@ -139,17 +139,6 @@ def test_a_local_cluster_writes_the_same_bytes(tmp_path: Path, alone: dict[str, 
     pytest.importorskip("distributed" if kind == "dask" else "ray")
     subprocess.run(command(tmp_path / kind, *FRESH, "--parallel", kind, "--jobs", "2"), check=True, timeout=600)
     assert bytes_of(tmp_path / kind) == alone
-
-
-def wait_for_worker(driver: "subprocess.Popen[bytes]") -> psutil.Process:
-    """The first process that the driver spawned to work (another one tracks resources)."""
-    for _ in range(1200):
-        assert driver.poll() is None
-        for child in psutil.Process(driver.pid).children():
-            if any("spawn_main" in word for word in child.cmdline()):
-                return child
-        time.sleep(0.05)
-    raise AssertionError("no worker was started")
 
 
 @pytest.mark.cluster

@@ -6,6 +6,7 @@ so that no memory is shared with a worker that may die. A worker that dies makes
 `WorkerLost`; whoever submitted them decides what then.
 """
 
+import contextlib
 import io
 import logging
 import multiprocessing
@@ -122,12 +123,13 @@ class Processes:
         return [pid for executor in self._executors for pid in executor._processes or ()]
 
     def submit(self, stage: str, *arguments: Any) -> "Future[tuple[Any, float]]":
-        slot = self._idle.pop(0)
-        return _relayed(
-            self._executors[slot].submit(perform, self._context(), stage, packed(arguments)),
-            BrokenProcessPool,
-            before=partial(self._free, slot),
-        )
+        slot, work = self._idle.pop(0), partial(perform, self._context(), stage, packed(arguments))
+        try:
+            inner = self._executors[slot].submit(work)
+        except BrokenProcessPool:  # it died while it had nothing to do
+            self._executors[slot] = self._start(slot)
+            inner = self._executors[slot].submit(work)
+        return _relayed(inner, BrokenProcessPool, before=partial(self._free, slot))
 
     def close(self) -> None:
         self._closed = True
@@ -135,7 +137,8 @@ class Processes:
         for executor in self._executors:
             executor.shutdown(wait=False, cancel_futures=True)
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _free(self, slot: int, lost: bool) -> None:
         if lost and not self._closed:
@@ -160,6 +163,7 @@ class Dask:
             raise ConfigurationError("--parallel dask needs the package distributed: pip install 'orograph[dask]'.") from None
         self._context, self._killed, self._cluster = context, KilledWorker, None
         config.set({"distributed.scheduler.allowed-failures": 0})  # a lost task comes back here at once
+        config.set({"distributed.worker.profile.enabled": False})  # or a thread of each worker stops its work to look at it
         if not address:
             self._cluster = LocalCluster(n_workers=jobs, threads_per_worker=1, processes=True, dashboard_address=None)
         try:

@@ -9,7 +9,6 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from small_studies import STUDIES, command
 
@@ -18,7 +17,7 @@ from orograph.experiments.study import run as studying
 from orograph.experiments.study.settings import StudyExecution, StudySettings
 from orograph.experiments.workers import Here, WorkerLost
 from orograph.store.run import Run
-from run_bytes import bytes_of
+from run_bytes import bytes_of, wait_for_worker
 
 TWO = "--parallel processes --jobs 2"
 
@@ -28,11 +27,10 @@ TWO = "--parallel processes --jobs 2"
 def test_two_workers_write_the_same_bytes_and_one_may_die(tmp_path: Path, name: str) -> None:
     subprocess.run(command(tmp_path / "alone", STUDIES[name]), check=True, timeout=900)
     driver = subprocess.Popen(command(tmp_path / "two", f"{STUDIES[name]} {TWO}"))
-    while not list((tmp_path / "two").glob("*/*/*.json")):
+    while not [*(tmp_path / "two").glob("points/*/*.json"), *(tmp_path / "two").glob("findings/*/*/*.json")]:
         assert driver.poll() is None, "no step was committed"
         time.sleep(0.05)
-    spawned = psutil.Process(driver.pid).children()
-    next(child for child in spawned if any("spawn_main" in word for word in child.cmdline())).kill()
+    wait_for_worker(driver).kill()
     assert driver.wait(900) == 0
     assert bytes_of(tmp_path / "two") == bytes_of(tmp_path / "alone")
 
@@ -92,6 +90,7 @@ def test_networks_lost_twice_fail_with_all_that_needs_them(tmp_path: Path, monke
     run = study(tmp_path, monkeypatch, "training", 2)
     assert {record.scalars["error"] for record in run.records.values()} == {"its worker was lost twice"}
     assert {finding.status for finding in run.findings.values()} == {"failed"}
+    assert all("failed: its worker was lost twice" in finding.scalars["error"] for finding in run.findings.values())
 
 
 def test_a_learning_rate_lost_twice_ends_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,8 +121,8 @@ def print_plan(bench: StudyBench, out: Path, console: Console) -> None:
             f"{format_bytes(memory)} of memory; {parts}"
         )
     lines |= {
-        "time": f"about {duration(total)}",
-        "memory": f"about {format_bytes(largest)}",
+        "time": f"about {duration(total)}, all steps one after the other",
+        "memory": f"about {format_bytes(largest)} each process",
         "disk": f"about {format_bytes(disk_bytes(bench))}",
     }
     width = max(len(name) for name in lines)

@@ -57,7 +57,7 @@ _SHOWN = {
 def summary(kind: str, status: str, scalars: Mapping[str, Any]) -> str:
     """One step in half a line."""
     if status == "failed":
-        if scalars.get("failed_epoch") is not None:
+        if kind == "training" and "error" not in scalars:
             return f"failed: the loss was not finite in epoch {scalars['failed_epoch']}"
         return f"failed: {scalars['error']}"
     present = {name: text for name, text in _SHOWN[kind].items() if isinstance(scalars.get(name), int | float)}

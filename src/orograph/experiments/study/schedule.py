@@ -16,7 +16,7 @@ from orograph.experiments.study.findings import Findings
 from orograph.experiments.study.grid import Configuration
 from orograph.experiments.study.plan import Step
 from orograph.experiments.study.progress import StudyProgress
-from orograph.experiments.study.stages import Inputs
+from orograph.experiments.study.stages import FAILURES, Inputs, failed
 from orograph.experiments.study.trainings import commit_training, rate_key
 from orograph.experiments.workers import WorkerLost, Workers
 from orograph.store.cells import Cell
@@ -41,8 +41,8 @@ class StudySchedule:
             while len(flying) < workers.slots and (step := self._next()) is not None:
                 try:
                     inputs = self._inputs(step)
-                except OrographError as error:
-                    self._keep(step, Findings({"error": str(error), "seeds": list(step.seeds)}), 0.0)
+                except FAILURES as error:
+                    self._keep(step, failed(step, error), 0.0)
                 else:
                     flying[workers.submit("train" if step.kind == "training" else "measure", step, inputs)] = step
             for future in wait(flying, return_when=FIRST_COMPLETED).done:
@@ -93,7 +93,7 @@ class StudySchedule:
         for cell in cells:
             record = self._run.records[cell]
             if record.status == "failed":
-                how = "failed" if record.scalars["failed_epoch"] is None else "diverged"
+                how = f"failed: {record.scalars['error']}" if "error" in record.scalars else "diverged"
                 raise OrographError(f"the training of seed {cell.seed} {how}")
         found: dict[str, Any] = {}
         if step.kind == "slice":
@@ -121,7 +121,7 @@ class StudySchedule:
                 return
             if step.kind == "rate":  # nothing can be trained without it
                 raise OrographError(f"{step.title}: its worker was lost twice; give the same command again.") from None
-            result, seconds = Findings({"error": "its worker was lost twice", "seeds": list(step.seeds)}), 0.0
+            result, seconds = failed(step, "its worker was lost twice"), 0.0
         if step.kind == "training":
             self._keep_trained(step, result, seconds)
         else:

@@ -22,6 +22,7 @@ from orograph.experiments.study.trainings import choose_rate, instability, train
 from orograph.training.fit import Fitted
 
 Say = Callable[[str], None]
+FAILURES = (OrographError, RuntimeError, ArithmeticError)  # what makes one measurement impossible, and not the study
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +56,20 @@ def measure_step(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Fin
         return choose_rate(bench, step.configuration, say)
     try:
         found = _MEASURED[step.kind](bench, step, inputs, say)
-    except (OrographError, RuntimeError, ArithmeticError) as error:
-        found = Findings({"error": (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")})
-    if step.kind in ("pair", "slice", "plane"):
-        found.scalars["seeds"] = list(step.seeds)
-    return found
+    except FAILURES as error:
+        return failed(step, error)
+    return Findings(found.scalars | _seeds(step), found.arrays)
+
+
+def failed(step: Step, why: BaseException | str) -> Findings:
+    """What is recorded of a step that found nothing."""
+    words = (str(why).strip() or type(why).__name__).splitlines()[0].rstrip(".")
+    return Findings({"error": words} | _seeds(step))
+
+
+def _seeds(step: Step) -> dict[str, Any]:
+    """The networks of a finding whose name does not say them."""
+    return {"seeds": list(step.seeds)} if step.kind in ("pair", "slice", "plane") else {}
 
 
 def _instability(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Findings:
