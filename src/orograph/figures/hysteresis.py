@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orograph.figures.marks import strength_axis
+from orograph.figures.marks import band, strength_axis
 from orograph.figures.style import PALETTE, styled
 
 
@@ -76,7 +76,7 @@ def _both(axes: Axes, up: xr.Dataset, down: xr.Dataset, name: str) -> None:
 def _mark(axes: Axes, loop: LoopMarks) -> None:
     for step, colour, label in ((loop.escape_up, PALETTE[0], "escape up"), (loop.escape_down, PALETTE[1], "escape down")):
         if all(map(math.isfinite, step)):
-            axes.axvspan(*step, color=colour, alpha=0.2, lw=0, label=label, zorder=0)
+            band(axes, *step, color=colour, alpha=0.3, label=label)
     for place, style, colour, label in (
         (loop.maxwell, "-", "#000000", "Maxwell point"),
         (loop.spinodal_up, ":", PALETTE[0], "spinodal up"),

@@ -1,10 +1,13 @@
-"""Transitions and their intervals as bands behind a curve, and colours for classes."""
+"""What figures share: transitions as bands behind a curve, colours for classes, axes and their ticks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from orograph.figures.style import PALETTE
 
@@ -14,16 +17,19 @@ _COLOURS = {"order parameter": PALETTE[3], "accuracy": PALETTE[4], "curvature": 
 
 
 def mark_bands(axes: Axes, bands: Sequence[Band]) -> None:
-    """Bands behind the curves; a narrow one is widened to be seen."""
-    low, high = axes.get_xlim()
-    least = 0.003 * (high - low)
+    """Bands behind the curves."""
     seen = set()
     for start, stop, name in bands:
-        middle, half = (start + stop) / 2, max(stop - start, least) / 2
-        colour = _COLOURS.get(name, "#999999")
         label = None if name in seen else f"change of {name}"
-        axes.axvspan(middle - half, middle + half, color=colour, alpha=0.35, lw=0, label=label, zorder=0)
+        band(axes, start, stop, color=_COLOURS.get(name, "#999999"), alpha=0.35, label=label)
         seen.add(name)
+
+
+def band(axes: Axes, start: float, stop: float, **looks: Any) -> None:
+    """A stretch of the horizontal axis; a narrow one is widened to be seen."""
+    low, high = axes.get_xlim()
+    middle, half = (start + stop) / 2, max(stop - start, 0.003 * (high - low)) / 2
+    axes.axvspan(middle - half, middle + half, lw=0, zorder=0, **looks)
     axes.set_xlim(low, high)
 
 
@@ -38,7 +44,7 @@ def strength_axis(axes: Axes, *, logarithmic: bool = False) -> None:
     axes.set_xlabel("strength λ")
     if logarithmic:
         axes.set_xscale("log")
-        axes.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6))
 
@@ -50,9 +56,20 @@ def logarithmic_scale(axes: Axes) -> None:
 
 
 def signed_scale(axes: Axes, largest: float, smallest: float) -> None:
-    """A logarithmic axis that goes through zero where there are values of both signs."""
+    """A logarithmic axis that goes through zero where there are values of both signs; a linear one within a factor of ten."""
+    if 0 < smallest <= largest <= 10 * smallest:
+        return
     if smallest > 0:
         axes.set_yscale("log")
+        if largest <= 100 * smallest:
+            plain_ticks(axes.yaxis)
         return
     axes.set_yscale("symlog", linthresh=max(largest, -smallest) * 1e-3)
     axes.axhline(0, color="#555555", lw=0.8, zorder=2)
+
+
+def plain_ticks(axis: Axis) -> None:
+    """Ticks of a logarithmic axis as 0.2, 5, 30 rather than as powers, and no more of them than can be read."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=7))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

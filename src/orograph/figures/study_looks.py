@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from orograph.figures.style import PALETTE
 
@@ -126,13 +124,6 @@ def mean_and_range(
     axes.plot(x, np.nanmean(rows, axis=0), line, marker=marker, color=colour, **options)
     if len(rows) > 1:
         axes.fill_between(x, np.nanmin(rows, axis=0), np.nanmax(rows, axis=0), color=colour, alpha=0.18, lw=0)
-
-
-def plain_ticks(axis: Axis) -> None:
-    """Ticks of a logarithmic axis as 0.2, 5, 30 rather than as powers, and no more of them than can be read."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=7))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def nothing(axes: Axes, text: str = "none recorded") -> None:

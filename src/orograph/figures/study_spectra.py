@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orograph.figures.study_looks import Look, grouped, looks, mean_and_range, nothing, numbers, plain_ticks
+from orograph.figures.marks import plain_ticks
+from orograph.figures.study_looks import Look, grouped, looks, mean_and_range, nothing, numbers
 from orograph.figures.style import styled
 
 _BINS = 14

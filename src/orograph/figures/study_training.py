@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from orograph.figures.study_looks import Look, grouped, looks, mean_and_range, nothing, plain_ticks, stacked
+from orograph.figures.marks import plain_ticks
+from orograph.figures.study_looks import Look, grouped, looks, mean_and_range, nothing, stacked
 from orograph.figures.style import styled
 
 _PANELS = (
