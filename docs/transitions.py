@@ -17,7 +17,14 @@ from typing import Any
 
 from sections import insert, number, pictures, table
 
-PICTURES = ("hysteresis-{seed}", "thermodynamics-{seed}", "curvature-{seed}-up", "classes-{seed}-up", "branches-{seed}-up")
+PICTURES = (
+    "sweep",
+    "hysteresis-{seed}",
+    "thermodynamics-{seed}",
+    "curvature-{seed}-up",
+    "classes-{seed}-up",
+    "branches-{seed}-up",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
