@@ -15,14 +15,12 @@ from typing import Any
 
 from orograph.experiments.bench import Bench, Theta
 from orograph.experiments.point import Measured
-from orograph.experiments.workers import WorkerLost, Workers
+from orograph.experiments.workers import ATTEMPTS, WorkerLost, Workers
 from orograph.store.cells import Cell
 from orograph.training.loop import Trained
 from orograph.training.polish import Polished
 
 Chain = tuple[int, str]  # seed and direction
-
-_ATTEMPTS = 2
 
 
 @dataclass
@@ -115,7 +113,7 @@ class Schedule:
             result, seconds = future.result()
         except WorkerLost:
             task.attempts += 1
-            if task.attempts < _ATTEMPTS:
+            if task.attempts < ATTEMPTS:
                 self._tasks.append(task)
                 return
             for point in task.points:

@@ -34,6 +34,8 @@ from orograph.experiments.study.bench import StudyBench
 from orograph.experiments.study.settings import StudySettings
 from orograph.experiments.study.stages import STUDY_STAGES
 
+ATTEMPTS = 2  # of a task whose worker is lost
+
 
 class WorkerLost(Exception):
     """The process that worked on a task is gone."""
@@ -162,8 +164,12 @@ class Dask:
         except ImportError:
             raise ConfigurationError("--parallel dask needs the package distributed: pip install 'orograph[dask]'.") from None
         self._context, self._killed, self._cluster = context, KilledWorker, None
-        config.set({"distributed.scheduler.allowed-failures": 0})  # a lost task comes back here at once
-        config.set({"distributed.worker.profile.enabled": False})  # or a thread of each worker stops its work to look at it
+        config.set(
+            {
+                "distributed.scheduler.allowed-failures": 0,  # a lost task comes back here at once
+                "distributed.worker.profile.enabled": False,  # or a thread of each worker stops its work to look at it
+            }
+        )
         if not address:
             self._cluster = LocalCluster(n_workers=jobs, threads_per_worker=1, processes=True, dashboard_address=None)
         try:

@@ -58,7 +58,7 @@ class Run:
         classes: names of the classes.
         tensors: shape of each parameter tensor, in the order of the flat vector.
         plan: the cells and their slots.
-        records: what has been committed, by cell, in the order of slots.
+        records: what has been committed, by cell; what is committed after opening follows what was there.
         findings: what else has been committed, by key.
         arrays: the arrays of a sweep.
     """

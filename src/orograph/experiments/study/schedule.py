@@ -18,12 +18,10 @@ from orograph.experiments.study.plan import Step
 from orograph.experiments.study.progress import StudyProgress
 from orograph.experiments.study.stages import FAILURES, Inputs, failed
 from orograph.experiments.study.trainings import commit_training, rate_key
-from orograph.experiments.workers import WorkerLost, Workers
+from orograph.experiments.workers import ATTEMPTS, WorkerLost, Workers
 from orograph.store.cells import Cell
 from orograph.store.findings import FindingKey
 from orograph.store.run import Run
-
-ATTEMPTS = 2
 
 
 class StudySchedule:

@@ -18,10 +18,9 @@ from orograph.experiments.study.minimum import measure_minimum
 from orograph.experiments.study.pairs import connect
 from orograph.experiments.study.plan import Step
 from orograph.experiments.study.slices import plane_of_minima, slice_minimum
-from orograph.experiments.study.trainings import choose_rate, instability, train_seeds
+from orograph.experiments.study.trainings import Say, choose_rate, instability, train_seeds
 from orograph.training.fit import Fitted
 
-Say = Callable[[str], None]
 FAILURES = (OrographError, RuntimeError, ArithmeticError)  # what makes one measurement impossible, and not the study
 
 
