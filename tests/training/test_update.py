@@ -33,14 +33,15 @@ def plain(settings: TrainingSettings, theta: Tensor, gradients: list[Tensor], st
 
 @pytest.mark.parametrize("options", CHOICES)
 @pytest.mark.parametrize("anchored", [False, True])
-def test_each_row_follows_torchs_own_optimiser(options: dict, anchored: bool) -> None:
+@pytest.mark.parametrize("by_model", [False, True])
+def test_each_row_follows_torchs_own_optimiser(options: dict, anchored: bool, by_model: bool) -> None:
     torch.manual_seed(0)
     settings = TrainingSettings(lr=0.05, **options)
     start, anchors = torch.randn(3, 19).double(), torch.randn(3, 19).double()
     chosen = list(anchors) if anchored else [None] * 3
     theta, gradient = rows(3, start), rows(3, start)
     theta.copy_(start)
-    update = Update(settings, theta, gradient, STRENGTHS, chosen)
+    update = Update(settings, theta, gradient, STRENGTHS, chosen, by_model=by_model)
     update.prepare([settings.lr] * 3)
     course = torch.randn(7, 3, 19).double()
     for step in course:
@@ -50,6 +51,28 @@ def test_each_row_follows_torchs_own_optimiser(options: dict, anchored: bool) ->
         expected = plain(settings, start[model], list(course[:, model]), STRENGTHS[model], chosen[model])
         # the fused kernels order their roundings differently; a relative error of a few ε grows over 7 steps
         torch.testing.assert_close(theta[model], expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("by_model", [False, True])
+def test_a_model_is_the_same_bits_in_any_company(by_model: bool) -> None:
+    torch.manual_seed(0)
+    start, course = torch.randn(3, 19), torch.randn(7, 3, 19)
+
+    def trained(models: list[int]) -> Tensor:
+        theta, gradient = rows(len(models), start), rows(len(models), start)
+        theta.copy_(start[models])
+        update = Update(
+            TrainingSettings(), theta, gradient, [STRENGTHS[m] for m in models], [None] * len(models), by_model=by_model
+        )
+        update.prepare([0.01] * len(models))
+        for step in course:
+            gradient.copy_(step[models])
+            update()
+        return theta
+
+    together = trained([0, 1, 2])
+    for model in range(3):
+        assert torch.equal(trained([model])[0], together[model])
 
 
 def test_a_state_restored_continues_as_if_nothing_had_happened() -> None:

@@ -97,7 +97,8 @@ class Schedule:
         flying: dict[Future[tuple[Any, float]], Task] = {}
         ahead = 1 if workers.slots == 1 else 2 * workers.slots
         while True:
-            self._commit_finished()
+            if not flying:
+                self._commit_finished()
             self._begin_groups(ahead)
             while self._tasks and len(flying) < workers.slots:
                 task = min(self._tasks, key=lambda task: (task.stage == "measure", task.group))
@@ -105,6 +106,7 @@ class Schedule:
                 flying[workers.submit(task.stage, *task.arguments)] = task
             if not flying:
                 return
+            self._commit_finished()  # while the workers work
             for future in wait(flying, return_when=FIRST_COMPLETED).done:
                 self._land(flying.pop(future), future)
 

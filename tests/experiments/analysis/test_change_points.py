@@ -9,7 +9,7 @@ import pytest
 from families import FOLD, ONSET, correlated_noise, inner, outer, second_order, smooth, walk
 
 from orograph.experiments.analysis.changes import _Search, _Terms, change_points, repeat_noise, uneven
-from orograph.experiments.analysis.series import jumps_by_response, merged
+from orograph.experiments.analysis.series import jumps_by_response, kinks_by_response, merged
 
 LADDER = np.linspace(0, 2, 41)
 
@@ -127,6 +127,19 @@ def test_a_step_beyond_the_susceptibilities_is_a_jump_on_any_ladder() -> None:
     assert jumps_by_response(ladder, orders(states), chi, [True] * 5 + [False] * 2) == ()
     assert jumps_by_response(ladder[:5], orders(states)[:5], chi[:5], [True] * 5) == ()
     assert merged((found,), ()) == (found,)
+
+
+def test_a_jump_of_the_susceptibility_is_a_kink_of_the_order_parameter() -> None:
+    """χ = ½ + χ_smooth below the onset and χ_smooth above it; without an onset χ has no jump."""
+    steady = np.array([(smooth(x - 1e-6)[1] - smooth(x + 1e-6)[1]) / 2e-6 for x in LADDER])
+    noise = correlated_noise(len(LADDER), 0.005, 0.5, 3)
+    chi = steady + 0.5 * (LADDER < ONSET) + noise
+    (found,) = kinks_by_response(LADDER, chi, change_points(LADDER, chi))
+    assert found.low < ONSET < found.high
+    assert found.kind == "kink"
+    # −Δχ: the step of ½, χ's own fall between two points (below 0.1), and two values' noise.
+    assert found.kink == pytest.approx(0.55, abs=0.1)
+    assert kinks_by_response(LADDER, steady + noise, change_points(LADDER, steady + noise)) == ()
 
 
 def order_at(strength: float, on_outer: bool, shift: float) -> float:

@@ -12,6 +12,7 @@ from orograph.experiments.analysis.chain import Chain
 from orograph.experiments.analysis.changes import ChangePoint, change_points, repeat_noise, uneven
 
 ORDER = "order parameter"
+RESPONSE = "susceptibility"
 ACCURACY = "test accuracy"
 CURVATURE = ("scalar curvature", "R_top_k", "trace", "largest eigenvalue")
 _DECADE = 10.0  # ratio of largest to smallest from which a positive series is taken by its logarithm
@@ -29,6 +30,7 @@ _SCALARS = {
     "trace": "trace",
     "largest eigenvalue": "lambda_first",
     "smallest pair": "lambda_last",
+    RESPONSE: "susceptibility",
 }
 
 
@@ -103,9 +105,10 @@ def changes_of(
         for name, values in series.items()
     }
     chi = chain.series("susceptibility")[planned]
-    known = jumps_by_response(ladder, chain.order_parameter[planned], chi, np.array(critical)[planned].tolist())
+    jumps = jumps_by_response(ladder, chain.order_parameter[planned], chi, np.array(critical)[planned].tolist())
+    kinks = kinks_by_response(ladder, chi, found.get(RESPONSE, ()))
     if ORDER in found:
-        found[ORDER] = merged(known, found[ORDER])
+        found[ORDER] = merged(merged(kinks, jumps), found[ORDER])
     return Changes(found, reason, noise)
 
 
@@ -140,6 +143,25 @@ def jumps_by_response(
     return tuple(found)
 
 
+def kinks_by_response(
+    strengths: Float[ndarray, " T"], susceptibilities: Float[ndarray, " T"], changes: Sequence[ChangePoint]
+) -> tuple[ChangePoint, ...]:
+    """Kinks of the order parameter: where its slope −χ jumps (Ehrenfest 1933), which χ shows far more clearly than q.
+
+    Args:
+        strengths: λ ascending.
+        susceptibilities: χ.
+        changes: of χ.
+    """
+    found = []
+    for change in changes:
+        if change.kind == "jump":
+            after = int(np.searchsorted(strengths, change.strength))
+            slope = float(susceptibilities[after - 1] - susceptibilities[after])
+            found.append(ChangePoint(change.strength, change.low, change.high, "kink", 0.0, slope, change.p_value))
+    return tuple(found)
+
+
 def merged(by_response: Sequence[ChangePoint], by_search: Sequence[ChangePoint]) -> tuple[ChangePoint, ...]:
     """Changes found either way, in order; what both found within a step is the one that the search found."""
     apart = [one for one in by_response if all(not one.low <= other.strength <= one.high for other in by_search)]
@@ -147,7 +169,10 @@ def merged(by_response: Sequence[ChangePoint], by_search: Sequence[ChangePoint])
 
 
 def pairs_to_compare(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Which quantities' change points are held against which: all against the order parameter, accuracy against curvature."""
-    present = [name for name in names if name != ORDER]
+    """Which quantities' change points are held against which: all against the order parameter, accuracy against curvature.
+
+    Not the susceptibility, whose changes are the order parameter's own.
+    """
+    present = [name for name in names if name not in (ORDER, RESPONSE)]
     pairs = [(ORDER, name) for name in present]
     return pairs + [(ACCURACY, name) for name in CURVATURE if name in present and ACCURACY in present]
