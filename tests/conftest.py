@@ -4,8 +4,13 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start, too: threads that wait for each other spin
 
+from collections.abc import Iterator
+
+import matplotlib as mpl
 import pytest
 import torch
+
+from orograph.data import embedded
 
 SLOW = {"slow", "browser", "cluster"}
 
@@ -13,6 +18,22 @@ SLOW = {"slow", "browser", "cluster"}
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`mnist-5k` with a quarter of its images, as many of each class."""
+    images, labels = embedded.mnist_5k()
+    monkeypatch.setattr(embedded, "mnist_5k", lambda: (images[::4], labels[::4]))
+
+
+@pytest.fixture
+def own_state() -> Iterator[None]:
+    """Code that draws and seeds as it likes leaves nothing behind."""
+    state = torch.random.get_rng_state()
+    with mpl.rc_context({"backend": "agg"}):
+        yield
+    torch.random.set_rng_state(state)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

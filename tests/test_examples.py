@@ -1,6 +1,6 @@
-"""The examples run as they stand and leave their pictures."""
+"""The examples run as they stand, on fewer images, and leave their pictures."""
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -12,6 +12,8 @@ PICTURES = {"mlp": ["mlp-spectrum", "mlp-classes"], "resnet": ["resnet-surface"]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_leaves_its_pictures(example: Path, tmp_path: Path) -> None:
-    subprocess.run([sys.executable, str(example), str(tmp_path)], check=True, timeout=600)
+@pytest.mark.usefixtures("few_images", "own_state")
+def test_an_example_leaves_its_pictures(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [str(example), str(tmp_path)])
+    runpy.run_path(str(example), run_name="__main__")
     assert sorted(path.name for path in tmp_path.glob("*.png")) == sorted(f"{name}.png" for name in PICTURES[example.stem])

@@ -1,4 +1,5 @@
-"""The documentation, word for word: every code block runs, every link and picture exists, every page is in the site's menu.
+"""The documentation, word for word: every code block runs, on fewer images, every link and picture exists, every page is in the
+site's menu.
 
 Independent of the code: the blocks are read from the pages themselves.
 """
@@ -7,12 +8,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import matplotlib as mpl
 import pytest
-import torch
 import yaml
 from pages import DOCS, blocks, run
 
@@ -34,15 +32,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _display(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
-    state = torch.random.get_rng_state()
-    with mpl.rc_context({"backend": "agg"}):
-        yield
-    torch.random.set_rng_state(state)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_images", "own_state")
 @pytest.mark.parametrize("page", QUICK, ids=lambda page: page.stem)
 def test_every_block_of_a_page_runs(page: Path, demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(demo)
@@ -50,6 +45,7 @@ def test_every_block_of_a_page_runs(page: Path, demo: Path, monkeypatch: pytest.
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_images", "own_state")
 @pytest.mark.parametrize("name", ["tutorial", "study"])
 def test_pages_that_make_their_own_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,10 +1,16 @@
-"""A small sweep as a command of its own."""
+"""A small sweep as a command."""
 
 import sys
 from pathlib import Path
 
 
-def command(out: Path, *args: str) -> list[str]:
+def words(out: Path, *args: str) -> list[str]:
+    """After the word `orograph`."""
     small = ["--dataset", "digits", "--widths", "6,5", "--epochs", "4", "--k", "4", "--threads", "1", "--quiet"]
     ladder = ["--points", "4", "--max", "0.01"]
-    return [sys.executable, "-m", "orograph", "sweep", *small, *ladder, *args, "--out", str(out)]
+    return ["sweep", *small, *ladder, *args, "--out", str(out)]
+
+
+def command(out: Path, *args: str) -> list[str]:
+    """For a process of its own."""
+    return [sys.executable, "-m", "orograph", *words(out, *args)]

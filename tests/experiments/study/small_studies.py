@@ -1,4 +1,4 @@
-"""Small studies that have every kind of step, as commands of their own."""
+"""Small studies that have every kind of step, as commands."""
 
 import sys
 from pathlib import Path
@@ -11,5 +11,11 @@ STUDIES = {
 }
 
 
+def words(out: Path, flags: str) -> list[str]:
+    """After the word `orograph`."""
+    return ["study", *BASE.split(), *flags.split(), "--out", str(out)]
+
+
 def command(out: Path, flags: str) -> list[str]:
-    return [sys.executable, "-m", "orograph", "study", *BASE.split(), *flags.split(), "--out", str(out)]
+    """For a process of its own."""
+    return [sys.executable, "-m", "orograph", *words(out, flags)]
