@@ -2,7 +2,7 @@
 
     python examples/resnet.py [FOLDER]
 
-writes `resnet-surface.png` into the folder (here when none is given), in about a minute and a half.
+writes `resnet-surface.png` into the folder (here when none is given), in about a minute.
 """
 
 import sys
@@ -33,7 +33,7 @@ def main(folder: Path) -> None:
     accuracy = (model(test_images).argmax(1) == test_labels).float().mean().item()
     print(f"accuracy on {len(test_images)} test images: {accuracy:.1%}")
 
-    few = [(images[:200], labels[:200])]  # BatchNorm stays in eval mode: one fixed function of θ
+    few = [(images[:100], labels[:100])]  # BatchNorm stays in eval mode: one fixed function of θ
     for name in ("*", "conv1.*", "stage1.*", "stage2.*", "stage3.*", "fc.*"):
         operator = og.HessianOperator(model, F.cross_entropy, few, parameters=name)
         spectrum = og.lanczos(operator, k=1, which="LA", tolerance=1e-2)

@@ -1,5 +1,7 @@
 """Models that cannot be traced, or trace wrongly, against dense float64 Hessians made by double backward on whole batches."""
 
+import fnmatch
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -113,3 +115,19 @@ def test_a_model_that_traces_gives_no_reason() -> None:
     model, loss, batches = CASES[1].build()
     operator = HessianOperator(model, loss, batches)
     assert (operator.method, operator.fallback_reason) == ("traced", "")
+
+
+@pytest.mark.parametrize("chosen", ["0.*", "*weight"])
+def test_a_network_with_batchnorm_of_which_a_part_is_differentiated_traces(chosen: str) -> None:
+    """Forward mode takes the tangents that are left out for zeros without storage, which torch cannot fake."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.GELU(), nn.Flatten(), nn.Linear(48, 4)).double().eval()
+    batches = [(torch.randn(5, 1, 6, 6).double(), torch.randint(0, 4, (5,)))]
+    whole = HessianOperator(net, F.cross_entropy, batches)
+    part = HessianOperator(net, F.cross_entropy, batches, parameters=chosen)
+    named = net.named_parameters()
+    taken = torch.cat([torch.full((value.numel(),), fnmatch.fnmatch(name, chosen)) for name, value in named])
+    vector = torch.zeros(whole.size).double()
+    vector[taken] = torch.randn(part.size).double()
+    torch.testing.assert_close(part @ vector[taken], (whole @ vector)[taken], rtol=1e-10, atol=1e-13)
+    assert part.method == "traced", part.fallback_reason

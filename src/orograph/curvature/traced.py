@@ -221,8 +221,11 @@ def record(objective: Objective, formula: Formula, batch: Batch) -> tuple[Graph,
     return graph, attributes
 
 
+_DECOMPOSITIONS = {torch.ops.aten._efficientzerotensor.default: torch.zeros}  # whose fake is on no device
+
+
 def _traced(function: Any, arguments: Sequence[Tensor]) -> Any:
-    return make_fx(functionalize(function), tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
+    return make_fx(functionalize(function), _DECOMPOSITIONS, tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
 
 
 def _is_mutable(node: Node) -> bool:
