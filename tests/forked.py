@@ -6,7 +6,9 @@ import sys
 from collections.abc import Sequence
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["orograph.cli", "orograph.experiments.sweep", "orograph.experiments.study.run"])
+_CONTEXT.set_forkserver_preload(
+    ["orograph.cli", "orograph.experiments.sweep", "orograph.experiments.study.run", "torch._dynamo", "orograph.figures"]
+)
 
 
 def start(words: Sequence[str]) -> multiprocessing.context.ForkServerProcess:

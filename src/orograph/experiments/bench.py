@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from orograph.curvature.hessian import HessianOperator
 from orograph.data.catalogue import load_data
 from orograph.data.dataset import Dataset
 from orograph.errors import ConfigurationError
@@ -69,8 +68,7 @@ class Bench:
         if settings.anchor.anchor == "required":
             raise ConfigurationError("--preset anchor needs --anchor: a .pth or .safetensors state dict, or train:SEED.")
         given = read_anchor(settings.anchor.anchor, model, train_set)
-        hessian = HessianOperator.of(train_set)
-        instruments = Instruments(train_set, test_set, hessian, settings.spectrum, len(data.classes))
+        instruments = Instruments(train_set, test_set, settings.spectrum, len(data.classes))
         return cls(settings, data, device, model, instruments, given)
 
     @property

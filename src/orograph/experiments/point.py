@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -23,9 +24,13 @@ class Instruments:
 
     train: Objective
     test: Objective
-    hessian: HessianOperator
     settings: SpectrumSettings
     classes: int
+
+    @cached_property
+    def hessian(self) -> HessianOperator:
+        """Of the loss; traced when it is first needed, which is never where workers compute."""
+        return HessianOperator.of(self.train)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from orograph.experiments.study.settings import StudySettings
 from orograph.experiments.study.stages import STUDY_STAGES
 
 ATTEMPTS = 2  # of a task whose worker is lost
+PATIENCE = 20  # seconds in which a scheduler must answer
 
 
 class WorkerLost(Exception):
@@ -173,7 +174,7 @@ class Dask:
         if not address:
             self._cluster = LocalCluster(n_workers=jobs, threads_per_worker=1, processes=True, dashboard_address=None)
         try:
-            self._client = Client(address or self._cluster, timeout="20s")
+            self._client = Client(address or self._cluster, timeout=PATIENCE)
         except OSError as error:
             raise ConfigurationError(f"no Dask scheduler answers at --address {address}: {error}") from None
         self.slots = sum(self._client.nthreads().values()) if address else jobs
