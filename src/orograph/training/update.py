@@ -67,6 +67,8 @@ class Update:
         self._by_model = theta.device.type == "cpu" if by_model is None else by_model
         self.moments = [rows(len(theta), theta) for _ in range(_moments(settings))]
         self.steps = torch.zeros(len(theta), device=theta.device)
+        self._offset = torch.empty_like(theta[0])
+        self._together = [] if self._by_model else self._penalties_together()
         self._calls: list[Callable[[], Any]] = []
 
     def prepare(self, rates: Sequence[float | None]) -> None:
@@ -75,7 +77,7 @@ class Update:
         if self._by_model:
             self._calls, decays = self._penalties_by_model(list(trained))
         else:
-            self._calls, decays = self._penalties_together(), [self._settings.weight_decay] * len(trained)
+            self._calls, decays = list(self._together), [self._settings.weight_decay] * len(trained)
         alike: dict[tuple[float, float], list[int]] = {}
         for (model, rate), decay in zip(trained.items(), decays, strict=True):
             alike.setdefault((rate, decay), []).append(model)
@@ -103,14 +105,13 @@ class Update:
         """What adds the penalties' gradients, and the weight decay of each model, which stands for some of them."""
         calls: list[Callable[[], Any]] = []
         decays = []
-        offset = torch.empty_like(self._theta[0])
         for model in models:
             strength, anchor = self._strengths[model], self._anchors[model]
             theta, gradient = self._theta[model], self._gradient[model]
             decays.append(self._settings.weight_decay)
             if strength and anchor is not None:
-                calls.append(partial(torch.sub, theta, anchor, out=offset))
-                calls.append(partial(gradient.add_, offset, alpha=2 * strength))
+                calls.append(partial(torch.sub, theta, anchor, out=self._offset))
+                calls.append(partial(gradient.add_, self._offset, alpha=2 * strength))
             elif strength and self._settings.optimizer == "AdamW":
                 calls.append(partial(gradient.add_, theta, alpha=2 * strength))
             else:
