@@ -26,11 +26,14 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check
-	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not browser and not cluster"
+PYTEST := $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-test-all: .venv/installed-all check
-	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+test: check
+	$(PYTEST) -m "not slow and not browser and not cluster"
+
+# Types and shapes are checked at every call in the quick tests; the slow ones would take half as long again.
+test-all: .venv/installed-all test
+	$(PYTEST) -m "slow or browser or cluster" -o addopts=--strict-markers
 
 # The documentation as pages to read: build/site/index.html.
 docs: .venv/installed-all

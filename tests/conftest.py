@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread, so that small products are quick and their last bits repeat; files with slow tests first."""
+"""Shared by all tests: one thread, so that small products are quick and their last bits repeat; the longest files first."""
 
 import os
 
@@ -12,7 +12,7 @@ import torch
 
 from orograph.data import embedded
 
-SLOW = {"slow", "browser", "cluster"}
+LONGEST = {"test_examples", "test_pages", "test_parallel", "test_killed_sweep", "test_killed_study"}
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +37,5 @@ def own_state() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes begins first, so that no worker is left alone with it at the end."""
-    long = {item.path for item in items if SLOW.intersection(mark.name for mark in item.iter_markers())}
-    items.sort(key=lambda item: item.path not in long)
+    """The longest files begin first, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)

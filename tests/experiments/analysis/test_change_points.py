@@ -4,12 +4,16 @@ The families are minimised by hand (`families`), and their change points follow 
 them.
 """
 
+import math
+
 import numpy as np
 import pytest
 from families import FOLD, ONSET, correlated_noise, inner, outer, second_order, smooth, walk
 
+from orograph.experiments.analysis.chain import Chain
 from orograph.experiments.analysis.changes import _Search, _Terms, change_points, repeat_noise, uneven
-from orograph.experiments.analysis.series import jumps_by_response, kinks_by_response, merged
+from orograph.experiments.analysis.series import changes_of, jumps_by_response, kinks_by_response, merged
+from orograph.store.cells import Cell
 
 LADDER = np.linspace(0, 2, 41)
 
@@ -140,6 +144,20 @@ def test_a_jump_of_the_susceptibility_is_a_kink_of_the_order_parameter() -> None
     # −Δχ: the step of ½, χ's own fall between two points (below 0.1), and two values' noise.
     assert found.kink == pytest.approx(0.55, abs=0.1)
     assert kinks_by_response(LADDER, steady + noise, change_points(LADDER, steady + noise)) == ()
+
+
+def test_a_point_inserted_at_a_transition_has_no_susceptibility_and_hides_none() -> None:
+    inserted = 0.8301
+    strengths = sorted([*LADDER.tolist(), inserted])
+    steady = [(smooth(x - 1e-6)[1] - smooth(x + 1e-6)[1]) / 2e-6 for x in strengths]
+    chi = [math.nan if x == inserted else rest + 0.5 * (x < ONSET) for x, rest in zip(strengths, steady, strict=True)]
+    distances = [second_order(x).order ** 0.5 for x in strengths]
+    rows = [{"anchor_distance": distance, "susceptibility": each} for distance, each in zip(distances, chi, strict=True)]
+    cells = tuple(Cell(0, strength=x) for x in strengths)
+    chain = Chain(0, "up", cells, tuple(rows), frozenset(LADDER.tolist()))
+    found = changes_of(chain, (), (), [True] * len(strengths), resamples=199, seed=0).found
+    assert [change.low < ONSET < change.high for change in found["susceptibility"]] == [True]
+    assert [change.low < ONSET < change.high for change in found["order parameter"]] == [True]
 
 
 def order_at(strength: float, on_outer: bool, shift: float) -> float:

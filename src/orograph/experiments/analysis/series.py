@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from orograph.experiments.analysis.chain import Chain
@@ -64,14 +64,14 @@ def compared(values: Float[ndarray, "..."]) -> Float[ndarray, "..."]:
     return np.arcsinh(values / (_SIGNED * finite.max())) if finite.max() > _DECADE * spread else values
 
 
-def quantities(chain: Chain, classes: Sequence[str]) -> dict[str, Float[ndarray, " T"]]:
-    """All series of a chain by name, the order parameter first."""
+def quantities(chain: Chain, classes: Sequence[str], chosen: Bool[ndarray, " T"]) -> dict[str, Float[ndarray, " t"]]:
+    """All series of the chosen points of a chain by name, the order parameter first; those that are known at every one."""
     found = {ORDER: chain.order_parameter}
     found |= {name: chain.series(field) for name, field in _SCALARS.items()}
     by_class = chain.lists("class_accuracy")
     if by_class.shape[1] == len(classes):
         found |= {f"accuracy of {name}": by_class[:, index] for index, name in enumerate(classes)}
-    return {name: values for name, values in found.items() if np.isfinite(values).all()}
+    return {name: values[chosen] for name, values in found.items() if np.isfinite(values[chosen]).all()}
 
 
 def changes_of(
@@ -91,14 +91,13 @@ def changes_of(
     reason = uneven(ladder) if len(ladder) else "no point of the ladder is done"
     repeats = [other for other in (chain, *others) if set(ladder) <= set(other.strengths)]
     series, noise = {}, {}
-    for name, values in quantities(chain, classes).items():
+    repeated = [quantities(other, classes, np.isin(other.strengths, ladder)) for other in repeats]
+    for name, values in quantities(chain, classes, planned).items():
         if reason and name != ORDER:
             continue
-        series[name] = compared(values)[planned]
-        same = [
-            compared(quantities(other, classes).get(name, np.array([])))[np.isin(other.strengths, ladder)] for other in repeats
-        ]
-        if len(same) > 1 and all(len(one) == len(ladder) for one in same):
+        series[name] = compared(values)
+        same = [compared(other[name]) for other in repeated if name in other]
+        if len(same) > 1:
             noise[name] = repeat_noise(np.stack(same))
     found = {
         name: change_points(ladder, values, noise=noise.get(name, 0.0), resamples=resamples, seed=seed)
