@@ -50,6 +50,19 @@ def test_a_kink_stays_and_is_of_second_order() -> None:
     assert abs(found.slopes[1] - found.slopes[0]) == pytest.approx(0.5, abs=0.02)
 
 
+@pytest.mark.parametrize(("bend", "order"), [(0.0, "second"), (0.1, "none")])
+def test_a_slope_that_changes_by_a_third_is_a_kink_only_if_it_does_so_at_once(bend: float, order: str) -> None:
+    """From −0.6 to −0.4 at the onset: in a point, or over two steps of the ladder."""
+
+    def family(x: float, _: State | None = None) -> State:
+        turned = bend * np.logaddexp(0, (x - ONSET) / bend) if bend else max(0.0, x - ONSET)
+        return State(0.0, 0.0, 3 - 0.6 * x + 0.2 * turned + 0.01 * x**2, 1.0)
+
+    states = {float(x): family(float(x)) for x in LADDER}
+    change = ChangePoint(0.825, 0.8, 0.85, "kink", 0.0, 0.2, 0.005)
+    assert judged(refined(states, change, family, LADDER[1] / 8), change).order == order
+
+
 @pytest.mark.parametrize("kind", ["jump", "kink"])
 def test_a_steep_but_smooth_fall_has_no_order(kind: str) -> None:
     def family(x: float, _: State | None = None) -> State:

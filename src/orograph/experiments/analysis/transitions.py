@@ -22,7 +22,9 @@ from orograph.geometry.correlation import holm
 Order = Literal["first", "second", "none", "unresolved"]
 
 _STEEPER = 3.0  # least steepness of a jump, relative to the slopes beside it
-_DIFFERENT = 0.5  # least relative difference of the slopes beside a kink
+_DIFFERENT = 0.5  # relative difference of the slopes beside a kink that is beyond doubt
+_LEAST = 0.1  # and the least, where it stays as the interval shrinks
+_STAYS = 0.5  # part of the ladder's difference that is left: in a smooth bend it shrinks with the interval
 _SHRUNK = 8.0  # by which the interval must have shrunk for an order to be given
 _ROUNDING = 1 + 1e-9  # of a width that is to be reached
 
@@ -163,8 +165,10 @@ def judge(known: Mapping[float, float], ladder: Sequence[float], kind: str, inte
     steepness = _steepness(known, found.low, found.high)
     order: Order = "unresolved"
     if shrinkage >= _SHRUNK / _ROUNDING:
-        largest = max(abs(before), abs(after))
-        different = largest > 0 and abs(before - after) > _DIFFERENT * largest
+        largest, gap = max(abs(before), abs(after)), abs(before - after)
+        first, second = slopes_beside({x: known[x] for x in ladder}, start, stop)
+        lasting = gap > _LEAST * largest and gap > _STAYS * abs(first - second) > 0
+        different = gap > _DIFFERENT * largest or lasting
         stays = found.kind == "jump" and steepness >= _STEEPER
         order = "first" if stays else "second" if different else "none"
     return Judgement(order, found.low, found.high, found.width, shrinkage, change, steepness, exponent, (before, after))
