@@ -12,7 +12,18 @@ import torch
 
 from orograph.data import embedded
 
-LONGEST = {"test_examples", "test_pages", "test_parallel", "test_killed_sweep", "test_killed_study"}
+LONGEST = [
+    "test_pages",
+    "test_parallel",
+    "test_memory",
+    "test_parallel_study",
+    "test_examples",
+    "test_killed_sweep",
+    "test_killed_study",
+    "test_benchmark_scripts",
+    "test_operators",
+    "test_analyze",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -21,10 +32,11 @@ def _one_thread() -> None:
 
 
 @pytest.fixture
-def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`mnist-5k` with a quarter of its images, as many of each class."""
+def few_images(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`mnist-5k` with one in four of its images, or one in `request.param`, as many of each class."""
+    step = getattr(request, "param", 4)
     images, labels = embedded.mnist_5k()
-    monkeypatch.setattr(embedded, "mnist_5k", lambda: (images[::4], labels[::4]))
+    monkeypatch.setattr(embedded, "mnist_5k", lambda: (images[::step], labels[::step]))
 
 
 @pytest.fixture
@@ -38,4 +50,4 @@ def own_state() -> Iterator[None]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files begin first, so that no worker is left alone with one at the end."""
-    items.sort(key=lambda item: item.path.stem not in LONGEST)
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))

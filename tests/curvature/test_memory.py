@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 from orograph.curvature.hessian import HessianOperator
 torch.manual_seed(0)
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 """
 
 _WIDE = """

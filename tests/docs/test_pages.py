@@ -46,6 +46,7 @@ def test_every_block_of_a_page_runs(page: Path, demo: Path, monkeypatch: pytest.
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("few_images", "own_state")
+@pytest.mark.parametrize("few_images", [10], indirect=True, ids=["few"])
 @pytest.mark.parametrize("name", ["tutorial", "study"])
 def test_pages_that_make_their_own_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -169,6 +169,8 @@ class Dask:
             {
                 "distributed.scheduler.allowed-failures": 0,  # a lost task comes back here at once
                 "distributed.worker.profile.enabled": False,  # or a thread of each worker stops its work to look at it
+                # Without MALLOC_TRIM_THRESHOLD_, which gives every buffer back to the system and fetches it anew.
+                "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
             }
         )
         if not address:
