@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_sweeps import command, words
 
-from forked import finish, start
+from forked import finish, lasting, start
 from run_bytes import bytes_of
 
 
@@ -18,10 +18,7 @@ from run_bytes import bytes_of
     [(10, ("--direction", "both", "--polish", "--polish-products", "100")), (2, ("--start", "fresh", "--cohort", "3"))],
 )
 def test_kills_leave_no_trace(tmp_path: Path, kills_wanted: int, args: tuple[str, ...]) -> None:
-    finish(words(tmp_path / "first", *args, "--points", "1"))  # until everything is imported
-    began = time.monotonic()
-    finish(words(tmp_path / "whole", *args))
-    whole = time.monotonic() - began
+    whole = lasting(words(tmp_path / "whole", *args))
     dice, kills = random.Random(0), 0
     for _ in range(kills_wanted):
         process = start(words(tmp_path / "killed", *args))

@@ -35,6 +35,8 @@ from orograph.objective import Batch, Objective
 
 Values = dict[str, Tensor]  # values of the graph, by name
 
+_DECOMPOSITIONS = {torch.ops.aten._efficientzerotensor.default: torch.zeros}  # whose fake is on no device
+
 
 class Trace:
     """The products of one formula for batches of one shape.
@@ -219,9 +221,6 @@ def record(objective: Objective, formula: Formula, batch: Batch) -> tuple[Graph,
             graph.erase_node(node)
     simplify(graph)
     return graph, attributes
-
-
-_DECOMPOSITIONS = {torch.ops.aten._efficientzerotensor.default: torch.zeros}  # whose fake is on no device
 
 
 def _traced(function: Any, arguments: Sequence[Tensor]) -> Any:

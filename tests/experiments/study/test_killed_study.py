@@ -1,13 +1,12 @@
 """A study that is killed again and again ends with the bytes of one that was left alone; only its timings differ."""
 
 import random
-import time
 from pathlib import Path
 
 import pytest
 from small_studies import STUDIES, words
 
-from forked import finish, start
+from forked import finish, lasting, start
 from run_bytes import bytes_of
 
 KILLS = 3
@@ -16,13 +15,11 @@ KILLS = 3
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_kills_leave_no_trace(tmp_path: Path, name: str) -> None:
-    began = time.monotonic()
-    finish(words(tmp_path / "whole", STUDIES[name]))
-    whole = time.monotonic() - began
+    whole = lasting(words(tmp_path / "whole", STUDIES[name]))
     dice, kills = random.Random(0), 0
     for _ in range(KILLS):
         process = start(words(tmp_path / "killed", STUDIES[name]))
-        process.join(dice.uniform(0.1, 0.5) * whole)
+        process.join(dice.uniform(0.05, 0.9) * whole)
         kills += process.is_alive()
         process.kill()
         process.join()

@@ -92,7 +92,7 @@ def changes_of(
     repeats = [other for other in (chain, *others) if set(ladder) <= set(other.strengths)]
     series, noise = {}, {}
     repeated = [quantities(other, classes, np.isin(other.strengths, ladder)) for other in repeats]
-    for name, values in quantities(chain, classes, planned).items():
+    for name, values in repeated[0].items():  # the chain's own
         if reason and name != ORDER:
             continue
         series[name] = compared(values)
