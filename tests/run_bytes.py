@@ -1,8 +1,8 @@
 """What runs are compared by, and the workers of one in progress."""
 
 import hashlib
-import subprocess
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import psutil
@@ -17,10 +17,10 @@ def bytes_of(out: Path) -> dict[str, str]:
     }
 
 
-def wait_for_worker(driver: "subprocess.Popen[bytes]") -> psutil.Process:
+def wait_for_worker(driver: BaseProcess) -> psutil.Process:
     """The first process that the driver spawned to work (another one tracks resources)."""
     for _ in range(1200):
-        assert driver.poll() is None
+        assert driver.is_alive()
         for child in psutil.Process(driver.pid).children():
             if any("spawn_main" in word for word in child.cmdline()):
                 return child

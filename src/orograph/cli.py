@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orograph.errors import OrographError, unknown
+from orograph.memory import no_garbage
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -233,22 +234,29 @@ def _run(name: str, args: Sequence[str]) -> int:
         return completion(args)
     if name not in COMMANDS:
         raise unknown("command", name, [*COMMANDS, COMPLETION])
-    settings = _parsed(name, args)
-    function: Callable[[Any], int] = _found(COMMANDS[name].function)
+    with no_garbage():
+        settings = _parsed(name, args)
+        _begin_cluster(getattr(settings, "execution", None))
+        function: Callable[[Any], int] = _found(COMMANDS[name].function)
+        gc.freeze()
     return function(settings)
 
 
 def _parsed(name: str, args: Sequence[str]) -> Any:
-    """The settings of a command. To look for garbage would take a third of the time, and there is none yet."""
-    gc.disable()
-    try:
-        from orograph.experiments.configure import parse
-        from orograph.experiments.settings import PRESETS
+    from orograph.experiments.configure import parse
+    from orograph.experiments.settings import PRESETS
 
-        presets = PRESETS if name == "sweep" else {}
-        return parse(settings_of(name), args, command=name, description=COMMANDS[name].description, presets=presets)
-    finally:
-        gc.enable()
+    presets = PRESETS if name == "sweep" else {}
+    return parse(settings_of(name), args, command=name, description=COMMANDS[name].description, presets=presets)
+
+
+def _begin_cluster(execution: Any) -> None:
+    """A cluster takes as long to start as torch to be imported: both at once."""
+    if getattr(execution, "parallel", "none") not in ("dask", "ray") or execution.dry_run or not execution.jobs:
+        return
+    from orograph.experiments.clusters import begin
+
+    begin(execution.parallel, execution.jobs, execution.address)
 
 
 def _escape(text: str) -> str:

@@ -21,9 +21,8 @@ def run(script: str, *options: str, page: Path) -> str:
 
 @pytest.mark.slow
 def test_spectrum_finds_pairs_whose_residuals_hold(tmp_path: Path) -> None:
-    text = run(
-        "spectrum.py", "--epochs", "1", "--pairs", "3", "--products", "1", "--only", "orograph,double", page=tmp_path / "page.md"
-    )
+    few = ("--epochs", "1", "--pairs", "3", "--products", "1", "--parts", "pairs", "--only", "orograph,double")
+    text = run("spectrum.py", *few, page=tmp_path / "page.md")
     solved = re.findall(r"^\| (.*?) \|.*\| 3 of 3 \|", text, re.MULTILINE)
     assert len(solved) == 3  # orograph, and ARPACK over two ways of double backward
     assert "NOT VALID" in text or "Quiet machine" in text
@@ -31,7 +30,7 @@ def test_spectrum_finds_pairs_whose_residuals_hold(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_training_agrees_with_the_plain_loop(tmp_path: Path) -> None:
-    text = run("training.py", "--models", "2", page=tmp_path / "page.md")
+    text = run("training.py", "--models", "2", "--only", "chain,seeds", page=tmp_path / "page.md")
     assert re.search(r"losses at the same θ, in units of rounding: [0-9.]+ \(target: at most 32\) met", text)
     assert "of 2 seeds" in text
 

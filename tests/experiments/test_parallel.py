@@ -3,7 +3,6 @@
 The truth is a run of one process without workers; deaths are real SIGKILLs, or a worker that says it lost its task.
 """
 
-import subprocess
 import time
 from concurrent.futures import Future
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Any
 
 import psutil
 import pytest
-from small_sweeps import command, words
+from small_sweeps import words
 
+from forked import finish, start
 from orograph.cli import main
 from orograph.experiments import sweep as sweeping
-from orograph.experiments import workers
+from orograph.experiments import clusters
 from orograph.experiments.bench import Bench
 from orograph.experiments.settings import ParallelExecution, SweepSettings
 from orograph.experiments.stages import Say
@@ -46,49 +46,56 @@ class Unreliable(Here):
         return super().submit(stage, *arguments)
 
 
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, losses: dict[str, int] | None, **anchor: Any) -> Path:
-    """A small sweep with unreliable workers; reliable ones when there are no losses."""
-    settings = SweepSettings.model_validate(
+def settings_of(start: str) -> SweepSettings:
+    """A small sweep."""
+    return SweepSettings.model_validate(
         {
             "data": {"dataset": "digits", "subset_size": 100},
             "model": {"widths": (4, 4)},
             "ladder": {"points": 4, "max": 0.01},
-            "anchor": anchor,
+            "anchor": {"start": start},
             "training": {"epochs": 2},
             "spectrum": {"k": 2},
             "numerics": {"threads": 1, "cohort": 2},
         }
     )
-    out = tmp_path / name
-    if losses is not None:
-        monkeypatch.setattr(sweeping, "start_workers", lambda bench, execution, say: Unreliable(bench, say, losses))
-    assert sweeping.sweep(settings, ParallelExecution(out=str(out), quiet=True)) == 0
-    monkeypatch.undo()
-    return out
+
+
+def small(out: Path, start: str, losses: dict[str, int]) -> Run:
+    """A small sweep with unreliable workers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweeping, "start_workers", lambda bench, execution, say: Unreliable(bench, say, losses))
+        assert sweeping.sweep(settings_of(start), ParallelExecution(out=str(out), quiet=True)) == 0
+    return Run.open(out)
+
+
+@pytest.fixture(scope="module", params=["fresh", "previous"])
+def nothing_lost(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, str]]:
+    """A start, and the bytes of the small sweep without workers."""
+    out = tmp_path_factory.mktemp("nothing-lost") / "run"
+    assert sweeping.sweep(settings_of(request.param), ParallelExecution(out=str(out), quiet=True)) == 0
+    return request.param, bytes_of(out)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", ["fresh", "previous"])
 @pytest.mark.parametrize("losses", [{"train": 1}, {"measure": 1}])
-def test_a_lost_task_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str, losses: dict[str, int]) -> None:
-    whole = small(tmp_path, monkeypatch, "whole", None, start=start)
-    unreliable = small(tmp_path, monkeypatch, "unreliable", losses, start=start)
-    assert bytes_of(unreliable) == bytes_of(whole)
+def test_a_lost_task_is_tried_again(tmp_path: Path, nothing_lost: tuple[str, dict[str, str]], losses: dict[str, int]) -> None:
+    start, expected = nothing_lost
+    small(tmp_path / "run", start, losses)
+    assert bytes_of(tmp_path / "run") == expected
 
 
 @pytest.mark.slow
-def test_a_measurement_lost_twice_is_a_failed_point_and_the_sweep_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    records = list(Run.open(small(tmp_path, monkeypatch, "run", {"measure": 2}, start="previous")).records.values())
+def test_a_measurement_lost_twice_is_a_failed_point_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    records = list(small(tmp_path / "run", "previous", {"measure": 2}).records.values())
     assert [record.status for record in records].count("failed") == 1
     failed = next(record for record in records if record.status == "failed")
     assert "lost twice" in failed.scalars["error"]
 
 
 @pytest.mark.slow
-def test_a_cohort_lost_twice_fails_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Run.open(small(tmp_path, monkeypatch, "run", {"train": 3}, start="fresh"))
+def test_a_cohort_lost_twice_fails_as_a_whole(tmp_path: Path) -> None:
+    run = small(tmp_path / "run", "fresh", {"train": 3})
     failed = sorted(cell.strength for cell, record in run.records.items() if record.status == "failed")
     assert len(failed) == 2
     assert len(run.records) == 4
@@ -98,40 +105,41 @@ def test_a_cohort_lost_twice_fails_as_a_whole(tmp_path: Path, monkeypatch: pytes
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The bytes of independent points, without workers."""
     out = tmp_path_factory.mktemp("alone") / "run"
-    subprocess.run(command(out, *FRESH), check=True, timeout=600)
+    finish(words(out, *FRESH))
     return bytes_of(out)
 
 
 @pytest.mark.slow
 def test_spectra_computed_elsewhere_write_the_same_bytes(tmp_path: Path) -> None:
-    subprocess.run(command(tmp_path / "alone", *CHAIN), check=True, timeout=600)
-    subprocess.run(command(tmp_path / "two", *CHAIN, *TWO), check=True, timeout=600)
+    finish(words(tmp_path / "alone", *CHAIN))
+    finish(words(tmp_path / "two", *CHAIN, *TWO))
     assert bytes_of(tmp_path / "two") == bytes_of(tmp_path / "alone")
 
 
 @pytest.mark.slow
 def test_a_killed_worker_loses_nothing(tmp_path: Path, alone: dict[str, str]) -> None:
-    driver = subprocess.Popen(command(tmp_path / "two", *FRESH, *TWO))
+    driver = start(words(tmp_path / "two", *FRESH, *TWO))
     worker = wait_for_worker(driver)
     time.sleep(2)
     worker.kill()
-    assert driver.wait(600) == 0
+    driver.join(600)
+    assert driver.exitcode == 0
     assert bytes_of(tmp_path / "two") == alone
 
 
 @pytest.mark.slow
 def test_a_killed_driver_loses_nothing_and_leaves_nobody_behind(tmp_path: Path, alone: dict[str, str]) -> None:
-    driver = subprocess.Popen(command(tmp_path / "two", *FRESH, *TWO))
+    driver = start(words(tmp_path / "two", *FRESH, *TWO))
     wait_for_worker(driver)
     while not list((tmp_path / "two" / "points").glob("*.json")):
-        assert driver.poll() is None, "killed too late"
+        assert driver.is_alive(), "killed too late"
         time.sleep(0.05)
     children = psutil.Process(driver.pid).children(recursive=True)
     driver.kill()
-    driver.wait()
+    driver.join()
     _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive
-    subprocess.run(command(tmp_path / "two", *FRESH, *TWO), check=True, timeout=600)
+    finish(words(tmp_path / "two", *FRESH, *TWO))
     assert bytes_of(tmp_path / "two") == alone
 
 
@@ -139,7 +147,7 @@ def test_a_killed_driver_loses_nothing_and_leaves_nobody_behind(tmp_path: Path, 
 @pytest.mark.parametrize("kind", ["dask", "ray"])
 def test_a_local_cluster_writes_the_same_bytes(tmp_path: Path, alone: dict[str, str], kind: str) -> None:
     pytest.importorskip("distributed" if kind == "dask" else "ray")
-    subprocess.run(command(tmp_path / kind, *FRESH, "--parallel", kind, "--jobs", "2"), check=True, timeout=600)
+    finish(words(tmp_path / kind, *FRESH, "--parallel", kind, "--jobs", "2"))
     assert bytes_of(tmp_path / kind) == alone
 
 
@@ -148,7 +156,7 @@ def test_a_scheduler_that_does_not_answer_is_said_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr(workers, "PATIENCE", 1)
+    monkeypatch.setattr(clusters, "PATIENCE", 1)
     assert main(words(tmp_path / "run", "--parallel", "dask", "--address", "tcp://127.0.0.1:1")) == 2
     assert "no Dask scheduler answers at --address tcp://127.0.0.1:1" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -174,6 +173,8 @@ def _assignment(
     incoming_only: bool = False,
 ) -> Int[Tensor, " units"]:
     """The best permutation of one layer while all others stay."""
+    from scipy.optimize import linear_sum_assignment  # half a second, which workers of sweeps do without
+
     units = len(permutations[layer])
     rest = [axis for axis in axes if axis.layer != layer]
     fixed = permuted(other, rest, permutations)

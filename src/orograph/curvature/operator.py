@@ -2,14 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
-from scipy.sparse.linalg import LinearOperator as SciPyOperator
 from torch import Tensor
 
 from orograph.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import scipy.sparse.linalg
 
 
 class LinearOperator(ABC):
@@ -68,8 +70,10 @@ class LinearOperator(ABC):
         """A + shift·I."""
         return _Combination([(1.0, self)], shift)
 
-    def to_scipy(self, dtype: Any = None) -> SciPyOperator:
+    def to_scipy(self, dtype: Any = None) -> "scipy.sparse.linalg.LinearOperator":
         """The same operator for SciPy's solvers, in numpy arrays of `dtype` (default: the operator's own)."""
+        from scipy.sparse.linalg import LinearOperator as SciPyOperator  # half a second, which workers do without
+
         dtype = dtype or torch.empty(0, dtype=self.dtype).numpy().dtype
 
         def matmul(array: Any) -> Any:

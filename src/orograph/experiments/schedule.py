@@ -55,6 +55,11 @@ class Task:
     attempts: int = 0
 
 
+def _turn(task: Task) -> tuple[bool, int, float]:
+    """Of a group the largest strength first: its spectrum takes longest, and whoever has it last keeps the others waiting."""
+    return task.stage == "measure", task.group, -task.points[0].cell.strength
+
+
 class Schedule:
     """The points of a sweep, worked through group by group.
 
@@ -101,7 +106,7 @@ class Schedule:
                 self._commit_finished()
             self._begin_groups(ahead)
             while self._tasks and len(flying) < workers.slots:
-                task = min(self._tasks, key=lambda task: (task.stage == "measure", task.group))
+                task = min(self._tasks, key=_turn)
                 self._tasks.remove(task)
                 flying[workers.submit(task.stage, *task.arguments)] = task
             if not flying:

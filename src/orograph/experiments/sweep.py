@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,9 @@ def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
     disk = bench.disk()
     require_space(out, disk.per_point * len(pending))
     progress = SweepProgress(len(todo), len(todo) - len(pending), quiet=execution.quiet)
-    workers = start_workers(bench, execution, progress.say)  # before anything is written: a cluster may not answer
-    try:
+    with ExitStack() as until:
+        workers = start_workers(bench, execution, progress.say)  # before anything is written: a cluster may not answer
+        until.callback(workers.close)
         run = Run.create(
             out,
             kind="sweep",
@@ -78,11 +80,10 @@ def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
             bench.settle(run)
             with progress:
                 run_groups(bench, run, cohorts(settings), workers, progress)
+            until.close()  # a cluster ends while the picture is drawn
             title_line = describe_run(settings, bench.instruments.train.count)
             pictures = save(draw_sweep(open_run(run.path), title_line), run.path / "figures" / "sweep")
             rows = [row(run, cell) for cell in todo]
-    finally:
-        workers.close()
     if execution.json_output:
         json.dump({"run": str(out), "points": rows}, sys.stdout, indent=1)
     elif not execution.quiet:

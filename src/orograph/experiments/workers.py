@@ -8,13 +8,10 @@ so that no memory is shared with a worker that may die. A worker that dies makes
 
 import contextlib
 import io
-import logging
 import multiprocessing
-import multiprocessing.connection
 import os
 import pickle
 import signal
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -27,7 +24,9 @@ import torch
 from torch import Tensor
 
 from orograph.errors import ConfigurationError
+from orograph.experiments import clusters
 from orograph.experiments.bench import Bench
+from orograph.experiments.remote import begin_process, perform
 from orograph.experiments.settings import Execution, ParallelExecution, SweepSettings
 from orograph.experiments.stages import STAGES, Say
 from orograph.experiments.study.bench import StudyBench
@@ -35,7 +34,6 @@ from orograph.experiments.study.settings import StudySettings
 from orograph.experiments.study.stages import STUDY_STAGES
 
 ATTEMPTS = 2  # of a task whose worker is lost
-PATIENCE = 20  # seconds in which a scheduler must answer
 
 
 class WorkerLost(Exception):
@@ -52,7 +50,7 @@ class Workers(Protocol):
         """Begin a stage; its result and the seconds it took."""
 
     def close(self) -> None:
-        """Stop at once; whatever is in flight is given up."""
+        """Stop, at once or in the background; whatever is in flight is given up."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def start_workers(bench: Bench | StudyBench, execution: ParallelExecution, say: 
     """
     if execution.parallel == "none":
         return Here(bench, say)
-    context = cache(lambda: Context.of(bench, execution))  # made with the first task, when the anchor is settled
+    context = cache(lambda: packed(Context.of(bench, execution)))  # made with the first task, when the anchor is settled
     jobs = execution.jobs or max(1, (os.cpu_count() or 1) // bench.settings.numerics.threads)
     if execution.parallel == "processes":
         return Processes(context, jobs)
@@ -116,7 +114,7 @@ class Here:
 class Processes:
     """Processes on this machine, each an executor of its own, so that a death is blamed on the task that died."""
 
-    def __init__(self, context: Callable[[], Context], jobs: int) -> None:
+    def __init__(self, context: Callable[[], bytes], jobs: int) -> None:
         self.slots, self._context, self._closed = jobs, context, False
         self._executors = [self._start(slot) for slot in range(jobs)]
         self._idle = list(range(jobs))
@@ -151,34 +149,17 @@ class Processes:
     @staticmethod
     def _start(slot: int) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(1, mp_context=context, initializer=_begin_process, initargs=(slot,))
+        return ProcessPoolExecutor(1, mp_context=context, initializer=begin_process, initargs=(slot,))
 
 
 class Dask:
     """A Dask scheduler's workers: those at an address, or a local cluster of so many processes."""
 
-    def __init__(self, context: Callable[[], Context], jobs: int, address: str) -> None:
-        try:
-            from dask import config
-            from distributed import Client, LocalCluster
-            from distributed.scheduler import KilledWorker
-        except ImportError:
-            raise ConfigurationError("--parallel dask needs the package distributed: pip install 'orograph[dask]'.") from None
-        self._context, self._killed, self._cluster = context, KilledWorker, None
-        config.set(
-            {
-                "distributed.scheduler.allowed-failures": 0,  # a lost task comes back here at once
-                "distributed.worker.profile.enabled": False,  # or a thread of each worker stops its work to look at it
-                # Without MALLOC_TRIM_THRESHOLD_, which gives every buffer back to the system and fetches it anew.
-                "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
-            }
-        )
-        if not address:
-            self._cluster = LocalCluster(n_workers=jobs, threads_per_worker=1, processes=True, dashboard_address=None)
-        try:
-            self._client = Client(address or self._cluster, timeout=PATIENCE)
-        except OSError as error:
-            raise ConfigurationError(f"no Dask scheduler answers at --address {address}: {error}") from None
+    def __init__(self, context: Callable[[], bytes], jobs: int, address: str) -> None:
+        self._client, self._cluster = clusters.started("dask", jobs, address)
+        from distributed.scheduler import KilledWorker
+
+        self._context, self._killed = context, KilledWorker
         self.slots = sum(self._client.nthreads().values()) if address else jobs
         if not self.slots:
             raise ConfigurationError(f"the Dask scheduler at --address {address} has no workers yet.")
@@ -188,38 +169,29 @@ class Dask:
         return _relayed(inner, self._killed)
 
     def close(self) -> None:
-        self._client.close()
+        clusters.end(self._client.close)
         if self._cluster:
-            self._cluster.close()
+            clusters.end(self._cluster.close)
 
 
 class Ray:
     """A Ray cluster: the one at an address, or a local one with so many processors."""
 
-    def __init__(self, context: Callable[[], Context], jobs: int, address: str) -> None:
-        try:
-            import ray
-        except ImportError:
-            raise ConfigurationError("--parallel ray needs the package ray: pip install 'orograph[ray]'.") from None
-        try:
-            where = {"address": address} if address else {"num_cpus": jobs, "include_dashboard": False}
-            ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
-        except ConnectionError as error:
-            raise ConfigurationError(f"no Ray cluster answers at --address {address}: {error}") from None
-        self._ray, self._context = ray, context
-        self._perform = ray.remote(num_cpus=1, max_retries=0)(perform)
-        self.slots = max(1, int(ray.cluster_resources().get("CPU", 1))) if address else jobs
+    def __init__(self, context: Callable[[], bytes], jobs: int, address: str) -> None:
+        self._ray, self._context = clusters.started("ray", jobs, address), context
+        self._perform = self._ray.remote(num_cpus=1, max_retries=0)(perform)
+        self.slots = max(1, int(self._ray.cluster_resources().get("CPU", 1))) if address else jobs
 
     def submit(self, stage: str, *arguments: Any) -> "Future[tuple[Any, float]]":
         inner = self._perform.remote(self._context(), stage, packed(arguments)).future()
         return _relayed(inner, self._ray.exceptions.WorkerCrashedError)
 
     def close(self) -> None:
-        self._ray.shutdown()
+        clusters.end(self._ray.shutdown)
 
 
-def perform(context: Context, stage: str, arguments: bytes) -> bytes:
-    """In a worker: one stage, on the bench of the run."""
+def work(context: bytes, stage: str, arguments: bytes) -> bytes:
+    """In a worker: one stage, on the bench of the run; the packed result and its seconds."""
     return packed(_timed(_bench(context), stage, pickle.loads(arguments), lambda text: None))
 
 
@@ -230,31 +202,16 @@ def _timed(bench: Bench | StudyBench, stage: str, arguments: tuple[Any, ...], sa
     return result, time.perf_counter() - began
 
 
-_BENCHES: dict[Context, Bench | StudyBench] = {}  # of this worker; one run at a time
+_BENCHES: dict[bytes, Bench | StudyBench] = {}  # of this worker; one run at a time
 
 
-def _bench(context: Context) -> Bench | StudyBench:
+def _bench(context: bytes) -> Bench | StudyBench:
     if context not in _BENCHES:
         _BENCHES.clear()
-        _BENCHES[context] = context.bench()
+        _BENCHES[context] = pickle.loads(context).bench()
     bench = _BENCHES[context]
     torch.set_num_threads(bench.settings.numerics.threads)
     return bench
-
-
-def _begin_process(slot: int) -> None:
-    """A worker leaves Ctrl-C to its driver, dies with it, and has a GPU of its own where there are any."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    driver = multiprocessing.parent_process()
-    assert driver is not None
-
-    def follow() -> None:
-        multiprocessing.connection.wait([driver.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-    if torch.cuda.device_count() > 1:  # does not initialise CUDA
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(slot % torch.cuda.device_count())
 
 
 def _relayed(inner: Any, lost: type[BaseException], before: Callable[[bool], None] | None = None) -> "Future[tuple[Any, float]]":

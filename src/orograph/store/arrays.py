@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from jaxtyping import Shaped
-from zarr.storage import MemoryStore
 
 from orograph.errors import ConfigurationError, RunError
 from orograph.store.atomic import write_bytes
@@ -35,6 +33,8 @@ class ArrayStore:
 
     def open(self, name: str) -> Any:
         """The zarr array of a quantity, read-only."""
+        import zarr  # here and below: a third of a second, which workers do without: they store nothing
+
         return zarr.open_array(self.folder / name, mode="r")
 
     def read(self, name: str, slot: int) -> Shaped[np.ndarray, "..."]:
@@ -92,12 +92,18 @@ class ArrayStore:
 
 
 def _group_metadata() -> bytes:
+    import zarr
+    from zarr.storage import MemoryStore
+
     written: dict[str, Any] = {}
     zarr.create_group(MemoryStore(written), zarr_format=3)
     return written[METADATA].to_bytes()
 
 
 def _array_metadata(name: str, values: np.ndarray, length: int, dims: Sequence[str]) -> bytes:
+    import zarr
+    from zarr.storage import MemoryStore
+
     label, written = quantity(name), dict[str, Any]()
     zarr.create_array(
         MemoryStore(written),

@@ -1,38 +1,16 @@
-"""Workers change when the steps of a study happen, never what is written.
+"""What becomes of the steps of a study whose workers say that they lost their task."""
 
-The truth is a study of one process without workers; deaths are real SIGKILLs, or a worker that says it lost its task.
-"""
-
-import subprocess
-import time
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small_studies import STUDIES, command
 
 from orograph.errors import OrographError
 from orograph.experiments.study import run as studying
 from orograph.experiments.study.settings import StudyExecution, StudySettings
 from orograph.experiments.workers import Here, WorkerLost
 from orograph.store.run import Run
-from run_bytes import bytes_of, wait_for_worker
-
-TWO = "--parallel processes --jobs 2"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", STUDIES)
-def test_two_workers_write_the_same_bytes_and_one_may_die(tmp_path: Path, name: str) -> None:
-    subprocess.run(command(tmp_path / "alone", STUDIES[name]), check=True, timeout=900)
-    driver = subprocess.Popen(command(tmp_path / "two", f"{STUDIES[name]} {TWO}"))
-    while not [*(tmp_path / "two").glob("points/*/*.json"), *(tmp_path / "two").glob("findings/*/*/*.json")]:
-        assert driver.poll() is None, "no step was committed"
-        time.sleep(0.05)
-    wait_for_worker(driver).kill()
-    assert driver.wait(900) == 0
-    assert bytes_of(tmp_path / "two") == bytes_of(tmp_path / "alone")
 
 
 class Losing(Here):

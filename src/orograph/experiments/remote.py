@@ -1,0 +1,42 @@
+"""What a worker is asked to do. Imported in no time: what it needs is imported with the first task, in the quickest way."""
+
+import gc
+import importlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import threading
+
+from orograph.memory import no_garbage
+
+_WORK = "orograph.experiments.workers"
+
+
+def perform(context: bytes, stage: str, arguments: bytes) -> bytes:
+    """One stage, on the bench of the run: the packed result and its seconds."""
+    if _WORK not in sys.modules:
+        with no_garbage():
+            importlib.import_module(_WORK)
+            gc.freeze()
+    from orograph.experiments.workers import work
+
+    return work(context, stage, arguments)
+
+
+def begin_process(slot: int) -> None:
+    """A process that is a worker leaves Ctrl-C to its driver, dies with it, and has a GPU of its own where there are any."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    driver = multiprocessing.parent_process()
+    assert driver is not None
+
+    def follow() -> None:
+        multiprocessing.connection.wait([driver.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+    with no_garbage():
+        import torch
+    if torch.cuda.device_count() > 1:  # does not initialise CUDA
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(slot % torch.cuda.device_count())
