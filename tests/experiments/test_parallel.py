@@ -14,8 +14,8 @@ from small_sweeps import words
 
 from forked import finish, start
 from orograph.cli import main
-from orograph.experiments import sweep as sweeping
 from orograph.experiments import clusters
+from orograph.experiments import sweep as sweeping
 from orograph.experiments.bench import Bench
 from orograph.experiments.settings import ParallelExecution, SweepSettings
 from orograph.experiments.stages import Say
