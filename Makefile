@@ -31,7 +31,7 @@ PYTEST := $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 test: check
 	$(PYTEST) -m "not slow and not browser and not cluster"
 
-# Types and shapes are checked at every call in the quick tests; the slow ones would take half as long again.
+# The quick tests check types and shapes at every call of numeric code; the slow ones would take half as long again.
 test-all: .venv/installed-all test
 	$(PYTEST) -m "slow or browser or cluster" -o addopts=--strict-markers
 

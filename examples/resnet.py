@@ -33,7 +33,7 @@ def main(folder: Path) -> None:
     accuracy = (model(test_images).argmax(1) == test_labels).float().mean().item()
     print(f"accuracy on {len(test_images)} test images: {accuracy:.1%}")
 
-    few = [(images[:100], labels[:100])]  # BatchNorm stays in eval mode: one fixed function of θ
+    few = [(images[:50], labels[:50])]  # BatchNorm stays in eval mode: one fixed function of θ
     for name in ("*", "conv1.*", "stage1.*", "stage2.*", "stage3.*", "fc.*"):
         operator = og.HessianOperator(model, F.cross_entropy, few, parameters=name)
         spectrum = og.lanczos(operator, k=1, which="LA", tolerance=1e-2)
@@ -41,7 +41,7 @@ def main(folder: Path) -> None:
 
     objective = og.Objective(model, F.cross_entropy, few)
     directions = filter_normalised(objective.layout, objective.theta, seed=0)
-    seen = surface(objective, objective.theta, directions, radius=0.3, points=13)
+    seen = surface(objective, objective.theta, directions, radius=0.3, points=11)
     arrays = {"x": seen.x, "y": seen.y, "train_loss": seen.losses, "marks": seen.marks}
     figure = figures.surface(arrays, "ResNet-8 along two filter-normalised directions", marks=["where training stopped"])
     figures.save(figure, folder / "resnet-surface")

@@ -70,7 +70,7 @@ def main(folder: Path) -> None:
     pieces = encoded[: len(encoded) // (LENGTH + 1) * (LENGTH + 1)].view(-1, LENGTH + 1)
     inputs, targets = pieces[:, :-1].contiguous(), pieces[:, 1:].contiguous()
     model = Transformer(len(known))
-    few = [(inputs[:128], targets[:128])]
+    few = [(inputs[:64], targets[:64])]
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(known)} characters, {len(inputs):,} pieces of text")
 
     seen = {}
@@ -93,6 +93,7 @@ def main(folder: Path) -> None:
         axes.set_yscale("symlog", linthresh=0.01)
         axes.axhline(0, color="#555555", lw=0.8)
         axes.set(title="20 Hessian eigenvalues of a small transformer", xlabel="rank", ylabel="eigenvalue")
+        axes.set_xticks([1, 5, 10, 15, 20])
         axes.legend()
     figures.save(drawing, folder / "transformer-spectrum")
 

@@ -3,7 +3,6 @@
 Settings and what they start are imported when their command is given: `--help` is quick, and torch is imported only for work.
 """
 
-import gc
 import importlib
 import os
 import sys
@@ -238,7 +237,6 @@ def _run(name: str, args: Sequence[str]) -> int:
         settings = _parsed(name, args)
         _begin_cluster(getattr(settings, "execution", None))
         function: Callable[[Any], int] = _found(COMMANDS[name].function)
-        gc.freeze()
     return function(settings)
 
 

@@ -16,7 +16,7 @@ torch.set_num_threads(1)
 
 _WIDE = """
 model = nn.Sequential(nn.Linear(784, 4096), nn.Sigmoid(), nn.Linear(4096, 4096), nn.Sigmoid(), nn.Linear(4096, 10))
-inputs = torch.randn(3000, 784)
+inputs = torch.randn(1500, 784)
 """
 
 _RESNET = """
@@ -33,11 +33,11 @@ widths = [64, 64, 64, 128, 128, 256, 256, 512, 512]
 blocks = [Block(i, o, 1 if i == o else 2) for i, o in zip(widths, widths[1:])]
 stem = [nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
 model = nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
-inputs = torch.randn(160, 3, 32, 32)
+inputs = torch.randn(64, 3, 32, 32)
 """
 
 _END = """
-operator = HessianOperator(model, F.cross_entropy, [(inputs, torch.randint(0, 10, (len(inputs),)))])
+operator = HessianOperator(model, F.cross_entropy, [(inputs, torch.randint(0, 10, (len(inputs),)))], memory="400MiB")
 assert operator.method == "traced", operator.fallback_reason
 product = operator @ torch.randn(operator.size)
 assert product.isfinite().all() and product.norm() > 0
@@ -47,10 +47,10 @@ print(operator.size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "parameters"), [(_WIDE, 20_037_642), (_RESNET, 11_173_962)], ids=["wide mlp", "resnet-18"])
-def test_a_product_with_a_large_model_stays_below_eight_gigabytes(model: str, parameters: int) -> None:
+def test_a_product_with_a_large_model_keeps_to_its_budget(model: str, parameters: int) -> None:
     result = subprocess.run(
         [sys.executable, "-c", _START + model + _END], capture_output=True, text=True, timeout=1800, check=True
     )
     size, peak = map(int, result.stdout.split())
     assert size == parameters
-    assert peak < 8e9
+    assert peak < 2.2e9  # torch with its own, weights and vectors take 1.5

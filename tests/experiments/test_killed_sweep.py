@@ -15,7 +15,10 @@ from run_bytes import bytes_of
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kills_wanted", "args"),
-    [(10, ("--direction", "both", "--polish", "--polish-products", "100")), (2, ("--start", "fresh", "--cohort", "3"))],
+    [
+        (10, ("--direction", "both", "--points", "3", "--polish", "--polish-products", "50")),
+        (2, ("--start", "fresh", "--cohort", "3")),
+    ],
 )
 def test_kills_leave_no_trace(tmp_path: Path, kills_wanted: int, args: tuple[str, ...]) -> None:
     whole = lasting(words(tmp_path / "whole", *args))

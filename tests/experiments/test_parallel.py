@@ -23,8 +23,8 @@ from orograph.experiments.workers import Here, WorkerLost
 from orograph.store.run import Run
 from run_bytes import bytes_of, wait_for_worker
 
-FRESH = ("--start", "fresh", "--cohort", "2", "--points", "6")
-CHAIN = ("--direction", "both", "--polish", "--polish-products", "60")
+FRESH = ("--start", "fresh", "--cohort", "2")
+CHAIN = ("--direction", "both", "--points", "3", "--polish", "--polish-products", "30")
 TWO = ("--parallel", "processes", "--jobs", "2")
 
 

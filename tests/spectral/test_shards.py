@@ -89,11 +89,10 @@ def too_many() -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ranks", [2, 3])
-def test_products_gradient_and_loss_are_those_of_all_samples(ranks: int) -> None:
+def test_products_gradient_and_loss_are_those_of_all_samples() -> None:
     alone = HessianOperator.of(objective())
     dense = (alone @ torch.eye(alone.size, dtype=torch.float64)).numpy()
-    for product, gradient, loss, column in together(products, ranks):
+    for product, gradient, loss, column in together(products, 3):
         np.testing.assert_allclose(product, dense, atol=1e-13)  # sums of 61 terms in another order
         np.testing.assert_allclose(gradient, alone.gradient.numpy(), atol=1e-14)
         np.testing.assert_allclose(column, dense[:, 0], atol=1e-13)
