@@ -24,7 +24,7 @@ from orograph.store.run import Run
 from run_bytes import bytes_of, wait_for_worker
 
 FRESH = ("--start", "fresh", "--cohort", "2")
-CHAIN = ("--direction", "both", "--points", "3", "--polish", "--polish-products", "30")
+CHAIN = ("--polish", "--polish-products", "30")
 TWO = ("--parallel", "processes", "--jobs", "2")
 
 

@@ -26,7 +26,7 @@ class Whole:
     bytes: dict[str, str]
 
 
-@pytest.fixture(scope="module", params=STUDIES)
+@pytest.fixture(scope="module")
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     flags, out = STUDIES[request.param], tmp_path_factory.mktemp("whole") / "run"
     seconds = lasting(words(out, flags))
@@ -34,6 +34,7 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("whole", ["everything"], indirect=True)
 def test_kills_leave_no_trace(tmp_path: Path, whole: Whole) -> None:
     dice, kills = random.Random(0), 0
     for _ in range(KILLS):
@@ -48,6 +49,7 @@ def test_kills_leave_no_trace(tmp_path: Path, whole: Whole) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("whole", STUDIES, indirect=True)
 def test_two_workers_write_the_same_bytes_and_one_may_die(tmp_path: Path, whole: Whole) -> None:
     out = tmp_path / "run"
     driver = start(words(out, f"{whole.flags} --parallel processes --jobs 2"))
