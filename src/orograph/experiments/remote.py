@@ -1,27 +1,18 @@
 """What a worker is asked to do. Imported in no time: what it needs is imported with the first task, in the quickest way."""
 
-import gc
-import importlib
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
-import sys
 import threading
 
 from orograph.memory import no_garbage
 
-_WORK = "orograph.experiments.workers"
-
 
 def perform(context: bytes, stage: str, arguments: bytes) -> bytes:
     """One stage, on the bench of the run: the packed result and its seconds."""
-    if _WORK not in sys.modules:
-        with no_garbage():
-            importlib.import_module(_WORK)
-            gc.freeze()
-    from orograph.experiments.workers import work
-
+    with no_garbage():
+        from orograph.experiments.workers import work
     return work(context, stage, arguments)
 
 

@@ -6,6 +6,7 @@ cannot be made, is recorded with its reason, and the others go on.
 
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,9 @@ def study(settings: StudySettings, execution: StudyExecution) -> int:
     require_space(out, 0 if resumed else disk_bytes(bench))
     everything = steps(bench)
     progress = StudyProgress(everything, quiet=execution.quiet)
-    workers = start_workers(bench, execution, progress.say)  # before anything is written: a cluster may not answer
-    try:
+    with ExitStack() as until:
+        workers = start_workers(bench, execution, progress.say)  # before anything is written: a cluster may not answer
+        until.callback(workers.close)
         with Run.create(
             out,
             kind="study",
@@ -71,12 +73,11 @@ def study(settings: StudySettings, execution: StudyExecution) -> int:
             progress.passed_over(done)
             with progress:
                 StudySchedule(bench, run, everything, progress).run(workers)
+            until.close()  # a cluster ends while the pictures are drawn
             results = gather(bench, run)
             if execution.save_results:
                 run.keep(NAME, encode(results))
             pictures = draw(results, run) if execution.plot else []
-    finally:
-        workers.close()
     if execution.json_output:
         json.dump(results, sys.stdout, indent=1)
     elif not execution.quiet:
