@@ -19,6 +19,7 @@ from orograph.experiments.settings import Execution, SweepSettings
 from orograph.models.catalogue import build_model
 from orograph.objective import Objective
 from orograph.parameters import Layout
+from orograph.spectral.lanczos import least_rows
 from orograph.store.cells import Cell
 from orograph.store.estimate import DiskEstimate, estimate_disk
 from orograph.store.run import Run
@@ -69,6 +70,9 @@ class Bench:
             raise ConfigurationError("--preset anchor needs --anchor: a .pth or .safetensors state dict, or train:SEED.")
         given = read_anchor(settings.anchor.anchor, model, train_set)
         instruments = Instruments(train_set, test_set, settings.spectrum, len(data.classes))
+        sizes = {"cohort": numerics.cohort or fitting_cohort(train_set)}
+        sizes["together"] = numerics.together or min(sizes["cohort"], fitting_spectra(train_set, settings.spectrum.k))
+        settings = settings.model_copy(update={"numerics": settings.numerics.model_copy(update=sizes)})
         return cls(settings, data, device, model, instruments, given)
 
     @property
@@ -122,6 +126,21 @@ def _build(settings: SweepSettings, data: Dataset, seed: int) -> torch.nn.Module
         widths=settings.model.widths,
         activation=settings.model.activation,
     )
+
+
+def fitting_cohort(objective: Objective) -> int:
+    """How many models train together where that is left open: on a CPU more than 16 gain nothing, on a GPU more than 64."""
+    most = 16 if objective.device.type == "cpu" else 64
+    vectors = 10  # of a model: θ, gradient, moments, the best state of all these, and what a step puts aside
+    return max(1, min(most, objective.memory // (vectors * objective.theta.nbytes)))
+
+
+def fitting_spectra(objective: Objective, k: int) -> int:
+    """How many spectra are computed in step where that is left open: a product on a CPU gains nothing by company."""
+    if objective.device.type == "cpu" or not k:
+        return 1
+    residuals = 3 * objective.activation_bytes() * objective.count
+    return max(1, objective.memory // (least_rows(k) * objective.theta.nbytes + residuals))
 
 
 def choose_device(name: str) -> torch.device:

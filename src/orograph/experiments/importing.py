@@ -18,11 +18,11 @@ from orograph.curvature.hessian import HessianOperator
 from orograph.errors import ConfigurationError, RunError
 from orograph.experiments.bench import Bench
 from orograph.experiments.data_settings import ImportSettings
-from orograph.experiments.point import measure_point, spectrum_arrays, spectrum_scalars
+from orograph.experiments.point import measure_points, spectrum_arrays, spectrum_scalars
 from orograph.experiments.progress import SweepProgress
 from orograph.experiments.provenance import provenance
 from orograph.experiments.published import Artifacts, find_artifacts, read_gradient, read_pairs
-from orograph.experiments.settings import Execution, LadderSettings, SpectrumSettings, SweepSettings
+from orograph.experiments.settings import Execution, LadderSettings, SpectrumSettings, SweepNumerics, SweepSettings
 from orograph.models.checkpoint import load_checkpoint
 from orograph.spectral.spectrum import Spectrum, claimed_signs, eigenvector_bounds, find_clusters
 from orograph.store.run import MARKER, Run
@@ -93,7 +93,7 @@ def sweep_settings(settings: ImportSettings, points: list[Artifacts]) -> SweepSe
         ),
         anchor=settings.anchor.model_copy(update={"seeds": tuple(sorted({cell.seed for cell in cells}))}),
         spectrum=SpectrumSettings(k=k, tolerance=settings.tolerance, hessian=settings.hessian, eigenvectors=keep),
-        numerics=settings.numerics,
+        numerics=SweepNumerics(**settings.numerics.model_dump()),
     )
 
 
@@ -102,7 +102,7 @@ def import_point(bench: Bench, run: Run, point: Artifacts, settings: ImportSetti
     objective = bench.instruments.train
     state = load_checkpoint(point.weights, bench.model)
     theta = bench.layout.flatten(state).to(objective.theta)
-    measured = measure_point(bench.instruments, theta, point.cell.strength)
+    [measured] = measure_points(bench.instruments, [theta], [point.cell.strength])
     gradient = bench.layout.unflatten(measured.gradient)
     scalars = dict(measured.scalars)
     for column, name in _CLAIMS.items():

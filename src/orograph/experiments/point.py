@@ -1,8 +1,8 @@
 """Everything that is recorded at one converged point of a sweep."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,10 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.curvature.cohort import CohortHessian
 from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.operator import LinearOperator
 from orograph.experiments.settings import SpectrumSettings
 from orograph.objective import Objective
+from orograph.spectral.cohort import lanczos_cohort
 from orograph.spectral.lanczos import lanczos
 from orograph.spectral.spectrum import Spectrum
 
@@ -26,11 +28,18 @@ class Instruments:
     test: Objective
     settings: SpectrumSettings
     classes: int
+    _cohorts: dict[int, CohortHessian] = field(default_factory=dict)
 
     @cached_property
     def hessian(self) -> HessianOperator:
         """Of the loss; traced when it is first needed, which is never where workers compute."""
         return HessianOperator.of(self.train)
+
+    def cohort(self, thetas: Float[Tensor, "M P"]) -> CohortHessian:
+        """The Hessians of several models, traced once for each number of them."""
+        if len(thetas) not in self._cohorts:
+            self._cohorts[len(thetas)] = CohortHessian(self.train, thetas)
+        return self._cohorts[len(thetas)].at(thetas)
 
 
 @dataclass(frozen=True)
@@ -43,16 +52,32 @@ class Measured:
     seconds: dict[str, float]
 
 
-def measure_point(
+def measure_points(
     instruments: Instruments,
-    theta: Float[Tensor, " P"],
-    strength: float,
+    thetas: Sequence[Float[Tensor, " P"]],
+    strengths: Sequence[float],
     on_product: Callable[[int], None] | None = None,
-) -> Measured:
-    """Metrics, gradient and spectrum at θ.
+) -> list[Measured]:
+    """Metrics, gradient and spectrum at each θ. Spectra of several are computed in step."""
+    points = [_metrics(instruments, theta, strength) for theta, strength in zip(thetas, strengths, strict=True)]
+    if not instruments.settings.k:
+        return points
+    began = time.perf_counter()
+    spectra = decompose(instruments, thetas, strengths, on_product)
+    seconds = (time.perf_counter() - began) / len(points)
+    return [
+        replace(
+            point,
+            scalars=point.scalars | spectrum_scalars(spectrum) | {"hessian": instruments.settings.hessian},
+            spectrum=spectrum,
+            seconds=point.seconds | {"spectrum": seconds},
+        )
+        for point, spectrum in zip(points, spectra, strict=True)
+    ]
 
-    Losses are means over all samples, summed in float64; accuracies are in percent.
-    """
+
+def _metrics(instruments: Instruments, theta: Float[Tensor, " P"], strength: float) -> Measured:
+    """All but the spectrum. Losses are means over all samples, summed in float64; accuracies are in percent."""
     began = time.perf_counter()
     train, test = instruments.train, instruments.test
     train.strength = strength
@@ -72,21 +97,29 @@ def measure_point(
         "parameter_norm": theta.double().norm().item(),
         "anchor_distance": offset.double().norm().item(),
     }
-    measured = time.perf_counter()
-    spectrum = None
-    if instruments.settings.k:
-        spectrum = decompose(operator, instruments.settings, strength, on_product)
-        scalars |= spectrum_scalars(spectrum) | {"hessian": instruments.settings.hessian}
-    seconds = {"metrics": measured - began, "spectrum": time.perf_counter() - measured}
-    return Measured(scalars, gradient, spectrum, seconds)
+    return Measured(scalars, gradient, None, {"metrics": time.perf_counter() - began})
 
 
 def decompose(
-    operator: HessianOperator, settings: SpectrumSettings, strength: float, on_product: Callable[[int], None] | None
-) -> Spectrum:
-    """The spectrum of H, or of H + 2λI. A shift changes which pairs are largest in magnitude: LM needs its own Lanczos."""
-    chosen: LinearOperator = operator if settings.hessian == "loss" else operator.shifted(2 * strength)
-    return lanczos(chosen, settings.k, which=settings.which, tolerance=settings.tolerance, on_product=on_product)
+    instruments: Instruments,
+    thetas: Sequence[Float[Tensor, " P"]],
+    strengths: Sequence[float],
+    on_product: Callable[[int], None] | None,
+) -> list[Spectrum]:
+    """The spectra of H, or of H + 2λI. A shift changes which pairs are largest in magnitude: LM needs its own Lanczos."""
+    settings = instruments.settings
+    shifts = [0.0 if settings.hessian == "loss" else 2 * strength for strength in strengths]
+    operators: list[LinearOperator] = [instruments.hessian.at(theta) for theta in thetas]
+    operators = [operator.shifted(shift) if shift else operator for operator, shift in zip(operators, shifts, strict=True)]
+    asked: Any = {"which": settings.which, "tolerance": settings.tolerance, "on_product": on_product}
+    if len(operators) == 1:
+        return [lanczos(operators[0], settings.k, **asked)]
+    cohort, factors = instruments.cohort(torch.stack(list(thetas))), thetas[0].new_tensor(shifts)[:, None]
+
+    def multiply(vectors: Float[Tensor, "M P"]) -> Float[Tensor, "M P"]:
+        return (cohort @ vectors).addcmul_(vectors, factors)
+
+    return lanczos_cohort(operators, multiply, settings.k, memory=instruments.train.memory, **asked)
 
 
 def spectrum_scalars(spectrum: Spectrum) -> dict[str, Any]:

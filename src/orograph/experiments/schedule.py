@@ -1,9 +1,9 @@
 """Which stage of which point comes next, whoever does it.
 
-A group of points trains together; each of them is then polished, if the run is, and measured. In a continuation a
-group begins where the one before it ended, so that its training waits for that; everything else is independent.
-Training comes before measuring, since other work waits for it, and no group is begun that lies further ahead of the
-first unfinished one than workers can use. Points are committed by this process, those of a chain in their order.
+A group of points trains together; each of them is then polished, if the run is, and measured, several at a time if so
+wanted. In a continuation a group begins where the one before it ended, so that its training waits for that; everything else
+is independent. Training comes before measuring, since other work waits for it, and no group is begun that lies further ahead
+of the first unfinished one than workers can use. Points are committed by this process, those of a chain in their order.
 
 A task whose worker dies is tried once more; a point whose task was lost twice is recorded as failed.
 """
@@ -23,7 +23,7 @@ from orograph.training.polish import Polished
 Chain = tuple[int, str]  # seed and direction
 
 
-@dataclass
+@dataclass(eq=False)
 class Point:
     """One point on its way. `theta` is final once it is `settled`; a failed one has none."""
 
@@ -125,6 +125,8 @@ class Schedule:
                 return
             for point in task.points:
                 point.fail(f"the worker was lost twice in its task '{task.stage}'")
+            for point in task.points:
+                self._measure_with(point, task.group)
         else:
             task.done(result, seconds)
 
@@ -160,6 +162,7 @@ class Schedule:
                 point.trained, point.timings["training"] = result, seconds / len(group)
                 if result.failed_epoch is not None:
                     point.fail()
+                    self._measure_with(point, index)
                 elif self._bench.settings.training.polish:
                     self._add("polish", index, (point.cell, result.theta), self._polished(point, index), [point])
                 else:
@@ -176,12 +179,28 @@ class Schedule:
 
     def _settle(self, point: Point, theta: Theta, index: int) -> None:
         point.theta, point.settled = theta.to(self._bench.instruments.train.theta), True
+        self._measure_with(point, index)
 
-        def done(result: Measured, seconds: float) -> None:
-            point.measured, point.finished = result, True
-            point.timings |= result.seconds
+    def _measure_with(self, point: Point, index: int) -> None:
+        """Ask for the measurement of the points that are measured with this one, when the last of them is settled.
 
-        self._add("measure", index, (point.cell, point.theta), done, [point])
+        Company may change the last bits of a spectrum: those that are committed already take part again.
+        """
+        group, size = self._groups[index], self._bench.settings.numerics.together
+        first = group.index(point) // size * size
+        company = group[first : first + size]
+        if not all(each.settled for each in company) or all(each.finished for each in company):
+            return
+        measured = [(each, theta) for each in company if (theta := self._theta(each)) is not None]
+
+        def done(results: list[Measured], seconds: float) -> None:
+            for (each, _), result in zip(measured, results, strict=True):
+                if not each.committed:
+                    each.measured, each.finished = result, True
+                    each.timings |= result.seconds
+
+        cells, thetas = [each.cell for each, _ in measured], [theta for _, theta in measured]
+        self._add("measure", index, (cells, thetas), done, [each for each, _ in measured])
 
     def _commit_finished(self) -> None:
         """Commit what is finished, as far as all before it in its chain is."""

@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import math
 import os
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -194,7 +194,9 @@ class NumericsSettings(Settings):
 
     threads: int = Field(0, description="threads of one process; 0 takes every core, and is recorded")
     memory: str = Field(DEFAULT_MEMORY, description="budget for activations and what a Hessian keeps of them")
-    cohort: int = Field(16, description="models trained together where points are independent")
+    cohort: int = Field(
+        0, description="models trained together where points are independent; 0: 16 on a CPU, on a GPU what --memory holds"
+    )
     dtype: Literal["float32", "float64"] = Field("float32", description="arithmetic")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
 
@@ -202,10 +204,27 @@ class NumericsSettings(Settings):
     def _possible(self) -> "NumericsSettings":
         if self.threads < 0:
             raise ConfigurationError(f"--threads {self.threads} must be at least 0")
-        if self.cohort < 1:
-            raise ConfigurationError(f"--cohort {self.cohort} must be at least 1")
+        if self.cohort < 0:
+            raise ConfigurationError(f"--cohort {self.cohort} must be at least 0")
         parse_bytes(self.memory)
         return self
+
+
+class SweepNumerics(NumericsSettings):
+    """What decides the last bits of a sweep: fixed when a run is created, reused when it is resumed."""
+
+    together: int = Field(
+        0, description="spectra of a cohort computed in step; 0: one after the other on a CPU, on a GPU what --memory holds"
+    )
+
+    @model_validator(mode="after")
+    def _not_negative(self) -> "SweepNumerics":
+        if self.together < 0:
+            raise ConfigurationError(f"--together {self.together} must be at least 0")
+        return self
+
+
+Numerics = TypeVar("Numerics", bound=NumericsSettings)
 
 
 class Execution(Settings):
@@ -235,7 +254,7 @@ class ParallelExecution(Execution):
             raise ConfigurationError(f"--address {self.address} needs --parallel dask or ray")
         return self
 
-    def shared(self, numerics: NumericsSettings) -> NumericsSettings:
+    def shared(self, numerics: Numerics) -> Numerics:
         """The numerics of a new run: where threads are left open, several workers share this machine's cores."""
         if self.parallel == "none" or numerics.threads:
             return numerics
@@ -253,7 +272,7 @@ class SweepSettings(Settings):
     training: TrainingSettings = group(TrainingSettings)
     spectrum: SpectrumSettings = group(SpectrumSettings)
     tracking: TrackingSettings = group(TrackingSettings)
-    numerics: NumericsSettings = group(NumericsSettings)
+    numerics: SweepNumerics = group(SweepNumerics)
 
     def _later(self) -> set[str]:
         """Settings that older runs do not know, where they change nothing: left out, so that those runs resume."""

@@ -1,7 +1,7 @@
 """The steps that make a point, each a function of the bench and plain values, so that any process can do it.
 
-Training a cohort, polishing one of its points, measuring it. None of them writes: what they return is committed by the process
-that holds the run.
+Training a cohort, polishing one of its points, measuring some of them. None of them writes: what they return is committed by
+the process that holds the run.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from orograph.experiments.bench import Bench, Theta
-from orograph.experiments.point import Measured, measure_point
+from orograph.experiments.point import Measured, measure_points
 from orograph.store.cells import Cell
 from orograph.training.cohort import train_cohort
 from orograph.training.loop import Trained, train
@@ -60,9 +60,11 @@ def polish_cell(bench: Bench, cell: Cell, theta: Theta, say: Say) -> Polished:
     )
 
 
-def measure_cell(bench: Bench, cell: Cell, theta: Theta, say: Say) -> Measured:
-    """Metrics, gradient and spectrum."""
-    return measure_point(bench.instruments, theta, cell.strength, lambda count: say(f"{title(cell)}: product {count}"))
+def measure_cells(bench: Bench, cells: Sequence[Cell], thetas: Sequence[Theta], say: Say) -> list[Measured]:
+    """Metrics, gradient and spectrum of each; the spectra of several are computed in step."""
+    name = title(cells[0]) + (f" and {len(cells) - 1} more" if len(cells) > 1 else "")
+    strengths = [cell.strength for cell in cells]
+    return measure_points(bench.instruments, thetas, strengths, lambda count: say(f"{name}: product {count}"))
 
 
 def title(cell: Cell) -> str:
@@ -70,4 +72,4 @@ def title(cell: Cell) -> str:
     return f"{cell.model_id}, λ = {cell.strength:g}"
 
 
-STAGES: dict[str, Callable[..., Any]] = {"train": train_cells, "polish": polish_cell, "measure": measure_cell}
+STAGES: dict[str, Callable[..., Any]] = {"train": train_cells, "polish": polish_cell, "measure": measure_cells}

@@ -19,7 +19,7 @@ from orograph.experiments.point import Measured, spectrum_arrays
 from orograph.experiments.progress import SweepProgress, summary_table
 from orograph.experiments.provenance import provenance
 from orograph.experiments.schedule import Chain, Point, Schedule
-from orograph.experiments.settings import NumericsSettings, ParallelExecution, SweepCommand, SweepSettings
+from orograph.experiments.settings import ParallelExecution, SweepCommand, SweepNumerics, SweepSettings
 from orograph.experiments.stages import title
 from orograph.experiments.workers import Workers, start_workers
 from orograph.figures.style import save
@@ -48,7 +48,7 @@ def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
     todo = pending = cells(settings)
     if (out / MARKER).exists():  # a resumed run keeps its numerics
         old = Run.open(out)
-        settings = settings.model_copy(update={"numerics": NumericsSettings(**old.numerics)})
+        settings = settings.model_copy(update={"numerics": SweepNumerics(**old.numerics)})
         pending = [cell for cell in todo if cell not in old.records]
     else:
         settings = settings.model_copy(update={"numerics": execution.shared(settings.numerics)})

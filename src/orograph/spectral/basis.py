@@ -62,13 +62,8 @@ class Basis:
         self.rows[start : start + len(sources)] = self.rows[sources]
 
     def _dots(self, rows: Float[Tensor, "n P"], block: Float[Tensor, "b P"]) -> Float64[Tensor, "n b"]:
-        """Dot products in the rows' dtype over spans of columns, whose sums are taken in float64.
-
-        A CPU kernel adds 10⁵ products into few registers: where a vector has a few large entries, what follows them is lost
-        to rounding, and dot products are off by 1e-4 (measured). A span is short enough for that not to happen. GPUs sum in
-        a tree.
-        """
-        span = _SUM_SPAN if rows.device.type == "cpu" else rows.shape[1]
+        """Dot products in the rows' dtype over spans of columns, whose sums are taken in float64."""
+        span = summing_span(rows)
         total = torch.zeros(len(rows), len(block), dtype=torch.float64, device=rows.device)
         for part, columns in zip(rows.split(span, dim=1), block.split(span, dim=1), strict=True):
             total += torch.mv(part, columns[0])[:, None] if len(block) == 1 else part @ columns.T
@@ -76,3 +71,12 @@ class Basis:
 
     def _local(self, weights: Float64[Tensor, "n l"]) -> Float[Tensor, "n l"]:
         return weights.to(self.rows.device, self.dtype)
+
+
+def summing_span(rows: Float[Tensor, "*M n P"]) -> int:
+    """How many columns of a dot product may be summed in the rows' dtype.
+
+    A CPU kernel adds 10⁵ products into few registers: where a vector has a few large entries, what follows them is lost to
+    rounding, and dot products are off by 1e-4 (measured). A span is short enough for that not to happen. GPUs sum in a tree.
+    """
+    return _SUM_SPAN if rows.device.type == "cpu" else rows.shape[-1]

@@ -64,6 +64,7 @@ class Iteration:
     probes: list[int] = field(default_factory=list)  # rows that were random directions of the last search
     beyond: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))  # Ritz values given up for a search
     found: bool = False  # whether a search has found a missed eigenvalue
+    settled: bool = False  # whether the wanted pairs have converged, and a search is next
     values: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))  # all Ritz values, ascending
     weights: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.float64))
     chosen: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))  # the k wanted ones
@@ -73,26 +74,37 @@ class Iteration:
 
     def run(self) -> None:
         """Expand until the wanted pairs have converged and a search for copies finds nothing."""
-        krylov = self.krylov
         width, harvest = self.block, min(max(_HARVEST, self.block), self.widest)
-        krylov.add_random(self.block)
-        while krylov.products < self.max_products or krylov.multiplied < self.k:
-            if krylov.pool == 0 and krylov.add_random(width) == 0:
-                break  # the basis spans the space
-            self._make_room(width)
-            if krylov.pool > width:
-                krylov.prefer(self._most_needed(width))
-            krylov.expand(width)
-            if krylov.multiplied < self.k or not self._due() or not self.converged():
+        while self.settled or self.proceed(width):
+            if not self.settled:
+                self.krylov.expand(width)
+                self.look()
                 continue
             steps = self._search()
             if steps == 0:
                 self._keep_converged()
                 self._measure_leftovers()
                 return
+            self.settled = False
             self._harvest(harvest, steps)
             width, harvest = harvest, min(2 * harvest, self.widest)
         self.solve()
+
+    def proceed(self, width: int) -> bool:
+        """Make ready for the next expansion; False when the products are used up or the basis spans the space."""
+        krylov = self.krylov
+        if krylov.products >= self.max_products and krylov.multiplied >= self.k:
+            return False
+        if krylov.pool == 0 and krylov.add_random(width) == 0:
+            return False
+        self._make_room(width)
+        if krylov.pool > width:
+            krylov.prefer(self._most_needed(width))
+        return True
+
+    def look(self) -> None:
+        """After an expansion: whether the wanted pairs are settled, if it is time to ask."""
+        self.settled = self.krylov.multiplied >= self.k and self._due() and self.converged()
 
     def pairs(self) -> tuple[Float64[Tensor, " k"], Float64[Tensor, "m k"]]:
         """The wanted pairs: values, descending, and weights."""
@@ -164,10 +176,11 @@ class Iteration:
         return unsettled & (self.estimates > self.noise * (1 + (sizes <= self.noise)))
 
     def _due(self) -> bool:
-        """Whether to look for convergence now: at every step where a step is dear, more rarely where the small problem
-        would cost more."""
-        m = self.krylov.multiplied
-        return self.krylov.pool == 0 or m - len(self.values) >= min(8, 1 + m * m // self.krylov.operator.size)
+        """Whether to look for convergence now: at every step where a step is dear, more rarely where the small problem,
+        which is solved on the CPU, would cost more."""
+        m, operator = self.krylov.multiplied, self.krylov.operator
+        rarely = 1 if operator.device.type == "cpu" else 4
+        return self.krylov.pool == 0 or m - len(self.values) >= min(8, rarely + m * m // operator.size)
 
     def _most_needed(self, width: int) -> list[int]:
         """The pool's vectors that the residuals of the open pairs contain most of, by the last solution."""

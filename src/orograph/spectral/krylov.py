@@ -80,15 +80,23 @@ class Krylov:
         operator = operator or self.operator
         block = self.shards.whole(block.to(operator.device, operator.dtype))
         result = (operator @ block[0])[None] if len(block) == 1 else (operator @ block.T).T
-        self.products += len(block)
+        self.tally(len(block), finite=bool(torch.isfinite(result).all()))
+        return self.shards.local(result)
+
+    def tally(self, count: int, *, finite: bool) -> None:
+        """Counts products.
+
+        Raises:
+            DataError: one of them holds NaN or infinity.
+        """
+        self.products += count
         if self._on_product is not None:
             self._on_product(self.products)
-        if not torch.isfinite(result).all():
+        if not finite:
             raise DataError(
-                f"product number {self.products} of the {operator.shape} operator is not finite; "
+                f"product number {self.products} of the {self.operator.shape} operator is not finite; "
                 "look for NaN or infinity in the parameters, the data or the loss."
             )
-        return self.shards.local(result)
 
     def add_random(self, count: int) -> int:
         """Up to `count` random unit vectors, orthogonal to all rows, into the pool; returns how many there was room for."""
@@ -108,16 +116,26 @@ class Krylov:
         self.coefficients[:known, start:stop] = self._subtract_foreseen(block, start)
         before = self.shards.norms(block).tolist()
         self.coefficients[:known, start:stop] += self.basis.project_out(block, known)
-        floor = 4 * torch.finfo(self.basis.dtype).eps * self.scale
-        added = 0
-        for j in range(stop - start):
-            column, norm = self._append(block[j : j + 1], floor, known=known, before=before[j])
-            self.coefficients[: len(column), start + j] += column
-            if norm > 0:
-                self.coefficients[self.count - 1, start + j] = norm
-                added += 1
+        added = sum(self.enter(start + j, block[j : j + 1], known=known, before=before[j]) for j in range(stop - start))
         self.multiplied = stop
         return added
+
+    @property
+    def floor(self) -> float:
+        """What is left of a product below this norm is rounding."""
+        return 4 * torch.finfo(self.basis.dtype).eps * self.scale
+
+    def enter(self, index: int, vector: Float[Tensor, "1 P"], *, known: int, before: float) -> bool:
+        """Add what is left of A q_index as a row, if it is more than rounding, with the coefficients that this takes; whether it
+        was added.
+
+        The first `known` rows have been projected out of it once, when its norm was `before`.
+        """
+        column, norm = self._append(vector, self.floor, known=known, before=before)
+        self.coefficients[: len(column), index] += column
+        if norm > 0:
+            self.coefficients[self.count - 1, index] = norm
+        return norm > 0
 
     def _subtract_foreseen(self, block: Float[Tensor, "b P"], start: int) -> Float64[Tensor, "n b"]:
         """Subtract from A q_j, … (in place) the large components that symmetry foretells, C[i, j] = C[j, i], and those along

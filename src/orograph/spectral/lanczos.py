@@ -68,23 +68,45 @@ def lanczos(
         ConfigurationError: k, tolerance, block or which is out of range.
         DataError: a product is not finite.
     """
+    if verification not in ("sampled", "full"):
+        raise unknown("verification", str(verification), ("sampled", "full"))
+    iteration = begin(operator, k, which, tolerance, seed, block, max_products, memory, on_product)
+    iteration.run()
+    return spectrum_of(iteration, full=verification == "full")
+
+
+def begin(
+    operator: LinearOperator,
+    k: int,
+    which: Which,
+    tolerance: float,
+    seed: int,
+    block: int,
+    max_products: int | None,
+    memory: str | int,
+    on_product: Callable[[int], None] | None,
+) -> Iteration:
+    """The computation before its first product, a random block in its basis; arguments as of `lanczos`.
+
+    Raises:
+        ConfigurationError: k, tolerance, block or which is out of range.
+    """
     if which not in WHICH:
         raise unknown("which", str(which), WHICH)
     if not 1 <= k < operator.size:
         raise ConfigurationError(f"k={k} eigenpairs of a {operator.shape} operator: 1 ≤ k < P = {operator.size} is needed.")
     if not 0 < tolerance < 1:
         raise ConfigurationError(f"tolerance={tolerance} must lie between 0 and 1.")
-    if verification not in ("sampled", "full"):
-        raise unknown("verification", str(verification), ("sampled", "full"))
     if not 1 <= block <= operator.size:
         raise ConfigurationError(f"block={block} must lie between 1 and P = {operator.size}.")
     widest = max(block, min(k + 1, _WIDEST))
-    pool = 2 * k + 3 * widest
     width = Shards(operator.size, operator.group).width
+    least, pool = _rows(k, widest)
     fitting = parse_bytes(memory) // (width * operator.dtype.itemsize) - pool
-    longest = min(operator.size, max(2 * k + 2 * widest + 10, min(4 * k + 4 * widest + 20, fitting)))
+    longest = min(operator.size, max(least, min(2 * least, fitting)))
     krylov = Krylov(operator, longest + pool, seed=seed, memory=memory, on_product=on_product)
-    iteration = Iteration(
+    krylov.add_random(block)
+    return Iteration(
         krylov,
         k,
         which,
@@ -96,11 +118,19 @@ def lanczos(
         max_products=50 * k + 500 if max_products is None else max_products,
         seed=seed,
     )
-    iteration.run()
-    return _spectrum(iteration, full=verification == "full")
 
 
-def _spectrum(iteration: Iteration, *, full: bool) -> Spectrum:
+def least_rows(k: int) -> int:
+    """The length of the shortest basis that k pairs are computed in, without blocks."""
+    return sum(_rows(k, min(k + 1, _WIDEST)))
+
+
+def _rows(k: int, widest: int) -> tuple[int, int]:
+    """The least number of multiplied vectors before a restart, twice as many being the most, and the length of the pool."""
+    return 2 * k + 2 * widest + 10, 2 * k + 3 * widest
+
+
+def spectrum_of(iteration: Iteration, *, full: bool) -> Spectrum:
     """The wanted pairs in descending order, verified."""
     krylov, tolerance, noise_level = iteration.krylov, iteration.tolerance, iteration.noise
     (values, weights), others = iteration.pairs(), iteration.others()

@@ -23,6 +23,7 @@ from orograph.objective import Objective
 from orograph.training.gradient import BatchGradient, BatchGradients, refuse_stateful, samples
 from orograph.training.moment import Moment, Observer
 from orograph.training.order import permutation
+from orograph.training.replay import Replay, recorder
 from orograph.training.settings import TrainingSettings
 from orograph.training.stopping import Stopping, Verdict
 from orograph.training.update import Update, initial_state, rows
@@ -170,6 +171,8 @@ class _Stack:
             self._update.restore(row, member.state)
         self._running_loss = torch.zeros(len(members), dtype=torch.float64, device=like.device)
         self._running_square = torch.zeros_like(self._running_loss)
+        self._step = Replay(self._take, recorder(like.device))
+        self._rates: list[float | None] = []
         self._prepare()
 
     def only(self, members: list[_Member]) -> "_Stack":
@@ -207,7 +210,8 @@ class _Stack:
             return permutation(self.members[0].order_seed, epoch, count).to(device)
         return torch.stack([permutation(member.order_seed, epoch, count) for member in self.members]).to(device)
 
-    def _step(self, indices: Tensor) -> None:
+    def _take(self, indices: Tensor) -> None:
+        """One step on the samples of these indices."""
         self._gradients(indices)
         length = indices.shape[-1]
         if self._settings.published:
@@ -248,4 +252,8 @@ class _Stack:
         record |= observer(Moment(epoch, self._theta[row], moments, {}, steps, member.lr, member.strength))
 
     def _prepare(self) -> None:
-        self._update.prepare([member.lr if member.running else None for member in self.members])
+        rates = [member.lr if member.running else None for member in self.members]
+        if rates != self._rates:
+            self._rates = rates
+            self._update.prepare(rates)
+            self._step.forget()

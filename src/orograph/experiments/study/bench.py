@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from orograph.data.catalogue import load_data
 from orograph.data.dataset import Dataset
 from orograph.errors import ConfigurationError
-from orograph.experiments.bench import choose_device, seed_everything
+from orograph.experiments.bench import choose_device, fitting_cohort, seed_everything
 from orograph.experiments.settings import Execution
 from orograph.experiments.study.grid import Configuration, configurations
 from orograph.experiments.study.settings import StudySettings
@@ -115,7 +115,8 @@ class StudyBench:
 
     def together(self, chosen: Configuration) -> int:
         """How many networks of a configuration train as one cohort."""
-        return 1 if self.objectives(chosen)[0].layout.size > ALONE else self.settings.numerics.cohort
+        objective = self.objectives(chosen)[0]
+        return 1 if objective.layout.size > ALONE else self.settings.numerics.cohort or fitting_cohort(objective)
 
     def cells(self) -> list[Cell]:
         """Every network of the study."""
