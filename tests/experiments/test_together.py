@@ -92,3 +92,8 @@ def test_what_is_left_open_follows_the_budget() -> None:
     assert fitting_cohort(Objective(model, F.cross_entropy, data, memory="24MB")) == 5  # ten vectors a model
     assert fitting_cohort(Objective(model, F.cross_entropy, data, memory="1MB")) == 1
     assert fitting_spectra(Objective(model, F.cross_entropy, data, memory="4GiB"), 30) == 1
+    device = Objective(model, F.cross_entropy, data, memory="4GiB")
+    device.device, device.count = torch.device("cuda"), 60_000
+    assert fitting_cohort(device) == 64
+    # A basis of 285 vectors is 135 MB, residuals of 60,000 images are 161 MB (docs/benchmarks.md), estimated a little higher.
+    assert 12 <= fitting_spectra(device, 30) <= 14

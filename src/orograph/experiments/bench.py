@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves
 
 from orograph.data.catalogue import load_data
 from orograph.data.dataset import Dataset
@@ -139,7 +140,8 @@ def fitting_spectra(objective: Objective, k: int) -> int:
     """How many spectra are computed in step where that is left open: a product on a CPU gains nothing by company."""
     if objective.device.type == "cpu" or not k:
         return 1
-    residuals = 3 * objective.activation_bytes() * objective.count
+    inputs = sum(leaf.nbytes for leaf in tree_leaves(next(iter(objective.batches(1)))[0]))  # of a sample; all models share them
+    residuals = 3 * max(0, objective.activation_bytes() - inputs) * objective.count
     return max(1, objective.memory // (least_rows(k) * objective.theta.nbytes + residuals))
 
 
