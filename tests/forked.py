@@ -2,6 +2,7 @@
 
 import multiprocessing
 import multiprocessing.context
+import random
 import sys
 import time
 from collections.abc import Sequence
@@ -34,6 +35,19 @@ def lasting(words: Sequence[str]) -> float:
     began = time.monotonic()
     finish(words)
     return time.monotonic() - began
+
+
+def finish_despite_kills(words: Sequence[str], attempts: int, seconds: float) -> None:
+    """Begins a command again and again and kills it at random moments of the seconds that it takes; then runs it to its end."""
+    dice, kills = random.Random(0), 0
+    for _ in range(attempts):
+        process = start(words)
+        process.join(dice.uniform(0.05, 0.9) * seconds)
+        kills += process.is_alive()
+        process.kill()
+        process.join()
+    assert kills > 0
+    finish(words)
 
 
 def _command(words: list[str]) -> None:

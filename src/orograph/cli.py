@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orograph.errors import OrographError, unknown
-from orograph.memory import no_garbage
+from orograph.garbage import no_garbage
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -1,10 +1,7 @@
-"""Memory budgets: how they are written, and how many samples fit into one; work without a search for garbage."""
+"""Memory budgets: how they are written, and how many samples fit into one."""
 
-import gc
 import math
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from orograph.errors import ConfigurationError
 
@@ -12,16 +9,6 @@ _UNITS = {"": 1, "b": 1, "k": 1e3, "kb": 1e3, "m": 1e6, "mb": 1e6, "g": 1e9, "gb
 _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 
 DEFAULT_MEMORY = "4GiB"
-
-
-@contextmanager
-def no_garbage() -> Iterator[None]:
-    """For imports and drawing, which make many small objects that stay: to look for garbage would take a fifth of the time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def parse_bytes(budget: str | int) -> int:

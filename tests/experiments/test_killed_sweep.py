@@ -1,6 +1,5 @@
 """A sweep that is killed again and again ends with the bytes of one that was left alone; only its timings differ."""
 
-import random
 import subprocess
 import time
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 from small_sweeps import command, words
 
-from forked import finish, lasting, start
+from forked import finish_despite_kills, lasting
 from run_bytes import bytes_of
 
 
@@ -16,15 +15,7 @@ from run_bytes import bytes_of
 def test_kills_leave_no_trace(tmp_path: Path) -> None:
     args = ("--direction", "both", "--points", "3", "--polish", "--polish-products", "50")
     whole = lasting(words(tmp_path / "whole", *args))
-    dice, kills = random.Random(0), 0
-    for _ in range(10):
-        process = start(words(tmp_path / "killed", *args))
-        process.join(dice.uniform(0.05, 0.9) * whole)
-        kills += process.is_alive()
-        process.kill()
-        process.join()
-    finish(words(tmp_path / "killed", *args))
-    assert kills > 0
+    finish_despite_kills(words(tmp_path / "killed", *args), 10, whole)
     assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
 
 

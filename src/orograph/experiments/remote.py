@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 
-from orograph.memory import no_garbage
+from orograph.garbage import no_garbage
 
 
 def perform(context: bytes, stage: str, arguments: bytes) -> bytes:

@@ -10,7 +10,7 @@ import matplotlib as mpl
 from cycler import cycler
 from matplotlib.figure import Figure
 
-from orograph.memory import no_garbage
+from orograph.garbage import no_garbage
 from orograph.store.atomic import write_bytes
 
 # Okabe & Ito (2008), ordered so that neighbours differ in lightness as well and survive greyscale.

@@ -3,7 +3,6 @@
 The truth is a study of one process that was left alone; deaths are real SIGKILLs.
 """
 
-import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 from small_studies import STUDIES, words
 
-from forked import finish, lasting, start
+from forked import finish_despite_kills, lasting, start
 from run_bytes import bytes_of, wait_for_worker
 
 KILLS = 3
@@ -36,15 +35,7 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.slow
 @pytest.mark.parametrize("whole", ["everything"], indirect=True)
 def test_kills_leave_no_trace(tmp_path: Path, whole: Whole) -> None:
-    dice, kills = random.Random(0), 0
-    for _ in range(KILLS):
-        process = start(words(tmp_path / "run", whole.flags))
-        process.join(dice.uniform(0.05, 0.9) * whole.seconds)
-        kills += process.is_alive()
-        process.kill()
-        process.join()
-    finish(words(tmp_path / "run", whole.flags))
-    assert kills > 0
+    finish_despite_kills(words(tmp_path / "run", whole.flags), KILLS, whole.seconds)
     assert bytes_of(tmp_path / "run") == whole.bytes
 
 
