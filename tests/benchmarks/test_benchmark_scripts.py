@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-FEW = ("--dataset", "mnist-5k", "--images", "500", "--rounds", "1", "--threads", "1", "--force")
+FEW = ("--dataset", "mnist-5k", "--images", "200", "--rounds", "1", "--threads", "1", "--force")
 
 
 def run(script: str, *options: str, page: Path) -> str:
@@ -38,5 +38,5 @@ def test_training_agrees_with_the_plain_loop(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_scaling_measures_what_fits_and_says_what_does_not(tmp_path: Path) -> None:
     text = run("scaling.py", "--widths", "16,100000", "--limit", "60", page=tmp_path / "page.md")
-    assert re.search(r"\| 500 × 16 \|.*GFLOP/s", text)
-    assert re.search(r"\| 500 × 100000 \|.*left out: estimated", text)
+    assert re.search(r"\| 200 × 16 \|.*GFLOP/s", text)
+    assert re.search(r"\| 200 × 100000 \|.*left out: estimated", text)

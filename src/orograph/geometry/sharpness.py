@@ -107,14 +107,14 @@ def worst_case(
 ) -> WorstCase:
     """Maximise L(θ+u) over the ball of the sampled sharpness, by projected gradient ascent.
 
-    From the best sample, from ±∇L and, where given, from ± the top eigenvector; each start takes at most `steps` gradients and
-    stops when no step length improves. In w, where u = s∘w, the gradient is s∘∇L.
+    From the best sample, from ±∇L and, where given, from ± the top eigenvector one step each; the one that is highest then goes
+    on, for `steps` gradients at most, and stops when no step length improves. In w, where u = s∘w, the gradient is s∘∇L.
 
     Args:
         objective: the loss.
         sampled: gives θ, the radius, whether adaptive, and the best sample.
         top: `(P,)`, the eigenvector v₁ of the largest eigenvalue.
-        steps: gradients for each start.
+        steps: gradients for the one that goes on, its first included.
         tolerance: an ascent ends too when a step gains less than this share of the rise.
     """
     sphere = sampled.perturbations
@@ -134,26 +134,33 @@ def worst_case(
 
     names = list(starts)
     values = (losses_at(objective, theta + scale * torch.stack([starts[name] for name in names])) - sampled.loss).tolist()
-    increase, perturbation, start, spent = sampled.largest, sample, "sample", 1
-    for name, value in zip(names, values, strict=True):
-        point = starts[name]
-        for _ in range(steps):
-            spent += 1
-            direction = scale * objective.gradient(theta + scale * point)
-            length = torch.linalg.vector_norm(direction)
-            if not length > 0:
-                break
-            moved = torch.stack([point + step * radius * direction / length for step in STEPS])
-            norms = torch.linalg.vector_norm(moved, dim=1, keepdim=True)
-            moved = moved * (radius / norms).clamp_max(1)
-            increases = losses_at(objective, theta + scale * moved) - sampled.loss
-            index = int(increases.argmax())
-            gain = increases[index].item() - value
-            if not gain > 0:
-                break
-            point, value = moved[index], increases[index].item()
-            if gain < tolerance * value:
-                break
-        if value > increase:
-            increase, perturbation, start = value, scale * point, name
-    return WorstCase(increase, perturbation, start, spent)
+
+    def climbed(point: Tensor, value: float) -> tuple[Tensor, float]:
+        """The best of a step of any length; where none rises, the point itself."""
+        direction = scale * objective.gradient(theta + scale * point)
+        length = torch.linalg.vector_norm(direction)
+        if not length > 0:
+            return point, value
+        moved = torch.stack([point + step * radius * direction / length for step in STEPS])
+        norms = torch.linalg.vector_norm(moved, dim=1, keepdim=True)
+        moved = moved * (radius / norms).clamp_max(1)
+        increases = losses_at(objective, theta + scale * moved) - sampled.loss
+        index = int(increases.argmax())
+        return (moved[index].clone(), increases[index].item()) if increases[index] > value else (point, value)
+
+    first = [(starts[name], value) for name, value in zip(names, values, strict=True)]
+    spent = 1
+    if steps:
+        first = [climbed(point, value) for point, value in first]
+        spent += len(first)
+    best = max(range(len(names)), key=lambda i: first[i][1])
+    (point, value), before = first[best], values[best]
+    for _ in range(steps - 1):
+        if not value - before > max(0.0, tolerance * value):
+            break
+        before = value
+        point, value = climbed(point, value)
+        spent += 1
+    if value > sampled.largest:
+        return WorstCase(value, scale * point, names[best], spent)
+    return WorstCase(sampled.largest, sample, "sample", spent)

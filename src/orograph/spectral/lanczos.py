@@ -78,7 +78,7 @@ def lanczos(
 def begin(
     operator: LinearOperator,
     k: int,
-    which: Which,
+    which: str,
     tolerance: float,
     seed: int,
     block: int,
@@ -92,7 +92,7 @@ def begin(
         ConfigurationError: k, tolerance, block or which is out of range.
     """
     if which not in WHICH:
-        raise unknown("which", str(which), WHICH)
+        raise unknown("which", which, WHICH)
     if not 1 <= k < operator.size:
         raise ConfigurationError(f"k={k} eigenpairs of a {operator.shape} operator: 1 ≤ k < P = {operator.size} is needed.")
     if not 0 < tolerance < 1:

@@ -41,7 +41,7 @@ class Effort:
     Attributes:
         images: of the training set for all but losses and accuracies; None is all of them.
         pairs: of perturbations ±u for sampled sharpness, plain and adaptive.
-        ascent: gradients of each ascent.
+        ascent: gradients of an ascent, in a row.
         around: perturbations at each radius of `loss_increase`, and for noise robustness.
         probes: of the trace, at most.
         rows: products with the last layer alone for relative flatness.

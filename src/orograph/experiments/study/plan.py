@@ -8,6 +8,7 @@ from orograph.experiments.study.bench import StudyBench
 from orograph.experiments.study.grid import Configuration, candidates
 from orograph.experiments.study.minimum import LEVELS, level
 from orograph.experiments.study.trainings import rate_key
+from orograph.geometry.sharpness import STEPS
 from orograph.store.cells import Cell
 from orograph.store.findings import FindingKey
 from orograph.store.run import Run
@@ -16,7 +17,7 @@ from orograph.store.run import Run
 BACKWARD = 3.0  # loss and gradient
 PRODUCT = 5.4  # a Hessian product, what is independent of the vector kept
 PREPARATION = 1e11  # operations in the time that tracing and writing take
-_ASCENTS = 6  # gradients of all ascents together, in units of one ascent
+_STARTS = 8  # of both ascents together; each takes a step, and one of each ascent goes on
 _PIVOTS = 8  # of a band, on average
 _BOTH_SETS = 1.2  # training and test data together
 
@@ -120,8 +121,9 @@ def _minimum(bench: StudyBench) -> Cost:
     settings = bench.settings.metrics
     effort, count = LEVELS[level(settings)], len(bench.data.train_targets)
     share = 1.0 if effort.images is None else min(1.0, effort.images / count)
-    forward = 2 * (2 * effort.pairs + 1) + 6 * effort.around + 2 * settings.top_k + effort.rows
-    return Cost(forward=share * forward, gradient=share * _ASCENTS * effort.ascent, products=share * settings.products)
+    ascent = _STARTS + 2 * (effort.ascent - 1)
+    forward = 2 * (2 * effort.pairs + 1) + 6 * effort.around + 2 * settings.top_k + effort.rows + len(STEPS) * ascent
+    return Cost(forward=share * forward, gradient=share * ascent, products=share * settings.products)
 
 
 def _pair(bench: StudyBench) -> Cost:
