@@ -10,9 +10,10 @@ BIN := .venv/bin
 	touch $@
 
 # What only some users and the slow tests need: clusters, TensorBoard, the documentation's site.
-.venv/installed-all: .venv/installed
+.venv/installed-all: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,dask,ray,tensorboard,docs]'
-	touch $@
+	touch .venv/installed $@
 
 install: .venv/installed
 

@@ -31,7 +31,10 @@ def run(out: Path, **changes: Any) -> Path:
     }
     for section, values in changes.items():
         settings[section] = settings[section] | values
-    assert sweeping.sweep(SweepSettings.model_validate(settings), ParallelExecution(out=str(out), quiet=True)) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweeping, "draw_sweep", lambda *_: None)
+        patch.setattr(sweeping, "save", lambda _, path: [path])
+        assert sweeping.sweep(SweepSettings.model_validate(settings), ParallelExecution(out=str(out), quiet=True)) == 0
     return out
 
 
@@ -59,9 +62,7 @@ def test_spectra_of_the_objective_are_those_computed_one_by_one(tmp_path: Path) 
     compare(*runs)
 
 
-def test_a_run_that_stopped_between_two_points_ends_with_the_same_bytes(
-    together: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_stopped_between_two_points_ends_with_the_same_bytes(together: Path, tmp_path: Path) -> None:
     commit, left = sweeping.commit_point, [2]
 
     def stopping(*args: Any) -> None:
@@ -70,7 +71,7 @@ def test_a_run_that_stopped_between_two_points_ends_with_the_same_bytes(
         left[0] -= 1
         commit(*args)
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sweeping, "commit_point", stopping)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "run")

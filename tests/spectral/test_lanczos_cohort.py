@@ -1,10 +1,13 @@
 """Lanczos in step against dense eigenvalues of every operator, and against Lanczos of each by itself."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
 from designed import Rounded, extremes, turned
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from orograph.curvature.cohort import CohortHessian
@@ -66,48 +69,50 @@ def test_a_basis_that_is_full_is_restarted() -> None:
         np.testing.assert_allclose(spectrum.eigenvalues, np.sort(np.linspace(-1, 1.5, 900) ** 3)[::-1][:4], rtol=1e-10)
 
 
+@dataclass
+class Networks:
+    """The Hessians of some networks, together and one by one; the single ones count their products."""
+
+    objective: Objective
+    cohort: CohortHessian
+    hessian: HessianOperator
+
+    def spectra(self, on_product: Callable[[int], None] | None = None) -> tuple[list[Spectrum], int]:
+        """Of all, and the products that were made for one network alone."""
+        members = [self.hessian.at(theta) for theta in self.cohort.thetas]
+        found = lanczos_cohort(members, self.cohort.__matmul__, 8, on_product=on_product)
+        return found, sum(member.products for member in members)
+
+
 @pytest.fixture(scope="module")
-def networks() -> tuple[Objective, Tensor]:
+def networks() -> Networks:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(20, 16), nn.Sigmoid(), nn.Linear(16, 5))
     targets = torch.randint(0, 5, (300,))
-    inputs = torch.randn(300, 20) + 1.5 * F.one_hot(targets, 20)
-    objective = Objective(model, F.cross_entropy, (inputs, targets))
-    return objective, objective.theta * torch.linspace(0.3, 3, 7)[:, None]
+    objective = Objective(model, F.cross_entropy, (torch.randn(300, 20) + 1.5 * F.one_hot(targets, 20), targets))
+    thetas = objective.theta * torch.linspace(0.3, 3, 7)[:, None]
+    return Networks(objective, CohortHessian(objective, thetas), HessianOperator.of(objective))
 
 
-def spectra_of(objective: Objective, thetas: Tensor, seen: list[int] | None = None) -> list[Spectrum]:
-    cohort, operator = CohortHessian(objective, thetas), HessianOperator.of(objective)
-    return lanczos_cohort([operator.at(theta) for theta in thetas], cohort.__matmul__, 8, on_product=seen and seen.append)
-
-
-def test_the_hessians_of_a_cohort_of_networks(networks: tuple[Objective, Tensor]) -> None:
-    objective, thetas = networks
+def test_the_hessians_of_a_cohort_of_networks(networks: Networks) -> None:
     seen = [0]
-    spectra = spectra_of(objective, thetas, seen)
-    assert seen[-1] == sum(spectrum.products for spectrum in spectra)
+    spectra, alone = networks.spectra(seen.append)
+    made = sum(spectrum.products for spectrum in spectra)
+    assert seen[-1] == made
     assert seen == sorted(seen)
-    exact = HessianOperator.of(objective.to(torch.float64))
-    for theta, spectrum in zip(thetas, spectra, strict=True):
+    assert alone < 0.5 * made  # most are made in step
+    exact = HessianOperator.of(networks.objective.to(torch.float64))
+    for theta, spectrum in zip(networks.cohort.thetas, spectra, strict=True):
         dense = (exact.at(theta.double()) @ torch.eye(len(theta), dtype=torch.float64)).numpy()
         expected = np.sort(np.abs(extremes(np.linalg.eigvalsh(dense), 8, "LM")))  # ties of ±λ may be cut either way
         np.testing.assert_allclose(np.sort(spectrum.eigenvalues.abs()), expected, rtol=1e-3)
         assert spectrum.converged.all()
 
 
-def test_the_same_cohort_gives_the_same_bytes(networks: tuple[Objective, Tensor]) -> None:
-    for one, other in zip(spectra_of(*networks), spectra_of(*networks), strict=True):
+def test_the_same_cohort_gives_the_same_bytes(networks: Networks) -> None:
+    for one, other in zip(networks.spectra()[0], networks.spectra()[0], strict=True):
         assert torch.equal(one.eigenvectors, other.eigenvectors)
         assert torch.equal(one.eigenvalues, other.eigenvalues)
-
-
-def test_most_products_are_made_in_step(networks: tuple[Objective, Tensor]) -> None:
-    objective, thetas = networks
-    cohort, operator = CohortHessian(objective, thetas), HessianOperator.of(objective)
-    members = [operator.at(theta) for theta in thetas]
-    spectra = lanczos_cohort(members, cohort.__matmul__, 8)
-    alone = sum(member.products for member in members)
-    assert alone < 0.5 * sum(spectrum.products for spectrum in spectra)
 
 
 def test_more_products_are_not_spent_than_allowed() -> None:

@@ -137,7 +137,7 @@ def fitting_cohort(objective: Objective) -> int:
 
 
 def fitting_spectra(objective: Objective, k: int) -> int:
-    """How many spectra are computed in step where that is left open: a product on a CPU gains nothing by company."""
+    """How many spectra are computed in step where that is left open: on a CPU only narrow networks gain by company."""
     if objective.device.type == "cpu" or not k:
         return 1
     inputs = sum(leaf.nbytes for leaf in tree_leaves(next(iter(objective.batches(1)))[0]))  # of a sample; all models share them
