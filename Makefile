@@ -32,10 +32,9 @@ PYTEST := $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 test: check
 	$(PYTEST) -m "not slow and not browser and not cluster"
 
-# All in one session, which makes the runs that quick and slow tests share once. Only `test` checks types and shapes at every call of
-# numeric code: the slow tests would take half as long again.
-test-all: .venv/installed-all check
-	$(PYTEST) -o addopts=--strict-markers
+# The quick tests check types and shapes at every call of numeric code; the slow ones would take half as long again.
+test-all: .venv/installed-all test
+	$(PYTEST) -m "slow or browser or cluster" -o addopts=--strict-markers
 
 # The documentation as pages to read: build/site/index.html.
 docs: .venv/installed-all

@@ -107,21 +107,8 @@ def test_what_cannot_be_measured_is_one_sentence(tmp_path: Path, monkeypatch, ca
 @pytest.mark.slow
 def test_torchrun_gives_the_numbers_of_one_process(tmp_path: Path) -> None:
     torch.save(og.build_model("mlp", input_shape=(1, 8, 8), widths=(8, 8), init_seed=0).state_dict(), tmp_path / "net.pth")
-    options = [
-        "--data",
-        "digits",
-        "--widths",
-        "8,8",
-        "--k",
-        "5",
-        "--probes",
-        "2",
-        "--trace-probes",
-        "4",
-        "--threads",
-        "1",
-        "--quiet",
-    ]
+    few = ["--k", "5", "--probes", "2", "--trace-probes", "4"]
+    options = ["--data", "digits", "--widths", "8,8", *few, "--threads", "1", "--quiet"]
     alone, two = tmp_path / "alone", tmp_path / "two"
     measure = ["-m", "orograph", "measure", str(tmp_path / "net.pth"), *options, "--out"]
     subprocess.run([sys.executable, *measure, str(alone)], check=True, timeout=300)

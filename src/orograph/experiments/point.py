@@ -59,11 +59,12 @@ def measure_points(
     on_product: Callable[[int], None] | None = None,
 ) -> list[Measured]:
     """Metrics, gradient and spectrum at each θ. Spectra of several are computed in step."""
-    points = [_metrics(instruments, theta, strength) for theta, strength in zip(thetas, strengths, strict=True)]
+    hessians = [instruments.hessian.at(theta) for theta in thetas]
+    points = [_metrics(instruments, hessian, strength) for hessian, strength in zip(hessians, strengths, strict=True)]
     if not instruments.settings.k:
         return points
     began = time.perf_counter()
-    spectra = decompose(instruments, thetas, strengths, on_product)
+    spectra = decompose(instruments, hessians, strengths, on_product)
     seconds = (time.perf_counter() - began) / len(points)
     return [
         replace(
@@ -76,13 +77,15 @@ def measure_points(
     ]
 
 
-def _metrics(instruments: Instruments, theta: Float[Tensor, " P"], strength: float) -> Measured:
-    """All but the spectrum. Losses are means over all samples, summed in float64; accuracies are in percent."""
+def _metrics(instruments: Instruments, operator: HessianOperator, strength: float) -> Measured:
+    """All but the spectrum, where the Hessian stands.
+
+    Losses are means over all samples, summed in float64; accuracies are in percent.
+    """
     began = time.perf_counter()
     train, test = instruments.train, instruments.test
     train.strength = strength
-    operator = instruments.hessian.at(theta)
-    gradient, loss = operator.gradient, operator.loss
+    theta, gradient, loss = operator.theta, operator.gradient, operator.loss
     offset = train.offset(theta)
     accuracy, by_class = accuracies(test, theta, instruments.classes)
     scalars: dict[str, Any] = {
@@ -102,19 +105,21 @@ def _metrics(instruments: Instruments, theta: Float[Tensor, " P"], strength: flo
 
 def decompose(
     instruments: Instruments,
-    thetas: Sequence[Float[Tensor, " P"]],
+    hessians: Sequence[HessianOperator],
     strengths: Sequence[float],
     on_product: Callable[[int], None] | None,
 ) -> list[Spectrum]:
     """The spectra of H, or of H + 2λI. A shift changes which pairs are largest in magnitude: LM needs its own Lanczos."""
     settings = instruments.settings
     shifts = [0.0 if settings.hessian == "loss" else 2 * strength for strength in strengths]
-    operators: list[LinearOperator] = [instruments.hessian.at(theta) for theta in thetas]
-    operators = [operator.shifted(shift) if shift else operator for operator, shift in zip(operators, shifts, strict=True)]
+    operators: list[LinearOperator] = [
+        hessian.shifted(shift) if shift else hessian for hessian, shift in zip(hessians, shifts, strict=True)
+    ]
     asked: Any = {"which": settings.which, "tolerance": settings.tolerance, "on_product": on_product}
     if len(operators) == 1:
         return [lanczos(operators[0], settings.k, **asked)]
-    cohort, factors = instruments.cohort(torch.stack(list(thetas))), thetas[0].new_tensor(shifts)[:, None]
+    thetas = torch.stack([hessian.theta for hessian in hessians])
+    cohort, factors = instruments.cohort(thetas), thetas.new_tensor(shifts)[:, None]
 
     def multiply(vectors: Float[Tensor, "M P"]) -> Float[Tensor, "M P"]:
         return (cohort @ vectors).addcmul_(vectors, factors)
