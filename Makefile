@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo check test test-all docs clean
+.PHONY: install demo check quick test test-all docs clean
 
 # One environment for everything; made again when the dependencies change.
 .venv/installed: pyproject.toml constraints.txt
@@ -29,10 +29,13 @@ check: install
 
 PYTEST := $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-test: check
+# The quick tests check types and shapes at every call of numeric code; the slow ones would take half as long again.
+quick: install
 	$(PYTEST) -m "not slow and not browser and not cluster"
 
-# The quick tests check types and shapes at every call of numeric code; the slow ones would take half as long again.
+test: install
+	$(MAKE) --jobs=2 check quick
+
 test-all: .venv/installed-all test
 	$(PYTEST) -m "slow or browser or cluster" -o addopts=--strict-markers
 

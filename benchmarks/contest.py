@@ -26,6 +26,9 @@ from floors import synchronise
 from quiet import Watch
 from workload import Workload
 
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["scipy.sparse.linalg", "orograph.training.loop", "orograph.spectral.lanczos"])  # and torch
+
 _PAUSE = 0.25  # seconds after a turn, in which the last one's threads stop spinning
 
 
@@ -165,9 +168,8 @@ class _Worker:
     """The parent's end of a competitor's process."""
 
     def __init__(self, entry: Entry, folder: Path, threads: int | None, device: str) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, entry, str(folder), threads, device), daemon=True)
+        self._pipe, theirs = _CONTEXT.Pipe()
+        self._process = _CONTEXT.Process(target=_serve, args=(theirs, entry, str(folder), threads, device), daemon=True)
         self._process.start()
         theirs.close()
         self.pid = self._process.pid or 0

@@ -31,11 +31,10 @@ def _one_thread() -> None:
 
 
 @pytest.fixture
-def few_images(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`mnist-5k` with one in four of its images, or one in `request.param`, as many of each class."""
-    step = getattr(request, "param", 4)
+def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`mnist-5k` with one in four of its images, as many of each class."""
     images, labels = embedded.mnist_5k()
-    monkeypatch.setattr(embedded, "mnist_5k", lambda: (images[::step], labels[::step]))
+    monkeypatch.setattr(embedded, "mnist_5k", lambda: (images[::4], labels[::4]))
 
 
 @pytest.fixture

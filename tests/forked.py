@@ -7,15 +7,15 @@ import sys
 import time
 from collections.abc import Sequence
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
     ["orograph.cli", "orograph.experiments.sweep", "orograph.experiments.study.run", "torch._dynamo", "orograph.figures"]
 )
 
 
 def start(words: Sequence[str]) -> multiprocessing.context.ForkServerProcess:
     """Begins a command, given without the word `orograph`."""
-    process = _CONTEXT.Process(target=_command, args=(list(words),))
+    process = CONTEXT.Process(target=_command, args=(list(words),))
     process.start()
     return process
 
@@ -29,7 +29,7 @@ def finish(words: Sequence[str]) -> None:
 
 def lasting(words: Sequence[str]) -> float:
     """Runs a command to its end; the seconds it took, without those in which everything is imported."""
-    first = _CONTEXT.Process()
+    first = CONTEXT.Process()
     first.start()
     first.join()
     began = time.monotonic()

@@ -18,11 +18,11 @@ def bytes_of(out: Path) -> dict[str, str]:
 
 
 def wait_for_worker(driver: BaseProcess) -> psutil.Process:
-    """The first process that the driver spawned to work (another one tracks resources)."""
+    """The first process that was forked to work, by the process that the driver has for that."""
     for _ in range(1200):
         assert driver.is_alive()
         for child in psutil.Process(driver.pid).children():
-            if any("spawn_main" in word for word in child.cmdline()):
-                return child
+            for worker in child.children():
+                return worker
         time.sleep(0.05)
     raise AssertionError("no worker was started")

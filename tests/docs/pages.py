@@ -50,7 +50,7 @@ def run(page: Path, fewer: Mapping[str, str] = MappingProxyType({})) -> None:
             exec(compile(block.code, str(page), "exec"), session)
         elif block.kind == "sh":
             for words in block.commands():
-                words = [fewer.get(word, word) for word in words]
+                words = [other for word in words for other in fewer.get(word, word).split()]
                 if block.note:
                     check(words)
                 else:

@@ -45,12 +45,12 @@ def test_every_block_of_a_page_runs(page: Path, demo: Path, monkeypatch: pytest.
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("few_images", "own_state")
-@pytest.mark.parametrize("few_images", [10], indirect=True, ids=["few"])
+@pytest.mark.usefixtures("own_state")
 @pytest.mark.parametrize("name", ["tutorial", "study"])
 def test_pages_that_make_their_own_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    run(DOCS / f"{name}.md", fewer={"11": "3", "16,64": "16", "mnist-5k": "digits"})  # points of a sweep, widths of a study
+    fewer = {"11": "3", "16,64": "16", "mnist-5k": "digits --subset-size 300"}  # points of a sweep, widths of a study, images
+    run(DOCS / f"{name}.md", fewer)
     if name == "tutorial":
         for made in ("runs/demo/figures/sweep.png", "runs/demo/report.html", "eigenvalues.png", "first.json", "first.png"):
             assert (tmp_path / made).stat().st_size > 0

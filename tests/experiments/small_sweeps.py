@@ -1,6 +1,5 @@
 """A small sweep as a command."""
 
-import sys
 from pathlib import Path
 
 
@@ -9,8 +8,3 @@ def words(out: Path, *args: str) -> list[str]:
     small = ["--dataset", "digits", "--widths", "6,5", "--epochs", "4", "--k", "4", "--threads", "1", "--quiet"]
     ladder = ["--points", "4", "--max", "0.01"]
     return ["sweep", *small, *ladder, *args, "--out", str(out)]
-
-
-def command(out: Path, *args: str) -> list[str]:
-    """For a process of its own."""
-    return [sys.executable, "-m", "orograph", *words(out, *args)]

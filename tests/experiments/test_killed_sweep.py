@@ -1,13 +1,13 @@
 """A sweep that is killed again and again ends with the bytes of one that was left alone; only its timings differ."""
 
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from small_sweeps import command, words
+from small_sweeps import words
 
-from forked import finish_despite_kills, lasting
+from forked import finish_despite_kills, lasting, start
+from orograph.cli import main
 from run_bytes import bytes_of
 
 
@@ -20,16 +20,16 @@ def test_kills_leave_no_trace(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_second_process_on_a_live_run_is_refused(tmp_path: Path) -> None:
+def test_a_second_process_on_a_live_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
-    first = subprocess.Popen(command(out, "--epochs", "50", "--points", "40"))
+    long = words(out, "--epochs", "50", "--points", "40")
+    first = start(long)
     try:
         while not (out / "run.json").exists():
-            assert first.poll() is None
+            assert first.is_alive()
             time.sleep(0.05)
-        second = subprocess.run(command(out, "--epochs", "50", "--points", "40"), capture_output=True, text=True, timeout=300)
+        assert main(long) == 2
     finally:
         first.kill()
-        first.wait()
-    assert second.returncode == 2
-    assert str(first.pid) in second.stderr
+        first.join()
+    assert str(first.pid) in capsys.readouterr().err

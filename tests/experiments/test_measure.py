@@ -110,10 +110,10 @@ def test_torchrun_gives_the_numbers_of_one_process(tmp_path: Path) -> None:
     few = ["--k", "5", "--probes", "2", "--trace-probes", "4"]
     options = ["--data", "digits", "--widths", "8,8", *few, "--threads", "1", "--quiet"]
     alone, two = tmp_path / "alone", tmp_path / "two"
-    measure = ["-m", "orograph", "measure", str(tmp_path / "net.pth"), *options, "--out"]
-    subprocess.run([sys.executable, *measure, str(alone)], check=True, timeout=300)
+    measure = ["measure", str(tmp_path / "net.pth"), *options, "--out"]
+    assert main([*measure, str(alone)]) == 0
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    subprocess.run([*torchrun, *measure, str(two)], check=True, timeout=300)
+    subprocess.run([*torchrun, "-m", "orograph", *measure, str(two)], check=True, timeout=300)
     one, other = (json.loads(path.with_suffix(".json").read_text()) for path in (alone, two))
     assert other["eigenvalues"] == pytest.approx(one["eigenvalues"], rel=1e-5)
     assert other["loss"] == pytest.approx(one["loss"], rel=1e-6)

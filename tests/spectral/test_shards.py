@@ -3,7 +3,6 @@
 The truth is the dense matrix, or the same computation in one process. The processes are real, joined by gloo.
 """
 
-import multiprocessing
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +14,7 @@ import torch.distributed
 from torch import nn
 from torch.nn import functional as F
 
+from forked import CONTEXT
 from orograph.curvature.distributed import DistributedOperator
 from orograph.curvature.ggn import GaussNewtonOperator
 from orograph.curvature.hessian import HessianOperator
@@ -30,8 +30,7 @@ def together(work: Callable[[], Any], ranks: int) -> list[Any]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(ranks) as pool:
+    with CONTEXT.Pool(ranks) as pool:
         return [each.get(300) for each in [pool.apply_async(_joined, (work, rank, ranks, port)) for rank in range(ranks)]]
 
 

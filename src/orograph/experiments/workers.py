@@ -9,9 +9,11 @@ so that no memory is shared with a worker that may die. A worker that dies makes
 import contextlib
 import io
 import multiprocessing
+import multiprocessing.context
 import os
 import pickle
 import signal
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -148,8 +150,7 @@ class Processes:
 
     @staticmethod
     def _start(slot: int) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(1, mp_context=context, initializer=begin_process, initargs=(slot,))
+        return ProcessPoolExecutor(1, mp_context=_processes(), initializer=begin_process, initargs=(slot,))
 
 
 class Dask:
@@ -188,6 +189,15 @@ class Ray:
 
     def close(self) -> None:
         clusters.end(self._ray.shutdown)
+
+
+def _processes() -> multiprocessing.context.BaseContext:
+    """How processes begin: forked from one that has imported everything. Not on a Mac, where libraries do not survive a fork."""
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["orograph.experiments.workers", "torch._dynamo"])  # the latter with the first trace
+    return context
 
 
 def work(context: bytes, stage: str, arguments: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,9 +49,16 @@ def _no_pictures() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep as it was before any analysis."""
     torch.set_num_threads(1)
-    out = run_sweep(tmp_path_factory.mktemp("analysed") / "run", "--strengths", "0.011,0.012", "--direction", "both")
+    return run_sweep(tmp_path_factory.mktemp("swept") / "run", "--strengths", "0.011,0.012", "--direction", "both")
+
+
+@pytest.fixture(scope="module")
+def folder(swept: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, analysed."""
+    out = shutil.copytree(swept, tmp_path_factory.mktemp("analysed") / "run")
     assert run_analyze(out) == 0
     return out
 
@@ -167,8 +175,10 @@ def test_a_further_part_leaves_the_others_alone(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_analysis_ends_with_the_same_bytes(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    again = run_sweep(tmp_path / "run", "--strengths", "0.011,0.012", "--direction", "both")
+def test_an_interrupted_analysis_ends_with_the_same_bytes(
+    swept: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = shutil.copytree(swept, tmp_path / "run")
     original, left = command.analyse_point, iter(range(7))
 
     def interrupted(*args) -> None:
@@ -187,13 +197,12 @@ def test_an_interrupted_analysis_ends_with_the_same_bytes(folder: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = run_sweep(tmp_path / "run", "--points", "2")
-    before = sorted(out.rglob("*"))
-    assert analyze(AnalyzeSettings(run=str(out), dry_run=True)) == 0
-    assert sorted(out.rglob("*")) == before
+def test_a_dry_run_writes_nothing(swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(swept.rglob("*"))
+    assert analyze(AnalyzeSettings(run=str(swept), dry_run=True)) == 0
+    assert sorted(swept.rglob("*")) == before
     text = capsys.readouterr().out
-    for word in ("classes", "curvature", "certificate", "response", "products", "2 points"):
+    for word in ("classes", "curvature", "certificate", "response", "products", "4 points"):
         assert word in text
 
 
