@@ -150,7 +150,7 @@ class Processes:
 
     @staticmethod
     def _start(slot: int) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, mp_context=_processes(), initializer=begin_process, initargs=(slot,))
+        return ProcessPoolExecutor(1, mp_context=_start_method(), initializer=begin_process, initargs=(slot,))
 
 
 class Dask:
@@ -191,7 +191,7 @@ class Ray:
         clusters.end(self._ray.shutdown)
 
 
-def _processes() -> multiprocessing.context.BaseContext:
+def _start_method() -> multiprocessing.context.BaseContext:
     """How processes begin: forked from one that has imported everything. Not on a Mac, where libraries do not survive a fork."""
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
