@@ -37,6 +37,7 @@ def together(work: Callable[[], Any], ranks: int) -> list[Any]:
 def _joined(work: Callable[[], Any], rank: int, ranks: int, port: int) -> Any:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=ranks)
+    torch.distributed.barrier()  # or one leaves while others still connect
     try:
         return work()
     finally:

@@ -76,17 +76,17 @@ def align(objective: Objective, first: Float[Tensor, " P"], second: Float[Tensor
     identity = [torch.arange(size) for size in sizes]
     starts = [identity, _matched_forwards(one, other, axes, identity)]
     permutations = max(starts, key=lambda found: _similarity(one, permuted(other, axes, found)))
-    best = _similarity(one, permuted(other, axes, permutations))
-    sweeps, generator = 0, seeded(seed)
-    while True:
+    sweeps, generator, unsettled = 0, seeded(seed), set(range(len(sizes)))
+    while unsettled:
         sweeps += 1
-        tried = list(permutations)
         for layer in torch.randperm(len(sizes), generator=generator).tolist():
-            tried[layer] = _assignment(one, other, axes, tried, layer)
-        found = _similarity(one, permuted(other, axes, tried))
-        if not found > best * (1 + 1e-12) + 1e-300:
-            break
-        permutations, best = tried, found
+            if layer not in unsettled:  # neither it nor a neighbour has changed since it was assigned
+                continue
+            unsettled.remove(layer)
+            found = _assignment(one, other, axes, permutations, layer)
+            if not torch.equal(found, permutations[layer]):
+                permutations[layer] = found
+                unsettled |= {layer - 1, layer + 1} & set(range(len(sizes)))
     theta = objective.layout.flatten(permuted(other, axes, permutations))
     return Alignment(
         theta,
@@ -172,7 +172,7 @@ def _assignment(
     *,
     incoming_only: bool = False,
 ) -> Int[Tensor, " units"]:
-    """The best permutation of one layer while all others stay."""
+    """The best permutation of one layer while all others stay; the one it has, where none is better by more than rounding."""
     from scipy.optimize import linear_sum_assignment  # half a second, which workers of sweeps do without
 
     units = len(permutations[layer])
@@ -184,7 +184,10 @@ def _assignment(
         if axis.layer == layer and axis.name in one and (axis.incoming or not incoming_only)
     )
     assert isinstance(gain, Tensor)
-    return torch.as_tensor(linear_sum_assignment(gain.cpu().double().numpy(), maximize=True)[1])
+    table, here = gain.cpu().double(), permutations[layer]
+    found = torch.as_tensor(linear_sum_assignment(table.numpy(), maximize=True)[1])
+    rows, rounding = torch.arange(units), 8 * torch.finfo(gain.dtype).eps * table.abs().amax(1).sum()
+    return found if (table[rows, found] - table[rows, here]).sum() > rounding else here
 
 
 def _matched_forwards(one: dict[str, Tensor], other: dict[str, Tensor], axes: list[Axis], identity: Permutations) -> Permutations:

@@ -66,7 +66,7 @@ def nudged_elastic_band(
         if cycle:
             band = _insert(objective, band, most_pivots)
         inner = band[1:-1].clone()
-        optimiser = torch.optim.Adam([inner], lr=learning_rate / 2**cycle)
+        optimiser = torch.optim.Adam([inner], lr=learning_rate / 2**cycle, fused=True)
         values = torch.empty(len(band), dtype=torch.float64)
         for _ in range(steps):
             batch = next(batches)
@@ -80,8 +80,8 @@ def nudged_elastic_band(
             inner.grad = _across(slopes, tangents)
             optimiser.step()
             # Adam's scaling turns the step; what it gained along the band goes again.
-            moved = band[1:-1] + _across(inner - band[1:-1], tangents)
-            band = _spread(torch.cat([band[:1], moved, band[-1:]]))
+            band[1:-1] += _across(inner.sub_(band[1:-1]), tangents)
+            _spread(band)
             history.append(values.max().item())
             spent += len(band)
             if on_step is not None:
@@ -113,11 +113,10 @@ def _across(vectors: Float[Tensor, "inner P"], tangents: Float[Tensor, "inner P"
     return vectors.addcmul_(along[:, None], tangents, value=-1)
 
 
-def _spread(band: Float[Tensor, "K P"]) -> Float[Tensor, "K P"]:
-    """The same chain with its pivots at equal distances along it."""
-    curve = through(band)
-    moved = curve.at(torch.linspace(0, 1, len(band), dtype=torch.float64))[slice(1, len(band) - 1)]
-    return torch.cat([band[:1], moved, band[-1:]])
+def _spread(band: Float[Tensor, "K P"]) -> None:
+    """Puts the pivots at equal distances along the chain, in place."""
+    positions = torch.linspace(0, 1, len(band), dtype=torch.float64)
+    band[1:-1] = through(band).at(positions)[slice(1, len(band) - 1)]
 
 
 def _insert(objective: Objective, band: Float[Tensor, "K P"], most: int) -> Float[Tensor, "more P"]:

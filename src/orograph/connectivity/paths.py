@@ -62,8 +62,10 @@ def train_curve(
     if len(curve.controls) < 3:
         raise ConfigurationError("a straight line has nothing to train; pass a curve with at least one bend.")
     generator = seeded(seed)
-    inner = displaced(curve.controls, generator)
-    optimiser = torch.optim.Adam([inner], lr=learning_rate)
+    controls = curve.controls.clone()
+    inner = controls[1:-1]  # a view: what is trained is always in place
+    inner.copy_(displaced(curve.controls, generator))
+    optimiser = torch.optim.Adam([inner], lr=learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps))
     batches = minibatches(objective, batch_size, generator)
     start = torch.rand(1, generator=generator, dtype=torch.float64).item()
@@ -71,7 +73,6 @@ def train_curve(
     for step in range(steps):
         position = torch.tensor([(start + step * GOLDEN) % 1], dtype=torch.float64)
         weights = curve.weights(position)[0].to(inner)
-        controls = torch.cat([curve.controls[:1], inner, curve.controls[-1:]])
         value, gradient = value_and_gradient(objective, weights @ controls, next(batches))
         inner.grad = torch.outer(weights[1:-1], gradient)
         optimiser.step()
@@ -79,5 +80,4 @@ def train_curve(
         history.append(value)
         if on_step is not None:
             on_step(step + 1)
-    trained = curve.with_controls(torch.cat([curve.controls[:1], inner, curve.controls[-1:]]))
-    return TrainedCurve(trained, tuple(history), steps)
+    return TrainedCurve(curve.with_controls(controls), tuple(history), steps)
