@@ -33,7 +33,7 @@ widths = [64, 64, 64, 128, 128, 256, 256, 512, 512]
 blocks = [Block(i, o, 1 if i == o else 2) for i, o in zip(widths, widths[1:])]
 stem = [nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
 model = nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
-inputs = torch.randn(32, 3, 32, 32)
+inputs = torch.randn(64, 3, 32, 32)
 """
 
 _END = """

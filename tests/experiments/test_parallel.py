@@ -137,7 +137,7 @@ def test_a_killed_driver_loses_nothing_and_leaves_nobody_behind(tmp_path: Path, 
     children = psutil.Process(driver.pid).children(recursive=True)
     driver.kill()
     driver.join()
-    _, alive = psutil.wait_procs(children, timeout=60)
+    _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive
     finish(words(tmp_path / "two", *FRESH, *TWO))
     assert bytes_of(tmp_path / "two") == alone

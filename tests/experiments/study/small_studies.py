@@ -6,7 +6,7 @@ BASE = "--dataset digits --subset-size 300 --model MLP1 --epochs 3 --fast --thre
 STUDIES = {
     "everything": "--hidden-size 4 --num-seeds 3 --lr 0.01 --path-epochs 1 --2d-slice --slice-points 5 --track-curvature 2 "
     "--instability 1 --paths linear,bezier,aligned --slice-directions eigenvector --keep-eigenvectors",
-    "compared": "--hidden-size 4 --num-seeds 1 --compare-optimizers --batch-norm --paths none --epochs 1",
+    "compared": "--hidden-size 4 --num-seeds 2 --compare-optimizers --batch-norm --paths linear --epochs 1",
 }
 
 
