@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orograph.errors import OrographError, unknown
-from orograph.garbage import no_garbage
+from orograph.garbage import keep_imports, no_garbage
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -239,6 +239,7 @@ def _run(name: str, args: Sequence[str]) -> int:
         settings = _parsed(name, args)
         _begin_cluster(getattr(settings, "execution", None))
         function: Callable[[Any], int] = _found(COMMANDS[name].function)
+    keep_imports()
     return function(settings)
 
 

@@ -1,5 +1,6 @@
 """Work without a search for garbage."""
 
+import functools
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,3 +14,9 @@ def no_garbage() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+@functools.cache
+def keep_imports() -> None:
+    """What a process has imported stays: no later search looks at it again. Only the first call in a process counts."""
+    gc.freeze()

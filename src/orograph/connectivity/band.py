@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.connectivity.curves import chain, displaced, through
-from orograph.connectivity.minibatches import minibatches, value_and_gradient
+from orograph.connectivity.minibatches import minibatches, value, value_and_gradient
 from orograph.connectivity.paths import TrainedCurve
 from orograph.errors import ConfigurationError
 from orograph.geometry.evaluate import evaluate
@@ -71,10 +71,9 @@ def nudged_elastic_band(
         for _ in range(steps):
             batch = next(batches)
             slopes = torch.empty_like(inner)
-            for index, pivot in enumerate(band):
-                values[index], gradient = value_and_gradient(objective, pivot, batch)
-                if 0 < index < len(band) - 1:
-                    slopes[index - 1] = gradient
+            values[0], values[-1] = value(objective, first, batch), value(objective, second, batch)
+            for index, pivot in enumerate(band[1:-1]):
+                values[index + 1], slopes[index] = value_and_gradient(objective, pivot, batch)
             tangents = _tangents(band, values)
             inner.copy_(band[1:-1])
             inner.grad = _across(slopes, tangents)
@@ -83,7 +82,7 @@ def nudged_elastic_band(
             band[1:-1] += _across(inner.sub_(band[1:-1]), tangents)
             _spread(band)
             history.append(values.max().item())
-            spent += len(band)
+            spent += len(inner)
             if on_step is not None:
                 on_step(len(history))
     return TrainedCurve(through(band), tuple(history), spent)
@@ -92,19 +91,18 @@ def nudged_elastic_band(
 def _tangents(band: Float[Tensor, "K P"], values: Float[Tensor, " K"]) -> Float[Tensor, "inner P"]:
     """Unit tangents at the inner pivots: towards the higher neighbour, a weighted mean of both at an extremum."""
     heights = values.tolist()
-    tangents = torch.empty_like(band[1:-1])
-    for index in range(1, len(band) - 1):
-        forward, backward = band[index + 1] - band[index], band[index] - band[index - 1]
-        rise, fall = heights[index + 1] - heights[index], heights[index - 1] - heights[index]
+    shares = torch.zeros(len(band) - 2, len(band) - 1, dtype=torch.float64)  # of the steps from pivot to pivot
+    for index, (before, here, after) in enumerate(zip(heights, heights[1:], heights[2:], strict=False)):
+        rise, fall = after - here, before - here
         larger, smaller = max(abs(rise), abs(fall)), min(abs(rise), abs(fall))
-        uphill = heights[index + 1] > heights[index - 1]
         if rise * fall < 0:
             larger, smaller = 1.0, 0.0
-        tangent = (larger * forward).add_(backward, alpha=smaller) if uphill else (smaller * forward).add_(backward, alpha=larger)
-        if not tangent.any():
-            tangent = forward + backward
-        tangents[index - 1] = tangent / torch.linalg.vector_norm(tangent)
-    return tangents
+        elif larger == 0:
+            larger, smaller = 1.0, 1.0
+        pair = (smaller / larger, 1.0) if after > before else (1.0, smaller / larger)
+        shares[index, index : index + 2] = torch.tensor(pair, dtype=torch.float64)
+    tangents = shares.to(band) @ band.diff(dim=0)
+    return tangents.div_(torch.linalg.vector_norm(tangents, dim=1, keepdim=True))
 
 
 def _across(vectors: Float[Tensor, "inner P"], tangents: Float[Tensor, "inner P"]) -> Float[Tensor, "inner P"]:

@@ -85,7 +85,7 @@ def through(points: Float[Tensor, "K P"]) -> Curve:
     Raises:
         ConfigurationError: fewer than two points, or neighbours that coincide.
     """
-    lengths = torch.linalg.vector_norm(points.diff(dim=0).double(), dim=1).cpu()
+    lengths = torch.linalg.vector_norm(points.diff(dim=0), dim=1).double().cpu()
     if len(points) < 2 or not (lengths > 0).all():
         raise ConfigurationError(
             f"a chain needs at least two points, each apart from the next, not {len(points)} of lengths {lengths.tolist()}."

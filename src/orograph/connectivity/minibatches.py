@@ -31,17 +31,32 @@ def minibatches(objective: Objective, size: int | None, generator: torch.Generat
             yield tree_map(lambda leaf, chosen=chosen: leaf[chosen], inputs), targets[chosen]
 
 
+def value(objective: Objective, theta: Float[Tensor, " P"], batch: Batch) -> float:
+    """L_eff on one batch; BatchNorm normalises by the batch, since running statistics mean nothing here."""
+    with torch.no_grad():
+        return _loss(objective, theta, batch).item() + _penalty(objective, theta)
+
+
 def value_and_gradient(objective: Objective, theta: Float[Tensor, " P"], batch: Batch) -> tuple[float, Float[Tensor, " P"]]:
-    """L_eff on one batch and its gradient; BatchNorm normalises by the batch, since running statistics mean nothing here."""
-    inputs, targets = batch
+    """`value` and its gradient."""
     point = theta.detach().requires_grad_()
-    counters = {name: objective.constants[name].clone() for name in _written(objective)}
-    tensors = {**objective.constants, **objective.layout.unflatten(point), **counters}
-    with batch_statistics(objective.model):
-        loss = objective.output_losses(call(objective.model, tensors, inputs), targets).mean()
+    loss = _loss(objective, point, batch)
     (gradient,) = torch.autograd.grad(loss, point)
-    value = loss.item() + (objective.penalty(theta) if objective.strength else 0.0)
-    return value, gradient + 2 * objective.strength * objective.offset(theta) if objective.strength else gradient
+    if objective.strength:
+        gradient += 2 * objective.strength * objective.offset(theta)
+    return loss.item() + _penalty(objective, theta), gradient
+
+
+def _loss(objective: Objective, theta: Float[Tensor, " P"], batch: Batch) -> Float[Tensor, ""]:
+    inputs, targets = batch
+    counters = {name: objective.constants[name].clone() for name in _written(objective)}
+    tensors = {**objective.constants, **objective.layout.unflatten(theta), **counters}
+    with batch_statistics(objective.model):
+        return objective.output_losses(call(objective.model, tensors, inputs), targets).mean()
+
+
+def _penalty(objective: Objective, theta: Float[Tensor, " P"]) -> float:
+    return objective.penalty(theta) if objective.strength else 0.0
 
 
 def _written(objective: Objective) -> list[str]:

@@ -6,13 +6,14 @@ import os
 import signal
 import threading
 
-from orograph.garbage import no_garbage
+from orograph.garbage import keep_imports, no_garbage
 
 
 def perform(context: bytes, stage: str, arguments: bytes) -> bytes:
     """One stage, on the bench of the run: the packed result and its seconds."""
     with no_garbage():
         from orograph.experiments.workers import work
+    keep_imports()
     return work(context, stage, arguments)
 
 
