@@ -33,7 +33,7 @@ def main(folder: Path) -> None:
     accuracy = (model(test_images).argmax(1) == test_labels).float().mean().item()
     print(f"accuracy on {len(test_images)} test images: {accuracy:.1%}")
 
-    few = [(images[:50], labels[:50])]  # BatchNorm stays in eval mode: one fixed function of θ
+    few = [(images[:25], labels[:25])]  # BatchNorm stays in eval mode: one fixed function of θ
     for name in ("*", "conv1.*", "stage1.*", "stage2.*", "stage3.*", "fc.*"):
         operator = og.HessianOperator(model, F.cross_entropy, few, parameters=name)
         spectrum = og.lanczos(operator, k=1, which="LA", tolerance=1e-2)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from orograph.data import embedded
+from orograph.garbage import keep_imports
 
 LONGEST = [
     "test_pages",
@@ -44,6 +45,11 @@ def own_state() -> Iterator[None]:
     with mpl.rc_context({"backend": "agg"}):
         yield
     torch.random.set_rng_state(state)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays, and is not looked through for garbage again and again."""
+    keep_imports()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
