@@ -72,5 +72,6 @@ class _Combined(TorchFunctionMode):
                 padded = [*args, None] if len(args) == 2 else list(args)
                 parts = self.shared.outputs((self.chunk, self.calls), func, padded, [weight, bias])
                 if parts is not None:
-                    return parts[0] + torch.tensordot(self.coefficients, parts[1:], 1)
+                    weights = torch.cat([self.coefficients.new_ones(1), self.coefficients])
+                    return torch.tensordot(weights, parts, 1)  # one product, for all models
         return func(*args, **(kwargs or {}))

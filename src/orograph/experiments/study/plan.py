@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from orograph.experiments.study.bench import StudyBench
 from orograph.experiments.study.grid import Configuration, candidates
 from orograph.experiments.study.minimum import LEVELS, level
+from orograph.experiments.study.pairs import CYCLES
 from orograph.experiments.study.trainings import rate_key
 from orograph.geometry.sharpness import STEPS
 from orograph.store.cells import Cell
@@ -18,7 +19,8 @@ BACKWARD = 3.0  # loss and gradient
 PRODUCT = 5.4  # a Hessian product, what is independent of the vector kept
 PREPARATION = 1e11  # operations in the time that tracing and writing take
 _STARTS = 8  # of both ascents together; each takes a step, and one of each ascent goes on
-_PIVOTS = 8  # of a band, on average
+_PIVOTS = 7  # of a band, on average
+_AROUND = 2.0  # gradients at a pivot: with all that is done to its vectors besides, in training steps
 _BOTH_SETS = 1.2  # training and test data together
 
 
@@ -128,6 +130,7 @@ def _minimum(bench: StudyBench) -> Cost:
 
 def _pair(bench: StudyBench) -> Cost:
     chosen = bench.settings.connectivity
-    gradients = {"bezier": 1.0, "chain": 1.0, "band": 0.5 * _PIVOTS}
+    gradients = {"bezier": 1.0, "chain": 1.0, "band": 0.5 * _PIVOTS * _AROUND}
     trained = sum(gradients.get(name, 0.0) for name in chosen.paths) * chosen.path_epochs
-    return Cost(forward=_BOTH_SETS * chosen.curve_points * (len(chosen.paths) + 1), steps=trained)
+    between = 2 * _PIVOTS * (CYCLES - 1) if "band" in chosen.paths else 0  # losses that say where a pivot is missing
+    return Cost(forward=_BOTH_SETS * chosen.curve_points * (len(chosen.paths) + 1) + between, steps=trained)
