@@ -120,7 +120,9 @@ def test_spectra_computed_elsewhere_write_the_same_bytes(tmp_path: Path) -> None
 def test_a_killed_worker_loses_nothing(tmp_path: Path, alone: dict[str, str]) -> None:
     driver = start(words(tmp_path / "two", *FRESH, *TWO))
     worker = wait_for_worker(driver)
-    time.sleep(2)
+    while sum(worker.cpu_times()[:2]) < 0.5:  # user and system seconds: it has begun
+        assert driver.is_alive()
+        time.sleep(0.05)
     worker.kill()
     driver.join(600)
     assert driver.exitcode == 0
