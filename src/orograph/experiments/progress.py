@@ -108,19 +108,19 @@ def summary_table(rows: Sequence[Mapping[str, Any]], *, most: int = 24) -> Table
         keep = {round(i * (len(rows) - 1) / (most - 1)) for i in range(most)}
         keep |= {index for index, row in enumerate(rows) if row["status"] == "failed"}
     legend = "‖∇‖ is that of L_eff; cut: k splits a cluster of eigenvalues; noise: pairs that are rounding"
-    table = Table(caption=legend, caption_justify="left", header_style="bold", box=None, pad_edge=False)
+    table = Table(caption=legend, caption_justify="left", header_style="bold", box=None, padding=(0, 1, 0, 0))
     table.add_column("ID")
-    for column in ("λ", "L", "L_eff", "test L", "acc. %", "‖∇‖", "λ₁", "λ_k", "ep."):
+    for column in ("λ", "L", "L_eff", "test L", "acc.%", "‖∇‖", "λ₁", "λ_k", "ep."):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("remarks", overflow="fold")
     for index in sorted(keep):
         row = rows[index]
         if row["status"] == "failed":
-            table.add_row(row["ID"], f"{row['L2_strength']:g}", *[""] * 8, f"[red]failed: {failure(row)}")
+            table.add_row(row["ID"], f"{row['L2_strength']:.5g}", *[""] * 8, f"[red]failed: {failure(row)}")
             continue
         table.add_row(
             row["ID"],
-            f"{row['L2_strength']:g}",
+            f"{row['L2_strength']:.5g}",
             f"{row['train_loss']:.4f}",
             f"{row['objective']:.4f}",
             f"{row['test_loss']:.4f}",
