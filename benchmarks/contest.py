@@ -264,12 +264,17 @@ class _Memory:
     def peak(self) -> int:
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) - self._base
-        return (_status("VmHWM") or _maximum()) - self._base
+        return peak_resident() - self._base
 
     def _resident(self) -> int:
         if self._device.type == "cuda":
             return torch.cuda.memory_allocated(self._device)
         return _status("VmRSS") or _maximum()
+
+
+def peak_resident() -> int:
+    """The largest resident size of this process, in bytes; not that of the process that started it, as `ru_maxrss` may be."""
+    return _status("VmHWM") or _maximum()
 
 
 def _status(key: str) -> int:

@@ -6,8 +6,6 @@ GPT-2's shape (Radford et al., 2019: 12 layers, width 768, 12 heads, 50,257 toke
 one short batch of random tokens. Peak resident memory is the process's own, pages of the mapped file included.
 """
 
-import resource
-import sys
 import time
 
 import torch
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import orograph as og
+from contest import peak_resident
 from orograph.memory import format_bytes
 from quiet import Watch, require_quiet
 from report import Report, Table, parser, seconds, set_threads, verdict
@@ -92,8 +91,7 @@ def main() -> None:
     table.row("trace, Hutchinson", f"{total.value:.4g} ± {total.error:.1g}", str(total.products), elapsed(began), peak())
     report.add(table)
     report.say(f"{operator.plan}.")
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    report.say(verdict("peak resident memory", resident / 1e9, 16, at_least=False, unit=" GB"))
+    report.say(verdict("peak resident memory", peak_resident() / 1e9, 16, at_least=False, unit=" GB"))
     report.finish(chosen, watch, quiet=quiet)
 
 
@@ -104,7 +102,7 @@ def elapsed(began: float) -> str:
 
 def peak() -> str:
     """The largest resident size of this process until now."""
-    return format_bytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+    return format_bytes(peak_resident())
 
 
 if __name__ == "__main__":

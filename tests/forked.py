@@ -5,7 +5,8 @@ import multiprocessing.context
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
@@ -25,6 +26,13 @@ def finish(words: Sequence[str]) -> None:
     process = start(words)
     process.join(600)
     assert process.exitcode == 0
+
+
+def wait_until(holds: Callable[[], object], process: BaseProcess) -> None:
+    """Waits for something that happens while a process lives."""
+    while not holds():
+        assert process.is_alive(), "the process ended before it happened"
+        time.sleep(0.05)
 
 
 def lasting(words: Sequence[str]) -> float:

@@ -298,7 +298,7 @@ class Objective:
 
     def penalty(self, theta: Float[Tensor, " P"]) -> float:
         """λ‖θ − θ_ref‖², in float64."""
-        return self.strength * self.offset(theta).double().square().sum().item()
+        return self.strength * self.offset(theta).double().square().sum().item() if self.strength else 0.0
 
     def value(self, theta: Float[Tensor, " P"]) -> float:
         """L_eff(θ)."""

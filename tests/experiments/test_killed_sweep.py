@@ -1,12 +1,11 @@
 """A sweep that is killed again and again ends with the bytes of one that was left alone; only its timings differ."""
 
-import time
 from pathlib import Path
 
 import pytest
 from small_sweeps import words
 
-from forked import finish_despite_kills, lasting, start
+from forked import finish_despite_kills, lasting, start, wait_until
 from orograph.cli import main
 from run_bytes import bytes_of
 
@@ -25,9 +24,7 @@ def test_a_second_process_on_a_live_run_is_refused(tmp_path: Path, capsys: pytes
     long = words(out, "--epochs", "50", "--points", "40")
     first = start(long)
     try:
-        while not (out / "run.json").exists():
-            assert first.is_alive()
-            time.sleep(0.05)
+        wait_until((out / "run.json").exists, first)
         assert main(long) == 2
     finally:
         first.kill()

@@ -3,7 +3,6 @@
 The truth is a run of one process without workers; deaths are real SIGKILLs, or a worker that says it lost its task.
 """
 
-import time
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import psutil
 import pytest
 from small_sweeps import words
 
-from forked import finish, start
+from forked import finish, start, wait_until
 from orograph.cli import main
 from orograph.experiments import clusters
 from orograph.experiments import sweep as sweeping
@@ -120,9 +119,7 @@ def test_spectra_computed_elsewhere_write_the_same_bytes(tmp_path: Path) -> None
 def test_a_killed_worker_loses_nothing(tmp_path: Path, alone: dict[str, str]) -> None:
     driver = start(words(tmp_path / "two", *FRESH, *TWO))
     worker = wait_for_worker(driver)
-    while sum(worker.cpu_times()[:2]) < 0.5:  # user and system seconds: it has begun
-        assert driver.is_alive()
-        time.sleep(0.05)
+    wait_until(lambda: sum(worker.cpu_times()[:2]) > 0.5, driver)  # user and system seconds: it has begun
     worker.kill()
     driver.join(600)
     assert driver.exitcode == 0
@@ -133,9 +130,7 @@ def test_a_killed_worker_loses_nothing(tmp_path: Path, alone: dict[str, str]) ->
 def test_a_killed_driver_loses_nothing_and_leaves_nobody_behind(tmp_path: Path, alone: dict[str, str]) -> None:
     driver = start(words(tmp_path / "two", *FRESH, *TWO))
     wait_for_worker(driver)
-    while not list((tmp_path / "two" / "points").glob("*.json")):
-        assert driver.is_alive(), "killed too late"
-        time.sleep(0.05)
+    wait_until(lambda: list((tmp_path / "two" / "points").glob("*.json")), driver)
     children = psutil.Process(driver.pid).children(recursive=True)
     driver.kill()
     driver.join()

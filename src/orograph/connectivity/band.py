@@ -95,11 +95,8 @@ def _tangents(band: Float[Tensor, "K P"], values: Float[Tensor, " K"]) -> Float[
     for index, (before, here, after) in enumerate(zip(heights, heights[1:], heights[2:], strict=False)):
         rise, fall = after - here, before - here
         larger, smaller = max(abs(rise), abs(fall)), min(abs(rise), abs(fall))
-        if rise * fall < 0:
-            larger, smaller = 1.0, 0.0
-        elif larger == 0:
-            larger, smaller = 1.0, 1.0
-        pair = (smaller / larger, 1.0) if after > before else (1.0, smaller / larger)
+        lesser = 0.0 if rise * fall < 0 else (smaller / larger if larger else 1.0)  # of the two steps
+        pair = (lesser, 1.0) if after > before else (1.0, lesser)
         shares[index, index : index + 2] = torch.tensor(pair, dtype=torch.float64)
     tangents = shares.to(band) @ band.diff(dim=0)
     return tangents.div_(torch.linalg.vector_norm(tangents, dim=1, keepdim=True))

@@ -34,7 +34,7 @@ def minibatches(objective: Objective, size: int | None, generator: torch.Generat
 def value(objective: Objective, theta: Float[Tensor, " P"], batch: Batch) -> float:
     """L_eff on one batch; BatchNorm normalises by the batch, since running statistics mean nothing here."""
     with torch.no_grad():
-        return _loss(objective, theta, batch).item() + _penalty(objective, theta)
+        return _loss(objective, theta, batch).item() + objective.penalty(theta)
 
 
 def value_and_gradient(objective: Objective, theta: Float[Tensor, " P"], batch: Batch) -> tuple[float, Float[Tensor, " P"]]:
@@ -44,7 +44,7 @@ def value_and_gradient(objective: Objective, theta: Float[Tensor, " P"], batch: 
     (gradient,) = torch.autograd.grad(loss, point)
     if objective.strength:
         gradient += 2 * objective.strength * objective.offset(theta)
-    return loss.item() + _penalty(objective, theta), gradient
+    return loss.item() + objective.penalty(theta), gradient
 
 
 def _loss(objective: Objective, theta: Float[Tensor, " P"], batch: Batch) -> Float[Tensor, ""]:
@@ -53,10 +53,6 @@ def _loss(objective: Objective, theta: Float[Tensor, " P"], batch: Batch) -> Flo
     tensors = {**objective.constants, **objective.layout.unflatten(theta), **counters}
     with batch_statistics(objective.model):
         return objective.output_losses(call(objective.model, tensors, inputs), targets).mean()
-
-
-def _penalty(objective: Objective, theta: Float[Tensor, " P"]) -> float:
-    return objective.penalty(theta) if objective.strength else 0.0
 
 
 def _written(objective: Objective) -> list[str]:

@@ -110,17 +110,17 @@ def summary_table(rows: Sequence[Mapping[str, Any]], *, most: int = 24) -> Table
     legend = "‖∇‖ is that of L_eff; cut: k splits a cluster of eigenvalues; noise: pairs that are rounding"
     table = Table(caption=legend, caption_justify="left", header_style="bold", box=None, padding=(0, 1, 0, 0))
     table.add_column("ID")
-    for column in ("λ", "L", "L_eff", "test L", "acc.%", "‖∇‖", "λ₁", "λ_k", "ep."):
+    for column in ("λ", "L", "L_eff", "test L", "acc. %", "‖∇‖", "λ₁", "λ_k", "ep."):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("remarks", overflow="fold")
     for index in sorted(keep):
         row = rows[index]
+        point = (row["ID"], f"{row['L2_strength']:.5g}")
         if row["status"] == "failed":
-            table.add_row(row["ID"], f"{row['L2_strength']:.5g}", *[""] * 8, f"[red]failed: {failure(row)}")
+            table.add_row(*point, *[""] * 8, f"[red]failed: {failure(row)}")
             continue
         table.add_row(
-            row["ID"],
-            f"{row['L2_strength']:.5g}",
+            *point,
             f"{row['train_loss']:.4f}",
             f"{row['objective']:.4f}",
             f"{row['test_loss']:.4f}",

@@ -3,14 +3,13 @@
 The truth is a study of one process that was left alone; deaths are real SIGKILLs.
 """
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from small_studies import STUDIES, words
 
-from forked import finish_despite_kills, lasting, start
+from forked import finish_despite_kills, lasting, start, wait_until
 from run_bytes import bytes_of, wait_for_worker
 
 KILLS = 3
@@ -44,9 +43,7 @@ def test_kills_leave_no_trace(tmp_path: Path, whole: Whole) -> None:
 def test_two_workers_write_the_same_bytes_and_one_may_die(tmp_path: Path, whole: Whole) -> None:
     out = tmp_path / "run"
     driver = start(words(out, f"{whole.flags} --parallel processes --jobs 2"))
-    while not [*out.glob("points/*/*.json"), *out.glob("findings/*/*/*.json")]:
-        assert driver.is_alive(), "no step was committed"
-        time.sleep(0.05)
+    wait_until(lambda: [*out.glob("points/*/*.json"), *out.glob("findings/*/*/*.json")], driver)
     wait_for_worker(driver).kill()
     driver.join(900)
     assert driver.exitcode == 0
