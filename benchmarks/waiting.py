@@ -19,7 +19,7 @@ from quiet import Watch, require_quiet
 from report import Report, Table, parser, seconds, verdict
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
-import ladder  # the made-up run of the tests
+import made_up_sweep
 
 COMMANDS = ("", "sweep", "study", "measure", "analyze", "report")
 CHROMIUM = "/usr/bin/chromium"
@@ -43,7 +43,7 @@ def main() -> None:
         watch.pause()
     with tempfile.TemporaryDirectory(prefix="orograph-benchmark-") as folder:
         run = Path(folder) / "run"
-        ladder.write(run, POINTS)
+        made_up_sweep.write(run, POINTS)
         subprocess.run([sys.executable, "-m", "orograph", "report", str(run), "--quiet"], check=True)
         page = run / "report.html"
         painted = [first_figure(page) for _ in range(chosen.rounds)]

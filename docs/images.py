@@ -37,9 +37,9 @@ def main() -> None:
     long = RUNS / "long"
     if not long.exists():
         sys.path.append(str(ROOT / "tests"))
-        import ladder  # the made-up run of the tests
+        import made_up_sweep
 
-        ladder.write(long, 501)
+        made_up_sweep.write(long, 501)
     for name in ("demo", "both"):
         orograph(f"analyze runs/{name}")
     shutil.copy(RUNS / "demo" / "figures" / "sweep.png", IMAGES / "sweep.png")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from orograph.data import embedded
-from orograph.garbage import keep_imports
+from orograph.process import keep_imports
 
 LONGEST = [
     "test_pages",

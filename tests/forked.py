@@ -10,7 +10,7 @@ from multiprocessing.process import BaseProcess
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["orograph.cli", "orograph.experiments.sweep", "orograph.experiments.study.run", "torch._dynamo", "orograph.figures"]
+    ["orograph.cli", "orograph.sweep.command", "orograph.study.command", "torch._dynamo", "orograph.figures"]
 )
 
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from orograph.curvature.ggn import GaussNewtonOperator as GaussNewtonOperator
     from orograph.curvature.hessian import HessianOperator as HessianOperator
     from orograph.data.catalogue import load_data as load_data
-    from orograph.experiments.measure import Measurement as Measurement
-    from orograph.experiments.measure import measure as measure
+    from orograph.geometry.measurement import Measurement as Measurement
+    from orograph.geometry.measurement import measure as measure
     from orograph.models.catalogue import build_model as build_model
     from orograph.objective import Objective as Objective
     from orograph.spectral.cg import conjugate_gradient as conjugate_gradient
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "conjugate_gradient": "orograph.spectral.cg",
-    "Measurement": "orograph.experiments.measure",
-    "measure": "orograph.experiments.measure",
+    "Measurement": "orograph.geometry.measurement",
+    "measure": "orograph.geometry.measurement",
     "trace": "orograph.spectral.trace",
     "density": "orograph.spectral.density",
     "EmpiricalFisherOperator": "orograph.curvature.fisher",

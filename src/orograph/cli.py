@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orograph.errors import OrographError, unknown
-from orograph.garbage import keep_imports, no_garbage
+from orograph.process import keep_imports, no_garbage
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -109,26 +109,26 @@ COMMANDS = {
     "sweep": Command(
         "train and decompose along a ladder of strengths λ",
         SWEEP_HELP,
-        "orograph.experiments.settings:SweepCommand",
-        "orograph.experiments.sweep:sweep_command",
+        "orograph.sweep.settings:SweepCommand",
+        "orograph.sweep.command:sweep_command",
     ),
     "study": Command(
         "train and measure a grid of networks, and relate geometry to generalisation",
         STUDY_HELP,
-        "orograph.experiments.study.settings:StudyCommand",
-        "orograph.experiments.study.run:study_command",
+        "orograph.study.settings:StudyCommand",
+        "orograph.study.command:study_command",
     ),
     "measure": Command(
         "all numbers of one minimum",
         MEASURE_HELP,
-        "orograph.experiments.settings:MeasureSettings",
-        "orograph.experiments.measuring:measure_checkpoint",
+        "orograph.commands.settings:MeasureSettings",
+        "orograph.commands.measure:measure_checkpoint",
     ),
     "analyze": Command(
         "all that a finished sweep shows",
         ANALYZE_HELP,
-        "orograph.experiments.analysis.settings:AnalyzeSettings",
-        "orograph.experiments.analysis.analyze:analyze",
+        "orograph.analysis.settings:AnalyzeSettings",
+        "orograph.analysis.command:analyze",
     ),
     "report": Command(
         "one HTML file that shows a whole run",
@@ -139,32 +139,32 @@ COMMANDS = {
     "watch": Command(
         "a run in progress, from another terminal",
         WATCH_HELP,
-        "orograph.experiments.data_settings:WatchSettings",
-        "orograph.experiments.watch:watch",
+        "orograph.commands.settings:WatchSettings",
+        "orograph.commands.watch:watch",
     ),
     "export": Command(
         "a run as a table or as labelled arrays",
         EXPORT_HELP,
-        "orograph.experiments.data_settings:ExportSettings",
-        "orograph.experiments.exporting:export",
+        "orograph.commands.settings:ExportSettings",
+        "orograph.commands.exporting:export",
     ),
     "import": Command(
         "artifacts made elsewhere as a run",
         IMPORT_HELP,
-        "orograph.experiments.data_settings:ImportSettings",
-        "orograph.experiments.importing:import_run",
+        "orograph.commands.settings:ImportSettings",
+        "orograph.commands.importing:import_run",
     ),
     "card": Command(
         "the README with which a run is shared",
         CARD_HELP,
-        "orograph.experiments.data_settings:CardSettings",
-        "orograph.experiments.card:card",
+        "orograph.commands.settings:CardSettings",
+        "orograph.commands.card:card",
     ),
     "doctor": Command(
         "versions, devices, threads, data found",
         DOCTOR_HELP,
-        "orograph.experiments.data_settings:DoctorSettings",
-        "orograph.experiments.doctor:doctor",
+        "orograph.commands.settings:DoctorSettings",
+        "orograph.commands.doctor:doctor",
     ),
 }
 COMPLETION = "completion"
@@ -182,7 +182,7 @@ def _found(place: str) -> Any:
 
 def completion(args: Sequence[str]) -> int:
     """Prints the completion script of a shell."""
-    from orograph.experiments.completion import SHELLS, print_completion
+    from orograph.settings.completion import SHELLS, print_completion
 
     if len(args) != 1 or args[0] not in SHELLS:
         if args and args[0] in ("-h", "--help"):
@@ -244,8 +244,8 @@ def _run(name: str, args: Sequence[str]) -> int:
 
 
 def _parsed(name: str, args: Sequence[str]) -> Any:
-    from orograph.experiments.configure import parse
-    from orograph.experiments.settings import PRESETS
+    from orograph.settings.configure import parse
+    from orograph.sweep.settings import PRESETS
 
     presets = PRESETS if name == "sweep" else {}
     return parse(settings_of(name), args, command=name, description=COMMANDS[name].description, presets=presets)
@@ -255,7 +255,7 @@ def _begin_cluster(execution: Any) -> None:
     """A cluster takes as long to start as torch to be imported: both at once."""
     if getattr(execution, "parallel", "none") not in ("dask", "ray") or execution.dry_run or not execution.jobs:
         return
-    from orograph.experiments.clusters import begin
+    from orograph.work.clusters import begin
 
     begin(execution.parallel, execution.jobs, execution.address)
 

@@ -311,3 +311,11 @@ class Objective:
 
 def _take(batch: Batch, part: slice) -> Batch:
     return tree_map(lambda leaf: leaf[part], batch[0]), batch[1][part]
+
+
+def state_dict(
+    model: nn.Module, objective: "Objective", theta: Float[Tensor, " P"], buffers: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """The model's state dict with θ in place of its parameters, and buffers if given, in the model's own key order."""
+    values = {**model.state_dict(), **(buffers or {}), **objective.layout.unflatten(theta)}
+    return {name: values[name].detach().cpu().clone() for name in model.state_dict()}

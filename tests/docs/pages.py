@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 from orograph.cli import COMMANDS, main, settings_of
-from orograph.experiments.configure import parse
-from orograph.experiments.settings import PRESETS
+from orograph.settings.configure import parse
+from orograph.sweep.settings import PRESETS
 
 DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(r"^(?:<!-- (?P<note>.*?) -->\n)?```(?P<kind>\w*)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from orograph.experiments.study.relations import relate
 from orograph.figures import study
 from orograph.figures.study_looks import looks
 from orograph.figures.style import save
 from orograph.store.encoding import plain
+from orograph.study.relations import relate
 
 PATHS = ("linear", "bezier", "chain", "band", "aligned")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import ladder
+import made_up_sweep
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -24,7 +24,7 @@ def _no_sync() -> Iterator[None]:
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Nine strengths both ways, one of them failed."""
     path = tmp_path_factory.mktemp("runs") / "small"
-    ladder.write(path, 9, k=5, directions=("up", "down"), failed=4)
+    made_up_sweep.write(path, 9, k=5, directions=("up", "down"), failed=4)
     return path
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from orograph.experiments.study.results import NAME
 from orograph.store.cells import Cell
 from orograph.store.run import Run
+from orograph.study.results import NAME
 
 WIDTHS = (4, 8)
 

@@ -1,6 +1,6 @@
 """The report in a real browser: what a reader sees and does, with the console, page errors and every request observed.
 
-Expected numbers are those that `ladder` made, not what the page's own scripts computed from them.
+Expected numbers are those that `made_up_sweep` made, not what the page's own scripts computed from them.
 """
 
 import csv
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from studies import write_study
 
-import ladder
+import made_up_sweep
 from orograph.report.report import render
 from orograph.store.run import Run
 
@@ -68,7 +68,7 @@ def visit(browser: Any, tmp_path: Path) -> Open:
 @pytest.fixture(scope="module")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "long"
-    ladder.write(path, 501)
+    made_up_sweep.write(path, 501)
     return path
 
 
@@ -79,7 +79,7 @@ def test_the_first_figure_of_501_points_is_drawn_before_anything_is_scrolled_to(
     assert found.page.locator("figure").count() > 8
     assert drawn < 3 * found.page.locator("figure").count()  # a drawn figure has three
     losses = found.trace("Loss", 2)
-    assert losses == pytest.approx([ladder.expected_loss(0.0002 * i) for i in range(501)])
+    assert losses == pytest.approx([made_up_sweep.expected_loss(0.0002 * i) for i in range(501)])
 
 
 def test_the_first_curves_are_painted_before_plotly_is_run(browser: Any, long: Path, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_the_slider_changes_the_spectrum_that_is_shown(visit: Open, long: Path) 
     found.page.wait_for_function("document.querySelector('output').textContent.includes('0.1')")
     found.page.wait_for_timeout(300)
     shown = found.drawn("Spectrum").evaluate("node => node.data[0].customdata.map(each => each[0])")
-    assert shown == pytest.approx(ladder.eigenvalues(0.1, 30).tolist())
+    assert shown == pytest.approx(made_up_sweep.eigenvalues(0.1, 30).tolist())
     assert found.trace("Spectrum") != before
     assert found.complaints == []
 
@@ -158,7 +158,7 @@ def test_a_table_is_saved_in_full_precision(visit: Open, small: Path) -> None:
         found.page.get_by_role("button", name="download points.csv").click()
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8"))))
     assert len(rows) == 18
-    wanted = [ladder.expected_loss(i * 0.0125, way) for way in ("up", "down") for i in range(9)]
+    wanted = [made_up_sweep.expected_loss(i * 0.0125, way) for way in ("up", "down") for i in range(9)]
     shown = [float(row["test_loss"]) for row in rows if row["test_loss"]]
     assert shown == pytest.approx([value for place, value in enumerate(wanted) if place != 4], rel=1e-14)
     assert rows[4]["status"] == "failed"

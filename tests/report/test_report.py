@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from studies import write_study
 
-import ladder
+import made_up_sweep
 from orograph.cli import main
 from orograph.report.packing import packed, script_json
 from orograph.report.report import render
@@ -24,12 +24,12 @@ def test_a_report_holds_what_the_run_recorded(small: Path) -> None:
     data = data_of(render(Run.open(small)))
     up, down = data["chains"]
     assert (up["direction"], down["direction"]) == ("up", "down")
-    assert down["scalars"]["test_loss"] == pytest.approx([ladder.expected_loss(s, "down") for s in down["strengths"]])
+    assert down["scalars"]["test_loss"] == pytest.approx([made_up_sweep.expected_loss(s, "down") for s in down["strengths"]])
     assert up["scalars"]["test_loss"][4] is None
     assert up["texts"]["status"][4] == "failed"
     eigenvalue = up["arrays"]["eigenvalue"]
     values = np.frombuffer(base64.b64decode(eigenvalue["data"]), "<f8").reshape(eigenvalue["shape"])
-    np.testing.assert_array_equal(values[3], ladder.eigenvalues(up["strengths"][3], 5))
+    np.testing.assert_array_equal(values[3], made_up_sweep.eigenvalues(up["strengths"][3], 5))
 
 
 def test_the_gradient_is_summed_up_by_tensor_and_by_magnitude(small: Path) -> None:
@@ -39,7 +39,7 @@ def test_the_gradient_is_summed_up_by_tensor_and_by_magnitude(small: Path) -> No
     counts = np.frombuffer(base64.b64decode(up["arrays"]["gradient_counts"]["data"]), "<f4").reshape(9, -1)
     gradient = np.array(run.array(next(iter(run.records)), "gradient"))
     assert norms[0] ** 2 @ np.ones(4) == pytest.approx(gradient @ gradient, rel=1e-5)
-    assert counts.sum(1).tolist() == [0 if i == 4 else ladder.P for i in range(9)]
+    assert counts.sum(1).tolist() == [0 if i == 4 else made_up_sweep.P for i in range(9)]
 
 
 def test_the_same_run_gives_the_same_report(small: Path) -> None:

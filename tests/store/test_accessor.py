@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import ladder
+import made_up_sweep
 from orograph.errors import ConfigurationError
 from orograph.store.dataset import open_run
 
@@ -12,7 +12,7 @@ from orograph.store.dataset import open_run
 @pytest.fixture(scope="module")
 def ds(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
     path = tmp_path_factory.mktemp("runs") / "small"
-    ladder.write(path, 5, k=3, directions=("up", "down"), failed=2)
+    made_up_sweep.write(path, 5, k=3, directions=("up", "down"), failed=2)
     return open_run(path)
 
 
@@ -25,7 +25,7 @@ def test_a_chain_has_the_finished_points_alone(ds: xr.Dataset) -> None:
 def test_a_point_is_the_nearest_that_is_finished(ds: xr.Dataset) -> None:
     point = ds.orograph.point(0.051, direction="up")
     assert float(point.strength) == 0.075
-    np.testing.assert_array_equal(point.eigenvalue, ladder.eigenvalues(0.075, 3))
+    np.testing.assert_array_equal(point.eigenvalue, made_up_sweep.eigenvalues(0.075, 3))
 
 
 def test_a_loop_is_up_less_down_where_both_are(ds: xr.Dataset) -> None:
@@ -38,7 +38,7 @@ def test_a_loop_is_up_less_down_where_both_are(ds: xr.Dataset) -> None:
 def test_a_table_has_a_row_for_every_recorded_point(ds: xr.Dataset) -> None:
     frame = ds.orograph.table()
     assert len(frame) == 10
-    assert frame.set_index(["direction", "strength"]).test_loss["down", 0.05] == ladder.expected_loss(0.05, "down")
+    assert frame.set_index(["direction", "strength"]).test_loss["down", 0.05] == made_up_sweep.expected_loss(0.05, "down")
 
 
 def test_every_quantity_says_what_it_is_and_in_which_unit(ds: xr.Dataset) -> None:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from orograph.store.cells import Cell
-from orograph.store.estimate import estimate_disk
 from orograph.store.run import Run
+from orograph.store.size import estimate_disk
 
 P, K = 40_000, 6
 

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
+from orograph.curvature.chunks import Plan, even_length, first_length, how_many_fit
 from orograph.curvature.formulas import Formula
-from orograph.curvature.plan import Plan, even_length, first_length, how_many_fit
 from orograph.curvature.precision import Precision, products_in
-from orograph.curvature.traced import Trace, Values
+from orograph.curvature.tracing.traced import Trace, Values
 from orograph.objective import Batch, Objective
 
 TRACED, FORWARD, REVERSE = "traced", "forward-over-reverse", "double-backward"

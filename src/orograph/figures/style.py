@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 
-from orograph.garbage import no_garbage
+from orograph.process import no_garbage
 from orograph.store.atomic import write_bytes
 
 # Okabe & Ito (2008), ordered so that neighbours differ in lightness as well and survive greyscale.

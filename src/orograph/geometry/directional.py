@@ -23,12 +23,12 @@ from torch.fx import GraphModule
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves
 
+from orograph.curvature.chunks import even_length
 from orograph.curvature.engine import agree
 from orograph.curvature.formulas import Formula
-from orograph.curvature.plan import even_length
-from orograph.curvature.simplify import simplify
-from orograph.curvature.traced import record
-from orograph.curvature.widen import widen
+from orograph.curvature.tracing.simplify import simplify
+from orograph.curvature.tracing.traced import record
+from orograph.curvature.tracing.widen import widen
 from orograph.errors import ConfigurationError
 from orograph.geometry.evaluate import CPU_BLOCK
 from orograph.objective import Batch, Inputs, Objective

@@ -3,7 +3,7 @@
 import tyro
 from pydantic import Field
 
-from orograph.experiments.settings import Settings
+from orograph.settings.base import Settings
 
 
 class ReportSettings(Settings):

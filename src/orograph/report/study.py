@@ -3,11 +3,11 @@
 from typing import Any
 
 from orograph.errors import RunError
-from orograph.experiments.study.results import NAME
 from orograph.report.about import about
 from orograph.store.encoding import decode
 from orograph.store.quantities import quantity
 from orograph.store.run import Run
+from orograph.study.results import NAME
 
 LARGEST = 40_000  # numbers of one array
 _PARTS = ("configurations", "varied", "metrics", "histories", "curves", "surfaces", "spectra", "instability", "learning_rates")

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from orograph.experiments.analysis.analyze import FILE as ANALYSIS
+from orograph.analysis.command import FILE as ANALYSIS
 from orograph.report.about import about
 from orograph.report.packing import packed
 from orograph.store.dataset import open_sweep

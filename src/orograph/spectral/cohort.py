@@ -13,10 +13,12 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError, unknown
 from orograph.memory import DEFAULT_MEMORY, format_bytes, parse_bytes
+from orograph.objective import Objective
 from orograph.spectral.basis import summing_span
 from orograph.spectral.iteration import Iteration, Which
 from orograph.spectral.krylov import Krylov
@@ -142,3 +144,12 @@ def _dots(held: Float[Tensor, "M n P"], vectors: Float[Tensor, "M P"]) -> Float6
     for part, columns in zip(held.split(span, dim=2), vectors.split(span, dim=1), strict=True):
         total += torch.bmm(part, columns[:, :, None])[:, :, 0]
     return total
+
+
+def fitting_spectra(objective: Objective, k: int) -> int:
+    """How many spectra are computed in step where that is left open: on a CPU only narrow networks gain by company."""
+    if objective.device.type == "cpu" or not k:
+        return 1
+    inputs = sum(leaf.nbytes for leaf in tree_leaves(next(iter(objective.batches(1)))[0]))  # of a sample; all models share them
+    residuals = 3 * max(0, objective.activation_bytes() - inputs) * objective.count
+    return max(1, objective.memory // (least_rows(k) * objective.theta.nbytes + residuals))

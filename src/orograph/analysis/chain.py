@@ -1,0 +1,106 @@
+"""A chain: the committed points of one seed and direction in ascending order of λ, with all that is known of each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from orograph.ladder.branches import Pairs
+from orograph.store.analysis import Analysis
+from orograph.store.cells import Cell
+from orograph.store.run import Run
+from orograph.store.spectra import has_vectors
+
+PARTS = ("classes", "localisation", "curvature", "certificate", "response", "density", "chain", "barrier")
+
+
+@dataclass(eq=False)
+class Chain:
+    """Points of one seed and direction.
+
+    Attributes:
+        seed, direction: which.
+        cells: committed and not failed, ascending in λ whatever the direction.
+        rows: all scalars of each, of the point and of its analyses.
+        ladder: the strengths that the run was planned with; others were inserted later.
+    """
+
+    seed: int
+    direction: str
+    cells: tuple[Cell, ...]
+    rows: tuple[dict[str, Any], ...]
+    ladder: frozenset[float]
+
+    @property
+    def name(self) -> str:
+        return f"seed {self.seed}, {self.direction}"
+
+    @cached_property
+    def strengths(self) -> Float[ndarray, " T"]:
+        return np.array([cell.strength for cell in self.cells])
+
+    @cached_property
+    def planned(self) -> ndarray:
+        """Which points belong to the ladder."""
+        return np.array([cell.strength in self.ladder for cell in self.cells], dtype=bool)
+
+    def series(self, name: str) -> Float[ndarray, " T"]:
+        """A scalar along the chain, NaN where it is not known."""
+        return np.array([float(row.get(name, np.nan)) for row in self.rows])
+
+    def lists(self, name: str) -> Float[ndarray, "T n"]:
+        """A short list along the chain; of no entries where it is not known."""
+        found = [row.get(name) for row in self.rows]
+        length = max((len(value) for value in found if isinstance(value, list)), default=0)
+        return np.array([value if isinstance(value, list) else [np.nan] * length for value in found], dtype=float)
+
+    @property
+    def order_parameter(self) -> Float[ndarray, " T"]:
+        """q = ‖θ − θ_ref‖²."""
+        return self.series("anchor_distance") ** 2
+
+    @property
+    def walked(self) -> Sequence[int]:
+        """Indices in the order in which the ladder was gone."""
+        return range(len(self.cells)) if self.direction == "up" else range(len(self.cells) - 1, -1, -1)
+
+
+def chains(run: Run, analysis: Analysis, ladder: Sequence[float]) -> list[Chain]:
+    """All chains of a run that have a point."""
+    found: dict[tuple[int, str], list[Cell]] = {}
+    for cell, record in run.records.items():
+        if record.status == "done":
+            found.setdefault((cell.seed, cell.direction), []).append(cell)
+    result = []
+    for (seed, direction), cells in found.items():
+        ascending = tuple(sorted(cells, key=lambda cell: cell.strength))
+        rows = tuple(point_row(run, analysis, cell) for cell in ascending)
+        result.append(Chain(seed, direction, ascending, rows, frozenset(ladder)))
+    return result
+
+
+def point_row(run: Run, analysis: Analysis, cell: Cell) -> dict[str, Any]:
+    """All scalars of a point and of its analyses."""
+    row = dict(run.records[cell].scalars)
+    for part in PARTS:
+        row |= analysis.scalars(part, cell)
+    return row
+
+
+def read_pairs(run: Run, cell: Cell) -> Pairs:
+    """The recorded pairs of a point, for following them."""
+    return Pairs(
+        values=np.array(run.array(cell, "eigenvalue")),
+        vectors=np.array(run.array(cell, "eigenvector")),
+        clusters=tuple((start, stop) for start, stop in run.records[cell].scalars["clusters"]),
+        noise=np.array(run.array(cell, "noise")).astype(bool),
+    )
+
+
+def with_vectors(run: Run, chain: Chain) -> bool:
+    """Whether every point of a chain has its eigenvectors."""
+    return all(has_vectors(run, cell) for cell in chain.cells)

@@ -1,0 +1,209 @@
+"""The command `orograph analyze`: all that a finished sweep shows, computed beside its points, resumable at any moment."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from orograph.analysis.chain import Chain, chains
+from orograph.analysis.comparisons import LoopAreas, commands, loop_areas, other_run
+from orograph.analysis.loops import MeasuredLoop, measured_loops
+from orograph.analysis.parts.every import parts
+from orograph.analysis.pictures import draw
+from orograph.analysis.refine import refine
+from orograph.analysis.settings import AnalyzeSettings
+from orograph.analysis.summary import print_cost, print_summary
+from orograph.analysis.survey import Survey, plain_survey, survey
+from orograph.analysis.visit import Part, Visit
+from orograph.errors import ConfigurationError, RunError
+from orograph.settings.shared import Execution
+from orograph.store.analysis import Analysis
+from orograph.store.cells import Cell
+from orograph.store.encoding import encode, plain
+from orograph.store.provenance import provenance
+from orograph.store.run import Run
+from orograph.store.spectra import has_vectors
+from orograph.sweep.anchors import ANCHOR_FILE
+from orograph.sweep.bench import Bench
+from orograph.sweep.settings import SweepSettings
+from orograph.work.progress import WorkProgress
+
+FILE = "analysis.json"
+
+
+def analyze(settings: AnalyzeSettings) -> int:
+    """The command: checks everything first, then works until every point and every chain is analysed. Returns the exit code.
+
+    Raises:
+        OrographError: the run or an option cannot be used; nothing has been written then.
+    """
+    console = Console(stderr=settings.json_output)
+    old = checked_run(settings)
+    rate, null = other_run(settings.rate, "--rate", old), other_run(settings.null, "--null", old)
+    sweep = sweep_settings(old)
+    if settings.refine and not sweep.training.polish:
+        raise ConfigurationError("--refine needs a polished run: the order of a transition is not judged by unconverged points.")
+    bench = Bench.prepare(sweep, Execution(data_dir=settings.data_dir))
+    chosen = parts(settings, pairs=sweep.spectrum.k, classes=bench.instruments.classes, tolerance=sweep.training.polish_tolerance)
+    if settings.dry_run:
+        print_cost(bench, old, todo(old, Analysis(old), chosen), console)
+        return 0
+    with reopened(old) as run:
+        bench.settle(run)
+        analysis = Analysis(run)
+        work = todo(run, analysis, chosen)
+        with WorkProgress("results", len(work), work=sum(part.work for part, _ in work), quiet=settings.quiet) as progress:
+            for part, cell in work:
+                analyse_point(bench, run, analysis, part, cell, progress)
+            if settings.refine:
+                refine_transitions(bench, run, analysis, chosen, settings, progress)
+            progress.say("chains")
+            found = surveys(run, analysis, sweep, settings)
+            known = [each.chain for each in found]
+            measured = measured_loops(
+                bench, run, analysis, known, steps=settings.path_steps, seed=settings.seed, say=progress.say
+            )
+        areas = loop_areas(run, known, rate, null)
+        results = {
+            "settings": settings.model_dump(exclude={"run", "quiet", "json_output", "dry_run", "data_dir"}),
+            **provenance(bench.device),
+            **gather(run, found, measured, areas),
+        }
+        run.keep(FILE, encode(results))
+        pictures = draw(bench, run, found, measured)
+    if settings.json_output:
+        print(json.dumps(plain(results), indent=1, ensure_ascii=False))
+    elif not settings.quiet:
+        print_summary(run, found, measured, areas, results["commands"], console)
+        console.print(f"numbers in [bold]{run.path / FILE}[/], pictures in [bold]{pictures[0].parent}[/]", highlight=False)
+    return 0
+
+
+def checked_run(settings: AnalyzeSettings) -> Run:
+    """The run to analyse, open for reading.
+
+    Raises:
+        ConfigurationError: none was named.
+        RunError: it is no sweep, or has no finished point.
+    """
+    if not settings.run:
+        raise ConfigurationError("analyze needs a run: the directory that a sweep wrote.")
+    run = Run.open(settings.run)
+    if run.kind != "sweep":
+        raise RunError(f"{run.path} holds a {run.kind}; analyze reads sweeps.")
+    if not any(record.status == "done" for record in run.records.values()):
+        raise RunError(f"{run.path} has no finished point; run the sweep first.")
+    return run
+
+
+def sweep_settings(run: Run) -> SweepSettings:
+    """The settings of a run, with its own copy of the anchor where it has one."""
+    settings = SweepSettings.model_validate({**run.configuration, "numerics": run.numerics})
+    kept = run.path / ANCHOR_FILE
+    if not kept.exists():
+        return settings
+    return settings.model_copy(update={"anchor": settings.anchor.model_copy(update={"anchor": str(kept)})})
+
+
+def reopened(run: Run) -> Run:
+    """The same run, opened for writing.
+
+    Raises:
+        RunError: another process is writing to it.
+    """
+    return Run.create(
+        run.path,
+        kind=run.kind,
+        configuration=run.configuration,
+        numerics=run.numerics,
+        provenance=run.provenance,
+        classes=run.classes,
+        tensors=run.tensors,
+    )
+
+
+def todo(run: Run, analysis: Analysis, chosen: Sequence[Part], cells: Sequence[Cell] | None = None) -> list[tuple[Part, Cell]]:
+    """What is not known yet, point by point."""
+    done = [cell for cell, record in run.records.items() if record.status == "done"] if cells is None else cells
+    return [
+        (part, cell)
+        for cell in done
+        for part in chosen
+        if not (part.needs_vectors and not has_vectors(run, cell)) and not analysis.current(part.name, cell, part.settings)
+    ]
+
+
+def analyse_point(bench: Bench, run: Run, analysis: Analysis, part: Part, cell: Cell, progress: WorkProgress) -> None:
+    """Computes and commits one part at one point."""
+    name = f"{cell.model_id}, λ = {cell.strength:g}"
+    visit = Visit(bench, run, cell, lambda what, count: progress.say(f"{name}: {what}, product {count}"))
+    began = time.perf_counter()
+    found = part.compute(visit)
+    analysis.write(part.name, cell, part.settings, found.scalars, found.arrays)
+    progress.completed(name, f"{part.name}, {time.perf_counter() - began:.1f} s", part.work)
+
+
+def surveys(run: Run, analysis: Analysis, sweep: SweepSettings, settings: AnalyzeSettings) -> list[Survey]:
+    """Every chain, surveyed."""
+    known = chains(run, analysis, sweep.ladder.ladder())
+    return [
+        survey(run, analysis, chain, _repeats(known, chain), resamples=settings.resamples, seed=settings.seed) for chain in known
+    ]
+
+
+def _repeats(known: Sequence[Chain], chain: Chain) -> list[Chain]:
+    return [other for other in known if other.direction == chain.direction and other.seed != chain.seed]
+
+
+def refine_transitions(
+    bench: Bench, run: Run, analysis: Analysis, chosen: Sequence[Part], settings: AnalyzeSettings, progress: WorkProgress
+) -> None:
+    """Inserts points around every transition of the order parameter, and analyses them."""
+    ladder = np.array(bench.settings.ladder.ladder())
+    width = settings.refine_width or float(np.diff(ladder).min()) / 32
+
+    def on_point(cell: Cell) -> None:
+        work = todo(run, analysis, chosen, [cell])
+        progress.more(len(work), sum(part.work for part, _ in work))
+        for part, at in work:
+            analyse_point(bench, run, analysis, part, at, progress)
+
+    for found in surveys(run, analysis, bench.settings, settings):
+        chain = found.chain
+        for transition in found.transitions:
+            refine(
+                bench,
+                run,
+                chain.seed,
+                chain.direction,
+                transition.change,
+                ladder,
+                width=width,
+                most=settings.refine_points,
+                progress=progress,
+                on_point=on_point,
+            )
+
+
+def gather(run: Run, found: Sequence[Survey], measured: Sequence[MeasuredLoop], areas: Sequence[LoopAreas]) -> dict[str, Any]:
+    """All results of a run as plain values."""
+    both = {each.chain.direction for each in found} == {"up", "down"}
+    return {
+        "run": Path(run.path).name,
+        "classes": list(run.classes),
+        "chains": [plain_survey(each) for each in found],
+        "loops": [each.plain() for each in measured],
+        "loop_areas": [asdict(each) for each in areas],
+        "commands": missing_commands(run, areas) if both else {},
+    }
+
+
+def missing_commands(run: Run, areas: Sequence[LoopAreas]) -> dict[str, str]:
+    """The commands that make the runs which loops have not been held against."""
+    missing = {name for name in ("rate", "null") if any(getattr(each, name) is None for each in areas)}
+    return {name: command for name, command in commands(run).items() if name in missing}

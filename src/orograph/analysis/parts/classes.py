@@ -1,0 +1,85 @@
+"""Which classes and which images make each recorded direction curved, at one point and along a ladder.
+
+At a point: `geometry.classes` and `geometry.class_means`, in the form that a run keeps. Along a ladder: whether a class loses
+accuracy where its share of the curvature moves. Both series are detrended by taking differences between neighbouring points;
+since these are correlated along the ladder, the p-value comes from permuting blocks of one of them (Künsch 1989).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from orograph.analysis.visit import Found, Visit
+from orograph.errors import ConfigurationError
+from orograph.geometry.class_means import class_means, cross_class_means, subspace_overlap
+from orograph.geometry.classes import class_accuracies, class_gradients, class_shares
+from orograph.spectral.spectrum import Spectrum
+
+
+def class_part(visit: Visit, *, images: int, keep_samples: bool) -> Found:
+    """Shares of classes and samples in every recorded pair, gradients of the classes, and what spans the outliers."""
+    spectrum, objective, theta = visit.pairs(), visit.objective, visit.theta
+    visit.say("class shares", 0)
+    shares = class_shares(objective, theta, spectrum, classes=visit.classes)
+    visit.say("class gradients", 0)
+    gradients = class_gradients(objective, theta, classes=visit.classes)
+    means, cross = spanning_overlaps(visit, spectrum)
+    top = shares.top_samples(images)
+    per_sample = shares.sample_shares
+    arrays: dict[str, Tensor] = {
+        "class_share": shares.shares,
+        "class_gauss_newton": shares.gauss_newton,
+        "share_defect": shares.defect,
+        "cluster": cluster_numbers(spectrum),
+        "top_image": top,
+        "top_image_share": per_sample.T.gather(1, top),
+        "sample_participation": per_sample.abs().sum(0).square() / per_sample.square().sum(0),
+        "class_gradient_norm": torch.linalg.vector_norm(gradients.gradients.double(), dim=1),
+        "class_gradient_cosine": gradients.cosines,
+        "class_gradient_total_cosine": gradients.cosines_with_total,
+        "class_mean_overlap": means,
+        "cross_mean_overlap": cross,
+        "train_class_accuracy": 100 * class_accuracies(objective, theta, classes=visit.classes),
+    }
+    if keep_samples:
+        arrays["sample_share"] = per_sample.T.float()
+    count = outliers_by_gap(spectrum)
+    largest = spectrum.eigenvalues.abs().max().item()
+    scalars = {
+        "share_defect_largest": shares.defect.abs().max().item() / largest if largest else math.nan,
+        "outliers_above_gap": count,
+        "outliers_above_gap_beyond_classes": count - (visit.classes - 1),
+        "class_mean_outlier_overlap": means[:count].mean().item() if count else math.nan,
+        "cross_mean_outlier_overlap": cross[:count].mean().item() if count else math.nan,
+    }
+    return Found(scalars, {name: values.cpu().contiguous().numpy() for name, values in arrays.items()})
+
+
+def spanning_overlaps(visit: Visit, spectrum: Spectrum) -> tuple[Tensor, Tensor]:
+    """Squared projections of each pair on the class means and on the cross-class means of logit gradients.
+
+    NaN where the means of all pairs of classes do not fit into the memory budget.
+    """
+    visit.say("class means", 0)
+    try:
+        cross = cross_class_means(visit.objective, visit.theta)
+    except ConfigurationError:
+        nothing = torch.full((len(spectrum.eigenvalues),), torch.nan, dtype=torch.float64)
+        return nothing, nothing
+    vectors = spectrum.eigenvectors
+    return subspace_overlap(vectors, class_means(cross)), subspace_overlap(vectors, cross.flatten(0, 1))
+
+
+def outliers_by_gap(spectrum: Spectrum) -> int:
+    """Pairs above the largest relative step ln(λᵢ/λᵢ₊₁) among those whose positive sign is claimed; 0 with fewer than two."""
+    values = spectrum.eigenvalues[spectrum.signs > 0]
+    return int((values[:-1] / values[1:]).log().argmax()) + 1 if len(values) > 1 else 0
+
+
+def cluster_numbers(spectrum: Spectrum) -> Tensor:
+    """`(k,)` int64: pairs with equal numbers cannot be told apart, and only sums over them mean anything."""
+    numbers = torch.arange(len(spectrum.eigenvalues))
+    for start, stop in spectrum.clusters:
+        numbers[start:stop] = start
+    return numbers

@@ -1,0 +1,22 @@
+"""Scalar curvature of the graph of L at a point: the full number with its standard error, and R_top_k of the recorded pairs."""
+
+from orograph.analysis.visit import Found, Visit
+from orograph.geometry.scalar_curvature import scalar_curvature, scalar_curvature_top_k
+
+
+def curvature_part(visit: Visit, *, probes: int, seed: int) -> Found:
+    """R, R_top_k, tr H and tr H². Recorded pairs lower the error; they do not move the estimate."""
+    spectrum = visit.spectrum
+    visit.say("scalar curvature", 0)
+    found = scalar_curvature(visit.operator, visit.gradient, probes=probes, seed=seed, spectrum=spectrum)
+    scalars = {
+        "scalar_curvature": found.value,
+        "scalar_curvature_error": found.error,
+        "trace": found.trace.value,
+        "trace_error": found.trace.error,
+        "squared_trace": found.squared_trace.value,
+        "squared_trace_error": found.squared_trace.error,
+    }
+    if spectrum is not None:
+        scalars["scalar_curvature_top_k"] = scalar_curvature_top_k(spectrum, visit.gradient)
+    return Found(scalars)

@@ -1,0 +1,20 @@
+"""The susceptibility at a point of a sweep."""
+
+from orograph.analysis.visit import Found, Visit
+from orograph.ladder.thermodynamics import response
+
+
+def response_part(visit: Visit, *, max_products: int) -> Found:
+    """The susceptibility at a point."""
+    visit.say("susceptibility", 0)
+    found = response(visit.operator, visit.offset, visit.cell.strength, spectrum=visit.spectrum, max_products=max_products)
+    return Found(
+        {
+            "susceptibility": found.susceptibility,
+            "susceptibility_residual": found.residual,
+            "susceptibility_converged": found.converged,
+            "susceptibility_negative_curvature": found.negative_curvature,
+            "response_norm": found.direction.double().norm().item(),
+            "susceptibility_products": found.products,
+        }
+    )

@@ -1,0 +1,311 @@
+"""What is computed of whole chains once their points are analysed: branches, trajectory, free energy, classes, transitions.
+
+All of it comes from what is recorded, in seconds, and is computed anew each time. What belongs to a point (its branches, its
+step, its turning angle) is kept with it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from orograph.analysis.chain import Chain, read_pairs, with_vectors
+from orograph.analysis.refine import ladder_interval
+from orograph.analysis.series import ORDER, Changes, changes_of, pairs_to_compare
+from orograph.ladder.branches import Branches, Meeting, follow, meetings
+from orograph.ladder.changes import ChangePoint
+from orograph.ladder.hysteresis import Loop, Way, loops, spinodal, with_ends
+from orograph.ladder.relations import ClassRelation, class_relation
+from orograph.ladder.thermodynamics import Envelope, envelope
+from orograph.ladder.trajectory import Trajectory, gram, trajectory
+from orograph.ladder.transitions import Coincidence, Judgement, coincidences, judge
+from orograph.store.analysis import Analysis
+from orograph.store.run import Run
+
+COMPONENTS = 3
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A change of the order parameter, and what is known of it.
+
+    Attributes:
+        change: as seen on the ladder.
+        judgement: of its order.
+        inserted: points that were inserted around it.
+        classes: of each, the test accuracy lost over the step, in percentage points, and what its share of the curvature moved.
+    """
+
+    change: ChangePoint
+    judgement: Judgement
+    inserted: int
+    classes: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """All that is known of one chain.
+
+    Attributes:
+        chain: its points.
+        branches, meetings: of the eigenpairs; None and empty without eigenvectors.
+        way, gradients: trajectories of θ and of ∇L, in ascending order of λ.
+        envelopes: the envelope identity of every pair of neighbours.
+        relations: of each class's accuracy and share.
+        changes: change points of every quantity.
+        transitions: of the order parameter.
+        coincidences: of change points.
+    """
+
+    chain: Chain
+    branches: Branches | None
+    meetings: tuple[Meeting, ...]
+    way: Trajectory
+    gradients: Trajectory
+    envelopes: tuple[Envelope, ...]
+    relations: tuple[ClassRelation, ...]
+    changes: Changes
+    transitions: tuple[Transition, ...]
+    coincidences: tuple[Coincidence, ...]
+
+
+def survey(
+    run: Run, analysis: Analysis, chain: Chain, others: Sequence[Chain], *, resamples: int, seed: int, write: bool = True
+) -> Survey:
+    """Everything about one chain.
+
+    Args:
+        run, analysis: where its points are; what belongs to each is written there if `write`.
+        chain: which.
+        others: chains of other seeds in the same direction.
+        resamples, seed: of bootstraps and permutations.
+    """
+    tracked, met = _branches(run, chain)
+    way, gradients = (trajectory(_gram(run, chain, name), COMPONENTS) for name in ("theta", "gradient"))
+    critical = critical_points(run, chain)
+    changes = changes_of(chain, others, run.classes, critical, resamples=resamples, seed=seed)
+    found = Survey(
+        chain=chain,
+        branches=tracked,
+        meetings=met,
+        way=way,
+        gradients=gradients,
+        envelopes=envelope(
+            chain.strengths.tolist(),
+            chain.series("objective").tolist(),
+            chain.order_parameter.tolist(),
+            chain.series("susceptibility").tolist(),
+            critical=critical,
+            rounding=2 * float(np.finfo(run.numerics["dtype"]).eps),
+        ),
+        relations=_relations(run, analysis, chain, resamples, seed),
+        changes=changes,
+        transitions=tuple(_transition(run, analysis, chain, change) for change in changes.found.get(ORDER, ())),
+        coincidences=_coincidences(chain, changes),
+    )
+    if write:
+        _keep(analysis, found)
+    return found
+
+
+def class_fractions(analysis: Analysis, chain: Chain) -> np.ndarray:
+    """`(T, C)`: the share of each class in the curvature of all recorded pairs, relative to the sum of their magnitudes."""
+    rows = []
+    for cell in chain.cells:
+        shares = analysis.array("classes", cell, "class_share")
+        total = None if shares is None else np.abs(shares.sum(0)).sum()
+        rows.append(None if shares is None or not total else shares.sum(1) / total)
+    count = next((len(row) for row in rows if row is not None), 0)
+    return np.array([np.full(count, np.nan) if row is None else row for row in rows])
+
+
+def critical_points(run: Run, chain: Chain) -> list[bool]:
+    """Whether each point is critical: ‖∇L_eff‖ ≤ τ·max(1, 2λ‖θ − θ_ref‖) at λ > 0."""
+    tolerance = run.configuration["training"]["polish_tolerance"]
+    limits = tolerance * np.maximum(1.0, 2 * chain.strengths * chain.series("anchor_distance"))
+    return ((chain.series("objective_gradient_norm") <= limits) & (chain.strengths > 0)).tolist()
+
+
+def _gram(run: Run, chain: Chain, name: str) -> np.ndarray:
+    return gram(lambda index: run.array(chain.cells[index], name), len(chain.cells))
+
+
+def _branches(run: Run, chain: Chain) -> tuple[Branches | None, tuple[Meeting, ...]]:
+    if not with_vectors(run, chain):
+        return None, ()
+    tracked = follow(lambda index: read_pairs(run, chain.cells[index]), len(chain.cells))
+    eigenvalues = np.stack([np.array(run.array(cell, "eigenvalue")) for cell in chain.cells])
+
+    def rows(place: int, branch: int) -> np.ndarray:
+        cell = chain.cells[place]
+        pair = int(np.flatnonzero(tracked.numbers[place] == branch)[0])
+        clusters = run.records[cell].scalars["clusters"]
+        start, stop = next(((a, b) for a, b in clusters if a <= pair < b), (pair, pair + 1))
+        return np.array(run.array(cell, "eigenvector")[start:stop])
+
+    resolution = run.configuration["spectrum"]["tolerance"]
+    return tracked, meetings(chain.strengths, tracked.values(eigenvalues), rows, resolution=resolution)
+
+
+def _relations(run: Run, analysis: Analysis, chain: Chain, resamples: int, seed: int) -> tuple[ClassRelation, ...]:
+    """On the ladder's own points: inserted ones would weigh the transitions more."""
+    fractions, accuracies = class_fractions(analysis, chain), chain.lists("class_accuracy")
+    if fractions.shape != accuracies.shape:
+        return ()
+    own = chain.planned
+    return tuple(
+        class_relation(name, chain.strengths[own], accuracies[own, index], fractions[own, index], resamples=resamples, seed=seed)
+        for index, name in enumerate(run.classes)
+    )
+
+
+def _transition(run: Run, analysis: Analysis, chain: Chain, change: ChangePoint) -> Transition:
+    ladder = chain.strengths[chain.planned]
+    step = ladder_interval(ladder, change)
+    width = step[1] - step[0]
+    known = dict(zip(chain.strengths.tolist(), chain.order_parameter.tolist(), strict=True))
+    judgement = judge(known, ladder.tolist(), change.kind, step)
+    near = (chain.strengths >= step[0] - 1.01 * width) & (chain.strengths <= step[1] + 1.01 * width)
+    inserted = int((near & ~chain.planned).sum())
+    return Transition(change, judgement, inserted, _class_changes(run, analysis, chain, step))
+
+
+def _class_changes(run: Run, analysis: Analysis, chain: Chain, step: tuple[float, float]) -> dict[str, tuple[float, float]]:
+    fractions, accuracies = class_fractions(analysis, chain), chain.lists("class_accuracy")
+    if fractions.shape != accuracies.shape:
+        return {}
+    low, high = (int(np.searchsorted(chain.strengths, end)) for end in step)
+    lost, moved = accuracies[low] - accuracies[high], fractions[high] - fractions[low]
+    return {name: (float(lost[index]), float(moved[index])) for index, name in enumerate(run.classes)}
+
+
+def _coincidences(chain: Chain, changes: Changes) -> tuple[Coincidence, ...]:
+    if changes.reason:
+        return ()
+    return coincidences(changes.found, pairs_to_compare(list(changes.found)), chain.strengths[chain.planned])
+
+
+def _keep(analysis: Analysis, found: Survey) -> None:
+    """What belongs to each point of a chain, written where it has changed."""
+    chain = found.chain
+    for index, cell in enumerate(chain.cells):
+        scalars: dict[str, Any] = {
+            "step_length": float(found.way.lengths[index]),
+            "turning_angle": float(found.way.angles[index]),
+            "envelope_defect": found.envelopes[index - 1].defect if index else math.nan,
+            "order_parameter": float(chain.order_parameter[index]),
+        }
+        arrays = {
+            "trajectory": _padded(found.way.coordinates[index]),
+            "gradient_trajectory": _padded(found.gradients.coordinates[index]),
+        }
+        if found.branches is not None:
+            arrays |= {
+                "branch": found.branches.numbers[index].astype(np.int64),
+                "branch_overlap": found.branches.overlaps[index],
+                "principal_angle": found.branches.angles[index],
+            }
+        if not _same(analysis, cell, scalars, arrays):
+            analysis.write("chain", cell, {}, scalars, arrays)
+
+
+def _same(analysis: Analysis, cell: Any, scalars: Mapping[str, float], arrays: Mapping[str, np.ndarray]) -> bool:
+    old = analysis.scalars("chain", cell)
+    if not old or any(not _equal(old.get(name), value) for name, value in scalars.items()):
+        return False
+    kept = {name: analysis.array("chain", cell, name) for name in arrays}
+    return all(
+        (one := kept[name]) is not None and one.shape == value.shape and np.array_equal(one, value, equal_nan=True)
+        for name, value in arrays.items()
+    )
+
+
+def _equal(one: Any, other: float) -> bool:
+    return isinstance(one, float) and (one == other or (math.isnan(one) and math.isnan(other)))
+
+
+def _padded(values: np.ndarray) -> np.ndarray:
+    """As many entries at every point, however short the chain."""
+    return np.concatenate([values, np.full(COMPONENTS - len(values), np.nan)])
+
+
+def way_of(chain: Chain, common: Sequence[float]) -> Way:
+    """A chain's points at some of its strengths, for comparing it with another way."""
+    chosen = np.isin(chain.strengths, list(common))
+    return Way(
+        energy=chain.series("objective")[chosen],
+        order=chain.order_parameter[chosen],
+        accuracy=chain.series("test_accuracy")[chosen],
+        lambda_min=chain.series("lambda_min")[chosen],
+        certificates=tuple(str(row.get("certificate", "")) for row, taken in zip(chain.rows, chosen, strict=True) if taken),
+    )
+
+
+def loops_of(up: Chain, down: Chain) -> tuple[np.ndarray, tuple[Loop, ...]]:
+    """The strengths that both ways share, and their loops."""
+    common = sorted((set(up.strengths.tolist()) & set(down.strengths.tolist())) - {0.0})  # without penalty there is no minimum
+    if not common:
+        return np.array(common), ()
+    found = loops(np.array(common), way_of(up, common), way_of(down, common))
+    return np.array(common), tuple(sharpened(loop, up, down) for loop in found)
+
+
+def sharpened(loop: Loop, up: Chain, down: Chain) -> Loop:
+    """A loop whose escapes and spinodals know the points that were inserted on either way."""
+    escapes, ends = [], []
+    for chain, step, forward in ((up, loop.escape_up, True), (down, loop.escape_down, False)):
+        step = _largest_step(chain, step)
+        escapes.append(step)
+        last = step[0] if forward else step[1]
+        used = chain.planned | (chain.strengths == last)
+        own = chain.strengths[used]
+        ends.append(spinodal(own, way_of(chain, own.tolist()), int(np.searchsorted(own, last)), forward=forward))
+    return with_ends(loop, escapes[0], escapes[1], ends[0], ends[1])
+
+
+def _largest_step(chain: Chain, step: tuple[float, float]) -> tuple[float, float]:
+    """The part of a step over which the order parameter changes most."""
+    if not all(map(math.isfinite, step)):
+        return step
+    inside = np.flatnonzero((chain.strengths >= step[0]) & (chain.strengths <= step[1]))
+    best = max(inside[:-1].tolist(), key=lambda i: abs(chain.order_parameter[i + 1] - chain.order_parameter[i]))
+    return float(chain.strengths[best]), float(chain.strengths[best + 1])
+
+
+def plain_survey(found: Survey) -> dict[str, Any]:
+    """A survey as JSON knows it."""
+    chain = found.chain
+    return {
+        "seed": chain.seed,
+        "direction": chain.direction,
+        "points": len(chain.cells),
+        "inserted": int((~chain.planned).sum()),
+        "branches": None if found.branches is None else found.branches.count,
+        "meetings": [asdict(meeting) for meeting in found.meetings],
+        "trajectory_explained": found.way.explained.tolist(),
+        "gradient_trajectory_explained": found.gradients.explained.tolist(),
+        "envelope": [asdict(each) for each in found.envelopes],
+        "class_relations": [asdict(each) for each in found.relations],
+        "changes": {name: [asdict(change) for change in changes] for name, changes in found.changes.found.items()},
+        "changes_not_searched": found.changes.reason,
+        "noise": dict(found.changes.noise),
+        "transitions": [
+            {
+                "change": asdict(each.change),
+                "judgement": asdict(each.judgement),
+                "inserted": each.inserted,
+                "class_changes": {
+                    name: {"accuracy_lost": lost, "share_moved": moved} for name, (lost, moved) in each.classes.items()
+                },
+            }
+            for each in found.transitions
+        ],
+        "coincidences": [asdict(each) for each in found.coincidences],
+        "certificates": {
+            cell.strength: row.get("certificate")
+            for cell, row in zip(chain.cells, chain.rows, strict=True)
+            if "certificate" in row
+        },
+    }

@@ -1,0 +1,117 @@
+"""A committed point as the analyses see it, and what one of them finds there."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from orograph.curvature.hessian import HessianOperator
+from orograph.objective import Objective
+from orograph.spectral.spectrum import Spectrum
+from orograph.store.cells import Cell
+from orograph.store.run import Run
+from orograph.store.spectra import recorded_spectrum
+from orograph.sweep.bench import Bench
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Results of one part at one point, in the plain form in which a run keeps them.
+
+    Attributes:
+        scalars: numbers, texts and short lists by field name.
+        arrays: the rest by field name, with the dimensions that the store's quantities list.
+    """
+
+    scalars: dict[str, Any]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A group of results that are computed together at a point.
+
+    Attributes:
+        name: of the part.
+        settings: all that its results depend on beside the point.
+        compute: finds them.
+        products: roughly what it costs at a point, in Hessian-vector products.
+        needs_vectors: whether it needs the recorded eigenvectors.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    compute: Callable[["Visit"], Found]
+    products: float
+    needs_vectors: bool = False
+
+    @property
+    def work(self) -> float:
+        """What it takes, in products; every part reads its point and writes its results."""
+        return 2 + self.products
+
+
+@dataclass(eq=False)
+class Visit:
+    """One point with what measures it.
+
+    Attributes:
+        bench: data, model, objectives and Hessian of the run; its objective stands at this point's strength.
+        run: where the point is recorded.
+        cell: which point.
+        say: told what is being computed and the products it took.
+    """
+
+    bench: Bench
+    run: Run
+    cell: Cell
+    say: Callable[[str, int], None] = lambda name, count: None
+
+    @cached_property
+    def theta(self) -> Float[Tensor, " P"]:
+        """θ."""
+        return torch.from_numpy(np.array(self.run.array(self.cell, "theta"))).to(self.objective.theta)
+
+    @cached_property
+    def operator(self) -> HessianOperator:
+        """H at θ, of the plain loss."""
+        return self.bench.instruments.hessian.at(self.theta)
+
+    @property
+    def gradient(self) -> Float[Tensor, " P"]:
+        """∇L."""
+        return self.operator.gradient
+
+    @property
+    def objective(self) -> Objective:
+        """L_eff on the training set, at this point's strength."""
+        self.bench.instruments.train.strength = self.cell.strength
+        return self.bench.instruments.train
+
+    @property
+    def offset(self) -> Float[Tensor, " P"]:
+        """θ − θ_ref."""
+        return self.objective.offset(self.theta)
+
+    @property
+    def classes(self) -> int:
+        return self.bench.instruments.classes
+
+    @cached_property
+    def spectrum(self) -> Spectrum | None:
+        """The recorded pairs, None without eigenvectors."""
+        return recorded_spectrum(self.run, self.cell, self.objective.theta)
+
+    def pairs(self) -> Spectrum:
+        """The recorded pairs, where it is known that there are some."""
+        assert self.spectrum is not None
+        return self.spectrum
+
+    def counting(self, name: str) -> Callable[[int], None]:
+        """A callback for what counts its products."""
+        return lambda count: self.say(name, count)

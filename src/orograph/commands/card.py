@@ -1,0 +1,188 @@
+"""The command `orograph card`: the `README.md` with which a run is shared on a model or data hub.
+
+YAML front matter that hubs read (licence, tags, data sets, metrics), what was run, every kind of file with its columns explained,
+and how to load each.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from orograph.commands.settings import CardSettings
+from orograph.memory import format_bytes
+from orograph.store.artifacts import FOLDER
+from orograph.store.atomic import write_bytes
+from orograph.store.finished import finished_run
+from orograph.store.run import Run
+from orograph.store.tables import METRIC_COLUMNS
+
+FILE = "README.md"
+_COLUMNS = {
+    "L2_strength": "strength λ of the penalty λ‖θ − θ_ref‖²",
+    "Train_Loss": "mean loss L over the training set, in nats, without penalty",
+    "Train_Reg_Loss": "L + λ‖θ − θ_ref‖²",
+    "Test_Loss": "mean loss over the test set, in nats",
+    "Test_Accuracy": "percent of the test set",
+}
+
+
+def card(settings: CardSettings) -> int:
+    """The command. Returns the exit code.
+
+    Raises:
+        OrographError: there is no such run, or nothing in it yet.
+    """
+    run = finished_run(settings.run, "card")
+    out = run.path / FILE if settings.out == "auto" else Path(settings.out)
+    write_bytes(out, card_text(run, settings.license).encode())
+    Console(highlight=False).print(f"[bold]{out}[/]", soft_wrap=True)
+    return 0
+
+
+def card_text(run: Run, license_name: str) -> str:
+    """The README, front matter first."""
+    fields = front_matter(run, license_name).items()
+    front = "".join(f"{name}: {json.dumps(value, ensure_ascii=False)}\n" for name, value in fields)  # JSON is YAML
+    parts = [
+        f"---\n{front}---",
+        f"# {run.path.resolve().name}",
+        _what(run),
+        _settings(run),
+        _files(run),
+        _loading(run),
+        _caveats(run),
+    ]
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def front_matter(run: Run, license_name: str) -> dict[str, Any]:
+    """What hubs read: licence, library, tags, data sets, metrics."""
+    return {
+        "license": license_name,
+        "library_name": "orograph",
+        "pretty_name": run.path.resolve().name,
+        "tags": ["loss-landscape", "hessian", "curvature", run.kind],
+        "datasets": [str(_setting(run, "data", "dataset"))],
+        "metrics": ["accuracy", "loss"],
+    }
+
+
+def _setting(run: Run, table: str, name: str) -> Any:
+    values = run.configuration.get(table)
+    return values.get(name, "unknown") if isinstance(values, Mapping) else "unknown"
+
+
+def _what(run: Run) -> str:
+    done = sum(record.status == "done" for record in run.records.values())
+    failed = len(run.records) - done
+    lost = f", {failed} failed" if failed else ""
+    if run.kind == "study":
+        names = list(dict.fromkeys(cell.configuration for cell in run.plan.cells))
+        listed = "\n".join(f"- `{name}`" for name in names)
+        return f"A landscape study: {len(names)} configurations, {done} trained networks{lost}.\n\n{listed}"
+    strengths = sorted({cell.strength for cell in run.plan.cells})
+    models = ", ".join(dict.fromkeys(cell.model_id for cell in run.plan.cells))
+    return (
+        f"A λ-sweep: the same network trained at {len(strengths)} strengths λ of L(θ) + λ‖θ − θ_ref‖², from {strengths[0]:g} to "
+        f"{strengths[-1]:g}, model IDs {models} (`-down`: the ladder descended); {done} of {len(run.plan.cells)} points{lost}."
+    )
+
+
+def _settings(run: Run) -> str:
+    rows = []
+    for table, values in run.configuration.items():
+        pairs = values.items() if isinstance(values, Mapping) else [("", values)]
+        rows += [f"| {' '.join(filter(None, [table, name])).replace('_', ' ')} | {_text(value)} |" for name, value in pairs]
+    versions = run.provenance.get("versions", {})
+    made = ", ".join(f"{name} {versions[name]}" for name in ("orograph", "torch", "python") if name in versions)
+    return "\n".join(["## Settings", "", "| setting | value |", "|---|---|", *rows, "", f"Made with {made}." if made else ""])
+
+
+def _text(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return (text or "–").replace("|", "\\|").replace("\n", " ")
+
+
+def _files(run: Run) -> str:
+    folder = f"{FOLDER}/{{configuration}}" if run.kind == "study" else FOLDER
+    eigenvectors = "one eigenvector a line, in the order of the eigenvalues, parameters flattened in `named_parameters()` order"
+    known = {
+        "Model-*_split_accuracy.csv": (
+            "Model-{ID}_split_accuracy.csv",
+            "the same columns, then the accuracy of each class in percent",
+        ),
+        "gradients-*.csv": (
+            "gradients-{ID}-{L2}.csv",
+            "one line a parameter tensor, `dL/d{name}: g, g, …`, row-major, of L without penalty",
+        ),
+        "model_weights-*.pth": ("model_weights-{ID}-{L2}.pth", "a `state_dict`"),
+        "Hessian-eigenvalues-*.csv": ("Hessian-eigenvalues-{ID}-{L2}.csv", "one value a line, descending"),
+        "Hessian-eigenvectors-*.csv": ("Hessian-eigenvectors-{ID}-{L2}.csv", eigenvectors),
+    }
+    rows = []
+    tables = [path for path in (run.path / FOLDER).rglob("Model-*.csv") if not path.name.endswith("_split_accuracy.csv")]
+    if tables:
+        columns = "; ".join(f"`{name}` {_COLUMNS[name]}" for name in METRIC_COLUMNS)
+        rows.append(_row(f"{folder}/Model-{{ID}}.csv", tables, columns))
+    for pattern, (name, text) in known.items():
+        found = list((run.path / FOLDER).rglob(pattern))
+        if found:
+            rows.append(_row(f"{folder}/{name}", found, text))
+    others = {
+        "arrays.zarr": "the same arrays and more (residuals, bounds, signs), Zarr v3, one chunk a point",
+        "points": "one JSON record a point: all numbers, and the SHA-256 of each of its files",
+        "findings": "what was measured beside the points",
+        "analysis.json": "branches, transitions, hysteresis, certificates",
+        "landscape_analysis_results.json": "everything that the study found",
+        "report.html": "the whole run in one page; open it in a browser",
+        "configuration.toml": "the settings, to be run again",
+    }
+    for name, text in others.items():
+        path = run.path / name
+        if path.exists():
+            rows.append(_row(name, [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()], text))
+    legend = "`{ID}` is the seed of the network, `{L2}` its λ with five decimals or the fewest more that tell all apart."
+    return "\n".join(["## Files", "", legend, "", "| path | files | size | content |", "|---|---|---|---|", *rows])
+
+
+def _row(name: str, found: list[Path], text: str) -> str:
+    return f"| `{name}` | {len(found)} | {format_bytes(sum(path.stat().st_size for path in found))} | {text} |"
+
+
+def _loading(run: Run) -> str:
+    first = next((cell for cell, record in run.records.items() if record.status == "done"), None)
+    stem = run.plan.name(first) if first else "0-0.00000"
+    folder, _, point = stem.rpartition("/")
+    place = f"{FOLDER}/{folder}/" if folder else f"{FOLDER}/"
+    lines = ["import numpy as np, pandas as pd, torch", "import orograph as og", ""]
+    lines.append('ds = og.open_run(".")  # ' + ("an xarray.DataTree" if run.kind == "study" else "an xarray.Dataset"))
+    if run.kind == "sweep":
+        lines.append(f'table = pd.read_csv("{place}Model-{point.rpartition("-")[0]}.csv")')
+    files = {
+        "model_weights": ("pth", 'state = torch.load("{}", weights_only=True)'),
+        "Hessian-eigenvalues": ("csv", 'eigenvalues = np.loadtxt("{}")'),
+        "Hessian-eigenvectors": ("csv", 'eigenvectors = np.loadtxt("{}", delimiter=",")'),
+        "gradients": (
+            "csv",
+            'gradient = {{line.split(": ")[0]: np.array(line.split(": ")[1].split(","), float) for line in open("{}")}}',
+        ),
+    }
+    for what, (ending, text) in files.items():
+        path = f"{place}{what}-{point}.{ending}"
+        if (run.path / path).is_file():
+            lines.append(text.format(path))
+    return "\n".join(["## Loading", "", "```python", *lines, "```"])
+
+
+def _caveats(run: Run) -> str:
+    found = []
+    if run.kind == "sweep" and not _setting(run, "training", "polish"):
+        found.append("Points are where training stopped, not critical points; eigenvalues describe that state.")
+    if "relu" in (_setting(run, "model", "activation"), *_setting(run, "architecture", "activation")):
+        found.append("ReLU is not twice differentiable: second-order results leave out its kinks.")
+    if run.kind == "sweep" and any(cell.strength == 0 for cell in run.plan.cells):
+        found.append("At λ = 0 cross-entropy has no finite minimum; what is recorded there is where training stopped.")
+    return "\n".join(["## What to know", "", *(f"- {text}" for text in found)]) if found else ""

@@ -1,0 +1,96 @@
+"""The command `orograph doctor`: what this installation is and has, for a reader who asks why something is slow or missing."""
+
+import os
+import platform
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from orograph.commands.settings import DoctorSettings
+from orograph.data.download import cache_folder
+from orograph.data.local import find_files
+from orograph.data.names import DATA_VARIABLE, FACTS
+from orograph.errors import DataError
+from orograph.memory import format_bytes
+from orograph.store.provenance import provenance
+
+EMBEDDED = ("mnist-5k", "digits")
+Row = tuple[str, str, bool]  # what, what it is, whether it is as it should be
+
+
+def doctor(settings: DoctorSettings) -> int:
+    """The command. Returns 0, or 1 where something that is needed is missing."""
+    console = Console(highlight=False)
+    sections = {"versions": packages(), "machine": machine(), "data": data_found(settings.data_dir)}
+    for name, rows in sections.items():
+        table = Table(title=name, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
+        table.add_column("", no_wrap=True)
+        table.add_column("", overflow="fold")
+        for what, text, good in rows:
+            table.add_row(what, text if good else f"[yellow]{text}[/]")
+        console.print(table)
+    return 0 if all(good for _, _, good in sections["versions"]) else 1
+
+
+def packages() -> list[Row]:
+    """Python, Orograph and everything that it needs; a missing package is not as it should be."""
+    rows = [("python", platform.python_version(), sys.version_info >= (3, 11)), ("orograph", version("orograph"), True)]
+    needed = [text.split(";")[0] for text in requires("orograph") or [] if "extra ==" not in text]
+    for name in sorted(_name(text) for text in needed):
+        try:
+            rows.append((name, version(name), True))
+        except PackageNotFoundError:
+            rows.append((name, "missing: install orograph again", False))
+    return rows
+
+
+def _name(requirement: str) -> str:
+    return next(requirement[:i] for i in range(len(requirement) + 1) if i == len(requirement) or requirement[i] in " <>=!~[(")
+
+
+def machine() -> list[Row]:
+    """Processor, threads, memory, disk, accelerators."""
+    hardware = provenance(torch.device("cpu"))["hardware"]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    rows = [
+        ("system", hardware["system"], True),
+        ("processor", f"{hardware['processor']}, {hardware['cores']} cores", True),
+        ("threads", f"{torch.get_num_threads()} (OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'not set')})", True),
+        ("memory", format_bytes(memory), True),
+        ("disk", f"{format_bytes(shutil.disk_usage('.').free)} free here", True),
+    ]
+    if not torch.cuda.is_available():
+        return [*rows, ("accelerator", "none that PyTorch finds; everything runs on the CPU", True)]
+    names = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    return [*rows, *((f"cuda:{i}", f"{each.name}, {format_bytes(each.total_memory)}", True) for i, each in enumerate(names))]
+
+
+def data_found(data_dir: str) -> list[Row]:
+    """Where each named data set would come from; nothing is fetched."""
+    given = os.environ.get(DATA_VARIABLE) if data_dir == "auto" else data_dir
+    rows: list[Row] = [("folder", given or f"none: set {DATA_VARIABLE} or --data-dir to use files of your own", True)]
+    for name in FACTS:
+        if name in EMBEDDED:
+            rows.append((name, "embedded", True))
+            continue
+        rows.append((name, *_place(name, Path(given).expanduser() if given else None)))
+    return rows
+
+
+def _place(name: str, folder: Path | None) -> tuple[str, bool]:
+    cache = cache_folder(name)
+    if folder is not None and name != "cifar10":
+        try:
+            found = find_files(name, folder)
+        except DataError as error:
+            return str(error), False
+        if found.files:
+            return str(found.files[0].parent), True
+    elif folder is not None and any(folder.rglob("data_batch_1.bin")):
+        return str(folder), True
+    return (str(cache), True) if cache.is_dir() and any(cache.iterdir()) else ("not here; downloaded when first used", True)

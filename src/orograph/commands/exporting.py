@@ -1,0 +1,159 @@
+"""The command `orograph export`: a run as one table, or as one file of labelled arrays."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xarray as xr
+from rich.console import Console
+
+from orograph.commands.settings import ExportSettings
+from orograph.errors import ConfigurationError
+from orograph.memory import format_bytes
+from orograph.store.analysis import Analysis
+from orograph.store.atomic import write_bytes
+from orograph.store.dataset import open_sweep
+from orograph.store.findings import FindingKey
+from orograph.store.finished import finished_run
+from orograph.store.quantities import quantity
+from orograph.store.run import Run
+from orograph.store.tree import open_study
+
+ENDINGS = {"csv": ".csv", "parquet": ".parquet", "netcdf": ".nc"}
+LARGE = ("parameter", "sample")  # dimensions that netCDF leaves out unless vectors are asked for
+Row = dict[str, Any]
+
+
+def export(settings: ExportSettings) -> int:
+    """The command. Returns the exit code.
+
+    Raises:
+        OrographError: there is no such run, or nothing in it yet.
+    """
+    run = finished_run(settings.run, "export")
+    path = run.path.resolve()
+    out = path.with_name(path.name + ENDINGS[settings.to]) if settings.out == "auto" else Path(settings.out)
+    if out.is_dir():
+        raise ConfigurationError(f"--out {out} is a directory; name a file.")
+    content = {"csv": csv_bytes, "parquet": parquet_bytes}[settings.to](table(run)) if settings.to != "netcdf" else b""
+    if settings.to == "netcdf":
+        content = netcdf_bytes(run, vectors=settings.vectors)
+    write_bytes(out, content)
+    Console(highlight=False).print(f"[bold]{out}[/], {format_bytes(len(content))}", soft_wrap=True)
+    return 0
+
+
+def table(run: Run) -> list[Row]:
+    """One row a point: what identifies it, its status, and every number and text that was recorded or found there.
+
+    Short lists become one column an entry, named for the class or numbered from 1.
+    """
+    analysis = Analysis(run)
+    parts = dict.fromkeys(key.kind for key in run.findings)
+    rows = []
+    for cell, record in run.records.items():
+        row: Row = {"configuration": cell.configuration} if run.kind == "study" else {}
+        row |= {"seed": cell.seed}
+        if run.kind == "sweep":
+            row |= {"direction": cell.direction, "L2_strength": cell.strength}
+        row |= {"status": record.status, **_flat(record.scalars, run.classes)}
+        if run.kind == "study":
+            found = run.findings.get(FindingKey("minimum", cell.configuration, str(cell.seed)))
+            row |= _flat(found.scalars, run.classes) if found else {}
+        else:
+            for part in parts:
+                row |= _flat(analysis.scalars(part, cell), run.classes)
+            if any(file.startswith("arrays.zarr/eigenvalue/") for file in record.files):
+                values = run.array(cell, "eigenvalue").tolist()
+                row |= {f"eigenvalue_{number}": value for number, value in enumerate(values, 1)}
+        rows.append(row)
+    return rows
+
+
+def _flat(scalars: Mapping[str, Any], classes: Sequence[str]) -> Row:
+    row: Row = {}
+    for name, value in scalars.items():
+        if isinstance(value, list) and value and all(isinstance(item, int | float) for item in value):
+            by_class = quantity(name).dims == ("class",) and len(value) == len(classes)
+            labels = classes if by_class else range(1, len(value) + 1)
+            row |= {f"{name}_{label}": item for label, item in zip(labels, value, strict=True)}
+        elif isinstance(value, str | bool | int | float):
+            row[name] = value
+    return row
+
+
+def columns(rows: Sequence[Row]) -> list[str]:
+    """All names, in the order in which they first come."""
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def csv_bytes(rows: Sequence[Row]) -> bytes:
+    """Full precision; nothing where a point has no value, `nan` where it has none that is finite."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns(rows), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def parquet_bytes(rows: Sequence[Row]) -> bytes:
+    """A typed table whose columns carry `long_name` and `units`; of mixed columns all is text."""
+    fields, arrays = [], []
+    for name in columns(rows):
+        values = [row.get(name) for row in rows]
+        kinds = {type(value) for value in values if value is not None}
+        array = pa.array(values if len(kinds) == 1 else [_number_or_text(value, kinds) for value in values])
+        label = quantity(name)
+        fields.append(pa.field(name, array.type, metadata={"long_name": label.long_name, "units": label.units}))
+        arrays.append(array)
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), buffer)
+    return buffer.getvalue()
+
+
+def _number_or_text(value: Any, kinds: set[type]) -> Any:
+    if value is None:
+        return None
+    return float(value) if kinds <= {int, float, bool} else str(value)
+
+
+def netcdf_bytes(run: Run, *, vectors: bool = False) -> bytes:
+    """netCDF 3, which SciPy writes and every reader of netCDF knows: labelled arrays with long names and units.
+
+    A study becomes one data set along `seed` and `configuration`.
+    """
+    ds = open_sweep(run) if run.kind == "sweep" else _study(open_study(run))
+    if not vectors:
+        ds = ds.drop_vars([name for name, each in ds.variables.items() if set(LARGE) & set(each.dims)])
+    return bytes(_plain(ds).to_netcdf(format="NETCDF3_64BIT", engine="scipy"))
+
+
+def _study(tree: xr.DataTree) -> xr.Dataset:
+    """Minima of all configurations, without what lies between them."""
+    names = list(tree.children)
+    return xr.concat(
+        [tree[name].to_dataset() for name in names],
+        xr.Variable("configuration", names, {"long_name": "configuration"}),
+        data_vars="all",
+        coords="minimal",
+        compat="override",
+        join="outer",
+        fill_value={},
+    )
+
+
+def _plain(ds: xr.Dataset) -> xr.Dataset:
+    """Types that netCDF 3 knows: texts as such, whole numbers of 32 bits, flags as numbers."""
+    changed = {}
+    for name, each in ds.variables.items():
+        if each.dtype.kind == "O":
+            changed[name] = (each.dims, each.values.astype(str), each.attrs)
+        elif each.dtype.kind in "iub":
+            changed[name] = (each.dims, each.values.astype("int32"), each.attrs)
+    return ds.assign({n: v for n, v in changed.items() if n not in ds.coords}).assign_coords(
+        {n: v for n, v in changed.items() if n in ds.coords}
+    )

@@ -1,0 +1,193 @@
+"""The command `orograph import`: published artifacts made elsewhere become a run, verified on the way, that analyses work on.
+
+Files say what their maker found; a run holds what was measured. So every point is measured again at the imported weights (a few
+passes over the data), and each imported eigenpair gets its residual from a product in float64, which certifies it whoever it is
+from. What the files claimed is kept beside it (`claimed_…`), and the largest differences are told.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from rich.console import Console
+from torch import Tensor
+
+from orograph.commands.settings import ImportSettings
+from orograph.curvature.hessian import HessianOperator
+from orograph.errors import ConfigurationError, RunError
+from orograph.models.checkpoint import load_checkpoint
+from orograph.settings.shared import Execution
+from orograph.spectral.spectrum import Spectrum, claimed_signs, eigenvector_bounds, find_clusters
+from orograph.store.provenance import provenance
+from orograph.store.published import Artifacts, find_artifacts, read_gradient, read_pairs
+from orograph.store.run import MARKER, Run
+from orograph.store.spectra import spectrum_arrays, spectrum_scalars
+from orograph.sweep.bench import Bench
+from orograph.sweep.point import measure_points
+from orograph.sweep.progress import describe
+from orograph.sweep.settings import LadderSettings, SpectrumSettings, SweepNumerics, SweepSettings
+from orograph.work.progress import WorkProgress
+
+_CLAIMS = {"Train_Loss": "train_loss", "Train_Reg_Loss": "objective", "Test_Loss": "test_loss", "Test_Accuracy": "test_accuracy"}
+
+
+def import_run(settings: ImportSettings) -> int:
+    """The command. Returns the exit code.
+
+    Raises:
+        OrographError: the files are not those of this model, or an option cannot be used.
+    """
+    if not settings.folder:
+        raise ConfigurationError("import needs a folder of published artifacts.")
+    folder = Path(settings.folder)
+    points = find_artifacts(folder)
+    out = Path(settings.execution.out if settings.execution.out != "auto" else f"runs/{folder.resolve().name}")
+    if out.resolve() == folder.resolve() and not (out / MARKER).exists():
+        raise ConfigurationError(f"--out {out} is the folder that is imported; choose another, its files are left as they are.")
+    sweep = sweep_settings(settings, points)
+    bench = Bench.prepare(sweep, Execution(data_dir=settings.execution.data_dir))
+    bench.instruments.settings = sweep.spectrum.model_copy(update={"k": 0})  # pairs come from the files
+    layout = bench.layout
+    console = Console(stderr=True)
+    with Run.create(
+        out,
+        kind="sweep",
+        configuration=sweep.configuration(),
+        numerics=bench.settings.numerics.model_dump(),
+        provenance={**provenance(bench.device), "imported": {"from": folder.resolve().name, "training": "not known"}},
+        cells=[point.cell for point in points],
+        classes=bench.data.classes,
+        tensors=dict(zip(layout.names, layout.shapes, strict=True)),
+    ) as run:
+        bench.settle(run)
+        differences: dict[str, float] = {}
+        with WorkProgress("points", len(points), quiet=settings.execution.quiet) as progress:
+            progress.passed(len(run.records), len(run.records))
+            for point in points:
+                if point.cell not in run.records:
+                    import_point(bench, run, point, settings, differences)
+                    name = f"{point.cell.model_id}, λ = {point.cell.strength:g}"
+                    progress.completed(name, describe({"status": "done", **run.records[point.cell].scalars}))
+    if not settings.execution.quiet:
+        told = ", ".join(f"{name} {value:.2g}" for name, value in differences.items())
+        console.print(
+            f"[bold]{out}[/]: {len(points)} points"
+            + (f"; files differ from what was measured by at most: {told}" if told else "")
+        )
+    return 0
+
+
+def sweep_settings(settings: ImportSettings, points: list[Artifacts]) -> SweepSettings:
+    """The settings of a sweep with these points; those of its training are not known and stand at their defaults."""
+    cells = [point.cell for point in points]
+    ways = {cell.direction for cell in cells}
+    k = 0
+    if points[0].eigenvalues is not None:
+        k = sum(bool(line.strip()) for line in points[0].eigenvalues.read_text(encoding="utf-8").splitlines())
+    keep: Any = "both" if all(point.eigenvectors for point in points) else "none"
+    if k and not settings.tolerance < 1:
+        raise ConfigurationError(f"--tolerance {settings.tolerance} must lie between 0 and 1")
+    return SweepSettings(
+        data=settings.data,
+        model=settings.model,
+        ladder=LadderSettings(
+            strengths=tuple(sorted({cell.strength for cell in cells})), direction="both" if len(ways) > 1 else ways.pop()
+        ),
+        anchor=settings.anchor.model_copy(update={"seeds": tuple(sorted({cell.seed for cell in cells}))}),
+        spectrum=SpectrumSettings(k=k, tolerance=settings.tolerance, hessian=settings.hessian, eigenvectors=keep),
+        numerics=SweepNumerics(**settings.numerics.model_dump()),
+    )
+
+
+def import_point(bench: Bench, run: Run, point: Artifacts, settings: ImportSettings, differences: dict[str, float]) -> None:
+    """Reads, measures and commits one point."""
+    objective = bench.instruments.train
+    state = load_checkpoint(point.weights, bench.model)
+    theta = bench.layout.flatten(state).to(objective.theta)
+    [measured] = measure_points(bench.instruments, [theta], [point.cell.strength])
+    gradient = bench.layout.unflatten(measured.gradient)
+    scalars = dict(measured.scalars)
+    for column, name in _CLAIMS.items():
+        if column in point.metrics:
+            scalars[f"claimed_{name}"] = point.metrics[column]
+            _note(differences, name, abs(point.metrics[column] - scalars[name]))
+    if point.gradient is not None:
+        claimed = read_gradient(point.gradient, run.tensors)
+        apart = (
+            sum(float(((gradient[name].double().cpu() - torch.from_numpy(g)) ** 2).sum()) for name, g in claimed.items()) ** 0.5
+        )
+        scalars["claimed_gradient_difference"] = apart
+        _note(differences, "gradient", apart)
+    arrays: dict[str, Any] = {"theta": theta}
+    values: Tensor | None = None
+    vectors: Tensor | None = None
+    if point.eigenvalues is not None:
+        pairs, rows = read_pairs(point, bench.layout.size)
+        if bench.settings.spectrum.k != len(pairs):
+            raise RunError(
+                f"{point.eigenvalues} holds {len(pairs)} eigenvalues, other files {bench.settings.spectrum.k}; make them alike."
+            )
+        values = torch.from_numpy(pairs)
+        if rows is not None:
+            operator = bench.instruments.hessian.at(theta)
+            shift = 2 * point.cell.strength if settings.hessian == "objective" else 0.0
+            spectrum = certified(operator, values, torch.from_numpy(rows), shift, settings)
+            vectors = spectrum.eigenvectors
+            scalars |= spectrum_scalars(spectrum) | {"hessian": settings.hessian}
+            arrays |= spectrum_arrays(spectrum)
+            _note(differences, "‖Hv − λv‖", spectrum.residuals.max().item())
+    run.commit(
+        point.cell,
+        scalars=scalars,
+        arrays=arrays,
+        weights=state,
+        gradient=gradient,
+        eigenvalues=values,
+        eigenvectors=vectors if bench.settings.spectrum.eigenvectors == "both" else None,
+        timings=measured.seconds,
+    )
+
+
+def certified(
+    operator: HessianOperator,
+    values: Float64[Tensor, " k"],
+    vectors: Float64[Tensor, "k P"],
+    shift: float,
+    settings: ImportSettings,
+) -> Spectrum:
+    """What pairs certify, by a float64 product each: rounding is no part of these residuals, so no noise is set apart.
+
+    Args:
+        operator: the Hessian of L.
+        values, vectors: the pairs, descending.
+        shift: 2λ where they are of L_eff.
+        settings: of the import; its tolerance is what converged means.
+    """
+    exact = operator.double()
+    assert exact is not None
+    rows = vectors.to(exact.device)
+    products = torch.stack([(exact @ row).cpu() for row in rows]) + shift * vectors
+    residuals = torch.linalg.vector_norm(products - values[:, None] * vectors, dim=1)
+    none = torch.zeros(len(values), dtype=torch.bool)
+    clusters = find_clusters(values, residuals, none)
+    return Spectrum(
+        eigenvalues=values,
+        eigenvectors=vectors.to(operator.dtype),
+        residuals=residuals,
+        noise_level=float("nan"),
+        converged=residuals <= settings.tolerance * values.abs(),
+        noise=none,
+        clusters=clusters,
+        cut=False,
+        bounds=eigenvector_bounds(values, residuals, clusters, torch.empty(0, dtype=torch.float64)),
+        signs=claimed_signs(values, residuals),
+        products=len(values),
+        which="LM",
+        tolerance=settings.tolerance,
+    )
+
+
+def _note(differences: dict[str, float], name: str, value: float) -> None:
+    differences[name] = float(np.nanmax([differences.get(name, 0.0), value]))

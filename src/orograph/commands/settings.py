@@ -1,0 +1,94 @@
+"""What a user chooses of the commands that carry runs in and out; imports no torch."""
+
+from typing import Annotated, Literal
+
+import tyro
+from pydantic import Field
+
+from orograph.data.names import NAMES as DATASETS
+from orograph.memory import DEFAULT_MEMORY
+from orograph.models.names import ACTIVATIONS, MODELS
+from orograph.settings.base import Integers, Settings, group
+from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings
+from orograph.sweep.settings import AnchorSettings
+
+_RUN = "the directory of a sweep or a study"
+
+
+class ExportSettings(Settings):
+    """What `orograph export` takes."""
+
+    run: tyro.conf.Positional[str] = Field("", description=_RUN)
+    to: Literal["csv", "parquet", "netcdf"] = Field("csv", description="one row a point, or all arrays")
+    out: str = Field("auto", description="the file to write; auto is NAME.csv, .parquet or .nc beside the run's directory")
+    vectors: bool = Field(False, description="of netcdf: with θ, gradients and eigenvectors, which are large")
+
+
+class ImportExecution(Settings):
+    """Where artifacts come from and go to."""
+
+    out: str = Field("auto", description="the run to make; auto is runs/<name of the folder>")
+    data_dir: str = Field("auto", description="where IDX files lie; auto is $OROGRAPH_DATA, else downloads")
+    quiet: bool = Field(False, description="no progress")
+
+
+class ImportSettings(Settings):
+    """What `orograph import` takes: where the files lie, and what they are of, which files do not say."""
+
+    folder: tyro.conf.Positional[str] = Field("", description="a folder that holds published artifacts, or their test_data")
+    data: DataSettings = group(DataSettings)
+    model: ModelSettings = group(ModelSettings)
+    anchor: AnchorSettings = group(AnchorSettings)
+    hessian: Literal["loss", "objective"] = Field("loss", description="whose eigenpairs the files hold: of L, or of L_eff")
+    tolerance: float = Field(1e-3, description="largest residual ‖Hv − λv‖ / |λ| of a converged pair")
+    numerics: NumericsSettings = group(NumericsSettings)
+    execution: ImportExecution = group(ImportExecution)
+
+
+class CardSettings(Settings):
+    """What `orograph card` takes."""
+
+    run: tyro.conf.Positional[str] = Field("", description=_RUN)
+    out: str = Field("auto", description="the file to write; auto is RUN/README.md")
+    license: str = Field("unknown", description="under which the folder is shared, as an SPDX identifier such as cc-by-4.0")
+
+
+class WatchSettings(Settings):
+    """What `orograph watch` takes."""
+
+    run: tyro.conf.Positional[str] = Field("", description=_RUN)
+    every: float = Field(2.0, description="seconds between looks")
+    once: bool = Field(False, description="look once and stop")
+    tensorboard: str = Field("", description="folder to which records are logged for TensorBoard as they appear")
+
+
+class DoctorSettings(Settings):
+    """What `orograph doctor` takes."""
+
+    data_dir: str = Field("auto", description="where IDX files lie; auto is $OROGRAPH_DATA")
+
+
+class MeasureSettings(Settings):
+    """What `orograph measure` takes."""
+
+    checkpoint: tyro.conf.Positional[str] = Field("", description="a .pth or .safetensors state dict of the model")
+    model: str = Field("mlp", description=f"a name ({', '.join(MODELS)}), or module:factory of your own")
+    widths: Integers = Field((128, 128), description="widths of the hidden layers of mlp")
+    activation: str = Field("sigmoid", description=f"activation of mlp: {', '.join(ACTIVATIONS)}")
+    data: str = Field("mnist-5k", description=f"a name ({', '.join(DATASETS)}), or module:loader that gives batches")
+    subset_size: int | Literal["all"] = Field("all", description="a stratified subset of so many images of a named set")
+    loss: str = Field("cross_entropy", description="a function of torch.nn.functional, or module:function")
+    k: int = Field(30, description="eigenpairs")
+    which: Literal["LM", "LA", "SA", "BE"] = Field("LM", description="largest magnitude, largest, smallest, both ends")
+    tolerance: float = Field(1e-3, description="largest residual ‖Hv − λv‖ / |λ|")
+    probes: int = Field(4, description="random vectors of the density, of 80 products each")
+    trace_probes: int = Field(16, description="random vectors of the trace, of 2 products each")
+    parameters: str = Field("*", description="globs of the parameters that make up θ, as fc1.*,fc2.*")
+    memory: str = Field(DEFAULT_MEMORY, description="budget for activations and what the Hessian keeps of them")
+    dtype: Literal["float32", "float64"] = Field("float32", description="arithmetic")
+    threads: int = Field(0, description="threads; 0 takes every core")
+    seed: int = Field(0, description="seed of the random vectors")
+    out: str = Field("auto", description="where to write STEM.json, .png and .pdf; auto is the checkpoint's path and -measured")
+    data_dir: str = Field("auto", description="where IDX files lie; auto is $OROGRAPH_DATA, else downloads")
+    quiet: bool = Field(False, description="no progress, no table")
+    json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, description="print the numbers as JSON")

@@ -1,0 +1,163 @@
+"""The command `orograph watch`: a run in progress, seen from another terminal through nothing but its files.
+
+What is done is what has a record; how fast it goes is when the latest records were written; who works on it is in its lock.
+"""
+
+import itertools
+import os
+import re
+import socket
+import statistics
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from orograph.commands.settings import WatchSettings
+from orograph.commands.tensorboard import TensorBoardLog
+from orograph.errors import ConfigurationError, RunError
+from orograph.store.lock import LOCK_NAME
+from orograph.store.records import FOLDER, Record
+from orograph.store.run import Run
+from orograph.sweep.progress import describe
+from orograph.work.progress import duration
+
+_LATEST = 8  # records shown
+_WIDTH = 60  # of the bar
+_PACE = 21  # records whose times tell the pace
+
+
+@dataclass(frozen=True)
+class Look:
+    """A run at one moment.
+
+    Attributes:
+        run: as read. planned, done, failed: its points.
+        seconds: between two records, lately; NaN before the second.
+        writer: who holds the lock, empty when nobody does.
+        latest: records, the newest first, with their age in seconds.
+    """
+
+    run: Run
+    planned: int
+    done: int
+    failed: int
+    seconds: float
+    writer: str
+    latest: tuple[tuple[Record, float], ...]
+
+    @property
+    def finished(self) -> bool:
+        return self.done >= self.planned and not self.writer
+
+
+def watch(settings: WatchSettings) -> int:
+    """The command. Returns the exit code.
+
+    Raises:
+        OrographError: there is no such run.
+    """
+    if not settings.run:
+        raise ConfigurationError("watch needs a run: the directory that a sweep or a study writes.")
+    if not settings.every >= 0.1:
+        raise ConfigurationError(f"--every {settings.every} must be at least 0.1 seconds.")
+    console = Console()
+    seen = look(settings.run)
+    with TensorBoardLog(settings.tensorboard) if settings.tensorboard else nullcontext() as log:
+        if log:
+            log.update(seen.run)
+        if settings.once or seen.finished or not (console.is_terminal or log):
+            console.print(view(seen))
+            return 0
+        with Live(view(seen), console=console, auto_refresh=False) as live:
+            while not seen.finished:
+                time.sleep(settings.every)
+                try:
+                    seen = look(settings.run)
+                except RunError:  # read between two writes; the next look is whole
+                    continue
+                live.update(view(seen), refresh=True)
+                if log:
+                    log.update(seen.run)
+    return 0
+
+
+def look(path: str | Path) -> Look:
+    """A run now."""
+    run = Run.open(path)
+    now = time.time()
+    times = {cell: (run.path / FOLDER / f"{run.plan.name(cell)}.json").stat().st_mtime for cell in run.records}
+    ordered = sorted(run.records, key=lambda cell: times[cell], reverse=True)
+    moments = [times[cell] for cell in ordered[:_PACE]]
+    gaps = [a - b for a, b in itertools.pairwise(moments)]
+    return Look(
+        run=run,
+        planned=len(run.plan.cells),
+        done=len(run.records),
+        failed=sum(record.status == "failed" for record in run.records.values()),
+        seconds=statistics.fmean(gaps) if gaps else float("nan"),
+        writer=writer_of(run.path),
+        latest=tuple((run.records[cell], max(0.0, now - times[cell])) for cell in ordered[:_LATEST]),
+    )
+
+
+def writer_of(path: Path) -> str:
+    """Who is writing to a run, as its lock says; empty when nobody is, or when that process has ended on this machine.
+
+    The lock itself is not tried: that could make a writer fail that begins just then.
+    """
+    try:
+        text = (path / LOCK_NAME).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+    found = re.fullmatch(r"process (\d+) on (.+)", text)
+    if found and found[2] == socket.gethostname():
+        try:
+            os.kill(int(found[1]), 0)
+        except ProcessLookupError:
+            return ""
+        except PermissionError:
+            pass
+    return text
+
+
+def view(seen: Look) -> Group:
+    """What is shown of it."""
+    unit = "networks" if seen.run.kind == "study" else "points"
+    head = Text.assemble((str(seen.run.path), "bold"), f": {seen.done} of {seen.planned} {unit}")
+    if seen.failed:
+        head.append(f", {seen.failed} failed", "bold red")
+    if seen.writer:
+        head.append(f", written by {seen.writer}")
+    elif seen.done < seen.planned:
+        head.append(", nobody is writing: the same command resumes it", "yellow")
+    left = seen.planned - seen.done
+    if left and seen.writer and seen.seconds == seen.seconds:
+        head.append(f", {duration(seen.seconds)} each, about {duration(left * seen.seconds)} left")
+    full = round(_WIDTH * seen.done / max(seen.planned, 1))
+    parts: list[Text | Table] = [head, Text.assemble(("━" * full, "green"), ("─" * (_WIDTH - full), "dim"))]
+    kinds = _findings(seen.run)
+    if kinds:
+        parts.append(Text(f"besides: {kinds}"))
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+    table.add_column("latest", no_wrap=True)
+    table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("ago", justify="right", no_wrap=True)
+    for record, age in seen.latest:
+        cell = record.cell
+        name = f"{cell.configuration} {cell.seed}" if cell.configuration else f"{cell.model_id}, λ = {cell.strength:g}"
+        style = "red" if record.status == "failed" else ""
+        table.add_row(name, Text(describe({"status": record.status, **record.scalars}), style), duration(age))
+    return Group(*parts, table)
+
+
+def _findings(run: Run) -> str:
+    counts: dict[str, int] = {}
+    for key in run.findings:
+        counts[key.kind] = counts.get(key.kind, 0) + 1
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))

@@ -1,0 +1,55 @@
+"""The base of all settings: frozen models, one concept each, checked here, no torch imported."""
+
+import inspect
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from tyro.constructors import PrimitiveConstructorSpec
+
+from orograph.errors import ConfigurationError
+
+
+def comma_list(kind: type) -> Any:
+    """A flag that takes `0,1,2` as one word."""
+
+    def parse(words: list[str]) -> tuple[Any, ...]:
+        try:
+            return tuple(kind(word.strip()) for word in words[0].split(",") if word.strip())
+        except ValueError:
+            raise ValueError(f"'{words[0]}' is not a comma-separated list of numbers") from None
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="X,X,…",
+        instance_from_str=parse,
+        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(item, kind | int) for item in value),
+        str_from_instance=lambda value: [",".join(str(item) for item in value)],
+    )
+
+
+Integers = Annotated[tuple[int, ...], comma_list(int)]
+
+
+Numbers = Annotated[tuple[float, ...], comma_list(float)]
+
+
+Words = Annotated[tuple[str, ...], comma_list(str)]
+
+
+class Settings(BaseModel):
+    # Validators are built when something is validated: `--help` needs none.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+def group(kind: type[BaseModel]) -> Any:
+    """A field of settings of their own, described by their docstring: tyro would read source files to find it."""
+    return Field(default_factory=kind, description=inspect.cleandoc(kind.__doc__ or ""))
+
+
+def explain(error: ValidationError) -> ConfigurationError:
+    """A value of the wrong type (from a file) as one sentence."""
+    first = error.errors()[0]
+    name = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return ConfigurationError(f"unknown setting '{name}' in the configuration.")
+    return ConfigurationError(f"setting {name} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}.")

@@ -1,0 +1,140 @@
+"""Settings out of presets, a TOML file and flags, each overriding the one before."""
+
+import argparse
+import contextlib
+import io
+import re
+import sys
+import tomllib
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from orograph.errors import ConfigurationError, unknown
+from orograph.settings.base import explain
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings joined; `over` wins."""
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merge(result[key], value) if both else value
+    return result
+
+
+def read_toml(path: str) -> dict[str, Any]:
+    """Raises: ConfigurationError: there is no such file, or it is no TOML."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"--config {path} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"--config {path} is not TOML: {error}.") from None
+
+
+def _defaults(model: type[S], values: Mapping[str, Any]) -> S:
+    """Settings with every value of the right type but combinations unchecked, since flags may still change them."""
+    fields: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        kind: Any = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            given = values.get(name, {})
+            if not isinstance(given, Mapping):
+                raise ConfigurationError(f"setting '{name}' must be a table [{name}].")
+            fields[name] = _defaults(kind, given)
+        elif name in values:
+            fields[name] = TypeAdapter(kind).validate_python(values[name])
+        else:
+            fields[name] = field.get_default(call_default_factory=True)
+    extra = set(values) - set(model.model_fields)
+    if extra:
+        raise unknown("setting", extra.pop(), model.model_fields)
+    return model.model_construct(**fields)
+
+
+def parse(
+    model: type[S],
+    args: Sequence[str],
+    *,
+    command: str,
+    description: str,
+    presets: Mapping[str, Mapping[str, Any]],
+) -> S:
+    """Settings of one command from its arguments: `--preset`, then `--config`, then every other flag.
+
+    Raises:
+        ConfigurationError: an unknown preset, flag or setting, or a value out of range.
+    """
+    files = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    files.add_argument("--preset")
+    files.add_argument("--config")
+    with _one_sentence():
+        chosen, rest = files.parse_known_args(args)
+    values: dict[str, Any] = {}
+    if chosen.preset:
+        if chosen.preset not in presets:
+            raise unknown("preset", chosen.preset, presets)
+        values = merge(values, presets[chosen.preset])
+    if chosen.config:
+        values = merge(values, read_toml(chosen.config))
+    try:
+        default = _defaults(model, values)
+    except ValidationError as error:
+        raise explain(error) from None
+    cli: Any = tyro.conf.OmitArgPrefixes[model]  # type: ignore[misc, valid-type]
+    if {"-h", "--help"} & set(rest):
+        with _trusted_defaults():
+            return tyro.cli(cli, args=["--help"], prog=f"orograph {command}", description=description, default=default)
+    with _one_sentence():
+        try:
+            return tyro.cli(cli, args=rest, prog=f"orograph {command}", default=default)
+        except ValidationError as error:
+            raise explain(error) from None
+
+
+@contextlib.contextmanager
+def _trusted_defaults() -> Iterator[None]:
+    """tyro asks typeguard whether every default has its type. They have; its import takes a quarter of the time of `--help`."""
+    stand_in: Any = types.ModuleType("typeguard")
+    stand_in.check_type, stand_in.TypeCheckError = (lambda value, kind: value), TypeError
+    absent = sys.modules.setdefault("typeguard", stand_in) is stand_in
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules["typeguard"]
+
+
+@contextlib.contextmanager
+def _one_sentence() -> Any:
+    """A parser that prints a box and exits becomes a ConfigurationError that says the same in one sentence."""
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            yield
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise ConfigurationError(_sentence(printed.getvalue())) from None
+    finally:
+        if not sys.exc_info()[0]:
+            sys.stderr.write(printed.getvalue())
+
+
+def _sentence(box: str) -> str:
+    """The message of tyro's or argparse's error text, with the nearest flag where one is offered."""
+    lines = [re.sub(r"^[│╭╰─\s]+|[│╮╯─\s]+$", "", line) for line in box.splitlines()]
+    text = " ".join(line for line in lines if line)
+    match = re.search(r"Unrecognized options: (\S+?),? ", text + " ")
+    if match:
+        near = re.search(r"Perhaps you meant:\s+(--[\w-]+)", text)
+        return f"unknown flag '{match[1].rstrip(',')}'; " + (f"did you mean '{near[1]}'?" if near else "see --help.")
+    match = re.search(r"(?:Error parsing|error:) (.*?)(?: Argument helptext| For full helptext|$)", text)
+    return f"{match[1] if match else text}."

@@ -1,0 +1,119 @@
+"""Settings that several commands share: data, model, numerics, and how this process does the work."""
+
+import os
+from typing import Annotated, Literal, TypeVar
+
+import tyro
+from pydantic import Field, field_validator, model_validator
+
+from orograph.data.names import NAMES as DATASETS
+from orograph.errors import ConfigurationError, unknown
+from orograph.memory import DEFAULT_MEMORY, parse_bytes
+from orograph.models.names import ACTIVATIONS, MODELS
+from orograph.settings.base import Integers, Settings
+
+
+class DataSettings(Settings):
+    dataset: str = Field("mnist-5k", description=f"data set: {', '.join(DATASETS)}")
+    subset_size: int | Literal["all"] = Field("all", description="a stratified subset of so many training images")
+    subset_seed: int = Field(0, description="seed of that subset")
+
+    @field_validator("dataset")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in DATASETS:
+            raise unknown("data set", name, DATASETS)
+        return name
+
+    @field_validator("subset_size")
+    @classmethod
+    def _positive(cls, size: int | str) -> int | str:
+        if isinstance(size, int) and size < 1:
+            raise ConfigurationError(f"--subset-size {size} must be at least 1, or 'all'")
+        return size
+
+
+class ModelSettings(Settings):
+    model: str = Field("mlp", description=f"model: {', '.join(MODELS)}")
+    widths: Integers = Field((128, 128), description="widths of the hidden layers")
+    activation: str = Field("sigmoid", description=f"activation: {', '.join(ACTIVATIONS)}")
+
+    @field_validator("model")
+    @classmethod
+    def _known_model(cls, name: str) -> str:
+        if name not in MODELS:
+            raise unknown("model", name, MODELS)
+        return name
+
+    @field_validator("activation")
+    @classmethod
+    def _known_activation(cls, name: str) -> str:
+        if name not in ACTIVATIONS:
+            raise unknown("activation", name, ACTIVATIONS)
+        return name
+
+    @field_validator("widths")
+    @classmethod
+    def _positive(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
+        if any(width < 1 for width in widths):
+            raise ConfigurationError(f"--widths {widths} must all be at least 1")
+        return widths
+
+
+class NumericsSettings(Settings):
+    """What decides the last bits: fixed when a run is created, reused when it is resumed."""
+
+    threads: int = Field(0, description="threads of one process; 0 takes every core, and is recorded")
+    memory: str = Field(DEFAULT_MEMORY, description="budget for activations and what a Hessian keeps of them")
+    cohort: int = Field(
+        0, description="models trained together where points are independent; 0: 16 on a CPU, on a GPU what --memory holds"
+    )
+    dtype: Literal["float32", "float64"] = Field("float32", description="arithmetic")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "NumericsSettings":
+        if self.threads < 0:
+            raise ConfigurationError(f"--threads {self.threads} must be at least 0")
+        if self.cohort < 0:
+            raise ConfigurationError(f"--cohort {self.cohort} must be at least 0")
+        parse_bytes(self.memory)
+        return self
+
+
+Numerics = TypeVar("Numerics", bound=NumericsSettings)
+
+
+class Execution(Settings):
+    """How this process shows and places its work; not part of a run."""
+
+    out: str = Field("auto", description="the run directory; auto is runs/<data set>-<digest of the settings>")
+    data_dir: str = Field("auto", description="where IDX files lie; auto is $OROGRAPH_DATA, else downloads")
+    dry_run: bool = Field(False, description="print the plan with time and disk, and stop")
+    quiet: bool = Field(False, description="no progress, no table")
+    json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, description="print the summary as JSON")
+
+
+class ParallelExecution(Execution):
+    """Where the work is done; not part of the run."""
+
+    parallel: Literal["none", "processes", "dask", "ray"] = Field("none", description="where networks are trained and measured")
+    jobs: int = Field(0, description="workers; 0 is one for every --threads cores")
+    address: str = Field("", description="of a running Dask scheduler or Ray cluster; else a local one is started")
+
+    @model_validator(mode="after")
+    def _together(self) -> "ParallelExecution":
+        if self.jobs < 0:
+            raise ConfigurationError(f"--jobs {self.jobs} must be at least 0")
+        if self.jobs and self.parallel == "none":
+            raise ConfigurationError(f"--jobs {self.jobs} needs --parallel processes, dask or ray")
+        if self.address and self.parallel not in ("dask", "ray"):
+            raise ConfigurationError(f"--address {self.address} needs --parallel dask or ray")
+        return self
+
+    def shared(self, numerics: Numerics) -> Numerics:
+        """The numerics of a new run: where threads are left open, several workers share this machine's cores."""
+        if self.parallel == "none" or numerics.threads:
+            return numerics
+        threads = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs else 1
+        return numerics.model_copy(update={"threads": threads})

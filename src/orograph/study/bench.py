@@ -1,0 +1,134 @@
+"""What a study works with: the data, and for each architecture the model and its objectives on both sets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from orograph.data.catalogue import load_data
+from orograph.data.dataset import Dataset
+from orograph.errors import ConfigurationError
+from orograph.models.catalogue import build_model
+from orograph.objective import Objective
+from orograph.process import choose_device, seed_everything
+from orograph.settings.shared import Execution
+from orograph.store.cells import Cell
+from orograph.study.grid import Configuration, configurations
+from orograph.study.settings import StudySettings
+from orograph.training.cohort import fitting_cohort
+from orograph.training.fit import State, initial
+from orograph.training.settings import FitSettings
+from orograph.training.stability import with_buffers
+
+FEWEST_TO_HOLD_OUT = 12  # training images from which some can be held out
+ALONE = 2**21  # networks of more parameters train one by one: their matrix products fill the machine
+
+
+@dataclass(frozen=True, eq=False)
+class Minimum:
+    """A trained network: θ `(P,)`, and the objectives with its own buffers."""
+
+    theta: Float[Tensor, " P"]
+    train: Objective
+    test: Objective
+
+
+@dataclass
+class StudyBench:
+    """Data, models and objectives; settings with their numerics settled."""
+
+    settings: StudySettings
+    data: Dataset
+    device: torch.device
+    configurations: list[Configuration]
+    _objectives: dict[tuple[Any, ...], tuple[Objective, Objective]] = field(default_factory=dict)
+
+    @classmethod
+    def prepare(cls, settings: StudySettings, execution: Execution) -> "StudyBench":
+        """Loads and checks all that the study needs; writes nothing.
+
+        Raises:
+            OrographError: the data or a model cannot be had as asked.
+        """
+        numerics = settings.numerics
+        threads = numerics.threads or torch.get_num_threads()
+        device = choose_device(numerics.device)
+        update = {"numerics": numerics.model_copy(update={"threads": threads, "device": device.type})}
+        settings = settings.model_copy(update=update)
+        torch.set_num_threads(threads)
+        seed_everything(settings.optimisation.seed)
+        size = settings.data.subset_size
+        data = load_data(
+            settings.data.dataset,
+            data_dir=None if execution.data_dir == "auto" else execution.data_dir,
+            subset_size=None if size == "all" else size,
+            subset_seed=settings.data.subset_seed,
+        )
+        bench = cls(settings, data, device, configurations(settings))
+        for chosen in bench.configurations:
+            bench.check(chosen)
+        return bench
+
+    def check(self, chosen: Configuration) -> None:
+        """Raises:
+        ConfigurationError: a configuration cannot be trained or measured on these data.
+        """
+        objective, _ = self.objectives(chosen)
+        size, top, images = objective.layout.size, self.settings.metrics.top_k, objective.count
+        if top >= size:
+            raise ConfigurationError(f"--top-k {top} must be below the {size} parameters of {chosen.name}.")
+        if chosen.batch_norm and min(images, chosen.batch_size) < 2:
+            raise ConfigurationError(
+                f"BatchNorm needs two samples in a batch; give {chosen.name} a larger --batch-size or --subset-size."
+            )
+        if chosen.lr is None and images < FEWEST_TO_HOLD_OUT:
+            raise ConfigurationError(
+                f"{images} training images are too few to hold some out; --compare-optimizers needs {FEWEST_TO_HOLD_OUT}."
+            )
+
+    def objectives(self, chosen: Configuration) -> tuple[Objective, Objective]:
+        """On the training and on the test data; made once for each architecture."""
+        key = (chosen.model, tuple(sorted(chosen.options().items())))
+        if key not in self._objectives:
+            model = self._build(chosen, self.settings.optimisation.seed).to(self.device)
+            numerics = self.settings.numerics
+            dtype = getattr(torch, numerics.dtype)
+            train, test = (
+                Objective(model, F.cross_entropy, part, memory=numerics.memory, dtype=dtype)
+                for part in (self.data.train, self.data.test)
+            )
+            self._objectives[key] = train, test
+        return self._objectives[key]
+
+    def _build(self, chosen: Configuration, seed: int) -> torch.nn.Module:
+        shape, classes = self.data.input_shape, len(self.data.classes)
+        return build_model(chosen.model, input_shape=shape, classes=classes, init_seed=seed, **chosen.options())
+
+    def start(self, chosen: Configuration, seed: int, settings: FitSettings) -> State:
+        """A network as its seed initialises it."""
+        objective = self.objectives(chosen)[0]
+        named = dict(self._build(chosen, seed).named_parameters())
+        return initial(objective, objective.layout.flatten(named).to(objective.theta), settings)
+
+    def together(self, chosen: Configuration) -> int:
+        """How many networks of a configuration train as one cohort."""
+        objective = self.objectives(chosen)[0]
+        return 1 if objective.layout.size > ALONE else self.settings.numerics.cohort or fitting_cohort(objective)
+
+    def cells(self) -> list[Cell]:
+        """Every network of the study."""
+        seeds = self.settings.optimisation.seeds
+        return [Cell(seed, configuration=chosen.name) for chosen in self.configurations for seed in seeds]
+
+    def minimum(self, chosen: Configuration, state: Mapping[str, Tensor]) -> Minimum:
+        """A trained network from its parameters and buffers."""
+        train, test = self.objectives(chosen)
+        theta = train.layout.flatten(state).to(train.theta)
+        buffers = {name: value.to(train.constants[name]) for name, value in state.items() if name in train.constants}
+        if not buffers:
+            return Minimum(theta, train, test)
+        return Minimum(theta, with_buffers(train, buffers), with_buffers(test, buffers))

@@ -1,0 +1,127 @@
+"""The study: train a grid of networks, measure every minimum and every pair of minima, relate geometry to generalisation.
+
+Every step is committed when it is done; the same command again does the rest. A network that diverges, or a measurement that
+cannot be made, is recorded with its reason, and the others go on.
+"""
+
+import json
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from orograph.memory import format_bytes
+from orograph.settings.shared import NumericsSettings
+from orograph.store.atomic import require_space
+from orograph.store.encoding import encode, plain
+from orograph.store.provenance import provenance
+from orograph.store.run import MARKER, Run
+from orograph.study.bench import StudyBench
+from orograph.study.cost import disk_bytes, print_plan
+from orograph.study.grid import varied
+from orograph.study.pictures import draw
+from orograph.study.plan import steps
+from orograph.study.relations import relate
+from orograph.study.results import NAME, study_results
+from orograph.study.schedule import StudySchedule
+from orograph.study.settings import StudyCommand, StudyExecution, StudySettings
+from orograph.study.stages import StudyContext
+from orograph.study.tables import notes, study_table
+from orograph.work.pools import start_workers
+from orograph.work.progress import WorkProgress
+
+
+def study_command(command: StudyCommand) -> int:
+    """The command, as the command line gives it."""
+    return study(StudySettings.model_validate(command.model_dump(exclude={"execution"})), command.execution)
+
+
+def study(settings: StudySettings, execution: StudyExecution) -> int:
+    """Checks everything first, then works until every step is committed. Returns the exit code.
+
+    Raises:
+        OrographError: anything that the user can mend; nothing has been written then.
+    """
+    console = Console(stderr=execution.json_output)
+    out = Path(execution.out if execution.out != "auto" else f"runs/study-{settings.data.dataset}-{settings.digest()}")
+    resumed = (out / MARKER).exists()  # a resumed run keeps its numerics
+    numerics = NumericsSettings(**Run.open(out).numerics) if resumed else execution.shared(settings.numerics)
+    bench = StudyBench.prepare(settings.model_copy(update={"numerics": numerics}), execution)
+    settings = bench.settings
+    if execution.dry_run:
+        print_plan(bench, out, console)
+        return 0
+    require_space(out, 0 if resumed else disk_bytes(bench))
+    everything = steps(bench)
+
+    def context() -> StudyContext:
+        return StudyContext(settings, execution.data_dir)
+
+    progress = WorkProgress("steps", len(everything), work=sum(step.work for step in everything), quiet=execution.quiet)
+    with ExitStack() as until:
+        workers = start_workers(
+            bench, StudyContext, context, execution, progress.say
+        )  # before anything is written: a cluster may not answer
+        until.callback(workers.close)
+        with Run.create(
+            out,
+            kind="study",
+            configuration=settings.model_dump(mode="json", exclude={"numerics"}),
+            numerics=settings.numerics.model_dump(),
+            provenance=provenance(bench.device),
+            cells=bench.cells(),
+            classes=bench.data.classes,
+        ) as run:
+            done = [step for step in everything if step.done(run)]
+            if not execution.quiet:
+                print_head(bench, out, len(everything), len(done), console)
+            progress.passed(len(done), sum(step.work for step in done))
+            with progress:
+                StudySchedule(bench, run, everything, progress).run(workers)
+            until.close()  # a cluster ends while the pictures are drawn
+            results = gather(bench, run)
+            if execution.save_results:
+                run.keep(NAME, encode(results))
+            pictures = draw(results, run) if execution.plot else []
+    if execution.json_output:
+        json.dump(results, sys.stdout, indent=1)
+    elif not execution.quiet:
+        console.print(study_table(results))
+        for note in notes(results):
+            console.print(note, highlight=False, markup=False, soft_wrap=True)
+        if execution.save_results:
+            console.print(f"results in [bold]{out / NAME}[/]", highlight=False, soft_wrap=True)
+        if pictures:
+            console.print(f"{len(pictures)} pictures in [bold]{pictures[0].parent}[/]", highlight=False, soft_wrap=True)
+    return 0
+
+
+def print_head(bench: StudyBench, out: Path, total: int, done: int, console: Console) -> None:
+    """What is about to be done, with the budget of products."""
+    settings = bench.settings
+    console.print(
+        f"[bold]{out}[/]: {len(bench.configurations)} configurations × {settings.optimisation.num_seeds} seeds, {total} steps, "
+        f"{done} done; at most {settings.metrics.products} Hessian products a minimum; "
+        f"{format_bytes(disk_bytes(bench))} when finished",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def gather(bench: StudyBench, run: Run) -> dict[str, Any]:
+    """The results with their correlations, from the records alone."""
+    data, chosen = bench.data, bench.configurations
+    facts = {
+        "name": data.name,
+        "train_images": len(data.train_targets),
+        "test_images": len(data.test_targets),
+        "classes": list(data.classes),
+        "checksum": data.checksum,
+    }
+    sizes = {each.name: bench.objectives(each)[0].layout.size for each in chosen}
+    results = study_results(run, chosen, varied(chosen), facts, sizes)
+    rows = [row for row in results["metrics"] if row["status"] == "done"]
+    results["correlations"] = plain(relate(rows, [row["configuration"] for row in rows]))
+    return results

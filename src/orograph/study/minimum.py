@@ -1,0 +1,262 @@
+"""All that a study records of one minimum: curvature, sharpness, flatness, robustness, scale-aware companions, generalisation.
+
+How carefully is one of three levels. The published sample counts (10 perturbations at each of 5 radii) hold for the upper two.
+Whatever needs Hessian products shares one budget (`curvature`); what fails is recorded with its reason, and the rest goes on.
+Accuracies and their differences are in percent, as in all records; losses are means over samples.
+"""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from orograph.curvature.hessian import HessianOperator
+from orograph.errors import DataError, OrographError
+from orograph.geometry.evaluate import evaluate
+from orograph.geometry.flatness import loss_increase, noise_robustness
+from orograph.geometry.perturbations import seeded
+from orograph.geometry.scale import fisher_rao_norm, relative_flatness
+from orograph.geometry.sharpness import SampledSharpness, WorstCase, sharpness, worst_case
+from orograph.objective import Objective
+from orograph.parameters import Layout
+from orograph.study.budget import OnProduct
+from orograph.study.curvature import measure_curvature
+from orograph.study.findings import Findings
+from orograph.study.settings import MetricsSettings
+
+RADIUS = 0.02  # ε of sharpness, relative to ‖θ‖
+ENOUGH = 0.01  # an ascent ends when a step gains less than this share of the rise
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How many samples, probes and steps a level takes.
+
+    Attributes:
+        images: of the training set for all but losses and accuracies; None is all of them.
+        pairs: of perturbations ±u for sampled sharpness, plain and adaptive.
+        ascent: gradients of an ascent, in a row.
+        around: perturbations at each radius of `loss_increase`, and for noise robustness.
+        probes: of the trace, at most.
+        rows: products with the last layer alone for relative flatness.
+        tolerance: of eigenpairs.
+        finite: eigenvectors along which curvature is taken at a finite radius; None is all.
+    """
+
+    images: int | None
+    pairs: int
+    ascent: int
+    around: int
+    probes: int
+    rows: int
+    tolerance: float
+    finite: int | None
+
+
+LEVELS = {
+    "fast": Effort(images=2000, pairs=5, ascent=2, around=4, probes=8, rows=10, tolerance=1e-2, finite=1),
+    "standard": Effort(images=None, pairs=15, ascent=5, around=10, probes=16, rows=20, tolerance=1e-3, finite=1),
+    "comprehensive": Effort(images=None, pairs=50, ascent=10, around=10, probes=30, rows=30, tolerance=1e-3, finite=None),
+}
+
+
+def level(settings: MetricsSettings) -> str:
+    """The name of the level that the settings ask for."""
+    return "fast" if settings.fast else "comprehensive" if settings.comprehensive else "standard"
+
+
+def measure_minimum(
+    train: Objective,
+    test: Objective,
+    theta: Float[Tensor, " P"],
+    *,
+    settings: MetricsSettings,
+    seed: int = 0,
+    on_product: OnProduct | None = None,
+) -> Findings:
+    """Every metric of a minimum.
+
+    BatchNorm takes the statistics that the objectives hold.
+
+    Args:
+        train: on the training data; gives all geometry.
+        test: of the same model, on the test data.
+        theta: the minimum; the objectives' own θ plays no part.
+        settings: level, number of pairs, and the limit on Hessian products.
+        seed: of all random vectors, and of the subset at the level `fast`.
+        on_product: called with what is being measured and the Hessian products spent so far.
+
+    Returns:
+        Scalars by name. `failures` says of each part that failed why, `products` what the budget was spent on and what it cut
+        short, `measured` the level and the samples. Arrays: `eigenvalues` and `residuals` `(k,)`; `density_grid`,
+        `density_values` and `density_errors`; `eigenvectors` `(k, P)` where they are to be kept.
+
+    Raises:
+        DataError: θ holds NaN or infinity.
+    """
+    if not torch.isfinite(theta).all():
+        raise DataError("this minimum holds NaN or infinity: its training has diverged; lower the learning rate.")
+    name = level(settings)
+    effort = LEVELS[name]
+    some = _subset(train, effort.images, seed)
+    scalars = generalisation(train, test, theta)
+    failures: dict[str, str] = {}
+    spent = 0
+
+    def told(part: str, count: int) -> None:
+        nonlocal spent
+        spent = count
+        if on_product is not None:
+            on_product(part, count)
+
+    def attempt(part: str, measured: Callable[[], dict[str, Any]]) -> None:
+        told(part, spent)
+        try:
+            scalars.update(measured())
+        except OrographError as error:
+            failures[part] = str(error)
+
+    arrays: dict[str, np.ndarray] = {}
+    vectors: list[Tensor] = []
+
+    def curvature() -> dict[str, Any]:
+        found = measure_curvature(
+            some,
+            theta,
+            products=settings.products,
+            k=settings.top_k,
+            tolerance=effort.tolerance,
+            probes=effort.probes,
+            with_density=settings.spectrum_plot,
+            finite_pairs=effort.finite,
+            seed=seed,
+            on_product=told,
+        )
+        arrays.update(found.arrays)
+        vectors.extend([] if found.eigenvectors is None else [found.eigenvectors])
+        return found.scalars
+
+    attempt("curvature", curvature)
+    top = vectors[0][0] if vectors else None
+    attempt("sharpness", lambda: _sharpness(some, theta, effort, seed, top))
+    attempt("adaptive sharpness", lambda: _adaptive(some, theta, effort, seed))
+    attempt("flatness", lambda: _flatness(some, theta, effort, seed))
+    attempt("noise robustness", lambda: _robustness(test, theta, effort, seed))
+    attempt("relative flatness", lambda: _relative_flatness(some, theta, effort, seed))
+    attempt("Fisher–Rao norm", lambda: {"fisher_rao_norm": fisher_rao_norm(some, theta)})
+    scalars["failures"] = failures
+    scalars["measured"] = {**asdict(effort), "level": name, "images": some.count, "of": train.count, "parameters": len(theta)}
+    if settings.keep_eigenvectors and vectors:
+        arrays["eigenvectors"] = vectors[0].cpu().numpy()
+    return Findings(scalars, arrays)
+
+
+def generalisation(train: Objective, test: Objective, theta: Float[Tensor, " P"]) -> dict[str, Any]:
+    """Loss and accuracy over all data of both sets, and how they differ: test loss less train loss, train accuracy less test
+    accuracy."""
+    one, other = (evaluate(objective, theta[None]) for objective in (train, test))
+    losses = [found.losses[0].item() for found in (one, other)]
+    accuracies = [100 * found.accuracies[0].item() for found in (one, other)]
+    return {
+        "train_loss": losses[0],
+        "test_loss": losses[1],
+        "train_accuracy": accuracies[0],
+        "test_accuracy": accuracies[1],
+        "gap": losses[1] - losses[0],
+        "accuracy_gap": accuracies[0] - accuracies[1],
+        "train_margin": one.margins[0].item(),
+        "test_margin": other.margins[0].item(),
+    }
+
+
+def _subset(train: Objective, images: int | None, seed: int) -> Objective:
+    """So many samples, drawn at random; all where that many are not there, or where the loss gives only a mean."""
+    if images is None or images >= train.count or not train.per_sample:
+        return train
+    return train.subset(torch.randperm(train.count, generator=seeded(seed))[:images])
+
+
+def _sharpness(
+    objective: Objective, theta: Float[Tensor, " P"], effort: Effort, seed: int, top: Float[Tensor, " P"] | None
+) -> dict[str, Any]:
+    """ε-sharpness; from the same samples the trace at a finite radius, E[L(θ+Ru) + L(θ−Ru) − 2L]/R² = tr H / P."""
+    sampled = sharpness(objective, theta, radius=RADIUS, pairs=effort.pairs, seed=seed)
+    best = worst_case(objective, sampled, top=top, steps=effort.ascent, tolerance=ENOUGH)
+    size = len(theta)
+    return {
+        **_rises("sharpness", sampled, best),
+        "sharpness_even": sampled.even.value,
+        "sharpness_even_error": sampled.even.error,
+        "sharpness_odd": sampled.odd.value,
+        "sharpness_odd_error": sampled.odd.error,
+        "finite_trace": size * sampled.curvature.value,
+        "finite_trace_error": size * sampled.curvature.error,
+        "finite_trace_radius": sampled.perturbations.radius,
+    }
+
+
+def _adaptive(objective: Objective, theta: Float[Tensor, " P"], effort: Effort, seed: int) -> dict[str, Any]:
+    sampled = sharpness(objective, theta, radius=RADIUS, pairs=effort.pairs, seed=seed, adaptive=True)
+    best = worst_case(objective, sampled, steps=effort.ascent, tolerance=ENOUGH)
+    return _rises("adaptive_sharpness", sampled, best)
+
+
+def _rises(name: str, sampled: SampledSharpness, best: WorstCase) -> dict[str, Any]:
+    """The largest sampled rise (the published number) and the best found, a lower bound of the largest there is."""
+    return {f"{name}_sampled": sampled.largest, f"{name}_best_found": best.increase, f"{name}_start": best.start}
+
+
+def _flatness(objective: Objective, theta: Float[Tensor, " P"], effort: Effort, seed: int) -> dict[str, Any]:
+    found = loss_increase(objective, theta, samples=effort.around, seed=seed)
+    return {
+        "loss_increase": found.loss_increase.value,
+        "loss_increase_error": found.loss_increase.error,
+        "loss_increase_by_radius": [each.value for each in found.by_radius],
+        "loss_increase_radii": list(found.radii),
+        "flatness_measure": found.flatness_measure,
+    }
+
+
+def _robustness(test: Objective, theta: Float[Tensor, " P"], effort: Effort, seed: int) -> dict[str, Any]:
+    found = noise_robustness(test, theta, samples=effort.around, seed=seed)
+    return {
+        "noise_loss_rise": found.loss_rise.value,
+        "noise_loss_rise_error": found.loss_rise.error,
+        "noise_accuracy_drop": 100 * found.accuracy_drop.value,
+        "noise_accuracy_drop_error": 100 * found.accuracy_drop.error,
+        "noise_margin_drop": found.margin_drop.value,
+        "noise_margin_drop_error": found.margin_drop.error,
+    }
+
+
+def _relative_flatness(objective: Objective, theta: Float[Tensor, " P"], effort: Effort, seed: int) -> dict[str, Any]:
+    """Of the last weight, by products of the Hessian with respect to that layer alone, which cost next to nothing."""
+    name = last_weight(objective.layout)
+    if name is None:
+        return {"relative_flatness": math.nan, "relative_flatness_layer": ""}
+    model = copy.deepcopy(objective.model)
+    tensors = {**objective.constants, **objective.layout.unflatten(theta)}
+    with torch.no_grad():
+        for key, value in (*model.named_parameters(), *model.named_buffers()):
+            value.copy_(tensors[key])
+    whole = list(objective.batches(objective.count))
+    layer = Objective(model, objective.output_losses, whole, parameters=name, memory=objective.memory, dtype=objective.dtype)
+    operator = HessianOperator.of(layer)
+    found = relative_flatness(operator, layer.theta, layer.layout, name, probes=effort.rows, seed=seed)
+    return {
+        "relative_flatness": found.value,
+        "relative_flatness_error": found.error,
+        "relative_flatness_layer": name,
+    }
+
+
+def last_weight(layout: Layout) -> str | None:
+    """The last parameter of two dimensions or more; None where there is none."""
+    names = [name for name, shape in zip(layout.names, layout.shapes, strict=True) if len(shape) > 1]
+    return names[-1] if names else None

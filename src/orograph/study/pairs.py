@@ -1,0 +1,184 @@
+"""How two minima are connected: five paths, their barriers, and whether the two are the same function.
+
+Straight line; quadratic Bézier curve, polygonal chain and nudged elastic band, trained from it; straight line to the second
+minimum with its units in the first one's order. BatchNorm's statistics are estimated anew from the training data wherever a
+point is evaluated, the ends included. A path that cannot be had is recorded with its reason; the others go on. Accuracies are in
+percent.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from orograph.connectivity.alignment import align
+from orograph.connectivity.band import nudged_elastic_band
+from orograph.connectivity.barrier import CurveProfile, curve_profile
+from orograph.connectivity.curves import Curve, bezier, chain, line
+from orograph.connectivity.ensemble import disagreement_along, ensemble
+from orograph.connectivity.paths import train_curve
+from orograph.errors import DataError, OrographError
+from orograph.geometry.evaluate import require_classification
+from orograph.geometry.normalisation import reestimated
+from orograph.objective import Objective
+from orograph.study.findings import Findings
+from orograph.study.settings import ConnectivitySettings
+
+OnStep = Callable[[str, int], None]  # the path, and the training steps taken for it so far
+
+BATCH = 128  # samples of a mini-batch with which a path is trained
+BENDS = 3  # of a chain
+PIVOTS = 5  # of a band, at first
+MOST_PIVOTS = 20
+CYCLES = 4
+BAND_BYTES = 5 * 2**30  # for the band: about `_COPIES` vectors a pivot
+_COPIES = 9
+
+
+def connect(
+    train: Objective,
+    test: Objective,
+    first: Float[Tensor, " P"],
+    second: Float[Tensor, " P"],
+    *,
+    settings: ConnectivitySettings,
+    seed: int = 0,
+    on_step: OnStep | None = None,
+) -> Findings:
+    """Every path between two minima, its barriers, and how the two networks differ.
+
+    Args:
+        train: on the training data; paths are trained on it.
+        test: of the same model, on the test data.
+        first, second: the minima.
+        settings: which paths, at how many positions they are evaluated, and for how many epochs trained.
+        seed: of mini-batches and small displacements.
+        on_step: called with the path and its training steps so far.
+
+    Returns:
+        Scalars: distances, `paths` (for each its losses, accuracies and barriers), `failures` (reasons by path), disagreement
+        and ensemble of the ends; the barriers of the training loss by name once more, for tables. Arrays: `bezier_bend` `(1, P)`,
+        the trained curve's inner control point.
+
+    Raises:
+        DataError: a minimum holds NaN or infinity.
+    """
+    for which, theta in (("first", first), ("second", second)):
+        if not torch.isfinite(theta).all():
+            raise DataError(f"the {which} minimum holds NaN or infinity: its training has diverged.")
+    scalars: dict[str, Any] = _distances(first, second)
+    arrays: dict[str, np.ndarray] = {}
+    paths: dict[str, dict[str, Any]] = {}
+    failures: dict[str, str] = {}
+    for name in settings.paths:
+
+        def told(step: int, name: str = name) -> None:
+            if on_step is not None:
+                on_step(name, step)
+
+        told(0)
+        try:
+            curve, details = _curve(name, train, first, second, settings, seed, told)
+            found = curve_profile(train, curve, test=test, points=settings.curve_points)
+        except OrographError as error:
+            failures[name] = str(error)
+            continue
+        paths[name] = {**profile_fields(found), **details}
+        if name == "bezier":
+            arrays["bezier_bend"] = curve.controls[1:-1].cpu().numpy()
+    scalars |= {f"{name}_barrier": each["barriers"]["train_loss"] for name, each in paths.items()}
+    scalars["paths"] = paths
+    try:
+        scalars |= _difference(train, test, first, second, settings.curve_points)
+    except OrographError as error:
+        failures["difference"] = str(error)
+    scalars["failures"] = failures
+    return Findings(scalars, arrays)
+
+
+def profile_fields(found: CurveProfile) -> dict[str, Any]:
+    """A path as plain values: positions, losses, accuracies in percent, barriers (of errors in percent too)."""
+    barriers = asdict(found.barriers)
+    for name in ("train_error", "test_error"):
+        barriers[name] *= 100
+    fields: dict[str, Any] = {
+        "positions": found.positions.tolist(),
+        "train_loss": found.train.losses.tolist(),
+        "train_accuracy": (100 * found.train.accuracies).tolist(),
+        "barriers": barriers,
+    }
+    if found.test is not None:
+        fields |= {"test_loss": found.test.losses.tolist(), "test_accuracy": (100 * found.test.accuracies).tolist()}
+    return fields
+
+
+def _curve(
+    name: str,
+    train: Objective,
+    first: Float[Tensor, " P"],
+    second: Float[Tensor, " P"],
+    settings: ConnectivitySettings,
+    seed: int,
+    told: Callable[[int], None],
+) -> tuple[Curve, dict[str, Any]]:
+    """A path by its name, and what is worth knowing of how it came about."""
+    steps = math.ceil(settings.path_epochs * train.count / min(BATCH, train.count))
+    if name == "linear":
+        return line(first, second), {}
+    if name == "aligned":
+        found = align(train, first, second, seed=seed)
+        moved = sum(int((order != torch.arange(len(order))).sum()) for order in found.permutations.values())
+        units = sum(len(order) for order in found.permutations.values())
+        return line(first, found.theta), {"distance": found.distance, "moved_units": moved, "units": units}
+    if name == "band":
+        most = max(1, min(MOST_PIVOTS, BAND_BYTES // (_COPIES * len(first) * first.element_size()) - 2))
+        pivots = min(PIVOTS, most)
+        # Every pivot takes half as many gradients as a curve takes in all.
+        trained = nudged_elastic_band(
+            train,
+            first,
+            second,
+            pivots=pivots,
+            most_pivots=most,
+            cycles=CYCLES,
+            steps=max(1, steps // (2 * CYCLES)),
+            batch_size=BATCH,
+            seed=seed,
+            on_step=told,
+        )
+    else:
+        start = bezier(first, second) if name == "bezier" else chain(first, second, bends=BENDS)
+        trained = train_curve(train, start, steps=steps, batch_size=BATCH, seed=seed, on_step=told)
+    return trained.curve, {"gradients": trained.gradients, "controls": len(trained.curve.controls)}
+
+
+def _distances(first: Float[Tensor, " P"], second: Float[Tensor, " P"]) -> dict[str, Any]:
+    lengths = [torch.linalg.vector_norm(theta.double()).item() for theta in (first, second)]
+    cosine = torch.dot(first.double(), second.double()).item() / (lengths[0] * lengths[1] or math.nan)
+    return {"distance": torch.linalg.vector_norm((first - second).double()).item(), "cosine": cosine}
+
+
+def _difference(
+    train: Objective, test: Objective, first: Float[Tensor, " P"], second: Float[Tensor, " P"], points: int
+) -> dict[str, Any]:
+    """Disagreement of predictions on the test data and the ensemble of the ends (Fort et al., 2019)."""
+    inputs, targets = next(test.batches(2))
+    require_classification(test.outputs(first, inputs), targets)
+    ends = torch.stack([first, second])
+    found = ensemble(test, ends, reestimated(train, ends))
+    along = disagreement_along(test, line(first, second), points=points, train=train)
+    accuracies = [100 * value for value in found.member_accuracies.tolist()]
+    return {
+        "disagreement": 100 * found.disagreement[0, 1].item(),
+        "member_accuracies": accuracies,
+        "ensemble_accuracy": 100 * found.accuracy,
+        "ensemble_gain": 100 * found.accuracy - sum(accuracies) / 2,
+        "ensemble_loss": found.loss,
+        "disagreement_from_first": (100 * along[0]).tolist(),
+        "disagreement_from_second": (100 * along[1]).tolist(),
+    }

@@ -1,0 +1,145 @@
+"""How the geometry of minima goes with generalisation, over all minima of a study.
+
+Every metric against test accuracy, test loss and generalisation gap (`geometry.correlation`). Seeds of one configuration are
+not independent: where several are pooled, configurations are what is resampled. Below five independent values only values and
+signs are given, because no interval or p-value would mean anything.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from orograph.errors import ConfigurationError
+from orograph.geometry.correlation import (
+    COEFFICIENTS,
+    FEWEST,
+    Coefficient,
+    Correlation,
+    correlation_table,
+    granulated_kendall,
+)
+from orograph.study.grid import VARIABLE
+
+RESAMPLES = 5_000  # so many that Holm's rule over a whole table can leave p-values small
+TARGETS = ("test_accuracy", "test_loss", "gap")
+
+# What may be related to them, in the order in which it is shown; a name that ends in _ stands for all that begin so.
+METRICS = (
+    "flatness_measure",
+    "loss_increase",
+    "lambda_max",
+    "lambda_min",
+    "trace",
+    "condition_number",
+    "effective_rank_top_",
+    "entropy_rank_top_",
+    "participation_ratio",
+    "frobenius_square",
+    "scalar_curvature",
+    "finite_lambda_max",
+    "finite_trace",
+    "scaled_lambda_max",
+    "scaled_trace",
+    "relative_flatness",
+    "fisher_rao_norm",
+    "sharpness_sampled",
+    "sharpness_best_found",
+    "adaptive_sharpness_sampled",
+    "adaptive_sharpness_best_found",
+    "noise_loss_rise",
+    "noise_accuracy_drop",
+    "noise_margin_drop",
+    "gradient_norm",
+    "parameter_norm",
+    "train_loss",
+    "train_margin",
+)
+
+
+def relate(rows: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> dict[str, Any]:
+    """Correlations of every metric with test accuracy, test loss and gap.
+
+    Args:
+        rows: one a minimum: metrics by name, and the settings of its configuration. What is missing, None or not finite is left
+            out pair by pair.
+        groups: the configuration of each row.
+
+    Returns:
+        `metrics` and `targets` that were found; `minima` and `configurations`, how many; `note`, what can be said from so many;
+        `table`, one mapping for each metric and target: `count`, `independent`, the coefficients with `value`, `sign` and, from
+        five independent values on, `p_value`, `adjusted` (Holm over the table), `low` and `high` (95 %), `kendall_within`
+        groups of equal settings, and `granulated` Kendall's coefficients by setting with their `mean` where settings vary.
+
+    Raises:
+        ConfigurationError: not one group for each row.
+    """
+    if len(rows) != len(groups):
+        raise ConfigurationError(f"{len(rows)} minima and {len(groups)} groups: each minimum needs one.")
+    metrics = {name: values for name in _known(rows) if (values := _values(rows, name)) is not None}
+    targets = {name: values for name in TARGETS if (values := _values(rows, name)) is not None}
+    configurations = list(dict.fromkeys(groups))
+    pooled = 1 < len(configurations) < len(groups)
+    clusters = groups if pooled else None
+    table = correlation_table(metrics, targets, clusters=clusters, groups=groups, resamples=RESAMPLES)
+    varied = {name: labels for name in VARIABLE if len(set(labels := [str(row.get(name)) for row in rows])) > 1}
+    independent = len(configurations) if pooled else len(rows)
+    return {
+        "metrics": list(metrics),
+        "targets": list(targets),
+        "minima": len(rows),
+        "configurations": len(configurations),
+        "pooled": pooled,
+        "note": _note(len(rows), len(configurations), independent, pooled=pooled),
+        "table": [_fields(each) | _granulated(each, metrics, targets, varied) for each in table],
+    }
+
+
+def _note(minima: int, configurations: int, independent: int, *, pooled: bool) -> str:
+    what = f"{minima} minima of {configurations} configuration{'' if configurations == 1 else 's'}"
+    if independent < FEWEST:
+        return f"{what}: fewer than {FEWEST} independent values, so only values and signs are given."
+    if pooled:
+        return f"{what}: intervals and p-values resample configurations, whose seeds are not independent; p-values after Holm."
+    return f"{what}: 95 % bootstrap intervals, p-values after Holm."
+
+
+def _known(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names among METRICS that some row has."""
+    present = list(dict.fromkeys(name for row in rows for name in row))
+    found: list[str] = []
+    for known in METRICS:
+        found += [name for name in present if name == known or (known.endswith("_") and name.startswith(known))]
+    return found
+
+
+def _values(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray | None:
+    """One number a row, NaN where it has none; None where fewer than two are finite."""
+    found = [row.get(name) for row in rows]
+    values = np.array([value if isinstance(value, int | float) else math.nan for value in found], dtype=float)
+    return values if np.isfinite(values).sum() > 1 else None
+
+
+def _fields(found: Correlation) -> dict[str, Any]:
+    fields: dict[str, Any] = {name: getattr(found, name) for name in ("metric", "target", "count", "independent")}
+    for kind in COEFFICIENTS:
+        each: Coefficient = getattr(found, kind)
+        fields[kind] = asdict(each) | {"sign": each.sign}
+    return fields | {"kendall_within": found.kendall_within}
+
+
+def _granulated(
+    found: Correlation,
+    metrics: Mapping[str, np.ndarray],
+    targets: Mapping[str, np.ndarray],
+    varied: Mapping[str, Sequence[str]],
+) -> dict[str, Any]:
+    """Kendall's τ where only one setting varies, by setting and on average (Jiang et al., 2020)."""
+    if not varied:
+        return {}
+    x, y = metrics[found.metric], targets[found.target]
+    finite = np.flatnonzero(np.isfinite(x) & np.isfinite(y)).tolist()
+    settings = {name: [labels[index] for index in finite] for name, labels in varied.items()}
+    return {"granulated": granulated_kendall(x[finite], y[finite], settings)}

@@ -1,0 +1,160 @@
+"""Slices of the landscape: the loss on a plane and on two lines through a minimum, and on the plane through three minima."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from orograph.connectivity.curves import Curve, bezier
+from orograph.connectivity.directions import filter_normalised, orthonormalised, random_orthonormal
+from orograph.connectivity.surfaces import Surface, plane, profile, surface
+from orograph.curvature.hessian import HessianOperator
+from orograph.errors import ConfigurationError
+from orograph.objective import Objective
+from orograph.spectral.lanczos import lanczos
+from orograph.study.findings import Findings
+from orograph.study.settings import SurfaceSettings
+
+PROFILE_POINTS = 51
+PATH_POINTS = 41  # of a path drawn into a plane
+PRODUCTS = 60  # for the two eigenvectors, where they are not given
+
+
+def slice_minimum(
+    train: Objective,
+    test: Objective,
+    theta: Float[Tensor, " P"],
+    *,
+    settings: SurfaceSettings,
+    eigenvectors: Float[Tensor, "k P"] | None = None,
+    seed: int = 0,
+) -> Findings:
+    """Losses on a plane around a minimum, and along its two axes.
+
+    Args:
+        train, test: of the same model; BatchNorm keeps the statistics that they hold.
+        theta: the minimum, in the middle.
+        settings: how many points, how far from the minimum, and along which directions.
+        eigenvectors: of the largest eigenvalues, largest first; computed where they are wanted and not given.
+        seed: of random directions.
+
+    Returns:
+        Arrays `x` `(n,)` and `y` `(n,)`, distances from the minimum; `train_loss`, `test_loss`, `train_accuracy`,
+        `test_accuracy` `(n, n)`, entry (i, j) at (x_i, y_j), accuracies in percent; `marks` `(1, 2)`, where the minimum is;
+        `profile_x` `(m,)`, `profile_train_loss` and `profile_test_loss` `(2, m)` along the two axes.
+
+    Raises:
+        ConfigurationError: θ is zero, or has fewer than two dimensions.
+    """
+    directions, products = _directions(train, theta, settings, eigenvectors, seed)
+    found = [
+        surface(objective, theta, directions, radius=settings.slice_radius, points=settings.slice_points)
+        for objective in (train, test)
+    ]
+    lines = [
+        [profile(objective, theta, direction, radius=settings.slice_radius, points=PROFILE_POINTS) for direction in directions]
+        for objective in (train, test)
+    ]
+    arrays = surface_arrays(*found)
+    arrays["profile_x"] = lines[0][0].x.numpy()
+    for name, each in zip(("profile_train_loss", "profile_test_loss"), lines, strict=True):
+        arrays[name] = torch.stack([line.losses for line in each]).numpy()
+    scalars: dict[str, Any] = {
+        "directions": settings.slice_directions,
+        "radius": settings.slice_radius,
+        "points": settings.slice_points,
+        "cosine": torch.dot(directions[0].double(), directions[1].double()).item(),
+        "products": products,
+        "highest_train_loss": found[0].losses.max().item(),
+        "lowest_train_loss": found[0].losses.min().item(),
+    }
+    return Findings(scalars, arrays)
+
+
+def plane_of_minima(
+    train: Objective,
+    test: Objective,
+    thetas: Float[Tensor, "3 P"],
+    *,
+    settings: SurfaceSettings,
+    path: Float[Tensor, "bends P"] | None = None,
+) -> Findings:
+    """Losses on the plane through three minima, with their positions and the path between the first two.
+
+    Args:
+        train, test: of the same model; BatchNorm's statistics are estimated anew from the training data at every point.
+        thetas: the minima: the first lies at the origin, the second on the first axis.
+        settings: how many points.
+        path: inner control points of a Bézier curve from the first to the second, as `connect` gives them; drawn as its
+            projection on the plane.
+
+    Returns:
+        Arrays as those of `slice_minimum` without profiles: `marks` is `(3, 2)`, and `path` `(m, 2)` where there is one. Scalars
+        say how far the path leaves the plane, relative to the distance of its ends.
+
+    Raises:
+        ConfigurationError: the minima lie on one line.
+    """
+    found = [plane(objective, thetas, points=settings.slice_points, train=train) for objective in (train, test)]
+    arrays = surface_arrays(*found)
+    scalars: dict[str, Any] = {
+        "points": settings.slice_points,
+        "highest_train_loss": found[0].losses.max().item(),
+        "lowest_train_loss": found[0].losses.min().item(),
+    }
+    if path is not None:
+        curve = bezier(thetas[0], thetas[1], bends=len(path))
+        curve = curve.with_controls(torch.cat([thetas[:1], path.to(thetas), thetas[1:2]]))
+        arrays["path"] = _projected(found[0], curve)
+        scalars["path_leaves_plane"] = _elevation(found[0], path.to(thetas))
+    return Findings(scalars, arrays)
+
+
+def surface_arrays(train: Surface, test: Surface) -> dict[str, np.ndarray]:
+    """Two surfaces on the same grid as arrays."""
+    return {
+        "x": train.x.numpy(),
+        "y": train.y.numpy(),
+        "train_loss": train.losses.numpy(),
+        "test_loss": test.losses.numpy(),
+        "train_accuracy": 100 * train.accuracies.numpy(),
+        "test_accuracy": 100 * test.accuracies.numpy(),
+        "marks": train.marks.numpy(),
+    }
+
+
+def _directions(
+    train: Objective,
+    theta: Float[Tensor, " P"],
+    settings: SurfaceSettings,
+    eigenvectors: Float[Tensor, "k P"] | None,
+    seed: int,
+) -> tuple[Float[Tensor, "2 P"], int]:
+    """The two axes, and the Hessian products that they took."""
+    if len(theta) < 2:
+        raise ConfigurationError("a plane needs a network of at least two parameters.")
+    if settings.slice_directions == "random":
+        return random_orthonormal(theta, seed=seed), 0
+    if settings.slice_directions == "filter":
+        return filter_normalised(train.layout, theta, seed=seed), 0
+    if eigenvectors is not None and len(eigenvectors) >= 2:
+        return orthonormalised(eigenvectors[:2].to(theta)), 0
+    if len(theta) < 3:
+        raise ConfigurationError("two eigenvectors of a network with two parameters span everything: choose random directions.")
+    spectrum = lanczos(HessianOperator.of(train).at(theta), 2, which="LA", max_products=PRODUCTS, seed=seed)
+    return spectrum.eigenvectors.to(theta), spectrum.products
+
+
+def _projected(where: Surface, curve: Curve) -> np.ndarray:
+    """The projection of a curve: that of its control points bends as the curve does."""
+    weights = curve.weights(torch.linspace(0, 1, PATH_POINTS, dtype=torch.float64))
+    return (weights @ where.project(curve.controls)).numpy()
+
+
+def _elevation(where: Surface, bends: Float[Tensor, "bends P"]) -> float:
+    """How far the control points lie from the plane, the farthest, relative to the distance of the first two minima."""
+    flat = where.origin + where.project(bends).to(bends) @ where.directions
+    distance = where.marks[1].norm().item()
+    return torch.linalg.vector_norm((bends - flat).double(), dim=1).max().item() / distance

@@ -1,0 +1,143 @@
+"""The steps of a study, each a function of the bench and plain values, so that any process can do it.
+
+None of them reads or writes the run: what a step needs of earlier ones is given to it (`Inputs`), and what it returns is
+committed by the process that holds the run. A measurement that cannot be made is returned as an error in words.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from orograph.errors import OrographError
+from orograph.settings.shared import Execution
+from orograph.study.bench import StudyBench
+from orograph.study.findings import Findings
+from orograph.study.minimum import measure_minimum
+from orograph.study.pairs import connect
+from orograph.study.plan import Step
+from orograph.study.settings import StudySettings
+from orograph.study.slices import plane_of_minima, slice_minimum
+from orograph.study.trainings import choose_rate, instability, train_seeds
+from orograph.training.fit import Fitted
+from orograph.work.worker import Say
+
+FAILURES = (OrographError, RuntimeError, ArithmeticError)  # what makes one measurement impossible, and not the study
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What a step takes from those before it.
+
+    Attributes:
+        rate: the learning rate that was chosen; None where the configuration has its own.
+        states: of the networks of the step, with their buffers.
+        arrays: of earlier findings: `eigenvectors` of the minimum of a slice, `bezier_bend` of the curve drawn into a plane.
+    """
+
+    rate: float | None = None
+    states: tuple[Mapping[str, Tensor], ...] = ()
+    arrays: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def train_step(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> list[Fitted]:
+    """The networks of the step, as one cohort."""
+    return train_seeds(bench, step.configuration, step.seeds, inputs.rate, say)
+
+
+def measure_step(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Findings:
+    """Everything but training; `error` says why nothing was found.
+
+    Raises:
+        OrographError: no learning rate can be chosen, without which nothing can be trained.
+    """
+    say(step.title)
+    if step.kind == "rate":
+        return choose_rate(bench, step.configuration, say)
+    try:
+        found = _MEASURED[step.kind](bench, step, inputs, say)
+    except FAILURES as error:
+        return failed(step, error)
+    return Findings(found.scalars | _seeds(step), found.arrays)
+
+
+def failed(step: Step, why: BaseException | str) -> Findings:
+    """What is recorded of a step that found nothing."""
+    words = (str(why).strip() or type(why).__name__).splitlines()[0].rstrip(".")
+    return Findings({"error": words} | _seeds(step))
+
+
+def _seeds(step: Step) -> dict[str, Any]:
+    """The networks of a finding whose name does not say them."""
+    return {"seeds": list(step.seeds)} if step.kind in ("pair", "slice", "plane") else {}
+
+
+def _instability(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Findings:
+    epoch = int(step.key.name.rpartition("-")[2])
+    return instability(bench, step.configuration, inputs.rate, epoch, say)
+
+
+def _minimum(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Findings:
+    found = bench.minimum(step.configuration, inputs.states[0])
+
+    def on_product(part: str, count: int) -> None:
+        say(f"{part}, product {count} · {step.title}")
+
+    settings = bench.settings.metrics
+    return measure_minimum(found.train, found.test, found.theta, settings=settings, seed=step.seeds[0], on_product=on_product)
+
+
+def _pair(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Findings:
+    first, second = (bench.minimum(step.configuration, state) for state in inputs.states)
+
+    def on_step(path: str, count: int) -> None:
+        say(f"{path}, step {count} · {step.title}")
+
+    settings, seed = bench.settings.connectivity, step.seeds[0]
+    return connect(first.train, first.test, first.theta, second.theta, settings=settings, seed=seed, on_step=on_step)
+
+
+def _slice(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Findings:
+    found, settings = bench.minimum(step.configuration, inputs.states[0]), bench.settings.surfaces
+    vectors = inputs.arrays.get("eigenvectors")
+    directions = None if vectors is None else vectors.to(found.theta)
+    return slice_minimum(found.train, found.test, found.theta, settings=settings, eigenvectors=directions, seed=step.seeds[0])
+
+
+def _plane(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Findings:
+    minima = [bench.minimum(step.configuration, state) for state in inputs.states]
+    thetas = torch.stack([each.theta for each in minima])
+    bend = inputs.arrays.get("bezier_bend")
+    path = None if bend is None else bend.to(thetas)
+    return plane_of_minima(minima[0].train, minima[0].test, thetas, settings=bench.settings.surfaces, path=path)
+
+
+_MEASURED: dict[str, Callable[[StudyBench, Step, Inputs, Say], Findings]] = {
+    "instability": _instability,
+    "minimum": _minimum,
+    "pair": _pair,
+    "slice": _slice,
+    "plane": _plane,
+}
+
+STAGES: dict[str, Callable[..., Any]] = {"train": train_step, "measure": measure_step}
+
+
+@dataclass(frozen=True)
+class StudyContext:
+    """What workers know of a study: its settings, and where data lie."""
+
+    stages: ClassVar[Mapping[str, Callable[..., Any]]] = STAGES
+
+    settings: StudySettings
+    data_dir: str
+
+    @property
+    def threads(self) -> int:
+        return self.settings.numerics.threads
+
+    def bench(self) -> StudyBench:
+        """Made anew."""
+        return StudyBench.prepare(self.settings, Execution(data_dir=self.data_dir))

@@ -1,0 +1,168 @@
+"""The networks of a configuration: learning rates chosen where optimisers are compared, trainings, and two orders of the data.
+
+*Learning rates* are chosen on a sixth of the training images, held out and stratified: the first seed is trained on the others
+with every candidate under the whole budget, and the rate of the largest held-out accuracy wins (of equal ones that of the
+smallest held-out loss). Test images play no part, and all networks are then trained on all training images.
+
+*Instability* (Frankle et al., 2020): from the state after epoch e two networks go on with different orders of the data; the
+barrier on the line between them says whether the outcome was already decided.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from orograph.connectivity.barrier import curve_profile
+from orograph.connectivity.curves import line
+from orograph.data.split import stratified_subset
+from orograph.objective import state_dict
+from orograph.store.cells import Cell
+from orograph.store.findings import FindingKey
+from orograph.store.run import Run
+from orograph.study.bench import StudyBench
+from orograph.study.findings import Findings
+from orograph.study.grid import Configuration, candidates
+from orograph.study.pairs import profile_fields
+from orograph.training.fit import Fitted, fit
+from orograph.training.gradient import tracks_statistics
+from orograph.training.history import decay_rate
+from orograph.training.stability import StabilityObserver
+from orograph.work.worker import Say
+
+HELD_OUT = 6  # one image in so many
+ORDERS = 1000  # what is added to a seed for the other orders of the data
+
+
+def rate_key(chosen: Configuration) -> FindingKey:
+    return FindingKey("rate", chosen.name, "held-out")
+
+
+def choose_rate(bench: StudyBench, chosen: Configuration, say: Say) -> Findings:
+    """The learning rate of a configuration, on held-out training images."""
+    objective, _ = bench.objectives(chosen)
+    seed, settings = bench.settings.optimisation.seed, bench.settings.optimisation
+    labels = objective.targets.cpu().numpy()
+    held = torch.from_numpy(stratified_subset(labels, max(1, len(labels) // HELD_OUT), seed))
+    kept = torch.ones(len(labels), dtype=torch.bool)
+    kept[held] = False
+    training, testing = objective.subset(kept.nonzero()[:, 0]), objective.subset(held)
+    rates = candidates(chosen.optimizer, settings.lr)
+    fitted: list[Fitted] = []
+    for first in range(0, len(rates), bench.together(chosen)):
+        group = rates[first : first + bench.together(chosen)]
+        course = chosen.fit(group[0])
+        fitted += fit(
+            training,
+            [bench.start(chosen, seed, course)] * len(group),
+            course.model_copy(update={"min_lr": min(chosen.min_lr, *group)}),
+            order_seeds=seed,
+            test=testing,
+            rates=group,
+            gradients=False,
+            on_epoch=lambda epoch, loss: say(f"epoch {epoch}, loss {loss:.4f} · choosing the learning rate of {chosen.name}"),
+        )
+    scores = [_held_out(each) for each in fitted]
+    best = max(range(len(rates)), key=lambda place: (scores[place][0], -scores[place][1]))
+    return Findings(
+        {
+            "optimizer": chosen.optimizer,
+            "candidates": list(rates),
+            "held_out_accuracy": [accuracy for accuracy, _ in scores],
+            "held_out_loss": [loss for _, loss in scores],
+            "held_out_images": len(held),
+            "training_images": training.count,
+            "epochs": chosen.epochs,
+            "chosen": rates[best],
+        }
+    )
+
+
+def _held_out(fitted: Fitted) -> tuple[float, float]:
+    """Accuracy and loss at the end; the worst there are where the training diverged."""
+    if fitted.failed_epoch is not None:
+        return -1.0, math.inf
+    return fitted.history[-1]["test_accuracy"], fitted.history[-1]["test_loss"]
+
+
+def train_seeds(bench: StudyBench, chosen: Configuration, seeds: Sequence[int], rate: float | None, say: Say) -> list[Fitted]:
+    """Networks of one configuration, as one cohort with a stream of mini-batches each."""
+    train, test = bench.objectives(chosen)
+    settings, every = chosen.fit(rate), bench.settings.optimisation.track_curvature
+    name = f"{chosen.name}, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    return fit(
+        train,
+        [bench.start(chosen, seed, settings) for seed in seeds],
+        settings,
+        order_seeds=list(seeds),
+        test=test,
+        observer=StabilityObserver(train, settings) if every else None,
+        every=max(1, every),
+        on_epoch=lambda epoch, loss: say(f"epoch {epoch}, loss {loss:.4f} · {name}"),
+    )
+
+
+def commit_training(
+    bench: StudyBench, run: Run, chosen: Configuration, cell: Cell, fitted: Fitted, rate: float | None, seconds: float
+) -> None:
+    """Records a trained network."""
+    objective, _ = bench.objectives(chosen)
+    settings, last = chosen.fit(rate), fitted.history[-1]
+    failed = fitted.failed_epoch is not None
+    scalars: dict[str, Any] = {name: value for name, value in last.items() if name not in ("epoch", "lr", "gradient_decay")}
+    scalars |= {
+        "lr": settings.lr,
+        "objective": last["train_loss"],
+        "failed_epoch": fitted.failed_epoch,
+        "epochs": len(fitted.history),
+        "total_steps": len(fitted.history) * -(-objective.count // min(settings.batch_size, objective.count)),
+        "gradient_decay_rate": decay_rate(*([each[name] for each in fitted.history] for name in ("epoch", "gradient_norm"))),
+        "trained": _how(bench, chosen),
+        "history": fitted.history,
+        "curvature": fitted.observed,
+    }
+    weights = None if failed else state_dict(objective.model, objective, fitted.state.theta, fitted.state.buffers)
+    status = "failed" if failed else "done"
+    run.commit(cell, status=status, scalars=scalars, weights=weights, timings={"training": seconds})
+
+
+def _how(bench: StudyBench, chosen: Configuration) -> str:
+    objective, _ = bench.objectives(chosen)
+    if any(tracks_statistics(module) for module in objective.model.modules()):
+        return "one at a time in train mode, for its BatchNorm"
+    return "as a cohort of seeds" if bench.together(chosen) > 1 else "one at a time"
+
+
+def instability(bench: StudyBench, chosen: Configuration, rate: float | None, spawn: int, say: Say) -> Findings:
+    """The barrier between two networks of the first seed that share all but the order of the data after epoch `spawn`."""
+    train, _ = bench.objectives(chosen)
+    settings, seed = chosen.fit(rate), bench.settings.optimisation.seed
+    scalars: dict[str, Any] = {"seed": seed, "epoch": spawn}
+    title = f"{chosen.name}, two orders from epoch {spawn}"
+
+    def on_epoch(epoch: int, loss: float) -> None:
+        say(f"epoch {epoch}, loss {loss:.4f} · {title}")
+
+    start = bench.start(chosen, seed, settings)
+    common = fit(train, [start], settings, order_seeds=[seed], last_epoch=spawn, gradients=False, on_epoch=on_epoch)[0]
+    if common.failed_epoch is not None:
+        return Findings(scalars | {"error": f"the common course diverged in epoch {common.failed_epoch}"})
+    orders, children = [seed + ORDERS, seed + 2 * ORDERS], []
+    for group in [orders] if bench.together(chosen) > 1 else [[order] for order in orders]:
+        states = [common.state] * len(group)
+        children += fit(train, states, settings, order_seeds=group, first_epoch=spawn + 1, gradients=False, on_epoch=on_epoch)
+    return _barrier(bench, chosen, scalars, children)
+
+
+def _barrier(bench: StudyBench, chosen: Configuration, scalars: dict[str, Any], children: Sequence[Fitted]) -> Findings:
+    """On the line between two networks; BatchNorm's statistics are estimated anew along it."""
+    if any(child.failed_epoch is not None for child in children):
+        return Findings(scalars | {"error": "a network diverged after the spawn"})
+    train, test = bench.objectives(chosen)
+    first, second = (child.state.theta for child in children)
+    profile = curve_profile(train, line(first, second), test=test, points=bench.settings.connectivity.curve_points)
+    linear = profile_fields(profile)
+    distance = (first - second).double().norm().item()
+    found = {"linear_barrier": linear["barriers"]["train_loss"], "distance": distance, "paths": {"linear": linear}}
+    return Findings(scalars | found)

@@ -1,0 +1,58 @@
+"""Where θ_ref comes from: the origin, a state dict, or a network trained for the purpose and kept with the run."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from orograph.errors import RunError
+from orograph.models.checkpoint import load_checkpoint
+from orograph.objective import Objective, state_dict
+from orograph.store.artifacts import weights_bytes
+from orograph.store.run import Run
+from orograph.training.loop import train
+from orograph.training.settings import TrainingSettings
+
+ANCHOR_FILE = "anchor.pth"
+
+
+def read_anchor(name: str, model: nn.Module, objective: Objective) -> Float[Tensor, " P"] | None:
+    """The anchor that a file holds; None for the origin and for one that is still to be trained.
+
+    Raises:
+        DataError: the file is no state dict of this model.
+    """
+    if name == "origin" or name.startswith("train:"):
+        return None
+    return objective.layout.flatten(load_checkpoint(name, model)).to(objective.theta)
+
+
+def settle_anchor(
+    name: str,
+    given: Float[Tensor, " P"] | None,
+    run: Run,
+    model: nn.Module,
+    objective: Objective,
+    settings: TrainingSettings,
+    initial: Callable[[int], Float[Tensor, " P"]],
+) -> Float[Tensor, " P"] | None:
+    """The run's own anchor: read back from it, else trained if need be, and stored with it.
+
+    Raises:
+        RunError: the file named as anchor is not the one this run was begun with.
+    """
+    if name == "origin":
+        return None
+    kept = run.path / ANCHOR_FILE
+    if kept.exists():
+        anchor = objective.layout.flatten(load_checkpoint(str(kept), model)).to(objective.theta)
+        if given is not None and not torch.equal(anchor, given):
+            raise RunError(f"{name} is not the anchor that this run was begun with ({kept}); choose another --out.")
+        return anchor
+    if given is None:
+        seed = int(name.removeprefix("train:"))
+        objective.strength, objective.anchor = 0.0, None
+        given = train(objective, initial(seed), settings, order_seed=seed).theta
+    run.keep(ANCHOR_FILE, weights_bytes(state_dict(model, objective, given)))
+    return given

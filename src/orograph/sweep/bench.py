@@ -1,0 +1,129 @@
+"""What a sweep works with: data, model, objectives, Hessian and anchor, all checked before anything is written."""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from orograph.data.catalogue import load_data
+from orograph.data.dataset import Dataset
+from orograph.errors import ConfigurationError
+from orograph.models.catalogue import build_model
+from orograph.objective import Objective
+from orograph.parameters import Layout
+from orograph.process import choose_device, seed_everything
+from orograph.settings.shared import Execution
+from orograph.spectral.cohort import fitting_spectra
+from orograph.store.cells import Cell
+from orograph.store.run import Run
+from orograph.store.size import DiskEstimate, estimate_disk
+from orograph.sweep.anchors import read_anchor, settle_anchor
+from orograph.sweep.plan import cells
+from orograph.sweep.point import Instruments
+from orograph.sweep.settings import SweepSettings
+from orograph.training.cohort import fitting_cohort
+
+Theta = Float[Tensor, " P"]
+
+
+@dataclass
+class Bench:
+    """What a sweep works with: data, model, objectives, Hessian and anchor."""
+
+    settings: SweepSettings
+    data: Dataset
+    device: torch.device
+    model: torch.nn.Module
+    instruments: Instruments
+    given_anchor: Theta | None
+    anchor: Theta | None = None
+    initial: dict[int, Theta] = field(default_factory=dict)
+
+    @classmethod
+    def prepare(cls, settings: SweepSettings, execution: Execution) -> "Bench":
+        """Loads and checks all that the sweep needs; writes nothing."""
+        numerics = settings.numerics
+        threads = numerics.threads or torch.get_num_threads()
+        device = choose_device(numerics.device)
+        settings = settings.model_copy(
+            update={"numerics": numerics.model_copy(update={"threads": threads, "device": device.type})}
+        )
+        torch.set_num_threads(threads)
+        seed_everything(settings.anchor.seeds[0])
+        size = settings.data.subset_size
+        data = load_data(
+            settings.data.dataset,
+            data_dir=None if execution.data_dir == "auto" else execution.data_dir,
+            subset_size=None if size == "all" else size,
+            subset_seed=settings.data.subset_seed,
+        )
+        model = _build(settings, data, settings.anchor.seeds[0]).to(device)
+        dtype = getattr(torch, numerics.dtype)
+        train_set, test_set = (
+            Objective(model, F.cross_entropy, part, memory=numerics.memory, dtype=dtype) for part in (data.train, data.test)
+        )
+        parameters = train_set.layout.size
+        if settings.spectrum.k >= parameters:
+            raise ConfigurationError(f"--k {settings.spectrum.k} must be below the number of parameters, {parameters}.")
+        if settings.anchor.anchor == "required":
+            raise ConfigurationError("--preset anchor needs --anchor: a .pth or .safetensors state dict, or train:SEED.")
+        given = read_anchor(settings.anchor.anchor, model, train_set)
+        instruments = Instruments(train_set, test_set, settings.spectrum, len(data.classes))
+        sizes = {"cohort": numerics.cohort or fitting_cohort(train_set)}
+        sizes["together"] = numerics.together or min(sizes["cohort"], fitting_spectra(train_set, settings.spectrum.k))
+        settings = settings.model_copy(update={"numerics": settings.numerics.model_copy(update=sizes)})
+        return cls(settings, data, device, model, instruments, given)
+
+    @property
+    def layout(self) -> Layout:
+        return self.instruments.train.layout
+
+    def disk(self) -> DiskEstimate:
+        """What the run will take."""
+        chosen = self.settings.spectrum
+        return estimate_disk(len(cells(self.settings)), self.layout.size, chosen.k, chosen.eigenvectors, extra_vectors=1)
+
+    def settle(self, run: Run) -> None:
+        """Fixes the anchor of the run."""
+        objective, name = self.instruments.train, self.settings.anchor.anchor
+        self.use_anchor(
+            settle_anchor(name, self.given_anchor, run, self.model, objective, self.settings.training, self.initialised)
+        )
+
+    def use_anchor(self, anchor: Theta | None) -> None:
+        """Takes θ_ref, None for the origin."""
+        objective = self.instruments.train
+        self.anchor = objective.anchor = None if anchor is None else anchor.to(objective.theta)
+
+    def initialised(self, seed: int) -> Theta:
+        """θ as a seed initialises it."""
+        if seed not in self.initial:
+            objective = self.instruments.train
+            named = dict(_build(self.settings, self.data, seed).named_parameters())
+            self.initial[seed] = objective.layout.flatten(named).to(objective.theta)
+        return self.initial[seed]
+
+    def start(self, cell: Cell, previous: Theta | None) -> Theta:
+        """Where training at a point begins."""
+        choice = self.settings.anchor
+        if choice.start == "previous" and previous is not None:
+            return previous
+        if choice.start != "anchor":
+            return self.initialised(cell.seed)
+        objective = self.instruments.train
+        base = torch.zeros_like(objective.theta) if self.anchor is None else self.anchor
+        noise = torch.randn(len(base), generator=torch.Generator().manual_seed(cell.seed), dtype=base.dtype)
+        return base + choice.perturb * noise.to(base.device)
+
+
+def _build(settings: SweepSettings, data: Dataset, seed: int) -> torch.nn.Module:
+    return build_model(
+        settings.model.model,
+        input_shape=data.input_shape,
+        classes=len(data.classes),
+        init_seed=seed,
+        widths=settings.model.widths,
+        activation=settings.model.activation,
+    )

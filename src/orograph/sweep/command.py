@@ -1,0 +1,127 @@
+"""The λ-sweep: train at every strength, measure the converged point, commit it; resumable at any moment."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from orograph.figures.style import save
+from orograph.figures.sweep import sweep as draw_sweep
+from orograph.memory import format_bytes
+from orograph.settings.shared import ParallelExecution
+from orograph.store.atomic import require_space
+from orograph.store.cells import Cell
+from orograph.store.dataset import open_run
+from orograph.store.provenance import provenance
+from orograph.store.run import MARKER, Run
+from orograph.sweep.bench import Bench, Theta
+from orograph.sweep.cost import print_plan
+from orograph.sweep.plan import cells, cohorts
+from orograph.sweep.progress import describe, summary_table
+from orograph.sweep.record import commit_point, committed_theta, row
+from orograph.sweep.schedule import Chain, Point, Schedule
+from orograph.sweep.settings import SweepCommand, SweepNumerics, SweepSettings
+from orograph.sweep.stages import SweepContext, title
+from orograph.work.pools import Workers, start_workers
+from orograph.work.progress import WorkProgress
+
+
+def sweep_command(command: SweepCommand) -> int:
+    """The command, as the command line gives it."""
+    return sweep(SweepSettings.model_validate(command.model_dump(exclude={"execution"})), command.execution)
+
+
+def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
+    """Checks everything first, then works until every point is committed. Returns the exit code.
+
+    Raises:
+        OrographError: anything that the user can mend; nothing has been written then.
+    """
+    console = Console(stderr=execution.json_output)
+    out = Path(execution.out if execution.out != "auto" else f"runs/{settings.data.dataset}-{settings.digest()}")
+    todo = pending = cells(settings)
+    if (out / MARKER).exists():  # a resumed run keeps its numerics
+        old = Run.open(out)
+        settings = settings.model_copy(update={"numerics": SweepNumerics(**old.numerics)})
+        pending = [cell for cell in todo if cell not in old.records]
+    else:
+        settings = settings.model_copy(update={"numerics": execution.shared(settings.numerics)})
+    bench = Bench.prepare(settings, execution)
+    settings = bench.settings
+    if execution.dry_run:
+        print_plan(bench, out, console)
+        return 0
+    disk = bench.disk()
+    require_space(out, disk.per_point * len(pending))
+
+    def context() -> SweepContext:
+        return SweepContext(settings, execution.data_dir, bench.anchor)
+
+    progress = WorkProgress("points", len(todo), quiet=execution.quiet)
+    progress.passed(len(todo) - len(pending), len(todo) - len(pending))
+    with ExitStack() as until:
+        workers = start_workers(
+            bench, SweepContext, context, execution, progress.say
+        )  # before anything is written: a cluster may not answer
+        until.callback(workers.close)
+        run = Run.create(
+            out,
+            kind="sweep",
+            configuration=settings.configuration(),
+            numerics=settings.numerics.model_dump(),
+            provenance=provenance(bench.device),
+            cells=todo,
+            classes=bench.data.classes,
+            tensors=dict(zip(bench.layout.names, bench.layout.shapes, strict=True)),
+        )
+        with run:
+            if not execution.quiet:
+                counts = f"{len(todo)} points, {progress.done} done, {format_bytes(disk.total)} when finished"
+                console.print(f"[bold]{out}[/]: {counts}", highlight=False)
+            bench.settle(run)
+            with progress:
+                run_groups(bench, run, cohorts(settings), workers, progress)
+            until.close()  # a cluster ends while the picture is drawn
+            title_line = describe_run(settings, bench.instruments.train.count)
+            pictures = save(draw_sweep(open_run(run.path), title_line), run.path / "figures" / "sweep")
+            rows = [row(run, cell) for cell in todo]
+    if execution.json_output:
+        json.dump({"run": str(out), "points": rows}, sys.stdout, indent=1)
+    elif not execution.quiet:
+        console.print(summary_table(rows))
+        console.print(f"files in [bold]{run.path / 'test_data'}[/], picture [bold]{pictures[0]}[/]", highlight=False)
+    return 0
+
+
+def describe_run(settings: SweepSettings, count: int) -> str:
+    """The line above the figure."""
+    return (
+        f"{settings.model.model} on {settings.data.dataset} ({count:,} images), anchor {Path(settings.anchor.anchor).name}, "
+        f"start {settings.anchor.start}, seeds {', '.join(map(str, settings.anchor.seeds))}"
+    )
+
+
+def run_groups(
+    bench: Bench,
+    run: Run,
+    groups: Sequence[Sequence[Cell]],
+    workers: Workers,
+    progress: WorkProgress,
+    *,
+    starts: Mapping[Cell, Theta] | None = None,
+    neighbours: Mapping[Chain, Theta] | None = None,
+) -> None:
+    """Every group of points that is not committed yet, trained, measured and committed."""
+
+    def theta_of(cell: Cell) -> Theta | None:
+        return committed_theta(bench, run, cell)
+
+    def commit(point: Point, neighbour: Theta | None) -> None:
+        commit_point(bench, run, point, neighbour)
+        progress.completed(title(point.cell), describe(row(run, point.cell)))
+
+    known = run.records.__contains__
+    Schedule(bench, groups, known=known, theta_of=theta_of, commit=commit, starts=starts, neighbours=neighbours).run(workers)

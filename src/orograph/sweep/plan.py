@@ -1,0 +1,40 @@
+"""The order of a sweep: which points are trained together, and which before which."""
+
+from orograph.store.cells import Cell
+from orograph.sweep.settings import SweepSettings
+
+
+def directions(settings: SweepSettings) -> list[str]:
+    """`both` climbs the ladder, then descends it."""
+    return ["up", "down"] if settings.ladder.direction == "both" else [settings.ladder.direction]
+
+
+def cells(settings: SweepSettings) -> list[Cell]:
+    """All points of a sweep: each seed's, each direction's, in the order of the ladder as it is walked."""
+    ladder = settings.ladder.ladder()
+    return [
+        Cell(seed, direction, strength)
+        for seed in settings.anchor.seeds
+        for direction in directions(settings)
+        for strength in (ladder if direction == "up" else ladder[::-1])
+    ]
+
+
+def cohorts(settings: SweepSettings) -> list[list[Cell]]:
+    """The points in the order of work, those that train together in one list.
+
+    A continuation (`previous`) needs its neighbour first, so only its seeds train together. Points that start afresh are
+    independent: those of one seed share the mini-batch stream and train in groups of `cohort`.
+    """
+    if settings.anchor.start == "previous":
+        ladder = settings.ladder.ladder()
+        return [
+            [Cell(seed, direction, strength) for seed in settings.anchor.seeds]
+            for direction in directions(settings)
+            for strength in (ladder if direction == "up" else ladder[::-1])
+        ]
+    size = settings.numerics.cohort
+    chains: dict[tuple[int, str], list[Cell]] = {}
+    for cell in cells(settings):
+        chains.setdefault((cell.seed, cell.direction), []).append(cell)
+    return [chain[i : i + size] for chain in chains.values() for i in range(0, len(chain), size)]

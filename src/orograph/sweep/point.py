@@ -1,0 +1,137 @@
+"""Everything that is recorded at one converged point of a sweep."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from orograph.curvature.cohort import CohortHessian
+from orograph.curvature.hessian import HessianOperator
+from orograph.curvature.operator import LinearOperator
+from orograph.objective import Objective
+from orograph.spectral.cohort import lanczos_cohort
+from orograph.spectral.lanczos import lanczos
+from orograph.spectral.spectrum import Spectrum
+from orograph.store.spectra import spectrum_scalars
+from orograph.sweep.settings import SpectrumSettings
+
+
+@dataclass
+class Instruments:
+    """What measures a point: the objectives on both sets and the Hessian over the whole training set."""
+
+    train: Objective
+    test: Objective
+    settings: SpectrumSettings
+    classes: int
+    _cohorts: dict[int, CohortHessian] = field(default_factory=dict)
+
+    @cached_property
+    def hessian(self) -> HessianOperator:
+        """Of the loss; traced when it is first needed, which is never where workers compute."""
+        return HessianOperator.of(self.train)
+
+    def cohort(self, thetas: Float[Tensor, "M P"]) -> CohortHessian:
+        """The Hessians of several models, traced once for each number of them."""
+        if len(thetas) not in self._cohorts:
+            self._cohorts[len(thetas)] = CohortHessian(self.train, thetas)
+        return self._cohorts[len(thetas)].at(thetas)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Scalars for the record, ∇L, the spectrum if one was asked for, and the seconds each part took."""
+
+    scalars: dict[str, Any]
+    gradient: Float[Tensor, " P"]
+    spectrum: Spectrum | None
+    seconds: dict[str, float]
+
+
+def measure_points(
+    instruments: Instruments,
+    thetas: Sequence[Float[Tensor, " P"]],
+    strengths: Sequence[float],
+    on_product: Callable[[int], None] | None = None,
+) -> list[Measured]:
+    """Metrics, gradient and spectrum at each θ. Spectra of several are computed in step."""
+    hessians = [instruments.hessian.at(theta) for theta in thetas]
+    points = [_metrics(instruments, hessian, strength) for hessian, strength in zip(hessians, strengths, strict=True)]
+    if not instruments.settings.k:
+        return points
+    began = time.perf_counter()
+    spectra = decompose(instruments, hessians, strengths, on_product)
+    seconds = (time.perf_counter() - began) / len(points)
+    return [
+        replace(
+            point,
+            scalars=point.scalars | spectrum_scalars(spectrum) | {"hessian": instruments.settings.hessian},
+            spectrum=spectrum,
+            seconds=point.seconds | {"spectrum": seconds},
+        )
+        for point, spectrum in zip(points, spectra, strict=True)
+    ]
+
+
+def _metrics(instruments: Instruments, operator: HessianOperator, strength: float) -> Measured:
+    """All but the spectrum, where the Hessian stands.
+
+    Losses are means over all samples, summed in float64; accuracies are in percent.
+    """
+    began = time.perf_counter()
+    train, test = instruments.train, instruments.test
+    train.strength = strength
+    theta, gradient, loss = operator.theta, operator.gradient, operator.loss
+    offset = train.offset(theta)
+    accuracy, by_class = accuracies(test, theta, instruments.classes)
+    scalars: dict[str, Any] = {
+        "train_loss": loss,
+        "objective": loss + train.penalty(theta),
+        "train_accuracy": accuracies(train, theta, instruments.classes)[0],
+        "test_loss": test.loss(theta),
+        "test_accuracy": accuracy,
+        "class_accuracy": by_class,
+        "gradient_norm": gradient.double().norm().item(),
+        "objective_gradient_norm": (gradient.double() + 2 * strength * offset.double()).norm().item(),
+        "parameter_norm": theta.double().norm().item(),
+        "anchor_distance": offset.double().norm().item(),
+    }
+    return Measured(scalars, gradient, None, {"metrics": time.perf_counter() - began})
+
+
+def decompose(
+    instruments: Instruments,
+    hessians: Sequence[HessianOperator],
+    strengths: Sequence[float],
+    on_product: Callable[[int], None] | None,
+) -> list[Spectrum]:
+    """The spectra of H, or of H + 2λI. A shift changes which pairs are largest in magnitude: LM needs its own Lanczos."""
+    settings = instruments.settings
+    shifts = [0.0 if settings.hessian == "loss" else 2 * strength for strength in strengths]
+    operators: list[LinearOperator] = [
+        hessian.shifted(shift) if shift else hessian for hessian, shift in zip(hessians, shifts, strict=True)
+    ]
+    asked: Any = {"which": settings.which, "tolerance": settings.tolerance, "on_product": on_product}
+    if len(operators) == 1:
+        return [lanczos(operators[0], settings.k, **asked)]
+    thetas = torch.stack([hessian.theta for hessian in hessians])
+    cohort, factors = instruments.cohort(thetas), thetas.new_tensor(shifts)[:, None]
+
+    def multiply(vectors: Float[Tensor, "M P"]) -> Float[Tensor, "M P"]:
+        return (cohort @ vectors).addcmul_(vectors, factors)
+
+    return lanczos_cohort(operators, multiply, settings.k, memory=instruments.train.memory, **asked)
+
+
+def accuracies(objective: Objective, theta: Float[Tensor, " P"], classes: int) -> tuple[float, list[float]]:
+    """Accuracy over all samples, and by class (NaN for a class without samples), in percent."""
+    targets = objective.targets
+    right = objective.all_outputs(theta).argmax(1) == targets
+    hits = torch.bincount(targets, weights=right.double(), minlength=classes)
+    counts = torch.bincount(targets, minlength=classes)
+    return 100 * hits.sum().item() / len(targets), (100 * hits / counts).tolist()

@@ -1,0 +1,86 @@
+"""What a sweep commits of a point, and how it is read back."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from orograph.objective import state_dict
+from orograph.store.cells import Cell
+from orograph.store.run import Run
+from orograph.store.spectra import spectrum_arrays
+from orograph.sweep.bench import Bench, Theta
+from orograph.sweep.point import Measured
+from orograph.sweep.schedule import Point
+from orograph.training.polish import Polished
+
+
+def row(run: Run, cell: Cell) -> dict[str, Any]:
+    """A committed point as one flat mapping."""
+    record = run.records[cell]
+    return {"ID": cell.model_id, "L2_strength": cell.strength, "status": record.status, **record.scalars}
+
+
+def committed_theta(bench: Bench, run: Run, cell: Cell) -> Theta | None:
+    """θ of a committed point, None of a failed one."""
+    if run.records[cell].status == "failed":
+        return None
+    return torch.from_numpy(np.array(run.array(cell, "theta"))).to(bench.instruments.train.theta)
+
+
+def commit_point(bench: Bench, run: Run, point: Point, neighbour: Theta | None) -> None:
+    """Commits one finished point, `neighbour` the last good θ before it."""
+    trained, measured, theta = point.trained, point.measured, point.theta
+    scalars: dict[str, Any] = {"error": point.failure} if point.failure else {}
+    if trained is not None:
+        scalars |= {
+            "failed_epoch": trained.failed_epoch,
+            "epochs": trained.epochs,
+            "total_steps": trained.steps,
+            "best_epoch": trained.best_epoch,
+            "stopped": trained.stopped,
+            "history": trained.history,
+        }
+    if measured is None or trained is None or theta is None:
+        run.commit(point.cell, status="failed", scalars=scalars, timings=point.timings)
+        return
+    if point.polished is not None:
+        scalars |= polish_scalars(point.polished)
+    moved = None if neighbour is None else (theta - neighbour).double().norm().item()
+    scalars |= {"moved": moved, "frozen": moved == 0.0}
+    scalars |= measured.scalars
+    if bench.settings.training.published:  # the published files hold running averages over the moving model
+        scalars |= {"final_train_loss": scalars["train_loss"], "final_objective": scalars["objective"]}
+        scalars |= {"train_loss": trained.running_loss, "objective": trained.running_objective}
+    write_point(bench, run, point.cell, theta, scalars, measured, point.timings)
+
+
+def write_point(
+    bench: Bench, run: Run, cell: Cell, theta: Theta, scalars: dict[str, Any], measured: Measured, timings: dict[str, float]
+) -> None:
+    """Hands a point to the store."""
+    objective, keep, spectrum = bench.instruments.train, bench.settings.spectrum.eigenvectors, measured.spectrum
+    run.commit(
+        cell,
+        scalars=scalars,
+        arrays={"theta": theta, **(spectrum_arrays(spectrum) if spectrum else {})},
+        weights=state_dict(bench.model, objective, theta),
+        gradient=objective.layout.unflatten(measured.gradient),
+        eigenvalues=spectrum.eigenvalues if spectrum else None,
+        eigenvectors=spectrum.eigenvectors if spectrum and keep != "none" else None,
+        eigenvectors_csv=keep == "both",
+        timings=timings,
+    )
+
+
+def polish_scalars(polished: Polished) -> dict[str, Any]:
+    """What a record says of polishing."""
+    return {
+        "polish_converged": polished.converged,
+        "polish_products": polished.products,
+        "polish_gradient_before": polished.gradient_norm_before,
+        "polish_gradient_after": polished.gradient_norm,
+        "polish_distance": polished.distance,
+        "polish_objective_change": polished.objective_change,
+        "polish_negative_curvature": polished.negative_curvature,
+    }

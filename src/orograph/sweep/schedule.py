@@ -1,0 +1,204 @@
+"""Which stage of which point comes next, whoever does it.
+
+A group of points trains together; each of them is then polished, if the run is, and measured, several at a time if so
+wanted. In a continuation a group begins where the one before it ended, so that its training waits for that; everything else
+is independent. Training comes before measuring, since other work waits for it, and no group is begun that lies further ahead
+of the first unfinished one than workers can use. Points are committed by this process, those of a chain in their order.
+
+A task whose worker dies is tried once more; a point whose task was lost twice is recorded as failed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from orograph.store.cells import Cell
+from orograph.sweep.bench import Bench, Theta
+from orograph.sweep.point import Measured
+from orograph.training.loop import Trained
+from orograph.training.polish import Polished
+from orograph.work.loop import Task, work_through
+from orograph.work.pools import Workers
+
+Chain = tuple[int, str]  # seed and direction
+
+
+@dataclass(eq=False)
+class Point:
+    """One point on its way. `theta` is final once it is `settled`; a failed one has none."""
+
+    cell: Cell
+    theta: Theta | None = None
+    settled: bool = False
+    finished: bool = False  # ready to be committed
+    committed: bool = False
+    failure: str = ""
+    trained: Trained | None = None
+    polished: Polished | None = None
+    measured: Measured | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def fail(self, why: str = "") -> None:
+        """No θ comes from here, or nothing more is known of it than θ."""
+        self.settled, self.finished, self.failure = True, True, why
+
+
+@dataclass
+class Stage:
+    """One stage of one group or point, waiting for its turn."""
+
+    task: Task
+    group: int
+    points: list[Point]
+
+
+def _turn(stage: Stage) -> tuple[bool, int, float]:
+    """Of a group the largest strength first: its spectrum takes longest, and whoever has it last keeps the others waiting."""
+    return stage.task.stage == "measure", stage.group, -stage.points[0].cell.strength
+
+
+class Schedule:
+    """The points of a sweep, worked through group by group.
+
+    Args:
+        bench: of the run, its anchor settled.
+        groups: points that train together, in the order of work.
+        known: whether a point is committed already.
+        theta_of: θ of a committed point, None of one that failed. It is read again when it is needed, so that memory does not
+            grow with the number of points.
+        commit: writes a finished point; told the last good θ of its chain.
+        starts: where points begin that do not begin where the bench says.
+        neighbours: the last good θ of chains that begin elsewhere.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        groups: Sequence[Sequence[Cell]],
+        *,
+        known: Callable[[Cell], bool],
+        theta_of: Callable[[Cell], Theta | None],
+        commit: Callable[[Point, Theta | None], None],
+        starts: Mapping[Cell, Theta] | None = None,
+        neighbours: Mapping[Chain, Theta] | None = None,
+    ) -> None:
+        self._bench, self._commit, self._theta_of, self._starts = bench, commit, theta_of, dict(starts or {})
+        self._groups = [[Point(cell) for cell in group] for group in groups]
+        self._begun = 0  # groups whose training was asked for, or was not needed
+        self._neighbours: dict[Chain, Theta] = dict(neighbours or {})
+        self._last: dict[int, Theta] = {}  # where each seed stands: its last good point
+        self._waiting: list[Stage] = []
+        self._chains: dict[Chain, list[Point]] = {}
+        for point in (point for group in self._groups for point in group):
+            if known(point.cell):
+                point.settled = point.finished = point.committed = True
+            self._chains.setdefault((point.cell.seed, point.cell.direction), []).append(point)
+
+    def run(self, workers: Workers) -> None:
+        """Work until every point is committed."""
+        ahead = 1 if workers.slots == 1 else 2 * workers.slots
+
+        def take() -> Task | None:
+            self._begin_groups(ahead)
+            if not self._waiting:
+                return None
+            stage = min(self._waiting, key=_turn)
+            self._waiting.remove(stage)
+            return stage.task
+
+        work_through(workers, take, self._commit_finished)
+
+    def _begin_groups(self, ahead: int) -> None:
+        """Ask for the training of groups whose starts are known and that are near enough."""
+        unfinished = (i for i, group in enumerate(self._groups) if not all(point.committed for point in group))
+        first = next(unfinished, len(self._groups))
+        while self._begun < min(len(self._groups), first + ahead):
+            group = self._groups[self._begun]
+            if self._begun and self._bench.settings.anchor.start == "previous":
+                if not all(point.settled for point in self._groups[self._begun - 1]):
+                    return
+                for point in self._groups[self._begun - 1]:
+                    if (theta := self._theta(point)) is not None:
+                        self._last[point.cell.seed] = theta
+            if not all(point.committed for point in group):
+                # A cohort of which a point is missing is trained again as a whole: its members are the same bits either way.
+                cells = [point.cell for point in group]
+                starts = [self._starts.get(cell, self._bench.start(cell, self._last.get(cell.seed))) for cell in cells]
+                self._add("train", self._begun, (cells, starts), self._trained(group, self._begun), group)
+            self._begun += 1
+
+    def _add(
+        self, stage: str, group: int, arguments: tuple[Any, ...], done: Callable[[Any, float], None], points: list[Point]
+    ) -> None:
+        waiting = [point for point in points if not point.committed]
+
+        def lost() -> None:
+            for point in waiting:
+                point.fail(f"the worker was lost twice in its task '{stage}'")
+            for point in waiting:
+                self._measure_with(point, group)
+
+        self._waiting.append(Stage(Task(stage, arguments, done, lost), group, waiting))
+
+    def _trained(self, group: list[Point], index: int) -> Callable[[Any, float], None]:
+        def done(results: list[Trained], seconds: float) -> None:
+            for point, result in zip(group, results, strict=True):
+                if point.committed:
+                    continue
+                point.trained, point.timings["training"] = result, seconds / len(group)
+                if result.failed_epoch is not None:
+                    point.fail()
+                    self._measure_with(point, index)
+                elif self._bench.settings.training.polish:
+                    self._add("polish", index, (point.cell, result.theta), self._polished(point, index), [point])
+                else:
+                    self._settle(point, result.theta, index)
+
+        return done
+
+    def _polished(self, point: Point, index: int) -> Callable[[Any, float], None]:
+        def done(result: Polished, seconds: float) -> None:
+            point.polished, point.timings["polishing"] = result, seconds
+            self._settle(point, result.theta, index)
+
+        return done
+
+    def _settle(self, point: Point, theta: Theta, index: int) -> None:
+        point.theta, point.settled = theta.to(self._bench.instruments.train.theta), True
+        self._measure_with(point, index)
+
+    def _measure_with(self, point: Point, index: int) -> None:
+        """Ask for the measurement of the points that are measured with this one, when the last of them is settled.
+
+        Company may change the last bits of a spectrum: those that are committed already take part again.
+        """
+        group, size = self._groups[index], self._bench.settings.numerics.together
+        first = group.index(point) // size * size
+        company = group[first : first + size]
+        if not all(each.settled for each in company) or all(each.finished for each in company):
+            return
+        measured = [(each, theta) for each in company if (theta := self._theta(each)) is not None]
+
+        def done(results: list[Measured], seconds: float) -> None:
+            for (each, _), result in zip(measured, results, strict=True):
+                if not each.committed:
+                    each.measured, each.finished = result, True
+                    each.timings |= result.seconds
+
+        cells, thetas = [each.cell for each, _ in measured], [theta for _, theta in measured]
+        self._add("measure", index, (cells, thetas), done, [each for each, _ in measured])
+
+    def _commit_finished(self) -> None:
+        """Commit what is finished, as far as all before it in its chain is."""
+        for chain, points in self._chains.items():
+            while points and points[0].finished:
+                point = points.pop(0)
+                if not point.committed:
+                    self._commit(point, self._neighbours.get(chain))
+                    point.committed = True
+                if (theta := self._theta(point)) is not None:
+                    self._neighbours[chain] = theta
+                point.theta = point.trained = point.polished = point.measured = None  # they are on the disk
+
+    def _theta(self, point: Point) -> Theta | None:
+        return self._theta_of(point.cell) if point.committed else point.theta

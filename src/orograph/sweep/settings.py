@@ -1,0 +1,164 @@
+"""What a user chooses, as frozen models: one concept each, checked here, no torch imported.
+
+*Experiment* settings define a run and are compared when it is resumed. *Execution* settings (`Execution`) only say how this
+process shows and places its work; they are not stored.
+"""
+
+import hashlib
+import math
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from orograph.errors import ConfigurationError
+from orograph.settings.base import Integers, Numbers, Settings, group
+from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings, ParallelExecution
+from orograph.training.settings import TrainingSettings
+
+
+class LadderSettings(Settings):
+    points: int = Field(11, description="number of strengths λ")
+    min: float = Field(0.0, description="smallest λ")
+    max: float = Field(0.02, description="largest λ")
+    spacing: Literal["linear", "log"] = Field("linear", description="how the strengths are spaced")
+    strengths: Numbers = Field((), description="an explicit list of λ instead")
+    direction: Literal["up", "down", "both"] = Field("up", description="climb the ladder, descend it, or climb then descend")
+
+    @model_validator(mode="after")
+    def _ladder(self) -> "LadderSettings":
+        if self.points < 1:
+            raise ConfigurationError(f"--points {self.points} must be at least 1")
+        for flag, value in [("--min", self.min), ("--max", self.max), *(("--strengths", s) for s in self.strengths)]:
+            if not math.isfinite(value) or value < 0:
+                raise ConfigurationError(f"{flag} {value}: a strength λ must be a number ≥ 0")
+        if self.min > self.max:
+            raise ConfigurationError(f"--min {self.min} is larger than --max {self.max}")
+        if self.spacing == "log" and not self.strengths and self.min == 0:
+            raise ConfigurationError("--spacing log needs --min above 0")
+        ladder = self.ladder()
+        if len(set(ladder)) != len(ladder):
+            raise ConfigurationError("the ladder holds the same strength twice; widen --min … --max or lower --points")
+        return self
+
+    def ladder(self) -> list[float]:
+        """The strengths in ascending order."""
+        if self.strengths:
+            return sorted(self.strengths)
+        if self.points == 1:
+            return [self.min]
+        steps = [i / (self.points - 1) for i in range(self.points)]
+        if self.spacing == "linear":
+            # Ten significant digits: 0.0002 is meant, not 0.00020000000000000001.
+            return [float(f"{self.min + (self.max - self.min) * t:.10g}") for t in steps]
+        return [float(f"{self.min * (self.max / self.min) ** t:.10g}") for t in steps]
+
+
+class AnchorSettings(Settings):
+    anchor: str = Field("origin", description="θ_ref: origin, train:SEED, or a .pth or .safetensors state dict")
+    start: Literal["previous", "fresh", "anchor"] = Field("previous", description="where training at a point begins")
+    perturb: float = Field(0.0, description="standard deviation of seeded noise added to the anchor as a start")
+    seeds: Integers = Field((0,), description="seeds of initialisation and mini-batch order: the model IDs")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "AnchorSettings":
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or any(seed < 0 for seed in self.seeds):
+            raise ConfigurationError(f"--seeds {','.join(map(str, self.seeds))} must be different numbers ≥ 0")
+        if not math.isfinite(self.perturb) or self.perturb < 0:
+            raise ConfigurationError(f"--perturb {self.perturb} must be a number ≥ 0")
+        if self.anchor.startswith("train:") and not self.anchor[6:].isdigit():
+            raise ConfigurationError(f"--anchor {self.anchor} must name a seed, like train:0")
+        if self.start == "anchor" and self.anchor == "origin" and self.perturb == 0:
+            raise ConfigurationError(
+                "--start anchor with --anchor origin begins where all units are alike, which training cannot leave; "
+                "add --perturb 0.01 or choose another start"
+            )
+        if self.perturb and self.start != "anchor":
+            raise ConfigurationError(f"--perturb {self.perturb} acts only with --start anchor")
+        return self
+
+
+class SpectrumSettings(Settings):
+    k: int = Field(30, description="eigenpairs at each point; 0 for none")
+    which: Literal["LM", "LA", "SA", "BE"] = Field("LM", description="largest magnitude, largest, smallest, both ends")
+    tolerance: float = Field(1e-3, description="largest residual ‖Hv − λv‖ / |λ|")
+    hessian: Literal["loss", "objective"] = Field("loss", description="Hessian of L, or of L_eff")
+    eigenvectors: Literal["both", "zarr", "none"] = Field("both", description="keep eigenvectors as CSV and Zarr, Zarr, or not")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "SpectrumSettings":
+        if self.k < 0:
+            raise ConfigurationError(f"--k {self.k} must be at least 0")
+        if not 0 < self.tolerance < 1:
+            raise ConfigurationError(f"--tolerance {self.tolerance} must lie between 0 and 1")
+        return self
+
+
+class TrackingSettings(Settings):
+    track_curvature: int = Field(0, description="λ_max every so many epochs, against the edge of stability; 0 for never")
+
+    @field_validator("track_curvature")
+    @classmethod
+    def _not_negative(cls, every: int) -> int:
+        if every < 0:
+            raise ConfigurationError(f"--track-curvature {every} must be at least 0")
+        return every
+
+
+class SweepNumerics(NumericsSettings):
+    """What decides the last bits of a sweep: fixed when a run is created, reused when it is resumed."""
+
+    together: int = Field(
+        0, description="spectra of a cohort computed in step; 0: one after the other on a CPU, on a GPU what --memory holds"
+    )
+
+    @model_validator(mode="after")
+    def _not_negative(self) -> "SweepNumerics":
+        if self.together < 0:
+            raise ConfigurationError(f"--together {self.together} must be at least 0")
+        return self
+
+
+class SweepSettings(Settings):
+    """The experiment settings of `orograph sweep`."""
+
+    data: DataSettings = group(DataSettings)
+    model: ModelSettings = group(ModelSettings)
+    ladder: LadderSettings = group(LadderSettings)
+    anchor: AnchorSettings = group(AnchorSettings)
+    training: TrainingSettings = group(TrainingSettings)
+    spectrum: SpectrumSettings = group(SpectrumSettings)
+    tracking: TrackingSettings = group(TrackingSettings)
+    numerics: SweepNumerics = group(SweepNumerics)
+
+    def _later(self) -> set[str]:
+        """Settings that older runs do not know, where they change nothing: left out, so that those runs resume."""
+        return {"tracking"} if self.tracking == TrackingSettings() else set()
+
+    def configuration(self) -> dict[str, Any]:
+        """What defines the run."""
+        return self.model_dump(mode="json", exclude={"numerics", *self._later()})
+
+    def digest(self) -> str:
+        """Six letters that differ between different settings, for the name of a run."""
+        return hashlib.sha256(self.model_dump_json(exclude=self._later()).encode()).hexdigest()[:6]
+
+
+class SweepCommand(SweepSettings):
+    """Settings of the run, and how this process does it."""
+
+    execution: ParallelExecution = group(ParallelExecution)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "anchor": {
+        "data": {"dataset": "mnist"},
+        "ladder": {"points": 501, "min": 0.0, "max": 0.1},
+        "anchor": {"anchor": "required", "start": "previous"},
+    },
+    "weight-decay": {
+        "data": {"dataset": "mnist"},
+        "ladder": {"points": 451, "min": 0.0, "max": 0.09},
+        "anchor": {"anchor": "origin", "start": "previous"},
+    },
+}
+PRESETS["classes"] = PRESETS["weight-decay"]  # accuracies by class are recorded in every sweep

@@ -1,0 +1,98 @@
+"""The steps that make a point, each a function of the bench and plain values, so that any process can do it.
+
+Training a cohort, polishing one of its points, measuring some of them. None of them writes: what they return is committed by
+the process that holds the run.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from orograph.settings.shared import Execution
+from orograph.store.cells import Cell
+from orograph.sweep.bench import Bench, Theta
+from orograph.sweep.point import Measured, measure_points
+from orograph.sweep.settings import SweepSettings
+from orograph.training.cohort import train_cohort
+from orograph.training.loop import Trained, train
+from orograph.training.polish import Polished, polish
+from orograph.training.stability import StabilityObserver
+from orograph.work.worker import Say
+
+
+def train_cells(bench: Bench, group: Sequence[Cell], starts: Sequence[Theta], say: Say) -> list[Trained]:
+    """A single continuation chain takes the lean loop; everything else trains as a cohort."""
+    objective, settings = bench.instruments.train, bench.settings
+
+    def on_epoch(epoch: int, value: float) -> None:
+        say(f"λ = {group[0].strength:g}: epoch {epoch}, L_eff {value:.4f}")
+
+    observed: Any = {}
+    if every := settings.tracking.track_curvature:
+        observed = {"observer": StabilityObserver(objective, settings.training), "every": every}
+    if settings.anchor.start == "previous" and len(settings.anchor.seeds) == 1:
+        objective.strength = group[0].strength
+        return [train(objective, starts[0], settings.training, order_seed=group[0].seed, on_epoch=on_epoch, **observed)]
+    seeds = [cell.seed for cell in group]
+    return train_cohort(
+        objective,
+        torch.stack(list(starts)),
+        settings.training,
+        strengths=torch.tensor([cell.strength for cell in group], dtype=torch.float64),
+        anchors=bench.anchor,
+        order_seeds=seeds[0] if len(set(seeds)) == 1 else seeds,
+        on_epoch=on_epoch,
+        **observed,
+    )
+
+
+def polish_cell(bench: Bench, cell: Cell, theta: Theta, say: Say) -> Polished:
+    """Newton-CG to a critical point of L_eff."""
+    settings, objective = bench.settings.training, bench.instruments.train
+    objective.strength = cell.strength
+    return polish(
+        objective,
+        theta,
+        hessian=bench.instruments.hessian,
+        tolerance=settings.polish_tolerance,
+        max_products=settings.polish_products,
+        on_step=lambda *facts: say(f"{title(cell)}: polishing"),
+    )
+
+
+def measure_cells(bench: Bench, cells: Sequence[Cell], thetas: Sequence[Theta], say: Say) -> list[Measured]:
+    """Metrics, gradient and spectrum of each; the spectra of several are computed in step."""
+    name = title(cells[0]) + (f" and {len(cells) - 1} more" if len(cells) > 1 else "")
+    strengths = [cell.strength for cell in cells]
+    return measure_points(bench.instruments, thetas, strengths, lambda count: say(f"{name}: product {count}"))
+
+
+def title(cell: Cell) -> str:
+    """A point in a line of progress."""
+    return f"{cell.model_id}, λ = {cell.strength:g}"
+
+
+STAGES: dict[str, Callable[..., Any]] = {"train": train_cells, "polish": polish_cell, "measure": measure_cells}
+
+
+@dataclass(frozen=True)
+class SweepContext:
+    """What workers know of a sweep: its settings, where data lie, and its settled anchor."""
+
+    stages: ClassVar[Mapping[str, Callable[..., Any]]] = STAGES
+
+    settings: SweepSettings
+    data_dir: str
+    anchor: Theta | None
+
+    @property
+    def threads(self) -> int:
+        return self.settings.numerics.threads
+
+    def bench(self) -> Bench:
+        """Made anew."""
+        bench = Bench.prepare(self.settings, Execution(data_dir=self.data_dir))
+        bench.use_anchor(self.anchor)
+        return bench

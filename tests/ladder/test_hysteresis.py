@@ -1,0 +1,73 @@
+"""The strengths of a loop in a family whose fold, loss of stability and Maxwell point are known in closed form."""
+
+import math
+
+import numpy as np
+import pytest
+from families import FOLD, LOSS, MAXWELL, second_order, walk
+
+from orograph.ladder.hysteresis import Way, compared, extended_to_zero, loop_area, loops, on_common
+
+LADDER = np.linspace(0, 2, 41)
+
+
+def way(states) -> Way:
+    return Way(
+        energy=np.array([state.energy for state in states]),
+        order=np.array([state.order for state in states]),
+        accuracy=np.array([100.0 * (state.u > 0.1) for state in states]),
+        lambda_min=np.array([state.lowest for state in states]),
+        certificates=tuple("minimum" if state.lowest > 0 else "saddle" for state in states),
+    )
+
+
+def test_a_first_order_family_has_one_loop_with_all_its_strengths() -> None:
+    (loop,) = loops(LADDER, way(walk(LADDER, upward=True)), way(walk(LADDER, upward=False)))
+    assert loop.maxwell == pytest.approx(MAXWELL, abs=1e-4)
+    assert loop.maxwell_interval[0] <= MAXWELL <= loop.maxwell_interval[1]
+    assert loop.escape_up[0] <= FOLD <= loop.escape_up[1]
+    assert loop.escape_down[0] <= LOSS <= loop.escape_down[1]
+    assert loop.spinodal_up.estimate == pytest.approx(FOLD, abs=0.03)
+    assert loop.spinodal_up.law == "fold"
+    assert loop.spinodal_down.estimate == pytest.approx(LOSS, abs=1e-6)
+    assert loop.spinodal_down.law == "linear"
+    assert loop.width == pytest.approx(FOLD - LOSS, abs=0.06)
+    assert loop.spinodal_width == pytest.approx(FOLD - LOSS, abs=0.04)
+    # ∮ q dλ is the integral of the outer branch's u between the two.
+    fine = np.linspace(LOSS, FOLD, 20_001)
+    exact = np.trapezoid((4 + np.sqrt(np.maximum(16 - 12 * (fine - LOSS), 0))) / 6, fine)
+    assert loop.area == pytest.approx(exact, rel=0.05)
+    assert loop.accuracy_area == pytest.approx(100 * (FOLD - LOSS), rel=0.06)
+
+
+def test_two_equal_ways_have_no_loop() -> None:
+    states = [second_order(float(x)) for x in LADDER]
+    noisy = way(states)
+    other = Way(noisy.energy, noisy.order * 1.001, noisy.accuracy, noisy.lambda_min, noisy.certificates)
+    assert loops(LADDER, noisy, other) == ()
+
+
+def test_a_loop_that_the_ladder_cuts_says_so() -> None:
+    short = LADDER[LADDER < 1.2]
+    (loop,) = loops(short, way(walk(LADDER, upward=True)[: len(short)]), way(walk(LADDER, upward=False)[: len(short)]))
+    assert math.isinf(loop.escape_up[1])
+    assert math.isnan(loop.width)
+    assert loop.lower == "up"
+    assert math.isnan(loop.maxwell)
+
+
+def test_the_laws_of_a_falling_eigenvalue() -> None:
+    x = np.array([0.7, 0.8, 0.9])
+    assert extended_to_zero(x, np.sqrt(1 - x)) == (pytest.approx(1.0), "fold")
+    assert extended_to_zero(x, 1 - x) == (pytest.approx(1.0), "linear")
+    assert math.isnan(extended_to_zero(x, x)[0])
+    assert math.isnan(extended_to_zero(x, np.array([0.2, 0.1, -0.1]))[0])
+
+
+def test_areas_are_compared_over_common_strengths() -> None:
+    first = {0.0: 1.0, 0.5: 1.0, 1.0: 1.0}
+    second = {0.0: 0.0, 1.0: 0.0, 2.0: 5.0}
+    strengths, one, other = on_common(first, second)
+    assert loop_area(strengths, one, other) == 1.0
+    assert compared(2.0, 1.0).ratio == 0.5
+    assert math.isnan(compared(0.0, 1.0).ratio)

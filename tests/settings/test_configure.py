@@ -1,0 +1,113 @@
+"""Flags, files and presets become the settings one would write by hand; every bad value is one sentence."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orograph.errors import ConfigurationError
+from orograph.settings.configure import merge, parse
+from orograph.sweep.settings import PRESETS, LadderSettings, SweepCommand, SweepSettings
+
+
+def sweep(*args: str) -> SweepCommand:
+    return parse(SweepCommand, list(args), command="sweep", description="", presets=PRESETS)
+
+
+def test_a_preset_yields_to_a_file_and_a_file_to_a_flag(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[ladder]\npoints = 7\nmax = 0.5\n[anchor]\nseeds = [3, 4]\n")
+    settings = sweep("--preset", "weight-decay", "--config", str(file), "--points", "9")
+    assert settings.data.dataset == "mnist"
+    assert settings.ladder.max == 0.5
+    assert settings.ladder.points == 9
+    assert settings.anchor.seeds == (3, 4)
+
+
+def test_a_flag_may_mend_what_a_file_leaves_impossible(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[ladder]\nmin = 0.5\n")  # above the default --max
+    with pytest.raises(ConfigurationError, match="larger than --max"):
+        sweep("--config", str(file))
+    assert sweep("--config", str(file), "--max", "1").ladder.ladder()[0] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--pionts", "3"], "did you mean '--points'"),
+        (["--dataset", "mnits"], "did you mean 'mnist'"),
+        (["--model", "mpl"], "did you mean 'mlp'"),
+        (["--preset", "anchro"], "did you mean 'anchor'"),
+        (["--points", "0"], "at least 1"),
+        (["--points", "many"], "points"),
+        (["--min", "-0.1"], "≥ 0"),
+        (["--max", "nan"], "≥ 0"),
+        (["--strengths", "0.1,inf"], "≥ 0"),
+        (["--strengths", "0.1,0.1"], "twice"),
+        (["--spacing", "log"], "--min above 0"),
+        (["--start", "anchor"], "--perturb"),
+        (["--perturb", "0.1"], "--start anchor"),
+        (["--seeds", "1,1"], "different"),
+        (["--anchor", "train:x"], "train:0"),
+        (["--lr", "-1"], "lr"),
+        (["--memory", "lots"], "4GiB"),
+        (["--k", "-1"], "at least 0"),
+        (["--config", "absent.toml"], "cannot be read"),
+        (["--which", "XX"], "LM"),
+    ],
+)
+def test_a_bad_value_is_one_sentence_that_names_it(args: list[str], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words) as error:
+        sweep(*args)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_setting_in_a_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[ladder]\npionts = 7\n")
+    with pytest.raises(ConfigurationError, match="pionts"):
+        sweep("--config", str(file))
+
+
+def test_the_resolved_settings_run_again_from_their_own_file(tmp_path: Path) -> None:
+    import tomli_w
+
+    settings = sweep("--points", "3", "--seeds", "1,2", "--subset-size", "100", "--strengths", "0.5,0.25")
+    file = tmp_path / "configuration.toml"
+    file.write_text(tomli_w.dumps(settings.model_dump(exclude={"execution"})))
+    assert sweep("--config", str(file)) == settings
+
+
+def test_presets_are_the_published_ladders() -> None:
+    assert sweep("--preset", "anchor", "--anchor", "train:0").ladder.ladder()[:3] == [0, 0.0002, 0.0004]
+    ladder = sweep("--preset", "classes").ladder.ladder()
+    assert (len(ladder), ladder[1], ladder[-1]) == (451, 0.0002, 0.09)
+
+
+@given(points=st.integers(2, 600), low=st.floats(1e-6, 1), factor=st.floats(1.1, 1e4), spacing=st.sampled_from(["linear", "log"]))
+def test_a_ladder_ascends_from_its_smallest_to_its_largest_strength(points, low, factor, spacing) -> None:
+    ladder = LadderSettings(points=points, min=low, max=low * factor, spacing=spacing).ladder()
+    assert len(ladder) == points
+    assert all(a < b for a, b in itertools.pairwise(ladder))
+    assert ladder[0] == pytest.approx(low)
+    assert ladder[-1] == pytest.approx(low * factor)
+
+
+def test_settings_differ_in_their_digest() -> None:
+    assert SweepSettings().digest() == SweepSettings().digest() != sweep("--points", "3").digest()
+
+
+def test_merge_is_deep_and_does_not_write_to_its_arguments() -> None:
+    base = {"a": {"b": 1, "c": 2}}
+    assert merge(base, {"a": {"b": 3}}) == {"a": {"b": 3, "c": 2}}
+    assert base == {"a": {"b": 1, "c": 2}}
+
+
+def test_a_sweep_without_tracking_is_recorded_as_before_there_was_any() -> None:
+    plain, tracked = sweep(), sweep("--track-curvature", "2")
+    assert "tracking" not in plain.configuration()
+    assert tracked.configuration()["tracking"] == {"track_curvature": 2}
+    assert plain.digest() != tracked.digest()
