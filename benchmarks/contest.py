@@ -27,7 +27,7 @@ from quiet import Watch
 from workload import Workload
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["scipy.sparse.linalg", "orograph.training.loop", "orograph.spectral.lanczos"])  # and torch
+_CONTEXT.set_forkserver_preload(["scipy.sparse.linalg", "orograph.training.loop", "orograph.spectral.eigenpairs"])  # and torch
 
 _PAUSE = 0.25  # seconds after a turn, in which the last one's threads stop spinning
 

@@ -12,7 +12,7 @@ from floors import random_vector, synchronise
 from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.matrix import CurvatureOperator
 from orograph.curvature.operator import LinearOperator
-from orograph.spectral.lanczos import lanczos
+from orograph.spectral.eigenpairs import lanczos
 from peers import Pairs
 from workload import Workload
 

@@ -19,7 +19,7 @@ from orograph.curvature.cohort import CohortHessian
 from orograph.curvature.hessian import HessianOperator
 from orograph.spectral import basis
 from orograph.spectral.cohort import lanczos_cohort
-from orograph.spectral.lanczos import lanczos
+from orograph.spectral.eigenpairs import lanczos
 from orograph.spectral.spectrum import Spectrum
 from orograph.training.loop import train
 from orograph.training.settings import TrainingSettings

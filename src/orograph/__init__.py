@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from orograph.models.catalogue import build_model as build_model
     from orograph.objective import Objective as Objective
     from orograph.spectral.cg import conjugate_gradient as conjugate_gradient
-    from orograph.spectral.density import density as density
-    from orograph.spectral.lanczos import lanczos as lanczos
+    from orograph.spectral.densities import density as density
+    from orograph.spectral.eigenpairs import lanczos as lanczos
     from orograph.spectral.spectrum import Spectrum as Spectrum
-    from orograph.spectral.trace import trace as trace
+    from orograph.spectral.traces import trace as trace
     from orograph.store.dataset import open_run as open_run
 
 _HOMES = {
     "conjugate_gradient": "orograph.spectral.cg",
     "Measurement": "orograph.geometry.measurement",
     "measure": "orograph.geometry.measurement",
-    "trace": "orograph.spectral.trace",
-    "density": "orograph.spectral.density",
+    "trace": "orograph.spectral.traces",
+    "density": "orograph.spectral.densities",
     "EmpiricalFisherOperator": "orograph.curvature.fisher",
     "GaussNewtonOperator": "orograph.curvature.ggn",
     "HessianOperator": "orograph.curvature.hessian",
     "Objective": "orograph.objective",
     "Spectrum": "orograph.spectral.spectrum",
     "build_model": "orograph.models.catalogue",
-    "lanczos": "orograph.spectral.lanczos",
+    "lanczos": "orograph.spectral.eigenpairs",
     "load_data": "orograph.data.catalogue",
     "open_run": "orograph.store.dataset",
 }

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from orograph.analysis.parts.certificates import verdict
-from orograph.spectral.index import Index
+from orograph.spectral.morse_index import Index
 
 
 def low(value: float, residual: float = 0.0, count: int = 0, undecided: int = 0) -> Index:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from orograph.connectivity.alignment import align
-from orograph.connectivity.barrier import curve_profile
+from orograph.connectivity.barriers import curve_profile
 from orograph.connectivity.curves import line
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective

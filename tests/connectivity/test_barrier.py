@@ -9,7 +9,7 @@ from networks import clusters, mlp, objective_of
 from torch.nn import functional as F
 
 from landscapes import landscape
-from orograph.connectivity.barrier import barrier, curve_profile, published_barrier
+from orograph.connectivity.barriers import barrier, curve_profile, published_barrier
 from orograph.connectivity.curves import line
 
 

@@ -5,7 +5,7 @@ import torch
 from networks import clusters, mlp, objective_of
 
 from orograph.connectivity.curves import line
-from orograph.connectivity.ensemble import disagreement_along, ensemble
+from orograph.connectivity.ensembles import disagreement_along, ensemble
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from landscapes import landscape
 from orograph.connectivity.band import _tangents, nudged_elastic_band
-from orograph.connectivity.barrier import curve_profile
+from orograph.connectivity.barriers import curve_profile
 from orograph.connectivity.curves import bezier, chain, line
 from orograph.connectivity.minibatches import minibatches, value_and_gradient
 from orograph.connectivity.paths import train_curve

@@ -6,7 +6,7 @@ from networks import LeNet, clusters, images, mlp, objective_of
 from torch import Tensor
 
 from landscapes import quadratic, symmetric
-from orograph.connectivity.barrier import curve_profile
+from orograph.connectivity.barriers import curve_profile
 from orograph.connectivity.curves import line
 from orograph.connectivity.directions import filter_normalised, orthonormalised, random_orthonormal
 from orograph.connectivity.surfaces import plane, profile, surface

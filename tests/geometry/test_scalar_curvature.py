@@ -13,7 +13,7 @@ from torch import Tensor
 from landscapes import landscape, symmetric
 from orograph.curvature.operator import MatrixOperator
 from orograph.errors import ConfigurationError
-from orograph.geometry.scalar_curvature import ScalarCurvature, scalar_curvature, scalar_curvature_top_k
+from orograph.geometry.ricci import ScalarCurvature, scalar_curvature, scalar_curvature_top_k
 from orograph.spectral.spectrum import Spectrum
 
 FUNCTIONS = {

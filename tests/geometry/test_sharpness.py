@@ -7,7 +7,7 @@ from torch import Tensor
 
 from landscapes import classifier, quadratic, symmetric
 from orograph.errors import ConfigurationError
-from orograph.geometry.sharpness import sharpness, worst_case
+from orograph.geometry.epsilon_sharpness import sharpness, worst_case
 
 SIZE = 8
 

@@ -11,8 +11,8 @@ from landscapes import classifier, quadratic, symmetric
 from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.operator import MatrixOperator
 from orograph.ladder.thermodynamics import envelope, response
-from orograph.spectral.lanczos import lanczos
-from orograph.training.polish import polish
+from orograph.spectral.eigenpairs import lanczos
+from orograph.training.polishing import polish
 
 
 def susceptibilities(order, strengths: np.ndarray) -> list[float]:

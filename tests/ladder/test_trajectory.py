@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from orograph.ladder.trajectory import gram, trajectory
+from orograph.ladder.trajectories import gram, trajectory
 
 
 def test_components_are_those_of_the_centred_matrix() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orograph.curvature.operator import FunctionOperator, MatrixOperator
 from orograph.errors import ConfigurationError, DataError
-from orograph.spectral.density import density
+from orograph.spectral.densities import density
 
 
 def with_eigenvalues(values: np.ndarray, seed: int) -> torch.Tensor:

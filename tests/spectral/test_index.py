@@ -8,8 +8,8 @@ import torch
 
 from orograph.curvature.operator import MatrixOperator
 from orograph.errors import ConfigurationError
-from orograph.spectral.index import index
-from orograph.spectral.lanczos import lanczos
+from orograph.spectral.eigenpairs import lanczos
+from orograph.spectral.morse_index import index
 
 ROTATION, _ = np.linalg.qr(np.random.default_rng(3).standard_normal((40, 40)))
 MATRIX = (ROTATION * np.r_[[-3.0, -2.0, -1.0], np.linspace(0.5, 5, 37)]) @ ROTATION.T

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from orograph.curvature.operator import FunctionOperator, MatrixOperator
 from orograph.errors import ConfigurationError, DataError
-from orograph.spectral.lanczos import lanczos
+from orograph.spectral.eigenpairs import lanczos
 from orograph.spectral.spectrum import Spectrum
 
 ALL = ("LM", "LA", "SA", "BE")

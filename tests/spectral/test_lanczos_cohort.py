@@ -16,7 +16,7 @@ from orograph.curvature.operator import FunctionOperator, LinearOperator, Matrix
 from orograph.errors import ConfigurationError, DataError
 from orograph.objective import Objective
 from orograph.spectral.cohort import Products, lanczos_cohort
-from orograph.spectral.lanczos import lanczos, least_rows
+from orograph.spectral.eigenpairs import lanczos, least_rows
 from orograph.spectral.spectrum import Spectrum
 
 # Spectra that ask for different numbers of steps: one that ends soon, copies, a cluster, no gap, few directions at all.

@@ -14,7 +14,7 @@ from orograph.curvature.hessian import HessianOperator
 from orograph.data.catalogue import load_data
 from orograph.models.catalogue import build_model
 from orograph.objective import Objective
-from orograph.spectral.lanczos import lanczos
+from orograph.spectral.eigenpairs import lanczos
 
 
 def dense(objective: Objective) -> np.ndarray:

@@ -8,9 +8,9 @@ import torch
 
 from orograph.curvature.operator import MatrixOperator
 from orograph.errors import ConfigurationError
-from orograph.spectral.density import density
-from orograph.spectral.lanczos import lanczos
-from orograph.spectral.outliers import outliers
+from orograph.spectral.bulk import outliers
+from orograph.spectral.densities import density
+from orograph.spectral.eigenpairs import lanczos
 
 SIZE = 500
 # the quantiles of the semicircle of radius 1

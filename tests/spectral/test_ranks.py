@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from orograph.curvature.operator import MatrixOperator
-from orograph.spectral.density import density
-from orograph.spectral.lanczos import lanczos
-from orograph.spectral.ranks import effective_rank, entropy_rank, full_entropy_rank, participation_ratio, ranks
+from orograph.spectral.densities import density
+from orograph.spectral.effective_ranks import effective_rank, entropy_rank, full_entropy_rank, participation_ratio, ranks
+from orograph.spectral.eigenpairs import lanczos
 
 VALUES = np.r_[[6.0, 4.0, 2.0], np.random.default_rng(1).uniform(-0.2, 0.5, 57)]
 ROTATION, _ = np.linalg.qr(np.random.default_rng(2).standard_normal((60, 60)))

@@ -21,7 +21,7 @@ from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.operator import MatrixOperator
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
-from orograph.spectral.lanczos import lanczos
+from orograph.spectral.eigenpairs import lanczos
 from orograph.spectral.shards import Shards
 
 

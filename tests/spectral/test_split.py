@@ -6,8 +6,8 @@ import torch
 
 from orograph.curvature.operator import MatrixOperator
 from orograph.errors import ConfigurationError
-from orograph.spectral.lanczos import lanczos
-from orograph.spectral.split import split
+from orograph.spectral.eigenpairs import lanczos
+from orograph.spectral.splitting import split
 
 GENERATOR = np.random.default_rng(4)
 FACTOR = GENERATOR.standard_normal((30, 5))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from orograph.curvature.operator import FunctionOperator, MatrixOperator
 from orograph.errors import ConfigurationError, DataError
-from orograph.spectral.trace import METHODS, Method, trace
+from orograph.spectral.traces import METHODS, Method, trace
 
 SEEDS = 200
 # a standard error from 16 samples covers 67 % (Student), give or take three standard deviations, 3.3 % each, of a share of 200;

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from landscapes import classifier, landscape
-from orograph.connectivity.barrier import barrier, published_barrier
+from orograph.connectivity.barriers import barrier, published_barrier
 from orograph.errors import DataError
 from orograph.objective import Objective
 from orograph.study.pairs import connect

@@ -12,7 +12,7 @@ from trainable import Perceptron, problem
 
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
-from orograph.training.fit import fit, initial
+from orograph.training.fitting import fit, initial
 from orograph.training.moment import Moment
 from orograph.training.order import permutation
 from orograph.training.settings import FitSettings

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
-from orograph.training.polish import Polished, polish
+from orograph.training.polishing import Polished, polish
 
 
 class DenseHessian:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.optim import lr_scheduler as theirs
 
-from orograph.training.rate import rate, warmup_steps
+from orograph.training.rates import rate, warmup_steps
 from orograph.training.settings import FitSettings
 
 TOTAL = 137

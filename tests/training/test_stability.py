@@ -8,7 +8,7 @@ from trainable import problem
 
 from orograph.objective import Objective
 from orograph.training.cohort import train_cohort
-from orograph.training.fit import fit, initial
+from orograph.training.fitting import fit, initial
 from orograph.training.loop import train
 from orograph.training.moment import Moment
 from orograph.training.settings import FitSettings, TrainingSettings

@@ -19,7 +19,7 @@ from orograph.ladder.changes import ChangePoint
 from orograph.ladder.hysteresis import Loop, Way, loops, spinodal, with_ends
 from orograph.ladder.relations import ClassRelation, class_relation
 from orograph.ladder.thermodynamics import Envelope, envelope
-from orograph.ladder.trajectory import Trajectory, gram, trajectory
+from orograph.ladder.trajectories import Trajectory, gram, trajectory
 from orograph.ladder.transitions import Coincidence, Judgement, coincidences, judge
 from orograph.store.analysis import Analysis
 from orograph.store.run import Run

@@ -15,13 +15,13 @@ from orograph.errors import ConfigurationError
 from orograph.geometry.smoothness import is_smooth
 from orograph.memory import DEFAULT_MEMORY
 from orograph.objective import Loss, Objective
-from orograph.spectral.density import Density, density
-from orograph.spectral.index import Index, index
-from orograph.spectral.lanczos import Which, lanczos
-from orograph.spectral.outliers import Outliers, outliers
-from orograph.spectral.ranks import Ranks, ranks
+from orograph.spectral.bulk import Outliers, outliers
+from orograph.spectral.densities import Density, density
+from orograph.spectral.effective_ranks import Ranks, ranks
+from orograph.spectral.eigenpairs import Which, lanczos
+from orograph.spectral.morse_index import Index, index
 from orograph.spectral.spectrum import Spectrum
-from orograph.spectral.trace import Estimate, trace
+from orograph.spectral.traces import Estimate, trace
 
 OnProduct = Callable[[str, int], None]  # what is being computed, and the products it took so far
 

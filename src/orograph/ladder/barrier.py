@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.connectivity.band import nudged_elastic_band
-from orograph.connectivity.barrier import curve_profile
+from orograph.connectivity.barriers import curve_profile
 from orograph.connectivity.curves import Curve, bezier, line
 from orograph.connectivity.paths import train_curve
 from orograph.objective import Objective

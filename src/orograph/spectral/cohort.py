@@ -20,9 +20,9 @@ from orograph.errors import ConfigurationError, unknown
 from orograph.memory import DEFAULT_MEMORY, format_bytes, parse_bytes
 from orograph.objective import Objective
 from orograph.spectral.basis import summing_span
+from orograph.spectral.eigenpairs import begin, least_rows, spectrum_of
 from orograph.spectral.iteration import Iteration, Which
 from orograph.spectral.krylov import Krylov
-from orograph.spectral.lanczos import begin, least_rows, spectrum_of
 from orograph.spectral.spectrum import Spectrum
 
 Products = Callable[[Float[Tensor, "M P"]], Float[Tensor, "M P"]]

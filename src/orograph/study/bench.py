@@ -20,7 +20,7 @@ from orograph.store.cells import Cell
 from orograph.study.grid import Configuration, configurations
 from orograph.study.settings import StudySettings
 from orograph.training.cohort import fitting_cohort
-from orograph.training.fit import State, initial
+from orograph.training.fitting import State, initial
 from orograph.training.settings import FitSettings
 from orograph.training.stability import with_buffers
 

@@ -14,7 +14,7 @@ from orograph.memory import format_bytes, parse_bytes
 from orograph.study.bench import StudyBench
 from orograph.study.grid import CANDIDATES, Configuration
 from orograph.study.plan import Step, steps
-from orograph.training.fit import fit
+from orograph.training.fitting import fit
 from orograph.training.history import evaluated
 from orograph.work.progress import duration
 

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from orograph.curvature.hessian import HessianOperator
 from orograph.geometry.perturbations import ProbeMean
-from orograph.geometry.scalar_curvature import ScalarCurvature, scalar_curvature
+from orograph.geometry.ricci import ScalarCurvature, scalar_curvature
 from orograph.geometry.scale import scaled_sharpness
 from orograph.geometry.smoothness import finite_curvatures, is_smooth
 from orograph.objective import Objective
-from orograph.spectral.density import Density, density
-from orograph.spectral.lanczos import lanczos
-from orograph.spectral.ranks import effective_rank, entropy_rank
+from orograph.spectral.densities import Density, density
+from orograph.spectral.effective_ranks import effective_rank, entropy_rank
+from orograph.spectral.eigenpairs import lanczos
 from orograph.spectral.spectrum import Spectrum
 from orograph.study.budget import Budget, BudgetSpent, OnProduct
 

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from orograph.connectivity.alignment import align
 from orograph.connectivity.band import nudged_elastic_band
-from orograph.connectivity.barrier import CurveProfile, curve_profile
+from orograph.connectivity.barriers import CurveProfile, curve_profile
 from orograph.connectivity.curves import Curve, bezier, chain, line
-from orograph.connectivity.ensemble import disagreement_along, ensemble
+from orograph.connectivity.ensembles import disagreement_along, ensemble
 from orograph.connectivity.paths import train_curve
 from orograph.errors import DataError, OrographError
 from orograph.geometry.evaluate import require_classification

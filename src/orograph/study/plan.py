@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orograph.geometry.sharpness import STEPS
+from orograph.geometry.epsilon_sharpness import STEPS
 from orograph.store.cells import Cell
 from orograph.store.findings import FindingKey
 from orograph.store.run import Run

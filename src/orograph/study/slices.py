@@ -13,7 +13,7 @@ from orograph.connectivity.surfaces import Surface, plane, profile, surface
 from orograph.curvature.hessian import HessianOperator
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
-from orograph.spectral.lanczos import lanczos
+from orograph.spectral.eigenpairs import lanczos
 from orograph.study.findings import Findings
 from orograph.study.settings import SurfaceSettings
 

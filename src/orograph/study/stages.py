@@ -21,7 +21,7 @@ from orograph.study.plan import Step
 from orograph.study.settings import StudySettings
 from orograph.study.slices import plane_of_minima, slice_minimum
 from orograph.study.trainings import choose_rate, instability, train_seeds
-from orograph.training.fit import Fitted
+from orograph.training.fitting import Fitted
 from orograph.work.worker import Say
 
 FAILURES = (OrographError, RuntimeError, ArithmeticError)  # what makes one measurement impossible, and not the study

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from orograph.connectivity.barrier import curve_profile
+from orograph.connectivity.barriers import curve_profile
 from orograph.connectivity.curves import line
 from orograph.data.split import stratified_subset
 from orograph.objective import state_dict
@@ -25,7 +25,7 @@ from orograph.study.bench import StudyBench
 from orograph.study.findings import Findings
 from orograph.study.grid import Configuration, candidates
 from orograph.study.pairs import profile_fields
-from orograph.training.fit import Fitted, fit
+from orograph.training.fitting import Fitted, fit
 from orograph.training.gradient import tracks_statistics
 from orograph.training.history import decay_rate
 from orograph.training.stability import StabilityObserver

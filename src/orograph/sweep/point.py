@@ -15,7 +15,7 @@ from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.operator import LinearOperator
 from orograph.objective import Objective
 from orograph.spectral.cohort import lanczos_cohort
-from orograph.spectral.lanczos import lanczos
+from orograph.spectral.eigenpairs import lanczos
 from orograph.spectral.spectrum import Spectrum
 from orograph.store.spectra import spectrum_scalars
 from orograph.sweep.settings import SpectrumSettings

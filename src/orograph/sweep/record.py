@@ -12,7 +12,7 @@ from orograph.store.spectra import spectrum_arrays
 from orograph.sweep.bench import Bench, Theta
 from orograph.sweep.point import Measured
 from orograph.sweep.schedule import Point
-from orograph.training.polish import Polished
+from orograph.training.polishing import Polished
 
 
 def row(run: Run, cell: Cell) -> dict[str, Any]:

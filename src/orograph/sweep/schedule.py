@@ -16,7 +16,7 @@ from orograph.store.cells import Cell
 from orograph.sweep.bench import Bench, Theta
 from orograph.sweep.point import Measured
 from orograph.training.loop import Trained
-from orograph.training.polish import Polished
+from orograph.training.polishing import Polished
 from orograph.work.loop import Task, work_through
 from orograph.work.pools import Workers
 

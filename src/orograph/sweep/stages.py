@@ -17,7 +17,7 @@ from orograph.sweep.point import Measured, measure_points
 from orograph.sweep.settings import SweepSettings
 from orograph.training.cohort import train_cohort
 from orograph.training.loop import Trained, train
-from orograph.training.polish import Polished, polish
+from orograph.training.polishing import Polished, polish
 from orograph.training.stability import StabilityObserver
 from orograph.work.worker import Say
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.operator import FunctionOperator, LinearOperator
 from orograph.objective import Objective
-from orograph.spectral.lanczos import lanczos
+from orograph.spectral.eigenpairs import lanczos
 from orograph.training.moment import Moment
 from orograph.training.settings import OptimizerSettings
 

@@ -9,8 +9,8 @@ import math
 from typing import Literal
 
 from orograph.analysis.visit import Found, Visit
-from orograph.spectral.index import Index, index
-from orograph.spectral.lanczos import lanczos
+from orograph.spectral.eigenpairs import lanczos
+from orograph.spectral.morse_index import Index, index
 
 Verdict = Literal["minimum", "saddle", "undecided", "not converged", "no penalty"]
 

@@ -1,7 +1,7 @@
 """Scalar curvature of the graph of L at a point: the full number with its standard error, and R_top_k of the recorded pairs."""
 
 from orograph.analysis.visit import Found, Visit
-from orograph.geometry.scalar_curvature import scalar_curvature, scalar_curvature_top_k
+from orograph.geometry.ricci import scalar_curvature, scalar_curvature_top_k
 
 
 def curvature_part(visit: Visit, *, probes: int, seed: int) -> Found:

@@ -3,8 +3,8 @@
 import math
 
 from orograph.analysis.visit import Found, Visit
-from orograph.spectral.density import density
-from orograph.spectral.outliers import outliers
+from orograph.spectral.bulk import outliers
+from orograph.spectral.densities import density
 
 STEPS = 80
 

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from orograph.errors import ConfigurationError
-from orograph.spectral.density import Density
+from orograph.spectral.densities import Density
 from orograph.spectral.spectrum import Spectrum
 
 _BULK = 0.999

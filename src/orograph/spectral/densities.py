@@ -23,7 +23,7 @@ from orograph.errors import ConfigurationError, DataError
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.spectral.basis import Basis
 from orograph.spectral.shards import Shards
-from orograph.spectral.trace import Estimate, estimate, rademacher
+from orograph.spectral.traces import Estimate, estimate, rademacher
 
 _TAIL = 6  # standard deviations of broadening that the grid extends beyond the nodes: 2e-9 of the mass is lost
 _SPAN = 1 << 12  # columns summed in the rows' own dtype

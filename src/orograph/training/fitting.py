@@ -23,7 +23,7 @@ from orograph.training.gradient import BatchGradient, BatchGradients, refuse_sta
 from orograph.training.history import EpochRecord, epoch_record
 from orograph.training.moment import Moment, Observer
 from orograph.training.order import permutation
-from orograph.training.rate import rate
+from orograph.training.rates import rate
 from orograph.training.settings import FitSettings
 from orograph.training.statistics import Buffers, StatisticsGradient, fresh_buffers
 from orograph.training.update import Update, initial_state, rows

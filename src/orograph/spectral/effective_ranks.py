@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from orograph.spectral.density import Density
+from orograph.spectral.densities import Density
 from orograph.spectral.spectrum import Spectrum
-from orograph.spectral.trace import Estimate
+from orograph.spectral.traces import Estimate
 
 
 @dataclass(frozen=True)
