@@ -8,13 +8,13 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-from orograph.figures.angles import angles
-from orograph.figures.branches import branches
-from orograph.figures.class_shares import class_shares
-from orograph.figures.curvature import curvature
-from orograph.figures.hysteresis import LoopMarks, hysteresis
-from orograph.figures.images import images
-from orograph.figures.thermodynamics import thermodynamics
+from orograph.figures.curvatures import curvature
+from orograph.figures.eigenvalue_branches import branches
+from orograph.figures.free_energy import thermodynamics
+from orograph.figures.loops import LoopMarks, hysteresis
+from orograph.figures.pictures import images
+from orograph.figures.shares import class_shares
+from orograph.figures.turning import angles
 
 T, K, C = 12, 4, 10
 BANDS = [(0.4, 0.45, "order parameter"), (0.5, 0.6, "curvature")]

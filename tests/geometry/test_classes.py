@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from landscapes import classifier, dense_hessians
 from orograph.errors import ConfigurationError, DataError
 from orograph.geometry import directional
-from orograph.geometry.class_means import class_means, cross_class_means, subspace_overlap
 from orograph.geometry.classes import class_accuracies, class_gradients, class_shares
+from orograph.geometry.cross_means import class_means, cross_class_means, subspace_overlap
 from orograph.geometry.directional import sample_derivatives, sample_slopes
 from orograph.objective import Objective
 from orograph.spectral.spectrum import Spectrum

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from orograph.errors import ConfigurationError
-from orograph.geometry.evaluate import Points, evaluate, losses_at, predictions_at, sample_losses_at
+from orograph.geometry.evaluation import Points, evaluate, losses_at, predictions_at, sample_losses_at
 from orograph.geometry.normalisation import reestimated
 from orograph.objective import Objective
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from orograph.geometry.evaluate import Points, evaluate
+from orograph.geometry.evaluation import Points, evaluate
 from orograph.objective import Objective
 
 

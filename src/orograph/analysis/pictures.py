@@ -11,15 +11,15 @@ from orograph.analysis.chain import Chain
 from orograph.analysis.loops import MeasuredLoop
 from orograph.analysis.series import ACCURACY, CURVATURE, ORDER
 from orograph.analysis.survey import Survey
-from orograph.figures.angles import angles
-from orograph.figures.branches import branches
-from orograph.figures.class_shares import class_shares
-from orograph.figures.curvature import curvature
-from orograph.figures.hysteresis import LoopMarks, hysteresis
-from orograph.figures.images import images
+from orograph.figures.curvatures import curvature
+from orograph.figures.eigenvalue_branches import branches
+from orograph.figures.free_energy import thermodynamics
+from orograph.figures.loops import LoopMarks, hysteresis
 from orograph.figures.marks import Band
+from orograph.figures.pictures import images
+from orograph.figures.shares import class_shares
 from orograph.figures.style import save
-from orograph.figures.thermodynamics import thermodynamics
+from orograph.figures.turning import angles
 from orograph.store.dataset import open_sweep
 from orograph.store.run import Run
 from orograph.sweep.bench import Bench

@@ -21,7 +21,7 @@ from orograph.commands.settings import MeasureSettings
 from orograph.data.catalogue import load_data
 from orograph.data.names import NAMES as DATASETS
 from orograph.errors import ConfigurationError, DataError, unknown
-from orograph.figures.spectrum import spectrum as draw_spectrum
+from orograph.figures.eigenvalues import spectrum as draw_spectrum
 from orograph.figures.style import save
 from orograph.geometry.measurement import Measurement, measure, rows
 from orograph.models.catalogue import build_model

@@ -1,0 +1,5 @@
+"""What lies between minima: paths and their barriers, alignment, ensembles, surfaces."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

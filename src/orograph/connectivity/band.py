@@ -15,7 +15,7 @@ from orograph.connectivity.curves import chain, displaced, through
 from orograph.connectivity.minibatches import minibatches, value, value_and_gradient
 from orograph.connectivity.paths import TrainedCurve
 from orograph.errors import ConfigurationError
-from orograph.geometry.evaluate import evaluate
+from orograph.geometry.evaluation import evaluate
 from orograph.geometry.normalisation import reestimated
 from orograph.geometry.perturbations import seeded
 from orograph.objective import Objective

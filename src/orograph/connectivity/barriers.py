@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.connectivity.curves import Curve
-from orograph.geometry.evaluate import Evaluation, evaluate
+from orograph.geometry.evaluation import Evaluation, evaluate
 from orograph.geometry.normalisation import reestimated
 from orograph.objective import Objective
 

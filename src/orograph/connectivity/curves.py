@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.errors import ConfigurationError
-from orograph.geometry.evaluate import Points
+from orograph.geometry.evaluation import Points
 
 Kind = Literal["chain", "bezier"]
 SYMMETRY_BREAKING = 1e-3  # relative to the distance of the ends: on a ridge the gradient has no component that leaves it

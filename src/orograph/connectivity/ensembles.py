@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.connectivity.curves import Curve
-from orograph.geometry.evaluate import Statistics, Thetas, outputs_in_blocks, predictions_at, require_classification
+from orograph.geometry.evaluation import Statistics, Thetas, outputs_in_blocks, predictions_at, require_classification
 from orograph.geometry.normalisation import reestimated
 from orograph.objective import Objective
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from orograph.connectivity.directions import orthonormalised
 from orograph.errors import ConfigurationError
-from orograph.geometry.evaluate import Points, evaluate
+from orograph.geometry.evaluation import Points, evaluate
 from orograph.geometry.normalisation import reestimated
 from orograph.objective import Objective
 

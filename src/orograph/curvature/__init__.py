@@ -1,0 +1,5 @@
+"""Matrices of curvature as operators: known by their products, never formed."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

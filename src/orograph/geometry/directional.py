@@ -30,7 +30,7 @@ from orograph.curvature.tracing.simplify import simplify
 from orograph.curvature.tracing.traced import record
 from orograph.curvature.tracing.widen import widen
 from orograph.errors import ConfigurationError
-from orograph.geometry.evaluate import CPU_BLOCK
+from orograph.geometry.evaluation import CPU_BLOCK
 from orograph.objective import Batch, Inputs, Objective
 
 WIDTH = 8  # directions in a block

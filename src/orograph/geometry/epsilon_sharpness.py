@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orograph.geometry.evaluate import losses_at
+from orograph.geometry.evaluation import losses_at
 from orograph.geometry.perturbations import ProbeMean, SpherePairs, estimate, even_and_odd
 from orograph.objective import Objective
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.errors import ConfigurationError
-from orograph.geometry.evaluate import evaluate, losses_at
+from orograph.geometry.evaluation import evaluate, losses_at
 from orograph.geometry.perturbations import ProbeMean, SpherePairs, estimate
 from orograph.objective import Objective
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from orograph.geometry.evaluate import Thetas
+from orograph.geometry.evaluation import Thetas
 from orograph.objective import Objective, call, evaluation_mode
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.errors import ConfigurationError
-from orograph.geometry.evaluate import ParameterSet
+from orograph.geometry.evaluation import ParameterSet
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from orograph.geometry.evaluate import Points, losses_at
+from orograph.geometry.evaluation import Points, losses_at
 from orograph.objective import Objective
 
 # Kinks in the value or the slope. ELU, CELU and SELU have a jump in the second derivative, GELU, SiLU, softplus and tanh none.

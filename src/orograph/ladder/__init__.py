@@ -1,0 +1,5 @@
+"""The mathematics of a ladder of strengths: changes, branches, hysteresis, response; no run, no disk."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -19,7 +19,7 @@ from torch import Tensor
 from orograph.curvature.hessian import HessianOperator
 from orograph.errors import DataError, OrographError
 from orograph.geometry.epsilon_sharpness import SampledSharpness, WorstCase, sharpness, worst_case
-from orograph.geometry.evaluate import evaluate
+from orograph.geometry.evaluation import evaluate
 from orograph.geometry.flatness import loss_increase, noise_robustness
 from orograph.geometry.perturbations import seeded
 from orograph.geometry.scale import fisher_rao_norm, relative_flatness

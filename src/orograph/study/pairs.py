@@ -23,7 +23,7 @@ from orograph.connectivity.curves import Curve, bezier, chain, line
 from orograph.connectivity.ensembles import disagreement_along, ensemble
 from orograph.connectivity.paths import train_curve
 from orograph.errors import DataError, OrographError
-from orograph.geometry.evaluate import require_classification
+from orograph.geometry.evaluation import require_classification
 from orograph.geometry.normalisation import reestimated
 from orograph.objective import Objective
 from orograph.study.findings import Findings

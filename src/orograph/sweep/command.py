@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from orograph.figures.style import save
-from orograph.figures.sweep import sweep as draw_sweep
+from orograph.figures.sweeps import sweep as draw_sweep
 from orograph.memory import format_bytes
 from orograph.settings.shared import ParallelExecution
 from orograph.store.atomic import require_space

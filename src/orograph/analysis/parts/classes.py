@@ -12,8 +12,8 @@ from torch import Tensor
 
 from orograph.analysis.visit import Found, Visit
 from orograph.errors import ConfigurationError
-from orograph.geometry.class_means import class_means, cross_class_means, subspace_overlap
 from orograph.geometry.classes import class_accuracies, class_gradients, class_shares
+from orograph.geometry.cross_means import class_means, cross_class_means, subspace_overlap
 from orograph.spectral.spectrum import Spectrum
 
 

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_map
 
 from orograph.errors import ConfigurationError
 from orograph.geometry.classes import class_labels
-from orograph.geometry.evaluate import require_classification
+from orograph.geometry.evaluation import require_classification
 from orograph.memory import format_bytes
 from orograph.objective import Objective
 

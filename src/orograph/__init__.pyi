@@ -1,0 +1,69 @@
+# ruff: noqa: I001 - the groups are those of the reference: a test holds them against docs/reference.
+
+# Curvature operators
+from .curvature import EmpiricalFisherOperator as EmpiricalFisherOperator
+from .curvature import FunctionOperator as FunctionOperator
+from .curvature import GaussNewtonOperator as GaussNewtonOperator
+from .curvature import HessianOperator as HessianOperator
+from .curvature import LinearOperator as LinearOperator
+from .curvature import MatrixOperator as MatrixOperator
+from .objective import Objective as Objective
+
+# Spectra, traces, density
+from .spectral import Density as Density
+from .spectral import Estimate as Estimate
+from .spectral import Spectrum as Spectrum
+from .spectral import conjugate_gradient as conjugate_gradient
+from .spectral import density as density
+from .spectral import lanczos as lanczos
+from .spectral import trace as trace
+
+# At a minimum: sharpness, flatness, ranks, classes
+from .geometry import Measurement as Measurement
+from .geometry import class_accuracies as class_accuracies
+from .geometry import class_gradients as class_gradients
+from .geometry import class_shares as class_shares
+from .geometry import evaluate as evaluate
+from .geometry import fisher_rao_norm as fisher_rao_norm
+from .geometry import loss_increase as loss_increase
+from .geometry import measure as measure
+from .geometry import noise_robustness as noise_robustness
+from .geometry import relative_flatness as relative_flatness
+from .geometry import scalar_curvature as scalar_curvature
+from .geometry import scaled_sharpness as scaled_sharpness
+from .geometry import sharpness as sharpness
+from .geometry import worst_case as worst_case
+from .spectral import index as index
+from .spectral import outliers as outliers
+from .spectral import ranks as ranks
+from .spectral import split as split
+
+# Between minima: paths, barriers, alignment, surfaces
+from .connectivity import align as align
+from .connectivity import barrier as barrier
+from .connectivity import bezier as bezier
+from .connectivity import chain as chain
+from .connectivity import curve_profile as curve_profile
+from .connectivity import ensemble as ensemble
+from .connectivity import filter_normalised as filter_normalised
+from .connectivity import line as line
+from .connectivity import nudged_elastic_band as nudged_elastic_band
+from .connectivity import plane as plane
+from .connectivity import profile as profile
+from .connectivity import random_orthonormal as random_orthonormal
+from .connectivity import surface as surface
+from .connectivity import train_curve as train_curve
+
+# Training, polishing
+from .training import FitSettings as FitSettings
+from .training import TrainingSettings as TrainingSettings
+from .training import fit as fit
+from .training import initial as initial
+from .training import polish as polish
+from .training import train as train
+
+# Runs, data, models
+from .data import load_data as load_data
+from .models import build_model as build_model
+from .models import load_checkpoint as load_checkpoint
+from .store import open_run as open_run

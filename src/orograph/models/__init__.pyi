@@ -1,0 +1,5 @@
+from .catalogue import build_model as build_model
+from .checkpoint import load_checkpoint as load_checkpoint
+from .cnn import CNN as CNN
+from .mlp import MLP as MLP
+from .resnet import ResNet as ResNet

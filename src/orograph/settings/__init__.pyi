@@ -1,0 +1,12 @@
+from .base import Settings as Settings
+from .base import comma_list as comma_list
+from .base import explain as explain
+from .base import group as group
+from .configure import merge as merge
+from .configure import parse as parse
+from .configure import read_toml as read_toml
+from .shared import DataSettings as DataSettings
+from .shared import Execution as Execution
+from .shared import ModelSettings as ModelSettings
+from .shared import NumericsSettings as NumericsSettings
+from .shared import ParallelExecution as ParallelExecution

@@ -1,0 +1,10 @@
+from .accessor import SweepAccessor as SweepAccessor
+from .cells import Cell as Cell
+from .dataset import open_run as open_run
+from .published import Artifacts as Artifacts
+from .published import find_artifacts as find_artifacts
+from .records import Record as Record
+from .records import read_records as read_records
+from .run import Run as Run
+from .size import DiskEstimate as DiskEstimate
+from .size import estimate_disk as estimate_disk

@@ -1,0 +1,16 @@
+from .cohort import train_cohort as train_cohort
+from .descent import Trained as Trained
+from .fitting import Fitted as Fitted
+from .fitting import State as State
+from .fitting import fit as fit
+from .fitting import initial as initial
+from .loop import train as train
+from .moment import Moment as Moment
+from .polishing import Polished as Polished
+from .polishing import polish as polish
+from .rates import rate as rate
+from .settings import FitSettings as FitSettings
+from .settings import OptimizerSettings as OptimizerSettings
+from .settings import TrainingSettings as TrainingSettings
+from .stability import StabilityObserver as StabilityObserver
+from .stability import preconditioner as preconditioner
