@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 
-from orograph.curvature.tracing.simplify import Call, aten, emit, evaluate, is_tensor, same, val
+from orograph.curvature.tracing.graph import Call, aten, emit, evaluate, is_tensor, same, val
 
 _IN_PLACE = {
     aten.mul.Tensor: aten.mul_.Tensor,

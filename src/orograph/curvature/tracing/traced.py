@@ -2,8 +2,8 @@
 
 `make_fx` records the forward route of a formula (`formulas.py`) with fake tensors, so that tracing computes nothing; θ, the
 tangent, the batch and every buffer are inputs of the graph, so that a new θ needs no new trace. The graph is simplified
-(`simplify.py`) and cut into stages (`stages.py`): a product costs its prologue and tangent stages only. Blocks of tangents and
-cohorts of models are the same graph, widened (`widen.py`).
+(`simplify.py`), its sums and products are regrouped (`regroup.py`), and it is cut into stages (`stages.py`): a product costs
+its prologue and tangent stages only. Blocks of tangents and cohorts of models are the same graph, widened (`widen.py`).
 """
 
 import copy
@@ -20,15 +20,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from orograph.curvature.formulas import Formula
-from orograph.curvature.tracing.simplify import (
-    SWEEPS,
-    collapse_products,
-    depends_on,
-    gather_small_factors,
-    gather_sums,
-    is_small,
-    simplify,
-)
+from orograph.curvature.tracing.graph import SWEEPS, depends_on, is_small
+from orograph.curvature.tracing.regroup import collapse_products, gather_small_factors, gather_sums
+from orograph.curvature.tracing.simplify import simplify
 from orograph.curvature.tracing.stages import Stage, annotate, compile_stage, extract
 from orograph.curvature.tracing.widen import widen
 from orograph.objective import Batch, Objective

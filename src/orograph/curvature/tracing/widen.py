@@ -16,7 +16,7 @@ from torch.fx import Graph, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from orograph.curvature.tracing.simplify import Call, aten
+from orograph.curvature.tracing.graph import Call, aten
 
 _Value = tuple[Any, bool]  # what an expression gives, and whether it has the new dimension
 
