@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from orograph.ladder.branches import Pairs
 from orograph.store.analysis import Analysis
 from orograph.store.cells import Cell
 from orograph.store.run import Run
@@ -89,16 +88,6 @@ def point_row(run: Run, analysis: Analysis, cell: Cell) -> dict[str, Any]:
     for part in PARTS:
         row |= analysis.scalars(part, cell)
     return row
-
-
-def read_pairs(run: Run, cell: Cell) -> Pairs:
-    """The recorded pairs of a point, for following them."""
-    return Pairs(
-        values=np.array(run.array(cell, "eigenvalue")),
-        vectors=np.array(run.array(cell, "eigenvector")),
-        clusters=tuple((start, stop) for start, stop in run.records[cell].scalars["clusters"]),
-        noise=np.array(run.array(cell, "noise")).astype(bool),
-    )
 
 
 def with_vectors(run: Run, chain: Chain) -> bool:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from orograph.analysis.chain import Chain, read_pairs, with_vectors
+from orograph.analysis.chain import Chain, with_vectors
 from orograph.analysis.refine import ladder_interval
 from orograph.analysis.series import ORDER, Changes, changes_of, pairs_to_compare
-from orograph.ladder.branches import Branches, Meeting, follow, meetings
+from orograph.ladder.branches import Branches, Meeting, Pairs, follow, meetings
 from orograph.ladder.changes import ChangePoint
 from orograph.ladder.hysteresis import Loop, Way, loops, spinodal, with_ends
 from orograph.ladder.relations import ClassRelation, class_relation
@@ -23,6 +23,7 @@ from orograph.ladder.trajectories import Trajectory, gram, trajectory
 from orograph.ladder.transitions import Coincidence, Judgement, coincidences, judge
 from orograph.store.analysis import Analysis
 from orograph.store.run import Run
+from orograph.store.spectra import recorded_spectrum
 
 COMPONENTS = 3
 
@@ -135,15 +136,14 @@ def _gram(run: Run, chain: Chain, name: str) -> np.ndarray:
 def _branches(run: Run, chain: Chain) -> tuple[Branches | None, tuple[Meeting, ...]]:
     if not with_vectors(run, chain):
         return None, ()
-    tracked = follow(lambda index: read_pairs(run, chain.cells[index]), len(chain.cells))
-    eigenvalues = np.stack([np.array(run.array(cell, "eigenvalue")) for cell in chain.cells])
+    tracked = follow(lambda index: Pairs.of(recorded_spectrum(run, chain.cells[index])), len(chain.cells))
+    spectra = [recorded_spectrum(run, cell, vectors=False) for cell in chain.cells]
+    eigenvalues = np.stack([spectrum.eigenvalues.numpy() for spectrum in spectra])
 
     def rows(place: int, branch: int) -> np.ndarray:
-        cell = chain.cells[place]
         pair = int(np.flatnonzero(tracked.numbers[place] == branch)[0])
-        clusters = run.records[cell].scalars["clusters"]
-        start, stop = next(((a, b) for a, b in clusters if a <= pair < b), (pair, pair + 1))
-        return np.array(run.array(cell, "eigenvector")[start:stop])
+        start, stop = next(((a, b) for a, b in spectra[place].clusters if a <= pair < b), (pair, pair + 1))
+        return np.array(run.array(chain.cells[place], "eigenvector")[start:stop])
 
     resolution = run.configuration["spectrum"]["tolerance"]
     return tracked, meetings(chain.strengths, tracked.values(eigenvalues), rows, resolution=resolution)

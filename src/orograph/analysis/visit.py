@@ -15,7 +15,7 @@ from orograph.objective import Objective
 from orograph.spectral.spectrum import Spectrum
 from orograph.store.cells import Cell
 from orograph.store.run import Run
-from orograph.store.spectra import recorded_spectrum
+from orograph.store.spectra import loss_spectrum
 from orograph.sweep.bench import Bench
 
 
@@ -105,7 +105,7 @@ class Visit:
     @cached_property
     def spectrum(self) -> Spectrum | None:
         """The recorded pairs, None without eigenvectors."""
-        return recorded_spectrum(self.run, self.cell, self.objective.theta)
+        return loss_spectrum(self.run, self.cell, self.objective.theta)
 
     def pairs(self) -> Spectrum:
         """The recorded pairs, where it is known that there are some."""

@@ -19,11 +19,11 @@ from orograph.curvature.hessian import HessianOperator
 from orograph.errors import ConfigurationError, RunError
 from orograph.models.checkpoint import load_checkpoint
 from orograph.settings.shared import Execution
-from orograph.spectral.spectrum import Spectrum, claimed_signs, eigenvector_bounds, find_clusters
+from orograph.spectral.spectrum import Spectrum, certified
 from orograph.store.provenance import provenance
 from orograph.store.published import Artifacts, find_artifacts, read_gradient, read_pairs
 from orograph.store.run import MARKER, Run
-from orograph.store.spectra import spectrum_arrays, spectrum_scalars
+from orograph.store.spectra import commit_spectrum
 from orograph.sweep.bench import Bench
 from orograph.sweep.point import measure_points
 from orograph.sweep.progress import describe
@@ -120,9 +120,8 @@ def import_point(bench: Bench, run: Run, point: Artifacts, settings: ImportSetti
         )
         scalars["claimed_gradient_difference"] = apart
         _note(differences, "gradient", apart)
-    arrays: dict[str, Any] = {"theta": theta}
-    values: Tensor | None = None
-    vectors: Tensor | None = None
+    spectrum: Spectrum | None = None
+    bare: dict[str, Any] = {}  # eigenvalues that nothing certifies
     if point.eigenvalues is not None:
         pairs, rows = read_pairs(point, bench.layout.size)
         if bench.settings.spectrum.k != len(pairs):
@@ -130,32 +129,34 @@ def import_point(bench: Bench, run: Run, point: Artifacts, settings: ImportSetti
                 f"{point.eigenvalues} holds {len(pairs)} eigenvalues, other files {bench.settings.spectrum.k}; make them alike."
             )
         values = torch.from_numpy(pairs)
-        if rows is not None:
+        if rows is None:
+            bare = {"eigenvalues": values}
+        else:
             operator = bench.instruments.hessian.at(theta)
             shift = 2 * point.cell.strength if settings.hessian == "objective" else 0.0
-            spectrum = certified(operator, values, torch.from_numpy(rows), shift, settings)
-            vectors = spectrum.eigenvectors
-            scalars |= spectrum_scalars(spectrum) | {"hessian": settings.hessian}
-            arrays |= spectrum_arrays(spectrum)
+            spectrum = imported_spectrum(operator, values, torch.from_numpy(rows), shift, settings.tolerance)
             _note(differences, "‖Hv − λv‖", spectrum.residuals.max().item())
-    run.commit(
+    commit_spectrum(
+        run,
         point.cell,
+        spectrum,
+        hessian=settings.hessian,
+        keep=bench.settings.spectrum.eigenvectors,
         scalars=scalars,
-        arrays=arrays,
+        arrays={"theta": theta},
         weights=state,
         gradient=gradient,
-        eigenvalues=values,
-        eigenvectors=vectors if bench.settings.spectrum.eigenvectors == "both" else None,
         timings=measured.seconds,
+        **bare,
     )
 
 
-def certified(
+def imported_spectrum(
     operator: HessianOperator,
     values: Float64[Tensor, " k"],
     vectors: Float64[Tensor, "k P"],
     shift: float,
-    settings: ImportSettings,
+    tolerance: float,
 ) -> Spectrum:
     """What pairs certify, by a float64 product each: rounding is no part of these residuals, so no noise is set apart.
 
@@ -163,30 +164,15 @@ def certified(
         operator: the Hessian of L.
         values, vectors: the pairs, descending.
         shift: 2λ where they are of L_eff.
-        settings: of the import; its tolerance is what converged means.
+        tolerance: what converged means.
     """
     exact = operator.double()
     assert exact is not None
     rows = vectors.to(exact.device)
     products = torch.stack([(exact @ row).cpu() for row in rows]) + shift * vectors
     residuals = torch.linalg.vector_norm(products - values[:, None] * vectors, dim=1)
-    none = torch.zeros(len(values), dtype=torch.bool)
-    clusters = find_clusters(values, residuals, none)
-    return Spectrum(
-        eigenvalues=values,
-        eigenvectors=vectors.to(operator.dtype),
-        residuals=residuals,
-        noise_level=float("nan"),
-        converged=residuals <= settings.tolerance * values.abs(),
-        noise=none,
-        clusters=clusters,
-        cut=False,
-        bounds=eigenvector_bounds(values, residuals, clusters, torch.empty(0, dtype=torch.float64)),
-        signs=claimed_signs(values, residuals),
-        products=len(values),
-        which="LM",
-        tolerance=settings.tolerance,
-    )
+    rows = vectors.to(operator.dtype)
+    return certified(values, rows, residuals, tolerance=tolerance, which="LM", products=len(values))
 
 
 def _note(differences: dict[str, float], name: str, value: float) -> None:

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.optimize import linear_sum_assignment
 
-from orograph.spectral.spectrum import Cluster
+from orograph.spectral.spectrum import Cluster, Spectrum
 
 LEAST_OVERLAP = 0.25  # squared; below it a direction is lost
 _APPROACH = 0.5  # the gap at its minimum, relative to the gap on either side of an avoided crossing
@@ -43,6 +43,12 @@ class Pairs:
     vectors: Float[ndarray, "k P"]
     clusters: tuple[Cluster, ...]
     noise: Bool[ndarray, " k"]
+
+    @classmethod
+    def of(cls, spectrum: Spectrum) -> "Pairs":
+        """Those of a spectrum."""
+        values, vectors, noise = (part.cpu().numpy() for part in (spectrum.eigenvalues, spectrum.eigenvectors, spectrum.noise))
+        return cls(values, vectors, spectrum.clusters, noise)
 
 
 @dataclass(frozen=True, eq=False)

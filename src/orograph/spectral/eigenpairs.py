@@ -30,7 +30,7 @@ from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.spectral.iteration import WHICH, Iteration, Which
 from orograph.spectral.krylov import Krylov
 from orograph.spectral.shards import Shards
-from orograph.spectral.spectrum import Spectrum, claimed_signs, eigenvector_bounds, find_clusters, splits_cluster
+from orograph.spectral.spectrum import Spectrum, certified
 from orograph.spectral.verification import verified_residuals
 
 _WIDEST = 32  # random directions taken up at once
@@ -135,7 +135,6 @@ def spectrum_of(iteration: Iteration, *, full: bool) -> Spectrum:
     krylov, tolerance, noise_level = iteration.krylov, iteration.tolerance, iteration.noise
     (values, weights), others = iteration.pairs(), iteration.others()
     vectors, signs = _oriented(krylov.basis.combine(weights), krylov.shards)
-    noise = values.abs() <= noise_level
     residuals = verified_residuals(
         krylov,
         values,
@@ -143,26 +142,20 @@ def spectrum_of(iteration: Iteration, *, full: bool) -> Spectrum:
         vectors,
         probes=iteration.probes,
         tolerance=tolerance,
-        exempt=noise,
+        exempt=values.abs() <= noise_level,
         full=full,
         seed=iteration.seed,
     )
-    radii = residuals + iteration.rounding
-    clusters = find_clusters(values, radii, noise)
-    return Spectrum(
-        eigenvalues=values,
-        eigenvectors=vectors,
-        residuals=residuals,
-        noise_level=noise_level,
-        converged=(residuals <= tolerance * values.abs()) | noise,
-        noise=noise,
-        clusters=clusters,
-        cut=splits_cluster(values, radii, noise, others),
-        bounds=eigenvector_bounds(values, residuals, clusters, others),
-        signs=claimed_signs(values, radii),
-        products=krylov.products,
-        which=iteration.which,
+    return certified(
+        values,
+        vectors,
+        residuals,
         tolerance=tolerance,
+        which=iteration.which,
+        products=krylov.products,
+        noise_level=noise_level,
+        rounding=iteration.rounding,
+        others=others,
         basis_bytes=krylov.basis.rows.nbytes,
         shared_size=krylov.operator.size if krylov.shards.group is not None else 0,
     )

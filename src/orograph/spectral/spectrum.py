@@ -7,6 +7,7 @@ that they span together means anything.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
@@ -110,6 +111,21 @@ class Spectrum:
     basis_bytes: int = 0
     shared_size: int = 0
 
+    def fields(self) -> dict[str, Any]:
+        """Names and plain values of what is known of the pairs, without the eigenvectors."""
+        return {
+            "which": self.which,
+            "tolerance": self.tolerance,
+            "noise_level": self.noise_level,
+            "basis_bytes": self.basis_bytes,
+            "clusters": [list(cluster) for cluster in self.clusters],
+            "cut": self.cut,
+            "eigenvalues": self.eigenvalues.tolist(),
+            "residuals": self.residuals.tolist(),
+            "converged": self.converged.tolist(),
+            "noise": self.noise.tolist(),
+        }
+
     @property
     def size(self) -> int:
         """P."""
@@ -124,3 +140,50 @@ class Spectrum:
     def top_relative_residuals(self) -> Float64[Tensor, " k"]:
         """‖r‖/|λ₁|, λ₁ the largest of the k in magnitude."""
         return self.residuals / self.eigenvalues.abs().max()
+
+
+def certified(
+    eigenvalues: Float64[Tensor, " k"],
+    eigenvectors: Float[Tensor, "k P"],
+    residuals: Float64[Tensor, " k"],
+    *,
+    tolerance: float,
+    which: str,
+    products: int,
+    noise_level: float = float("nan"),
+    rounding: float = 0.0,
+    others: Float64[Tensor, " n"] | None = None,
+    basis_bytes: int = 0,
+    shared_size: int = 0,
+) -> Spectrum:
+    """What k pairs and their residuals certify.
+
+    Args:
+        eigenvalues: λ, descending.
+        eigenvectors: one unit vector a row.
+        residuals: ‖Hv − λv‖, of true products.
+        tolerance, which, products, noise_level, basis_bytes, shared_size: as a `Spectrum` has them.
+        rounding: of a product in the residuals' arithmetic; it widens the intervals λ ± ‖r‖.
+        others: approximations of eigenvalues beyond the k pairs.
+    """
+    others = eigenvalues.new_empty(0) if others is None else others
+    noise = eigenvalues.abs() <= noise_level
+    radii = residuals + rounding
+    clusters = find_clusters(eigenvalues, radii, noise)
+    return Spectrum(
+        eigenvalues=eigenvalues,
+        eigenvectors=eigenvectors,
+        residuals=residuals,
+        noise_level=noise_level,
+        converged=(residuals <= tolerance * eigenvalues.abs()) | noise,
+        noise=noise,
+        clusters=clusters,
+        cut=splits_cluster(eigenvalues, radii, noise, others),
+        bounds=eigenvector_bounds(eigenvalues, residuals, clusters, others),
+        signs=claimed_signs(eigenvalues, radii),
+        products=products,
+        which=which,
+        tolerance=tolerance,
+        basis_bytes=basis_bytes,
+        shared_size=shared_size,
+    )

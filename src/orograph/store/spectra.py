@@ -1,5 +1,11 @@
-"""A spectrum as a run keeps it: what a record says of it, its arrays by the store's names, and both read back."""
+"""A spectrum as a run keeps it, written and read here alone: scalars of the record, arrays, and the published files.
 
+The record says of which Hessian the pairs are (`hessian`: of L, or of L_eff = L + λ‖θ − θ_ref‖²) and how good they are; each
+array holds one number a pair.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,11 +15,47 @@ from torch import Tensor
 
 from orograph.spectral.spectrum import Spectrum
 from orograph.store.cells import Cell
-from orograph.store.run import Run
+from orograph.store.records import Record
+from orograph.store.run import Run, Values
+from orograph.store.size import Eigenvectors
+
+_ARRAYS = {"residual": "residuals", "bound": "bounds", "converged": "converged", "noise": "noise", "sign": "signs"}
 
 
-def spectrum_scalars(spectrum: Spectrum) -> dict[str, Any]:
-    """What a record says of a spectrum; the pairs themselves are arrays."""
+def commit_spectrum(
+    run: Run,
+    cell: Cell,
+    spectrum: Spectrum | None,
+    *,
+    hessian: str,
+    keep: Eigenvectors,
+    scalars: Mapping[str, Any],
+    arrays: Mapping[str, Values],
+    **rest: Any,
+) -> Record:
+    """Commits a point with its spectrum.
+
+    Args:
+        run, cell: where.
+        spectrum: None where there is none.
+        hessian: whose pairs they are, `loss` or `objective`.
+        keep: where eigenvectors go.
+        scalars, arrays, rest: what else is committed, as `Run.commit` takes it.
+    """
+    if spectrum is None:
+        return run.commit(cell, scalars=scalars, arrays=arrays, **rest)
+    return run.commit(
+        cell,
+        scalars={**scalars, **_scalars(spectrum), "hessian": hessian},
+        arrays={**arrays, **{name: getattr(spectrum, field) for name, field in _ARRAYS.items()}},
+        eigenvalues=spectrum.eigenvalues,
+        eigenvectors=spectrum.eigenvectors if keep != "none" else None,
+        eigenvectors_csv=keep == "both",
+        **rest,
+    )
+
+
+def _scalars(spectrum: Spectrum) -> dict[str, Any]:
     loose = ~spectrum.converged & ~spectrum.noise
     return {
         "lambda_first": spectrum.eigenvalues[0].item(),
@@ -27,19 +69,32 @@ def spectrum_scalars(spectrum: Spectrum) -> dict[str, Any]:
     }
 
 
-def spectrum_arrays(spectrum: Spectrum) -> dict[str, Tensor]:
-    """What is known of each pair, by the store's names."""
-    return {
-        "residual": spectrum.residuals,
-        "bound": spectrum.bounds,
-        "converged": spectrum.converged,
-        "noise": spectrum.noise,
-        "sign": spectrum.signs,
-    }
+def recorded_spectrum(run: Run, cell: Cell, *, vectors: bool = True) -> Spectrum:
+    """The pairs of a sweep's point, as they were recorded: of H, or of H + 2λI where the record's `hessian` is `objective`.
+
+    Args:
+        run, cell: where; the point has a spectrum.
+        vectors: whether to read the eigenvectors, float32 on the CPU; without them they are `(k, 0)`.
+    """
+    scalars, chosen = run.records[cell].scalars, run.configuration["spectrum"]
+    arrays: dict[str, Any] = {field: _array(run, cell, name) for name, field in _ARRAYS.items()}
+    values = _array(run, cell, "eigenvalue")
+    return Spectrum(
+        eigenvalues=values,
+        eigenvectors=_array(run, cell, "eigenvector") if vectors else torch.empty(len(values), 0),
+        noise_level=float(scalars["noise_level"]),
+        clusters=tuple((int(start), int(stop)) for start, stop in scalars["clusters"]),
+        cut=bool(scalars["cut"]),
+        products=int(scalars["products"]),
+        which=chosen["which"],
+        tolerance=chosen["tolerance"],
+        shared_size=0 if vectors else sum(int(np.prod(shape)) for shape in run.tensors.values()),
+        **arrays,
+    )
 
 
-def recorded_spectrum(run: Run, cell: Cell, like: Float[Tensor, " P"]) -> Spectrum | None:
-    """The pairs of H that a sweep recorded at a point, of the plain loss whichever Hessian was decomposed.
+def loss_spectrum(run: Run, cell: Cell, like: Float[Tensor, " P"]) -> Spectrum | None:
+    """The recorded pairs as those of the Hessian of the plain loss; None without eigenvectors.
 
     Args:
         run, cell: where.
@@ -47,30 +102,18 @@ def recorded_spectrum(run: Run, cell: Cell, like: Float[Tensor, " P"]) -> Spectr
     """
     if not has_vectors(run, cell):
         return None
-    scalars, chosen = run.records[cell].scalars, run.configuration["spectrum"]
-    shift = 2 * cell.strength if scalars["hessian"] == "objective" else 0.0
-
-    def array(name: str) -> Tensor:
-        return torch.from_numpy(np.array(run.array(cell, name)))
-
-    values = array("eigenvalue").double() - shift
-    return Spectrum(
-        eigenvalues=values,
-        eigenvectors=array("eigenvector").to(like),
-        residuals=array("residual").double(),
-        noise_level=float(scalars["noise_level"]),
-        converged=array("converged").bool(),
-        noise=array("noise").bool(),
-        clusters=tuple((int(start), int(stop)) for start, stop in scalars["clusters"]),
-        cut=bool(scalars["cut"]),
-        bounds=array("bound").double(),
-        signs=array("sign").long() if not shift else values.sign().long(),
-        products=int(scalars["products"]),
-        which=chosen["which"],
-        tolerance=chosen["tolerance"],
-    )
+    found = recorded_spectrum(run, cell)
+    found = replace(found, eigenvectors=found.eigenvectors.to(like))
+    if run.records[cell].scalars["hessian"] != "objective" or not cell.strength:
+        return found
+    values = found.eigenvalues - 2 * cell.strength
+    return replace(found, eigenvalues=values, signs=values.sign().long())
 
 
 def has_vectors(run: Run, cell: Cell) -> bool:
     """Whether a point was recorded with its eigenvectors."""
     return any(file.startswith("arrays.zarr/eigenvector/") for file in run.records[cell].files)
+
+
+def _array(run: Run, cell: Cell, name: str) -> Tensor:
+    return torch.from_numpy(np.array(run.array(cell, name)))

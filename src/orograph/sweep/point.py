@@ -17,7 +17,6 @@ from orograph.objective import Objective
 from orograph.spectral.cohort import lanczos_cohort
 from orograph.spectral.eigenpairs import lanczos
 from orograph.spectral.spectrum import Spectrum
-from orograph.store.spectra import spectrum_scalars
 from orograph.sweep.settings import SpectrumSettings
 
 
@@ -68,12 +67,7 @@ def measure_points(
     spectra = decompose(instruments, hessians, strengths, on_product)
     seconds = (time.perf_counter() - began) / len(points)
     return [
-        replace(
-            point,
-            scalars=point.scalars | spectrum_scalars(spectrum) | {"hessian": instruments.settings.hessian},
-            spectrum=spectrum,
-            seconds=point.seconds | {"spectrum": seconds},
-        )
+        replace(point, spectrum=spectrum, seconds=point.seconds | {"spectrum": seconds})
         for point, spectrum in zip(points, spectra, strict=True)
     ]
 

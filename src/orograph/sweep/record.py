@@ -8,7 +8,7 @@ import torch
 from orograph.objective import state_dict
 from orograph.store.cells import Cell
 from orograph.store.run import Run
-from orograph.store.spectra import spectrum_arrays
+from orograph.store.spectra import commit_spectrum
 from orograph.sweep.bench import Bench, Theta
 from orograph.sweep.point import Measured
 from orograph.sweep.schedule import Point
@@ -59,16 +59,17 @@ def write_point(
     bench: Bench, run: Run, cell: Cell, theta: Theta, scalars: dict[str, Any], measured: Measured, timings: dict[str, float]
 ) -> None:
     """Hands a point to the store."""
-    objective, keep, spectrum = bench.instruments.train, bench.settings.spectrum.eigenvectors, measured.spectrum
-    run.commit(
+    objective, chosen = bench.instruments.train, bench.settings.spectrum
+    commit_spectrum(
+        run,
         cell,
+        measured.spectrum,
+        hessian=chosen.hessian,
+        keep=chosen.eigenvectors,
         scalars=scalars,
-        arrays={"theta": theta, **(spectrum_arrays(spectrum) if spectrum else {})},
+        arrays={"theta": theta},
         weights=state_dict(bench.model, objective, theta),
         gradient=objective.layout.unflatten(measured.gradient),
-        eigenvalues=spectrum.eigenvalues if spectrum else None,
-        eigenvectors=spectrum.eigenvectors if spectrum and keep != "none" else None,
-        eigenvectors_csv=keep == "both",
         timings=timings,
     )
 
