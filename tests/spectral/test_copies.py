@@ -6,7 +6,7 @@ import pytest
 from designed import turned
 
 from orograph.curvature.operator import MatrixOperator
-from orograph.spectral.copies import Limits, Verdict, escape_probability, judge
+from orograph.spectral.copies import Limits, Search, escape_probability, judge
 from orograph.spectral.krylov import Krylov
 
 
@@ -47,13 +47,13 @@ def largest_ritz_value(eigenvalues: np.ndarray, weights: np.ndarray, steps: int)
 
 
 @pytest.mark.parametrize(
-    ("lower", "upper", "verdict"), [(-9.0, 2.0, Verdict.FOUND), (-2.0, 9.0, Verdict.FOUND), (-9.0, 9.0, Verdict.CLEAR)]
+    ("lower", "upper", "verdict"), [(-9.0, 2.0, Search.FOUND), (-2.0, 9.0, Search.FOUND), (-9.0, 9.0, Search.CLEAR)]
 )
-def test_the_verdict_looks_at_both_sides(lower: float, upper: float, verdict: Verdict) -> None:
+def test_the_verdict_looks_at_both_sides(lower: float, upper: float, verdict: Search) -> None:
     eigenvalues = np.concatenate([[3.0, -3.0], np.linspace(-1, 1, 200)])
     assert judge(chain(eigenvalues, 12, 0), 0, 12, Limits(lower, upper, 1e-6), (-9.0, 9.0)) is verdict
 
 
 def test_one_step_decides_nothing() -> None:
     krylov = chain(np.linspace(-1, 1, 200), 1, 0)
-    assert judge(krylov, 0, 1, Limits(-1.5, 1.5, 1e-6), (-2.0, 2.0)) is Verdict.UNSURE
+    assert judge(krylov, 0, 1, Limits(-1.5, 1.5, 1e-6), (-2.0, 2.0)) is Search.UNSURE

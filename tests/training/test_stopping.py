@@ -4,12 +4,12 @@ import math
 
 import pytest
 
-from orograph.training.stopping import Stopping, Verdict
+from orograph.training.stopping import Outcome, Stopping
 
-BEST, WORSE, DROP = Verdict.IMPROVED, Verdict.WORSE, Verdict.DROP
+BEST, WORSE, DROP = Outcome.IMPROVED, Outcome.WORSE, Outcome.DROP
 
 
-def follow(values: list[float], *, start: float | None = None, **limits: int) -> tuple[Stopping, list[Verdict]]:
+def follow(values: list[float], *, start: float | None = None, **limits: int) -> tuple[Stopping, list[Outcome]]:
     stopping = Stopping(**{"epochs": 50, "patience": 2, "drops": 1, **limits})
     if start is not None:
         stopping.start(start)

@@ -1,7 +1,7 @@
-"""A committed point as the analyses see it, and what one of them finds there."""
+"""A committed point as the analyses see it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,22 +14,10 @@ from orograph.curvature.hessian import HessianOperator
 from orograph.objective import Objective
 from orograph.spectral.spectrum import Spectrum
 from orograph.store.cells import Cell
+from orograph.store.findings import Result
 from orograph.store.run import Run
 from orograph.store.spectra import loss_spectrum
 from orograph.sweep.bench import Bench
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """Results of one part at one point, in the plain form in which a run keeps them.
-
-    Attributes:
-        scalars: numbers, texts and short lists by field name.
-        arrays: the rest by field name, with the dimensions that the store's quantities list.
-    """
-
-    scalars: dict[str, Any]
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,7 +34,7 @@ class Part:
 
     name: str
     settings: Mapping[str, Any]
-    compute: Callable[["Visit"], Found]
+    compute: Callable[["Visit"], Result]
     products: float
     needs_vectors: bool = False
 

@@ -33,7 +33,7 @@ _PACE = 21  # records whose times tell the pace
 
 
 @dataclass(frozen=True)
-class Look:
+class Glance:
     """A run at one moment.
 
     Attributes:
@@ -87,7 +87,7 @@ def watch(settings: WatchSettings) -> int:
     return 0
 
 
-def look(path: str | Path) -> Look:
+def look(path: str | Path) -> Glance:
     """A run now."""
     run = Run.open(path)
     now = time.time()
@@ -95,7 +95,7 @@ def look(path: str | Path) -> Look:
     ordered = sorted(run.records, key=lambda cell: times[cell], reverse=True)
     moments = [times[cell] for cell in ordered[:_PACE]]
     gaps = [a - b for a, b in itertools.pairwise(moments)]
-    return Look(
+    return Glance(
         run=run,
         planned=len(run.plan.cells),
         done=len(run.records),
@@ -126,7 +126,7 @@ def writer_of(path: Path) -> str:
     return text
 
 
-def view(seen: Look) -> Group:
+def view(seen: Glance) -> Group:
     """What is shown of it."""
     unit = "networks" if seen.run.kind == "study" else "points"
     head = Text.assemble((str(seen.run.path), "bold"), f": {seen.done} of {seen.planned} {unit}")

@@ -16,7 +16,7 @@ DEVICE_BYTES = 2**30  # an accelerator wants few, large launches
 
 
 @dataclass(frozen=True)
-class Plan:
+class Chunking:
     """What was chosen.
 
     Attributes:

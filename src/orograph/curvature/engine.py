@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
-from orograph.curvature.chunks import Plan, even_length, first_length, how_many_fit
+from orograph.curvature.chunks import Chunking, even_length, first_length, how_many_fit
 from orograph.curvature.formulas import Formula
 from orograph.curvature.precision import Precision, products_in
 from orograph.curvature.tracing.traced import Trace, Values
@@ -136,7 +136,7 @@ class Engine:
             point.gradient, point.loss = gradient.div_(self.objective.count), loss / self.objective.count
         self._resident = weakref.ref(point)
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> Chunking:
         """Traces the chunks, in shorter ones as long as one chunk's work exceeds the budget."""
         objective, count = self.objective, self.objective.count
         models = self.models or 1
@@ -155,7 +155,7 @@ class Engine:
         sizes = [trace.residual_bytes for trace, _ in self._chunks]
         peak = max(trace.peak_bytes for trace in self._traces.values())
         kept = how_many_fit(sizes, peak, objective.memory)
-        return Plan(
+        return Chunking(
             length if objective.per_sample else len(next(objective.batches())[1]), len(sizes), kept, sum(sizes[:kept]), peak
         )
 
@@ -184,7 +184,7 @@ class Engine:
         lines = str(error).strip().splitlines()
         self.fallback_reason = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
         length = self.objective.chunk
-        self.plan = Plan(length, -(-self.objective.count // length), 0, 0, self.objective.memory)
+        self.plan = Chunking(length, -(-self.objective.count // length), 0, 0, self.objective.memory)
         batch = next(self.objective.batches(1))
         vector = torch.ones_like(self.objective.theta)
         self.method = FORWARD

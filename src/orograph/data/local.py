@@ -43,14 +43,14 @@ _MNIST_LABELS = "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c
 
 
 @dataclass(frozen=True)
-class Found:
+class LocalFiles:
     """The four files of a data set, in the order of STEMS, or why there are none."""
 
     files: tuple[Path, ...]
     reason: str = ""
 
 
-def find_files(name: str, folder: Path) -> Found:
+def find_files(name: str, folder: Path) -> LocalFiles:
     """The files of data set `name` in `<folder>/<name>/`, `<folder>/<Name>/raw/` or `<folder>` itself.
 
     Raises:
@@ -76,8 +76,8 @@ def find_files(name: str, folder: Path) -> Found:
             raise DataError(
                 f"the IDX files in {place} are those of '{known}', not of '{name}'; put each data set into a folder of its name."
             )
-        return Found(files)
-    return Found((), reason)
+        return LocalFiles(files)
+    return LocalFiles((), reason)
 
 
 def _variant(place: Path, stem: str) -> Path | None:

@@ -23,7 +23,7 @@ from orograph.spectral.krylov import Krylov
 _ESCAPE = 0.01  # the accepted probability p
 
 
-class Verdict(Enum):
+class Search(Enum):
     """What a chain of random vectors says of the deflated operator."""
 
     FOUND = "an eigenvalue beyond the limits"
@@ -46,8 +46,8 @@ def escape_probability(steps: int, largest: float, limit: float, lowest: float, 
     return 1.648 * math.sqrt(size) * math.exp(-math.sqrt(max(share, 0.0)) * (2 * steps - 1))
 
 
-def judge(krylov: Krylov, start: int, steps: int, limits: Limits, spread: tuple[float, float]) -> Verdict:
-    """The verdict on the vectors multiplied since `start`, the last `steps` of them a chain.
+def judge(krylov: Krylov, start: int, steps: int, limits: Limits, spread: tuple[float, float]) -> Search:
+    """What the search found with the vectors multiplied since `start`, the last `steps` of them a chain.
 
     `spread` are the extreme Ritz values of the whole operator, which those of the deflated one cannot exceed.
     """
@@ -58,7 +58,7 @@ def judge(krylov: Krylov, start: int, steps: int, limits: Limits, spread: tuple[
     couplings = (krylov.coefficients[stop : krylov.count, start:stop] @ ends).norm(dim=0).tolist()
     lowest, largest = float(values[0]), float(values[-1])
     if largest > limits.upper + limits.slack or lowest < limits.lower - limits.slack:
-        return Verdict.FOUND
+        return Search.FOUND
     size = krylov.operator.size
     floor = max(limits.lower - limits.slack, spread[0])
     ceiling = min(limits.upper + limits.slack, spread[1])
@@ -68,4 +68,4 @@ def judge(krylov: Krylov, start: int, steps: int, limits: Limits, spread: tuple[
     if math.isfinite(limits.lower):
         sides.append((couplings[0], escape_probability(steps, -lowest, limits.slack - limits.lower, -ceiling, size)))
     clear = all(coupling <= limits.slack or escape <= _ESCAPE for coupling, escape in sides)
-    return Verdict.CLEAR if clear or krylov.pool == 0 else Verdict.UNSURE
+    return Search.CLEAR if clear or krylov.pool == 0 else Search.UNSURE

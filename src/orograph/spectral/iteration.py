@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float64, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from orograph.spectral.copies import Limits, Verdict, judge
+from orograph.spectral.copies import Limits, Search, judge
 from orograph.spectral.krylov import Krylov
 from orograph.spectral.noise import noise_level
 from orograph.spectral.verification import SAMPLES
@@ -226,9 +226,9 @@ class Iteration:
             krylov.aim(direction)
             krylov.expand(1)
             verdict = judge(krylov, begin, krylov.multiplied - start, limits, self.spread)
-            if verdict is not Verdict.UNSURE:
-                self.found |= verdict is Verdict.FOUND
-                return krylov.multiplied - start if verdict is Verdict.FOUND else 0
+            if verdict is not Search.UNSURE:
+                self.found |= verdict is Search.FOUND
+                return krylov.multiplied - start if verdict is Search.FOUND else 0
             direction = krylov.coefficients[krylov.multiplied : krylov.count, krylov.multiplied - 1].clone()
         return 0
 

@@ -6,7 +6,7 @@ whose bytes depend on names and values alone.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,19 @@ class FindingKey:
     def stem(self) -> str:
         """Its files, relative to the run and without their endings."""
         return f"{FOLDER}/{self.kind}/{self.configuration}/{self.name}"
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What one measurement found, in the plain form in which a run keeps it; committed, it is a `Finding`.
+
+    Attributes:
+        scalars: numbers, texts, short lists and mappings of them by name; NaN where a number could not be had.
+        arrays: what is large, by name, with the dimensions that the store's quantities list.
+    """
+
+    scalars: dict[str, Any]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,9 +25,9 @@ from orograph.geometry.perturbations import seeded
 from orograph.geometry.scale import fisher_rao_norm, relative_flatness
 from orograph.objective import Objective
 from orograph.parameters import Layout
+from orograph.store.findings import Result
 from orograph.study.budget import OnProduct
 from orograph.study.curvature import measure_curvature
-from orograph.study.findings import Findings
 from orograph.study.settings import MetricsSettings
 
 RADIUS = 0.02  # ε of sharpness, relative to ‖θ‖
@@ -79,7 +79,7 @@ def measure_minimum(
     settings: MetricsSettings,
     seed: int = 0,
     on_product: OnProduct | None = None,
-) -> Findings:
+) -> Result:
     """Every metric of a minimum.
 
     BatchNorm takes the statistics that the objectives hold.
@@ -154,7 +154,7 @@ def measure_minimum(
     scalars["measured"] = {**asdict(effort), "level": name, "images": some.count, "of": train.count, "parameters": len(theta)}
     if settings.keep_eigenvectors and vectors:
         arrays["eigenvectors"] = vectors[0].cpu().numpy()
-    return Findings(scalars, arrays)
+    return Result(scalars, arrays)
 
 
 def generalisation(train: Objective, test: Objective, theta: Float[Tensor, " P"]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from orograph.errors import DataError, OrographError
 from orograph.geometry.evaluation import require_classification
 from orograph.geometry.normalisation import reestimated
 from orograph.objective import Objective
-from orograph.study.findings import Findings
+from orograph.store.findings import Result
 from orograph.study.settings import ConnectivitySettings
 
 OnStep = Callable[[str, int], None]  # the path, and the training steps taken for it so far
@@ -49,7 +49,7 @@ def connect(
     settings: ConnectivitySettings,
     seed: int = 0,
     on_step: OnStep | None = None,
-) -> Findings:
+) -> Result:
     """Every path between two minima, its barriers, and how the two networks differ.
 
     Args:
@@ -98,7 +98,7 @@ def connect(
     except OrographError as error:
         failures["difference"] = str(error)
     scalars["failures"] = failures
-    return Findings(scalars, arrays)
+    return Result(scalars, arrays)
 
 
 def profile_fields(found: CurveProfile) -> dict[str, Any]:

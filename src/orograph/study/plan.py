@@ -25,7 +25,7 @@ _BOTH_SETS = 1.2  # training and test data together
 
 
 @dataclass(frozen=True)
-class Cost:
+class Passes:
     """Passes over the training data: `forward` ones, with `gradient`, epochs of mini-batch `steps`, Hessian `products`."""
 
     forward: float = 0.0
@@ -58,7 +58,7 @@ class Step:
     configuration: Configuration
     key: FindingKey
     seeds: tuple[int, ...]
-    cost: Cost
+    cost: Passes
     forward: float
 
     @property
@@ -89,48 +89,48 @@ def _steps(bench: StudyBench, chosen: Configuration) -> list[Step]:
     objective, _ = bench.objectives(chosen)
     forward = 2.0 * objective.layout.size * objective.count
 
-    def step(kind: str, name: str, members: Sequence[int], cost: Cost) -> Step:
+    def step(kind: str, name: str, members: Sequence[int], cost: Passes) -> Step:
         return Step(kind, chosen, FindingKey(kind, chosen.name, name), tuple(members), cost, forward)
 
     found = []
     if chosen.lr is None:
         count = len(candidates(chosen.optimizer, training.lr))
-        cost = Cost(steps=count * chosen.epochs, forward=count * chosen.epochs)
+        cost = Passes(steps=count * chosen.epochs, forward=count * chosen.epochs)
         found.append(Step("rate", chosen, rate_key(chosen), first, cost, forward))
     found += [step("training", str(seed), (seed,), _training(bench, chosen)) for seed in seeds]
     for epoch in training.instability:
-        cost = Cost(steps=2 * (chosen.epochs - epoch), forward=2 * chosen.epochs)
+        cost = Passes(steps=2 * (chosen.epochs - epoch), forward=2 * chosen.epochs)
         found.append(step("instability", f"{training.seed}-from-{epoch}", first, cost))
     found += [step("minimum", str(seed), (seed,), _minimum(bench)) for seed in seeds]
     if settings.connectivity.paths:
         for pair in itertools.combinations(seeds, 2):
             found.append(step("pair", f"{pair[0]}-{pair[1]}", pair, _pair(bench)))
     if settings.surfaces.slice_2d:
-        whole = Cost(forward=_BOTH_SETS * settings.surfaces.slice_points**2)
+        whole = Passes(forward=_BOTH_SETS * settings.surfaces.slice_points**2)
         found.append(step("slice", str(training.seed), first, whole))
         if len(seeds) > 2:
             found.append(step("plane", "-".join(map(str, seeds[:3])), seeds[:3], whole))
     return found
 
 
-def _training(bench: StudyBench, chosen: Configuration) -> Cost:
+def _training(bench: StudyBench, chosen: Configuration) -> Passes:
     every = bench.settings.optimisation.track_curvature
     products = 25 * (chosen.epochs / every) * (1 if chosen.optimizer == "SGD" else 2) if every else 0
-    return Cost(forward=0.2 * chosen.epochs, gradient=chosen.epochs, steps=chosen.epochs, products=products)
+    return Passes(forward=0.2 * chosen.epochs, gradient=chosen.epochs, steps=chosen.epochs, products=products)
 
 
-def _minimum(bench: StudyBench) -> Cost:
+def _minimum(bench: StudyBench) -> Passes:
     settings = bench.settings.metrics
     effort, count = LEVELS[level(settings)], len(bench.data.train_targets)
     share = 1.0 if effort.images is None else min(1.0, effort.images / count)
     ascent = _STARTS + 2 * (effort.ascent - 1)
     forward = 2 * (2 * effort.pairs + 1) + 6 * effort.around + 2 * settings.top_k + effort.rows + len(STEPS) * ascent
-    return Cost(forward=share * forward, gradient=share * ascent, products=share * settings.products)
+    return Passes(forward=share * forward, gradient=share * ascent, products=share * settings.products)
 
 
-def _pair(bench: StudyBench) -> Cost:
+def _pair(bench: StudyBench) -> Passes:
     chosen = bench.settings.connectivity
     gradients = {"bezier": 1.0, "chain": 1.0, "band": 0.5 * _PIVOTS * _AROUND}
     trained = sum(gradients.get(name, 0.0) for name in chosen.paths) * chosen.path_epochs
     between = 2 * _PIVOTS * (CYCLES - 1) if "band" in chosen.paths else 0  # losses that say where a pivot is missing
-    return Cost(forward=_BOTH_SETS * chosen.curve_points * (len(chosen.paths) + 1) + between, steps=trained)
+    return Passes(forward=_BOTH_SETS * chosen.curve_points * (len(chosen.paths) + 1) + between, steps=trained)

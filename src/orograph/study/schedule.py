@@ -13,10 +13,9 @@ import torch
 
 from orograph.errors import OrographError
 from orograph.store.cells import Cell
-from orograph.store.findings import FindingKey
+from orograph.store.findings import FindingKey, Result
 from orograph.store.run import Run
 from orograph.study.bench import StudyBench
-from orograph.study.findings import Findings
 from orograph.study.grid import Configuration
 from orograph.study.plan import Step
 from orograph.study.progress import summary
@@ -133,7 +132,7 @@ class StudySchedule:
             cell = Cell(seed, configuration=step.configuration.name)
             if cell in self._run.records:
                 continue
-            if isinstance(result, Findings):
+            if isinstance(result, Result):
                 scalars = {"failed_epoch": None, "error": result.scalars["error"]}
                 self._run.commit(cell, status="failed", scalars=scalars, timings={"training": seconds})
             else:
@@ -143,7 +142,7 @@ class StudySchedule:
             key = FindingKey("training", step.configuration.name, str(seed))
             self._tell(replace(step, key=key, seeds=(seed,)), record.status, record.scalars)
 
-    def _keep(self, step: Step, found: Findings, seconds: float) -> None:
+    def _keep(self, step: Step, found: Result, seconds: float) -> None:
         status = "failed" if "error" in found.scalars else "done"
         timings = {"seconds": seconds}
         self._run.commit_finding(step.key, status=status, scalars=found.scalars, arrays=found.arrays, timings=timings)

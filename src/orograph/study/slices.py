@@ -14,7 +14,7 @@ from orograph.curvature.hessian import HessianOperator
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 from orograph.spectral.eigenpairs import lanczos
-from orograph.study.findings import Findings
+from orograph.store.findings import Result
 from orograph.study.settings import SurfaceSettings
 
 PROFILE_POINTS = 51
@@ -30,7 +30,7 @@ def slice_minimum(
     settings: SurfaceSettings,
     eigenvectors: Float[Tensor, "k P"] | None = None,
     seed: int = 0,
-) -> Findings:
+) -> Result:
     """Losses on a plane around a minimum, and along its two axes.
 
     Args:
@@ -70,7 +70,7 @@ def slice_minimum(
         "highest_train_loss": found[0].losses.max().item(),
         "lowest_train_loss": found[0].losses.min().item(),
     }
-    return Findings(scalars, arrays)
+    return Result(scalars, arrays)
 
 
 def plane_of_minima(
@@ -80,7 +80,7 @@ def plane_of_minima(
     *,
     settings: SurfaceSettings,
     path: Float[Tensor, "bends P"] | None = None,
-) -> Findings:
+) -> Result:
     """Losses on the plane through three minima, with their positions and the path between the first two.
 
     Args:
@@ -109,7 +109,7 @@ def plane_of_minima(
         curve = curve.with_controls(torch.cat([thetas[:1], path.to(thetas), thetas[1:2]]))
         arrays["path"] = _projected(found[0], curve)
         scalars["path_leaves_plane"] = _elevation(found[0], path.to(thetas))
-    return Findings(scalars, arrays)
+    return Result(scalars, arrays)
 
 
 def surface_arrays(train: Surface, test: Surface) -> dict[str, np.ndarray]:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from orograph.errors import OrographError
 from orograph.settings.shared import Execution
+from orograph.store.findings import Result
 from orograph.study.bench import StudyBench
-from orograph.study.findings import Findings
 from orograph.study.minimum import measure_minimum
 from orograph.study.pairs import connect
 from orograph.study.plan import Step
@@ -47,7 +47,7 @@ def train_step(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> list[
     return train_seeds(bench, step.configuration, step.seeds, inputs.rate, say)
 
 
-def measure_step(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Findings:
+def measure_step(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Result:
     """Everything but training; `error` says why nothing was found.
 
     Raises:
@@ -60,13 +60,13 @@ def measure_step(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Fin
         found = _MEASURED[step.kind](bench, step, inputs, say)
     except FAILURES as error:
         return failed(step, error)
-    return Findings(found.scalars | _seeds(step), found.arrays)
+    return Result(found.scalars | _seeds(step), found.arrays)
 
 
-def failed(step: Step, why: BaseException | str) -> Findings:
+def failed(step: Step, why: BaseException | str) -> Result:
     """What is recorded of a step that found nothing."""
     words = (str(why).strip() or type(why).__name__).splitlines()[0].rstrip(".")
-    return Findings({"error": words} | _seeds(step))
+    return Result({"error": words} | _seeds(step))
 
 
 def _seeds(step: Step) -> dict[str, Any]:
@@ -74,12 +74,12 @@ def _seeds(step: Step) -> dict[str, Any]:
     return {"seeds": list(step.seeds)} if step.kind in ("pair", "slice", "plane") else {}
 
 
-def _instability(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Findings:
+def _instability(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Result:
     epoch = int(step.key.name.rpartition("-")[2])
     return instability(bench, step.configuration, inputs.rate, epoch, say)
 
 
-def _minimum(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Findings:
+def _minimum(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Result:
     found = bench.minimum(step.configuration, inputs.states[0])
 
     def on_product(part: str, count: int) -> None:
@@ -89,7 +89,7 @@ def _minimum(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Finding
     return measure_minimum(found.train, found.test, found.theta, settings=settings, seed=step.seeds[0], on_product=on_product)
 
 
-def _pair(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Findings:
+def _pair(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Result:
     first, second = (bench.minimum(step.configuration, state) for state in inputs.states)
 
     def on_step(path: str, count: int) -> None:
@@ -99,14 +99,14 @@ def _pair(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Findings:
     return connect(first.train, first.test, first.theta, second.theta, settings=settings, seed=seed, on_step=on_step)
 
 
-def _slice(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Findings:
+def _slice(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Result:
     found, settings = bench.minimum(step.configuration, inputs.states[0]), bench.settings.surfaces
     vectors = inputs.arrays.get("eigenvectors")
     directions = None if vectors is None else vectors.to(found.theta)
     return slice_minimum(found.train, found.test, found.theta, settings=settings, eigenvectors=directions, seed=step.seeds[0])
 
 
-def _plane(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Findings:
+def _plane(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Result:
     minima = [bench.minimum(step.configuration, state) for state in inputs.states]
     thetas = torch.stack([each.theta for each in minima])
     bend = inputs.arrays.get("bezier_bend")
@@ -114,7 +114,7 @@ def _plane(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Findings:
     return plane_of_minima(minima[0].train, minima[0].test, thetas, settings=bench.settings.surfaces, path=path)
 
 
-_MEASURED: dict[str, Callable[[StudyBench, Step, Inputs, Say], Findings]] = {
+_MEASURED: dict[str, Callable[[StudyBench, Step, Inputs, Say], Result]] = {
     "instability": _instability,
     "minimum": _minimum,
     "pair": _pair,

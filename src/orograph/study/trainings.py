@@ -19,10 +19,9 @@ from orograph.connectivity.curves import line
 from orograph.data.split import stratified_subset
 from orograph.objective import state_dict
 from orograph.store.cells import Cell
-from orograph.store.findings import FindingKey
+from orograph.store.findings import FindingKey, Result
 from orograph.store.run import Run
 from orograph.study.bench import StudyBench
-from orograph.study.findings import Findings
 from orograph.study.grid import Configuration, candidates
 from orograph.study.pairs import profile_fields
 from orograph.training.fitting import Fitted, fit
@@ -39,7 +38,7 @@ def rate_key(chosen: Configuration) -> FindingKey:
     return FindingKey("rate", chosen.name, "held-out")
 
 
-def choose_rate(bench: StudyBench, chosen: Configuration, say: Say) -> Findings:
+def choose_rate(bench: StudyBench, chosen: Configuration, say: Say) -> Result:
     """The learning rate of a configuration, on held-out training images."""
     objective, _ = bench.objectives(chosen)
     seed, settings = bench.settings.optimisation.seed, bench.settings.optimisation
@@ -65,7 +64,7 @@ def choose_rate(bench: StudyBench, chosen: Configuration, say: Say) -> Findings:
         )
     scores = [_held_out(each) for each in fitted]
     best = max(range(len(rates)), key=lambda place: (scores[place][0], -scores[place][1]))
-    return Findings(
+    return Result(
         {
             "optimizer": chosen.optimizer,
             "candidates": list(rates),
@@ -134,7 +133,7 @@ def _how(bench: StudyBench, chosen: Configuration) -> str:
     return "as a cohort of seeds" if bench.together(chosen) > 1 else "one at a time"
 
 
-def instability(bench: StudyBench, chosen: Configuration, rate: float | None, spawn: int, say: Say) -> Findings:
+def instability(bench: StudyBench, chosen: Configuration, rate: float | None, spawn: int, say: Say) -> Result:
     """The barrier between two networks of the first seed that share all but the order of the data after epoch `spawn`."""
     train, _ = bench.objectives(chosen)
     settings, seed = chosen.fit(rate), bench.settings.optimisation.seed
@@ -147,7 +146,7 @@ def instability(bench: StudyBench, chosen: Configuration, rate: float | None, sp
     start = bench.start(chosen, seed, settings)
     common = fit(train, [start], settings, order_seeds=[seed], last_epoch=spawn, gradients=False, on_epoch=on_epoch)[0]
     if common.failed_epoch is not None:
-        return Findings(scalars | {"error": f"the common course diverged in epoch {common.failed_epoch}"})
+        return Result(scalars | {"error": f"the common course diverged in epoch {common.failed_epoch}"})
     orders, children = [seed + ORDERS, seed + 2 * ORDERS], []
     for group in [orders] if bench.together(chosen) > 1 else [[order] for order in orders]:
         states = [common.state] * len(group)
@@ -155,14 +154,14 @@ def instability(bench: StudyBench, chosen: Configuration, rate: float | None, sp
     return _barrier(bench, chosen, scalars, children)
 
 
-def _barrier(bench: StudyBench, chosen: Configuration, scalars: dict[str, Any], children: Sequence[Fitted]) -> Findings:
+def _barrier(bench: StudyBench, chosen: Configuration, scalars: dict[str, Any], children: Sequence[Fitted]) -> Result:
     """On the line between two networks; BatchNorm's statistics are estimated anew along it."""
     if any(child.failed_epoch is not None for child in children):
-        return Findings(scalars | {"error": "a network diverged after the spawn"})
+        return Result(scalars | {"error": "a network diverged after the spawn"})
     train, test = bench.objectives(chosen)
     first, second = (child.state.theta for child in children)
     profile = curve_profile(train, line(first, second), test=test, points=bench.settings.connectivity.curve_points)
     linear = profile_fields(profile)
     distance = (first - second).double().norm().item()
     found = {"linear_barrier": linear["barriers"]["train_loss"], "distance": distance, "paths": {"linear": linear}}
-    return Findings(scalars | found)
+    return Result(scalars | found)

@@ -22,7 +22,7 @@ from orograph.sweep.cost import print_plan
 from orograph.sweep.plan import cells, cohorts
 from orograph.sweep.progress import describe, summary_table
 from orograph.sweep.record import commit_point, committed_theta, row
-from orograph.sweep.schedule import Chain, Point, Schedule
+from orograph.sweep.schedule import ChainKey, PointWork, Schedule
 from orograph.sweep.settings import SweepCommand, SweepNumerics, SweepSettings
 from orograph.sweep.stages import SweepContext, title
 from orograph.work.pools import Workers, start_workers
@@ -112,14 +112,14 @@ def run_groups(
     progress: WorkProgress,
     *,
     starts: Mapping[Cell, Theta] | None = None,
-    neighbours: Mapping[Chain, Theta] | None = None,
+    neighbours: Mapping[ChainKey, Theta] | None = None,
 ) -> None:
     """Every group of points that is not committed yet, trained, measured and committed."""
 
     def theta_of(cell: Cell) -> Theta | None:
         return committed_theta(bench, run, cell)
 
-    def commit(point: Point, neighbour: Theta | None) -> None:
+    def commit(point: PointWork, neighbour: Theta | None) -> None:
         commit_point(bench, run, point, neighbour)
         progress.completed(title(point.cell), describe(row(run, point.cell)))
 

@@ -11,7 +11,7 @@ from orograph.store.run import Run
 from orograph.store.spectra import commit_spectrum
 from orograph.sweep.bench import Bench, Theta
 from orograph.sweep.point import Measured
-from orograph.sweep.schedule import Point
+from orograph.sweep.schedule import PointWork
 from orograph.training.polishing import Polished
 
 
@@ -28,7 +28,7 @@ def committed_theta(bench: Bench, run: Run, cell: Cell) -> Theta | None:
     return torch.from_numpy(np.array(run.array(cell, "theta"))).to(bench.instruments.train.theta)
 
 
-def commit_point(bench: Bench, run: Run, point: Point, neighbour: Theta | None) -> None:
+def commit_point(bench: Bench, run: Run, point: PointWork, neighbour: Theta | None) -> None:
     """Commits one finished point, `neighbour` the last good θ before it."""
     trained, measured, theta = point.trained, point.measured, point.theta
     scalars: dict[str, Any] = {"error": point.failure} if point.failure else {}

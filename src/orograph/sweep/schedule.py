@@ -20,11 +20,11 @@ from orograph.training.polishing import Polished
 from orograph.work.loop import Task, work_through
 from orograph.work.pools import Workers
 
-Chain = tuple[int, str]  # seed and direction
+ChainKey = tuple[int, str]  # seed and direction
 
 
 @dataclass(eq=False)
-class Point:
+class PointWork:
     """One point on its way. `theta` is final once it is `settled`; a failed one has none."""
 
     cell: Cell
@@ -44,15 +44,15 @@ class Point:
 
 
 @dataclass
-class Stage:
+class Waiting:
     """One stage of one group or point, waiting for its turn."""
 
     task: Task
     group: int
-    points: list[Point]
+    points: list[PointWork]
 
 
-def _turn(stage: Stage) -> tuple[bool, int, float]:
+def _turn(stage: Waiting) -> tuple[bool, int, float]:
     """Of a group the largest strength first: its spectrum takes longest, and whoever has it last keeps the others waiting."""
     return stage.task.stage == "measure", stage.group, -stage.points[0].cell.strength
 
@@ -78,17 +78,17 @@ class Schedule:
         *,
         known: Callable[[Cell], bool],
         theta_of: Callable[[Cell], Theta | None],
-        commit: Callable[[Point, Theta | None], None],
+        commit: Callable[[PointWork, Theta | None], None],
         starts: Mapping[Cell, Theta] | None = None,
-        neighbours: Mapping[Chain, Theta] | None = None,
+        neighbours: Mapping[ChainKey, Theta] | None = None,
     ) -> None:
         self._bench, self._commit, self._theta_of, self._starts = bench, commit, theta_of, dict(starts or {})
-        self._groups = [[Point(cell) for cell in group] for group in groups]
+        self._groups = [[PointWork(cell) for cell in group] for group in groups]
         self._begun = 0  # groups whose training was asked for, or was not needed
-        self._neighbours: dict[Chain, Theta] = dict(neighbours or {})
+        self._neighbours: dict[ChainKey, Theta] = dict(neighbours or {})
         self._last: dict[int, Theta] = {}  # where each seed stands: its last good point
-        self._waiting: list[Stage] = []
-        self._chains: dict[Chain, list[Point]] = {}
+        self._waiting: list[Waiting] = []
+        self._chains: dict[ChainKey, list[PointWork]] = {}
         for point in (point for group in self._groups for point in group):
             if known(point.cell):
                 point.settled = point.finished = point.committed = True
@@ -128,7 +128,7 @@ class Schedule:
             self._begun += 1
 
     def _add(
-        self, stage: str, group: int, arguments: tuple[Any, ...], done: Callable[[Any, float], None], points: list[Point]
+        self, stage: str, group: int, arguments: tuple[Any, ...], done: Callable[[Any, float], None], points: list[PointWork]
     ) -> None:
         waiting = [point for point in points if not point.committed]
 
@@ -138,9 +138,9 @@ class Schedule:
             for point in waiting:
                 self._measure_with(point, group)
 
-        self._waiting.append(Stage(Task(stage, arguments, done, lost), group, waiting))
+        self._waiting.append(Waiting(Task(stage, arguments, done, lost), group, waiting))
 
-    def _trained(self, group: list[Point], index: int) -> Callable[[Any, float], None]:
+    def _trained(self, group: list[PointWork], index: int) -> Callable[[Any, float], None]:
         def done(results: list[Trained], seconds: float) -> None:
             for point, result in zip(group, results, strict=True):
                 if point.committed:
@@ -156,18 +156,18 @@ class Schedule:
 
         return done
 
-    def _polished(self, point: Point, index: int) -> Callable[[Any, float], None]:
+    def _polished(self, point: PointWork, index: int) -> Callable[[Any, float], None]:
         def done(result: Polished, seconds: float) -> None:
             point.polished, point.timings["polishing"] = result, seconds
             self._settle(point, result.theta, index)
 
         return done
 
-    def _settle(self, point: Point, theta: Theta, index: int) -> None:
+    def _settle(self, point: PointWork, theta: Theta, index: int) -> None:
         point.theta, point.settled = theta.to(self._bench.instruments.train.theta), True
         self._measure_with(point, index)
 
-    def _measure_with(self, point: Point, index: int) -> None:
+    def _measure_with(self, point: PointWork, index: int) -> None:
         """Ask for the measurement of the points that are measured with this one, when the last of them is settled.
 
         Company may change the last bits of a spectrum: those that are committed already take part again.
@@ -200,5 +200,5 @@ class Schedule:
                     self._neighbours[chain] = theta
                 point.theta = point.trained = point.polished = point.measured = None  # they are on the disk
 
-    def _theta(self, point: Point) -> Theta | None:
+    def _theta(self, point: PointWork) -> Theta | None:
         return self._theta_of(point.cell) if point.committed else point.theta

@@ -25,7 +25,7 @@ from orograph.training.moment import Moment, Observer
 from orograph.training.order import permutation
 from orograph.training.replay import Replay, recorder
 from orograph.training.settings import TrainingSettings
-from orograph.training.stopping import Stopping, Verdict
+from orograph.training.stopping import Outcome, Stopping
 from orograph.training.update import Update, initial_state, rows
 
 EpochRecord = dict[str, float]
@@ -236,9 +236,9 @@ class _Stack:
         member.history.append(record)
         if self._observer is not None and math.isfinite(objective):
             self._observe(row, member, record, *self._observer)
-        if verdict is Verdict.IMPROVED:
+        if verdict is Outcome.IMPROVED:
             member.best = self._update.state(row)
-        elif verdict is Verdict.DROP:
+        elif verdict is Outcome.DROP:
             self._update.restore(row, member.best)
             member.lr /= 10
         if not member.running:

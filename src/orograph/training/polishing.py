@@ -34,13 +34,13 @@ _PAIRS = 64  # directions that the preconditioner remembers, if a quarter of the
 
 
 @runtime_checkable
-class Curvature(Protocol):
+class MovableHessian(Protocol):
     """The Hessian of L as polishing needs it: its product, ∇L at the same θ, and the way to another θ."""
 
     @property
     def gradient(self) -> Float[Tensor, " P"]: ...
 
-    def at(self, theta: Float[Tensor, " P"], /) -> "Curvature": ...
+    def at(self, theta: Float[Tensor, " P"], /) -> "MovableHessian": ...
 
     def __matmul__(self, other: Float[Tensor, " P"], /) -> Float[Tensor, " P"]: ...
 
@@ -80,7 +80,7 @@ def polish(
     objective: Objective,
     theta: Float[Tensor, " P"],
     *,
-    hessian: Curvature,
+    hessian: MovableHessian,
     tolerance: float,
     max_products: int,
     on_step: Callable[[int, float], None] | None = None,
@@ -110,7 +110,7 @@ _Point = tuple[Tensor, float, Tensor]  # θ, L_eff, ∇L_eff
 class _Newton:
     """The outer iteration: its counters, its trust region."""
 
-    def __init__(self, objective: Objective, hessian: Curvature, tolerance: float, max_products: int) -> None:
+    def __init__(self, objective: Objective, hessian: MovableHessian, tolerance: float, max_products: int) -> None:
         self.objective, self.hessian = objective, hessian
         self.exact = objective if objective.dtype == torch.float64 else objective.to(torch.float64)
         self.tolerance, self.max_products = tolerance, max_products

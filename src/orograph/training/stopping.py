@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 
-class Verdict(Enum):
+class Outcome(Enum):
     """What follows from an epoch's value."""
 
     IMPROVED = auto()
@@ -45,12 +45,12 @@ class Stopping:
         if not math.isfinite(value):
             self.stopped = "failed"
 
-    def observe(self, value: float) -> Verdict:
+    def observe(self, value: float) -> Outcome:
         """Takes in the value of the next epoch; `stopped` says afterwards whether it was the last."""
         self.epoch += 1
         if not math.isfinite(value):
             self.stopped = "failed"
-            return Verdict.WORSE
+            return Outcome.WORSE
         improved = value < self.best
         if improved:
             self.best, self.best_epoch, self._waited = value, self.epoch, 0
@@ -62,6 +62,6 @@ class Stopping:
             if self.dropped < self.drops:
                 self.dropped += 1
                 self._waited = 0
-                return Verdict.DROP
+                return Outcome.DROP
             self.stopped = "patience"
-        return Verdict.IMPROVED if improved else Verdict.WORSE
+        return Outcome.IMPROVED if improved else Outcome.WORSE

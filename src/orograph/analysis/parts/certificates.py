@@ -8,9 +8,10 @@ finite minimum, whatever the gradient says.
 import math
 from typing import Literal
 
-from orograph.analysis.visit import Found, Visit
+from orograph.analysis.visit import Visit
 from orograph.spectral.eigenpairs import lanczos
 from orograph.spectral.morse_index import Index, index
+from orograph.store.findings import Result
 
 Verdict = Literal["minimum", "saddle", "undecided", "not converged", "no penalty"]
 
@@ -38,7 +39,7 @@ def verdict(gradient_norm: float, limit: float, lowest: Index, noise: float, str
     return "minimum" if lowest.lowest > margin and not lowest.undecided else "undecided"
 
 
-def certificate_part(visit: Visit, *, max_products: int, tolerance: float, seed: int) -> Found:
+def certificate_part(visit: Visit, *, max_products: int, tolerance: float, seed: int) -> Result:
     """‖∇L_eff‖ before and after polishing, λ_min of L_eff with its residual, the index, and the verdict."""
     strength, record = visit.cell.strength, visit.run.records[visit.cell].scalars
     offset = visit.offset.double()
@@ -54,7 +55,7 @@ def certificate_part(visit: Visit, *, max_products: int, tolerance: float, seed:
         on_product=visit.counting("λ_min"),
     )
     lowest = index(spectrum)
-    return Found(
+    return Result(
         {
             "certificate": verdict(norm, limit, lowest, spectrum.noise_level, strength),
             "certified_gradient_norm": norm,

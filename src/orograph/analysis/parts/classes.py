@@ -10,14 +10,15 @@ import math
 import torch
 from torch import Tensor
 
-from orograph.analysis.visit import Found, Visit
+from orograph.analysis.visit import Visit
 from orograph.errors import ConfigurationError
 from orograph.geometry.classes import class_accuracies, class_gradients, class_shares
 from orograph.geometry.cross_means import class_means, cross_class_means, subspace_overlap
 from orograph.spectral.spectrum import Spectrum
+from orograph.store.findings import Result
 
 
-def class_part(visit: Visit, *, images: int, keep_samples: bool) -> Found:
+def class_part(visit: Visit, *, images: int, keep_samples: bool) -> Result:
     """Shares of classes and samples in every recorded pair, gradients of the classes, and what spans the outliers."""
     spectrum, objective, theta = visit.pairs(), visit.objective, visit.theta
     visit.say("class shares", 0)
@@ -53,7 +54,7 @@ def class_part(visit: Visit, *, images: int, keep_samples: bool) -> Found:
         "class_mean_outlier_overlap": means[:count].mean().item() if count else math.nan,
         "cross_mean_outlier_overlap": cross[:count].mean().item() if count else math.nan,
     }
-    return Found(scalars, {name: values.cpu().contiguous().numpy() for name, values in arrays.items()})
+    return Result(scalars, {name: values.cpu().contiguous().numpy() for name, values in arrays.items()})
 
 
 def spanning_overlaps(visit: Visit, spectrum: Spectrum) -> tuple[Tensor, Tensor]:

@@ -2,21 +2,22 @@
 
 import math
 
-from orograph.analysis.visit import Found, Visit
+from orograph.analysis.visit import Visit
 from orograph.spectral.bulk import outliers
 from orograph.spectral.densities import density
+from orograph.store.findings import Result
 
 STEPS = 80
 
 
-def density_part(visit: Visit, *, probes: int, seed: int) -> Found:
+def density_part(visit: Visit, *, probes: int, seed: int) -> Result:
     """The density with its standard error; outliers where the recorded pairs hold two positive ones."""
     operator, memory = visit.operator, visit.objective.memory
     profile = density(operator, probes=probes, steps=STEPS, seed=seed, memory=memory, on_product=visit.counting("density"))
     spectrum = visit.spectrum
     known = spectrum is not None and spectrum.which != "SA" and int((spectrum.signs > 0).sum()) > 1
     edges = outliers(visit.pairs(), profile) if known else None
-    return Found(
+    return Result(
         {
             "bulk_edge": edges.edge if edges else math.nan,
             "outliers": edges.count if edges else math.nan,

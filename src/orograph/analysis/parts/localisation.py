@@ -6,14 +6,15 @@ single parameter and 1/P for all alike (Bell & Dean 1970), so that 1/Σ v_p⁴ c
 weights and overlaps, and the participation of one vector does not.
 """
 
-from orograph.analysis.visit import Found, Visit
+from orograph.analysis.visit import Visit
 from orograph.geometry.localisation import localise
+from orograph.store.findings import Result
 
 
-def localisation_part(visit: Visit) -> Found:
+def localisation_part(visit: Visit) -> Result:
     """Every recorded pair's localisation."""
     found = localise(visit.pairs().eigenvectors, visit.objective.layout, visit.gradient, visit.offset)
-    return Found(
+    return Result(
         {},
         {
             "tensor_weight": found.tensor_weights.cpu().numpy(),

@@ -1,14 +1,15 @@
 """The susceptibility at a point of a sweep."""
 
-from orograph.analysis.visit import Found, Visit
+from orograph.analysis.visit import Visit
 from orograph.ladder.thermodynamics import response
+from orograph.store.findings import Result
 
 
-def response_part(visit: Visit, *, max_products: int) -> Found:
+def response_part(visit: Visit, *, max_products: int) -> Result:
     """The susceptibility at a point."""
     visit.say("susceptibility", 0)
     found = response(visit.operator, visit.offset, visit.cell.strength, spectrum=visit.spectrum, max_products=max_products)
-    return Found(
+    return Result(
         {
             "susceptibility": found.susceptibility,
             "susceptibility_residual": found.residual,
