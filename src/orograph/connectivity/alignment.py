@@ -65,9 +65,25 @@ def align(objective: Objective, first: Float[Tensor, " P"], second: Float[Tensor
 
     BatchNorm's running statistics are no parameters: estimate them anew where π(θ₂) is evaluated.
 
+    Args:
+        objective: gives model and data, on which the units are found and a permutation is tried.
+        first: θ₁, `(P,)`, which stays.
+        second: θ₂, `(P,)`, whose units are put in order.
+        seed: of the order in which layers are gone through.
+
+    Returns:
+        The second network in the first one's order, its permutations, and the distances before and after.
+
     Raises:
         ConfigurationError: a model that is no chain of Linear, convolution and normalisation layers, or θ leaves some of their
             parameters out.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> model = og.build_model("mlp", input_shape=(4,), classes=2, widths=[3])
+        >>> objective = og.Objective(model, torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> found = og.align(objective, objective.theta, objective.theta.flip(0))
+        >>> assert found.distance <= found.distance_before
     """
     axes, weights = hidden_axes(objective)
     sizes = [len(objective.model.get_parameter(name)) for name in weights]

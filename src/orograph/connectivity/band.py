@@ -51,8 +51,18 @@ def nudged_elastic_band(
         seed: of batches and the small displacement that breaks symmetry.
         on_step: called with the steps so far, after each.
 
+    Returns:
+        The chain through the last pivots, with its largest L_eff at each step and the gradients spent.
+
     Raises:
         ConfigurationError: no pivots or no cycles.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> band = og.nudged_elastic_band(objective, objective.theta, -objective.theta, pivots=2, cycles=1, steps=5, batch_size=None)
+        >>> band.curve.kind, band.gradients >= 10
+        ('chain', True)
     """
     if pivots < 1 or cycles < 1:
         raise ConfigurationError(f"a band needs at least one pivot and one cycle, not {pivots} and {cycles}.")

@@ -58,12 +58,34 @@ class CurveProfile:
 
 
 def barrier(values: Float[Tensor, " T"], positions: Float[Tensor, " T"]) -> float:
-    """The largest excess of values over the straight interpolation of the first and the last."""
+    """The largest excess of values over the straight interpolation of the first and the last.
+
+    max_t [ℓ(t) − ((1 − t)ℓ(0) + tℓ(1))] (Frankle et al., 2020); never negative, since both ends have none.
+
+    Args:
+        values: ℓ along a curve, the ends included.
+        positions: t of each value, ascending.
+
+    Returns:
+        The excess in the unit of the values (nat for a cross-entropy).
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> og.barrier(torch.tensor([1.0, 3.0, 2.0]), torch.tensor([0.0, 0.5, 1.0]))
+        1.5
+    """
     return (values - ((1 - positions) * values[0] + positions * values[-1])).max().item()
 
 
 def published_barrier(values: Float[Tensor, " T"]) -> float:
-    """The largest value less the smaller of the two ends."""
+    """The largest value less the smaller of the two ends.
+
+    Args:
+        values: test losses along a curve, the ends included.
+
+    Returns:
+        The excess in the unit of the values.
+    """
     return (values.max() - torch.minimum(values[0], values[-1])).item()
 
 
@@ -77,6 +99,16 @@ def curve_profile(train: Objective, curve: Curve, *, test: Objective | None = No
         curve: between two minima.
         test: objective of the same model on the test data.
         points: how many positions, the two ends included.
+
+    Returns:
+        Losses and accuracies at each position, and the barriers along the curve, in nat where losses are cross-entropies.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> found = og.curve_profile(objective, og.line(objective.theta, -objective.theta), points=5)
+        >>> found.objective.shape, found.barriers.train_loss < 1e-6  # a convex loss has none
+        (torch.Size([5]), True)
     """
     positions = torch.linspace(0, 1, points, dtype=torch.float64)
     thetas = curve.at(positions)

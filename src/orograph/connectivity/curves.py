@@ -56,17 +56,62 @@ class Curve:
 
 
 def line(first: Float[Tensor, " P"], second: Float[Tensor, " P"]) -> Curve:
-    """The straight line."""
+    """The straight line.
+
+    Args:
+        first: γ(0), `(P,)`.
+        second: γ(1), `(P,)`.
+
+    Returns:
+        The chain of two control points, without bends.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> og.line(torch.zeros(3), torch.ones(3)).controls.shape
+        torch.Size([2, 3])
+    """
     return Curve("chain", torch.stack([first, second]), torch.tensor([0.0, 1.0], dtype=torch.float64))
 
 
 def bezier(first: Float[Tensor, " P"], second: Float[Tensor, " P"], *, bends: int = 1) -> Curve:
-    """A Bézier curve that is still straight; one bend makes it quadratic."""
+    """A Bézier curve that is still straight; one bend makes it quadratic.
+
+    Train it with `train_curve` (Garipov et al., 2018).
+
+    Args:
+        first: γ(0), `(P,)`.
+        second: γ(1), `(P,)`.
+        bends: control points between the two.
+
+    Returns:
+        The curve, its control points at equal distances on the straight line.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> og.bezier(torch.zeros(3), torch.ones(3)).controls[1]
+        tensor([0.5000, 0.5000, 0.5000])
+    """
     return _bent("bezier", first, second, bends)
 
 
 def chain(first: Float[Tensor, " P"], second: Float[Tensor, " P"], *, bends: int = 1) -> Curve:
-    """A polygonal chain that is still straight."""
+    """A polygonal chain that is still straight.
+
+    Train it with `train_curve` (Garipov et al., 2018).
+
+    Args:
+        first: γ(0), `(P,)`.
+        second: γ(1), `(P,)`.
+        bends: corners between the two.
+
+    Returns:
+        The chain, its corners at equal distances on the straight line.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> og.chain(torch.zeros(3), torch.ones(3), bends=3).knots
+        tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000], dtype=torch.float64)
+    """
     return _bent("chain", first, second, bends)
 
 
@@ -81,6 +126,12 @@ def _bent(kind: Kind, first: Float[Tensor, " P"], second: Float[Tensor, " P"], b
 
 def through(points: Float[Tensor, "K P"]) -> Curve:
     """The chain through given points, its knots at their distances along it.
+
+    Args:
+        points: `(K, P)`, at least two, one a row.
+
+    Returns:
+        The chain.
 
     Raises:
         ConfigurationError: fewer than two points, or neighbours that coincide.

@@ -32,8 +32,22 @@ class Ensemble:
 def ensemble(objective: Objective, thetas: Thetas, statistics: Statistics | None = None) -> Ensemble:
     """The ensemble of models at M parameter vectors, usually of the test set's objective.
 
+    Args:
+        objective: on the data to compare on; its own θ plays no part.
+        thetas: `(M, P)`, or a `ParameterSet`, which need not fit into memory.
+        statistics: BatchNorm's buffers of each model, as `reestimated` gives them; the objective's own when None.
+
+    Returns:
+        Accuracy (a fraction) and loss (in nat) of the mean of the softmax outputs (Fort et al., 2019), beside its members'.
+
     Raises:
         ConfigurationError: the targets are no classes.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> og.ensemble(objective, torch.stack([objective.theta, objective.theta])).disagreement.max().item()
+        0.0
     """
     count = len(thetas)
     mean: Tensor | None = None
@@ -65,6 +79,9 @@ def disagreement_along(
         curve: between two minima.
         points: how many positions, the two ends included.
         train: gives BatchNorm its statistics; `objective` itself when None.
+
+    Returns:
+        `(2, T)` fractions, the first row against the start and the second against the end.
 
     Raises:
         ConfigurationError: the targets are no classes.

@@ -56,8 +56,18 @@ def train_curve(
         seed: of batches, positions and the small displacement that breaks symmetry.
         on_step: called with the steps so far, after each.
 
+    Returns:
+        The trained curve, L_eff of each step's mini-batch, and how many gradients were spent.
+
     Raises:
         ConfigurationError: a curve without inner control points.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> straight = og.bezier(objective.theta, -objective.theta)
+        >>> og.train_curve(objective, straight, steps=5, batch_size=None).gradients
+        5
     """
     if len(curve.controls) < 3:
         raise ConfigurationError("a straight line has nothing to train; pass a curve with at least one bend.")

@@ -58,7 +58,28 @@ class Surface:
 def profile(
     objective: Objective, theta: Float[Tensor, " P"], direction: Float[Tensor, " P"], *, radius: float = 0.1, points: int = 51
 ) -> Profile:
-    """Losses at `points` equally spaced places within `radius`·‖θ‖ on both sides of θ."""
+    """Losses at `points` equally spaced places within `radius`·‖θ‖ on both sides of θ.
+
+    Args:
+        objective: loss and data.
+        theta: `(P,)`, the middle.
+        direction: u, `(P,)`; with unit length, coordinates are distances.
+        radius: how far to both sides, relative to ‖θ‖.
+        points: how many places, the two ends included.
+
+    Returns:
+        Losses and accuracies `(points,)` at the coordinates x.
+
+    Raises:
+        ConfigurationError: θ is zero, or fewer than 2 points.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> u = og.random_orthonormal(objective.theta, count=1)[0]
+        >>> og.profile(objective, objective.theta, u, points=5).losses.shape
+        torch.Size([5])
+    """
     x = _axis(radius * _norm(theta), points)
     found = evaluate(objective, Points(theta, direction[None], x[:, None]))
     return Profile(x, found.losses.cpu(), found.accuracies.cpu())
@@ -76,8 +97,25 @@ def surface(
 
     BatchNorm keeps the statistics of θ, so that the surface is that of one fixed function of θ.
 
+    Args:
+        objective: loss and data.
+        theta: `(P,)`, the middle.
+        directions: u and v, `(2, P)`; `random_orthonormal`, `filter_normalised` (Li et al., 2018) or two eigenvectors.
+        radius: how far along each, relative to ‖θ‖.
+        points: along each axis.
+
+    Returns:
+        Losses and accuracies `(points, points)` at the coordinates x and y.
+
     Raises:
         ConfigurationError: θ is zero, or fewer than 2 points.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> u = og.random_orthonormal(objective.theta, count=2)
+        >>> og.surface(objective, objective.theta, u, points=5).losses.shape
+        torch.Size([5, 5])
     """
     axis = _axis(radius * _norm(theta), points)
     return _grid(objective, theta, directions, axis, axis, torch.zeros(1, 2, dtype=torch.float64))
@@ -96,8 +134,24 @@ def plane(
     The first lies at the origin, the second on the first axis. The grid reaches beyond them by `margin` of their extent.
     BatchNorm's statistics are estimated anew at every point of the grid, from the data of `train` (default: of `objective`).
 
+    Args:
+        objective: loss and data.
+        minima: `(3, P)`, one a row.
+        points: along each axis.
+        margin: how far the grid reaches beyond the three, relative to their extent.
+        train: the same model on the training data, where `objective` is on others.
+
+    Returns:
+        Losses and accuracies `(points, points)` at the coordinates x and y, which are distances.
+
     Raises:
         ConfigurationError: the three lie on one line, or fewer than 2 points.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> og.plane(objective, torch.eye(3, 10), points=5).marks.shape
+        torch.Size([3, 2])
     """
     origin = minima[0]
     directions = orthonormalised(minima[1:] - origin)

@@ -20,6 +20,12 @@ def fixed_split(labels: Labels) -> tuple[Int64[np.ndarray, " a"], Int64[np.ndarr
 
     The classes take turns in the order of both parts, so that any stretch of them is balanced. No random numbers: the split
     is the same with every version of every library.
+
+    Args:
+        labels: of all samples.
+
+    Returns:
+        Two arrays of indices, int64.
     """
     ranks = rank_within_class(labels)
     order = np.lexsort((labels, ranks))
@@ -34,6 +40,9 @@ def stratified_subset(labels: Labels, size: int, seed: int) -> Int64[np.ndarray,
         labels: of all samples.
         size: at most their number.
         seed: of the draw; the same indices for the same seed.
+
+    Returns:
+        `(size,)` int64.
     """
     generator = np.random.default_rng(seed)
     values, counts = np.unique(labels, return_counts=True)

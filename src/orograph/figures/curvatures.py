@@ -17,6 +17,9 @@ def curvature(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") -> 
         line: one seed and direction of what `open_run` gives for an analysed sweep, without missing points.
         bands: transitions and change points.
         title: the line above the figure.
+
+    Returns:
+        A matplotlib figure.
     """
     strengths = line.strength.values
     few = "o" if len(strengths) <= 60 else ""

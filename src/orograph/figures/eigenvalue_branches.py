@@ -23,6 +23,9 @@ def branches(line: xr.Dataset, meetings: Sequence[Met] = (), bands: Sequence[Ban
         meetings: crossings and avoided crossings.
         bands: transitions.
         title: the line above the figure.
+
+    Returns:
+        A matplotlib figure.
     """
     strengths, values = line.strength.values, line.eigenvalue.values
     numbers = np.nan_to_num(line.branch.values, nan=-1).astype(int)

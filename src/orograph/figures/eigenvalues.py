@@ -26,6 +26,9 @@ def spectrum(
         density: grid, values and standard error of the spectral density (their integral is 1).
         edge: the bulk edge, drawn as a line.
         title: the line above the figure.
+
+    Returns:
+        A matplotlib figure.
     """
     values, errors = np.asarray(eigenvalues), np.asarray(residuals)
     with styled():

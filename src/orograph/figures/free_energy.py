@@ -19,6 +19,9 @@ def thermodynamics(lines: Sequence[xr.Dataset], bands: Sequence[Band] = (), titl
         lines: one or both directions of one seed of what `open_run` gives for an analysed sweep, without missing points.
         bands: transitions.
         title: the line above the figure.
+
+    Returns:
+        A matplotlib figure.
     """
     with styled():
         figure = Figure(figsize=(10, 7), layout="constrained")

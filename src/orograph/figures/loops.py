@@ -36,6 +36,9 @@ def hysteresis(up: xr.Dataset, down: xr.Dataset, loops: Sequence[LoopMarks] = ()
         up, down: one seed of what `open_run` gives for an analysed sweep, in either direction, without missing points.
         loops: their strengths.
         title: the line above the figure.
+
+    Returns:
+        A matplotlib figure.
     """
     with styled():
         figure = Figure(figsize=(10, 7), layout="constrained")

@@ -22,6 +22,9 @@ def images(
         labels: `(k, m)` names of the classes.
         eigenvalues: `(k,)`.
         title: the line above the figure.
+
+    Returns:
+        A matplotlib figure.
     """
     shown, parts, values = np.asarray(pictures)[:_MOST], np.asarray(shares)[:_MOST], np.asarray(eigenvalues)[:_MOST]
     rows, columns = shown.shape[:2]

@@ -20,6 +20,9 @@ def class_shares(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") 
         line: one seed and direction of what `open_run` gives for an analysed sweep, without missing points.
         bands: transitions.
         title: the line above the figure.
+
+    Returns:
+        A matplotlib figure.
     """
     strengths = line.strength.values
     names = [str(name) for name in line["class"].values]

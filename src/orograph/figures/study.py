@@ -32,6 +32,9 @@ def by_setting(results: Mapping[str, Any], title: str = "", *, metrics: Sequence
             drawn side by side.
         title: the line above the figure.
         metrics: what is drawn.
+
+    Returns:
+        A matplotlib figure.
     """
     rows = _with_barriers(results)
     present = [name for name in metrics if np.isfinite(numbers([row.get(name) for row in rows])).any()]

@@ -27,6 +27,9 @@ def connectivity(results: Mapping[str, Any], title: str = "") -> Figure:
     Args:
         results: of a study; `curves` is what is drawn, a row a configuration.
         title: the line above the figure.
+
+    Returns:
+        A matplotlib figure.
     """
     groups = grouped(entry for entry in results.get("curves", []) if entry.get("paths"))
     with styled():
@@ -59,6 +62,9 @@ def instability(results: Mapping[str, Any], title: str = "") -> Figure:
     Args:
         results: of a study; `instability` is what is drawn.
         title: the line above the figure.
+
+    Returns:
+        A matplotlib figure.
     """
     entries = [entry for entry in results.get("instability", []) if entry.get("paths", {}).get("linear")]
     look = looks(str(entry["configuration"]) for entry in entries)

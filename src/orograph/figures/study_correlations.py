@@ -24,6 +24,9 @@ def correlations(results: Mapping[str, Any], title: str = "", *, kind: str = "sp
         results: of a study; `correlations` and `metrics` are what is drawn.
         title: the line above the figure.
         kind: the coefficient of the matrix: `pearson`, `spearman` or `kendall`.
+
+    Returns:
+        A matplotlib figure.
     """
     found = results.get("correlations") or {}
     table = {(each["metric"], each["target"]): each for each in found.get("table", [])}

@@ -24,6 +24,9 @@ def spectra(results: Mapping[str, Any], title: str = "") -> Figure:
     Args:
         results: of a study; `spectra` is what is drawn.
         title: the line above the figure.
+
+    Returns:
+        A matplotlib figure.
     """
     entries = [entry for entry in results.get("spectra", []) if entry.get("arrays", {}).get("eigenvalues")]
     groups, look = grouped(entries), looks(str(entry["configuration"]) for entry in entries)

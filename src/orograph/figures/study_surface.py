@@ -32,6 +32,9 @@ def surface(
         quantity: `train_loss`, `test_loss`, `train_accuracy` or `test_accuracy`.
         axes_names: what the axes are; coordinates are distances in parameter space.
         marks: names of the marked points.
+
+    Returns:
+        A matplotlib figure.
     """
     found = {name: np.asarray(values, dtype=float) for name, values in arrays.items()}
     x, y, values = found["x"], found["y"], found[quantity]

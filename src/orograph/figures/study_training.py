@@ -35,6 +35,9 @@ def training_curves(results: Mapping[str, Any], title: str = "") -> Figure:
     Args:
         results: of a study; `histories` is what is drawn.
         title: the line above the figure.
+
+    Returns:
+        A matplotlib figure.
     """
     entries = results.get("histories", [])
     groups, look = grouped(entries), looks(str(entry["configuration"]) for entry in entries)

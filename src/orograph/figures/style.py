@@ -53,7 +53,15 @@ def styled() -> Iterator[None]:
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Writes `<stem>.png` and `<stem>.pdf` atomically, the same bytes for the same figure."""
+    """Writes `<stem>.png` and `<stem>.pdf` atomically, the same bytes for the same figure.
+
+    Args:
+        figure: a matplotlib figure.
+        stem: path without a suffix; its folder is made if need be.
+
+    Returns:
+        The two paths.
+    """
     written, dpi = [], figure.dpi
     figure.set_dpi(STYLE["savefig.dpi"])
     for suffix, written_by, metadata in ((".png", _png, {"Software": None}), (".pdf", _pdf, {"CreationDate": None})):

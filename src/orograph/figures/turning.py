@@ -14,6 +14,9 @@ def angles(line: xr.Dataset, title: str = "") -> Figure:
     Args:
         line: one seed and direction of what `open_run` gives for an analysed sweep, without missing points.
         title: the line above the figure.
+
+    Returns:
+        A matplotlib figure.
     """
     strengths, values = line.strength.values, line.principal_angle.values[1:]
     with styled():

@@ -90,6 +90,8 @@ def class_shares(
 ) -> ClassShares:
     """The shares of every class and sample in every pair of the plain loss's spectrum.
 
+    H = Σ_c (n_c/N) H_c (Papyan, 2019); the module says what shares mean inside a cluster.
+
     Args:
         objective: loss and data whose Hessian the spectrum is of.
         theta: `(P,)`, where.
@@ -97,9 +99,20 @@ def class_shares(
         labels: the class of every sample; the targets when None.
         classes: C; one more than the largest label when None.
 
+    Returns:
+        Shares by class `(C, k)` and by sample `(N, k)` in the unit of an eigenvalue, their Gauss–Newton part, and the defect of
+        their sum.
+
     Raises:
         DataError: no class for each sample.
         ConfigurationError: a loss that only gives a mean, or fewer classes than labels.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> spectrum = og.lanczos(og.HessianOperator.of(objective), k=2, tolerance=1e-6)
+        >>> shares = og.class_shares(objective, objective.theta, spectrum).shares  # they sum to the eigenvalues
+        >>> assert torch.allclose(shares.sum(dim=0), spectrum.eigenvalues, rtol=1e-4)
     """
     members = class_labels(objective, labels)
     count = _class_count(members, classes)
@@ -127,9 +140,24 @@ def class_gradients(
 ) -> ClassGradients:
     """The gradient of every class's mean loss, and the angles between them; costs about one gradient of L.
 
+    Args:
+        objective: loss and data.
+        theta: `(P,)`, where.
+        labels: the class of every sample; the targets when None.
+        classes: C; one more than the largest label when None.
+
+    Returns:
+        The mean gradient of each class `(C, P)` and the cosines of their angles `(C, C)`.
+
     Raises:
         DataError: no class for each sample.
         ConfigurationError: a loss that only gives a mean, or fewer classes than labels.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> og.class_gradients(objective, objective.theta).gradients.shape
+        torch.Size([2, 10])
     """
     members = class_labels(objective, labels)
     count = _class_count(members, classes)
@@ -157,7 +185,22 @@ def class_gradients(
 
 
 def class_accuracies(objective: Objective, theta: Float[Tensor, " P"], *, classes: int | None = None) -> Float[Tensor, " C"]:
-    """The fraction of each class's samples that is classified correctly, float64; NaN for a class without samples."""
+    """The fraction of each class's samples that is classified correctly, float64; NaN for a class without samples.
+
+    Args:
+        objective: on the data meant, whose targets are classes.
+        theta: `(P,)`, where.
+        classes: C; one more than the largest target when None.
+
+    Returns:
+        `(C,)` fractions.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> og.class_accuracies(objective, torch.zeros(10)).shape
+        torch.Size([2])
+    """
     members = class_labels(objective)
     count = _class_count(members, classes)
     right = (objective.all_outputs(theta).argmax(-1) == members).double()

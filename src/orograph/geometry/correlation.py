@@ -79,7 +79,16 @@ def coefficient(kind: str, x: Float[ndarray, " n"], y: Float[ndarray, " n"]) -> 
 
 
 def kendall_within_groups(x: Float[ndarray, " n"], y: Float[ndarray, " n"], groups: Sequence[Hashable]) -> float:
-    """Kendall's τ inside each group, averaged with the group's number of pairs as weight; NaN where no group allows one."""
+    """Kendall's τ inside each group, averaged with the group's number of pairs as weight; NaN where no group allows one.
+
+    Args:
+        x: values over minima.
+        y: values over the same minima.
+        groups: hyper-parameters of each value.
+
+    Returns:
+        τ between −1 and 1.
+    """
     total, weight = 0.0, 0
     for chosen in _members(groups):
         value, _ = coefficient("kendall", x[chosen], y[chosen])
@@ -95,6 +104,14 @@ def granulated_kendall(
     """ψ of each hyper-parameter and their mean Ψ under the name `mean` (Jiang et al., 2020).
 
     ψ_i is the mean of Kendall's τ over the groups in which only hyper-parameter i varies. NaN where it never varies alone.
+
+    Args:
+        x: values over minima.
+        y: values over the same minima.
+        hyperparameters: of each value, by name.
+
+    Returns:
+        ψ by hyper-parameter, and `mean`.
     """
     names = list(hyperparameters)
     result = {}
@@ -108,7 +125,16 @@ def granulated_kendall(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values in the order given; NaNs are no tests and stay."""
+    """Holm's adjusted p-values in the order given; NaNs are no tests and stay.
+
+    Holm (1979).
+
+    Args:
+        p_values: of the tests of one table.
+
+    Returns:
+        As many, each at most 1.
+    """
     values = np.asarray(p_values, dtype=float)
     tests = np.flatnonzero(~np.isnan(values))
     order = tests[np.argsort(values[tests], kind="stable")]
@@ -137,6 +163,9 @@ def correlate(
         groups: hyper-parameters of each value, for Kendall within groups.
         resamples: of the bootstrap (percentile interval).
         seed: of the bootstrap.
+
+    Returns:
+        The coefficients, each with a p-value and an interval where the sample allows them.
 
     Raises:
         ConfigurationError: lengths differ.
@@ -179,6 +208,17 @@ def correlation_table(
     seed: int = 0,
 ) -> list[Correlation]:
     """Every metric against every target, with p-values adjusted over the whole table for each kind of coefficient.
+
+    Args:
+        metrics: values over minima by name.
+        targets: values over the same minima by name.
+        clusters: the configuration of each value; values of one cluster are not independent.
+        groups: hyper-parameters of each value, for Kendall within groups.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        One entry for each metric and target, in their order.
 
     Raises:
         ConfigurationError: lengths differ.

@@ -27,6 +27,14 @@ def cross_class_means(
 
     Costs C backward passes over the data; the result holds C²·P numbers.
 
+    Args:
+        objective: loss and data; the model's outputs are logits.
+        theta: `(P,)`, where.
+        labels: the class of every sample; the targets when None.
+
+    Returns:
+        `(C, C, P)`.
+
     Raises:
         ConfigurationError: the outputs are no logits of the targets' classes, or the result is larger than the memory budget.
     """
@@ -59,7 +67,14 @@ def cross_class_means(
 
 
 def class_means(cross: Float[Tensor, "C C P"]) -> Float[Tensor, "C P"]:
-    """δ_c: the sum over c' ≠ c of the cross-class means."""
+    """δ_c: the sum over c' ≠ c of the cross-class means.
+
+    Args:
+        cross: `(C, C, P)`, as `cross_class_means` gives them.
+
+    Returns:
+        `(C, P)`.
+    """
     return cross.sum(1) - torch.diagonal(cross).T
 
 
@@ -67,6 +82,13 @@ def subspace_overlap(vectors: Float[Tensor, "k P"], spanning: Float[Tensor, "m P
     """The squared length of each unit vector's projection on the span of other vectors, float64, between 0 and 1.
 
     Directions of the span below 1e-6 of its largest are rounding and left out.
+
+    Args:
+        vectors: `(k, P)`, unit rows.
+        spanning: `(m, P)`, rows that need not be independent.
+
+    Returns:
+        `(k,)`.
     """
     # Eigenvectors of the small Gram matrix give the span without a decomposition of (m, P).
     others = spanning.double()

@@ -79,6 +79,14 @@ def along(objective: Objective, theta: Tensor, direction: Tensor, inputs: Inputs
 def sample_derivatives(objective: Objective, theta: Float[Tensor, " P"], directions: Float[Tensor, "k P"]) -> SampleDerivatives:
     """First and second derivatives of every sample's loss along each direction, exactly.
 
+    Args:
+        objective: loss and data.
+        theta: `(P,)`, where.
+        directions: `(k, P)`, one v a row.
+
+    Returns:
+        Slopes, curvatures and their Gauss–Newton part, `(k, N)` each, in the loss's unit.
+
     Raises:
         ConfigurationError: the loss only gives a mean.
     """

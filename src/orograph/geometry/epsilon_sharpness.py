@@ -75,8 +75,28 @@ def sharpness(
 
     Costs `2·pairs + 1` evaluations of the loss.
 
+    ε-sharpness (Keskar et al., 2017), sampled; adaptive as of Kwon et al. (2021).
+
+    Args:
+        objective: loss and data.
+        theta: `(P,)`, the middle of the sphere.
+        radius: ε, relative to ‖θ‖.
+        pairs: how many ±u.
+        seed: of the draws, the same on every device.
+        adaptive: perturbations relative to each weight, u = |θ|∘w.
+
+    Returns:
+        The `2·pairs` rises of the loss, in its unit (nat for a cross-entropy), with their largest, their even and their odd part.
+
     Raises:
         ConfigurationError: θ is zero, or a number is not positive.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> found = og.sharpness(objective, objective.theta, pairs=4)
+        >>> found.increases.shape, bool(found.largest == found.increases.max())
+        (torch.Size([8]), True)
     """
     length = radius * (math.sqrt(len(theta)) if adaptive else torch.linalg.vector_norm(theta.double()).item())
     perturbations = SpherePairs(theta, length, pairs, seed, scale=theta.abs() if adaptive else None)
@@ -116,6 +136,16 @@ def worst_case(
         top: `(P,)`, the eigenvector v₁ of the largest eigenvalue.
         steps: gradients for the one that goes on, its first included.
         tolerance: an ascent ends too when a step gains less than this share of the rise.
+
+    Returns:
+        The largest rise found, in the loss's unit, and the perturbation `(P,)` that gives it: a lower bound (Foret et al., 2021).
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> sampled = og.sharpness(objective, objective.theta, pairs=4)
+        >>> og.worst_case(objective, sampled, steps=5).increase >= sampled.largest
+        True
     """
     sphere = sampled.perturbations
     theta, radius = sphere.theta, sphere.radius

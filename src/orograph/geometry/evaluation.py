@@ -112,6 +112,15 @@ def evaluate(objective: Objective, thetas: Thetas, statistics: Statistics | None
         objective: gives model, loss and data; its own θ plays no part.
         thetas: `(M, P)`, or a `ParameterSet`, which need not fit into memory.
         statistics: buffers of each model, as `normalisation.reestimated` gives them; the objective's own when None.
+
+    Returns:
+        Losses, accuracies (fractions) and margins, `(M,)` each.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> og.evaluate(objective, torch.zeros(3, 10)).losses  # log 2
+        tensor([0.6931, 0.6931, 0.6931], dtype=torch.float64)
     """
     totals = torch.zeros(3, len(thetas), dtype=torch.float64, device=objective.device)
     for models, _, outputs, targets in outputs_in_blocks(objective, thetas, statistics):
@@ -125,7 +134,15 @@ def evaluate(objective: Objective, thetas: Thetas, statistics: Statistics | None
 
 
 def losses_at(objective: Objective, thetas: Thetas) -> Float[Tensor, " M"]:
-    """L at many parameter vectors, accumulated over samples in float64."""
+    """L at many parameter vectors, accumulated over samples in float64.
+
+    Args:
+        objective: gives model, loss and data; its own θ plays no part.
+        thetas: `(M, P)`, or a `ParameterSet`, which need not fit into memory.
+
+    Returns:
+        `(M,)` float64, in the loss's unit.
+    """
     totals = torch.zeros(len(thetas), dtype=torch.float64, device=objective.device)
     for models, _, outputs, targets in outputs_in_blocks(objective, thetas):
         totals[models] += _summed(objective, outputs, targets)
@@ -148,6 +165,14 @@ def sample_losses_at(objective: Objective, thetas: Thetas) -> Float[Tensor, "M N
 
 def predictions_at(objective: Objective, thetas: Thetas, statistics: Statistics | None = None) -> Tensor:
     """The class that each model gives each sample, `(M, N)` int64.
+
+    Args:
+        objective: gives model and data; its own θ plays no part.
+        thetas: `(M, P)`, or a `ParameterSet`, which need not fit into memory.
+        statistics: buffers of each model, as `reestimated` gives them; the objective's own when None.
+
+    Returns:
+        `(M, N)` int64.
 
     Raises:
         ConfigurationError: the targets are no classes.

@@ -63,8 +63,25 @@ def loss_increase(
 
     The pairs of a radius are its own, so that the error of the mean over radii follows from theirs.
 
+    Args:
+        objective: loss and data.
+        theta: `(P,)`, the middle of the spheres.
+        radii: r of each sphere, relative to ‖θ‖.
+        samples: perturbations on each sphere, an even number.
+        seed: of the draws, the same on every device.
+
+    Returns:
+        The mean rise over all radii and on each, in the loss's unit (nat for a cross-entropy), with standard errors.
+
     Raises:
         ConfigurationError: an odd or non-positive number of samples, or θ is zero.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> found = og.loss_increase(objective, objective.theta, radii=(0.01, 0.05))
+        >>> len(found.by_radius)
+        2
     """
     if samples < 2 or samples % 2:
         raise ConfigurationError(f"{samples} samples cannot be pairs ±u; take an even number, at least 2.")
@@ -84,8 +101,24 @@ def noise_robustness(
 ) -> NoiseRobustness:
     """Mean loss of accuracy, margin and loss under noise of norm `radius`·‖θ‖, usually of the test set's objective.
 
+    Args:
+        objective: loss and data, usually of the test set.
+        theta: `(P,)`, without noise.
+        radius: norm of the noise, relative to ‖θ‖.
+        samples: how many perturbations, an even number, as pairs ±u.
+        seed: of the draws, the same on every device.
+
+    Returns:
+        Mean fall of the accuracy (a fraction) and of the margin, mean rise of the loss, each with its standard error.
+
     Raises:
         ConfigurationError: an odd or non-positive number of samples, or θ is zero.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> found = og.noise_robustness(objective, objective.theta, samples=4)
+        >>> assert abs(found.loss_rise.value) < 0.01
     """
     if samples < 2 or samples % 2:
         raise ConfigurationError(f"{samples} samples cannot be pairs ±u; take an even number, at least 2.")

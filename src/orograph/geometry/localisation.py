@@ -29,7 +29,17 @@ class Localisation:
 def localise(
     vectors: Float[Tensor, "k P"], layout: Layout, gradient: Float[Tensor, " P"], offset: Float[Tensor, " P"]
 ) -> Localisation:
-    """The spread of unit vectors, one a row."""
+    """The spread of unit vectors, one a row.
+
+    Args:
+        vectors: `(k, P)`, unit rows.
+        layout: of θ, which says where each tensor lies.
+        gradient: `(P,)`, ∇L.
+        offset: `(P,)`, θ − θ_ref.
+
+    Returns:
+        The weight of each vector on each tensor `(k, T)`, its inverse participation ratio, and its overlaps `(k,)`.
+    """
     squares = vectors.double().square()
     weights = torch.stack([part.sum(1) for part in squares.split(layout.sizes, dim=1)], dim=1)
     return Localisation(weights, squares.square().sum(1), squared_cosines(vectors, gradient), squared_cosines(vectors, offset))

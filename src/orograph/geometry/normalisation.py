@@ -47,6 +47,13 @@ def reestimated(objective: Objective, thetas: Thetas) -> dict[str, Tensor] | Non
     """Running statistics `(M, …)` of each model, averaged over all data; None where the model has no BatchNorm.
 
     The mean over chunks of the chunks' means and variances, weighted by their lengths.
+
+    Args:
+        objective: on the training data.
+        thetas: `(M, P)`, or a `ParameterSet`, which need not fit into memory.
+
+    Returns:
+        Buffers `(M, …)` by name, or None.
     """
     names = running(objective.model)
     if not names:

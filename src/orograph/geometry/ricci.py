@@ -63,8 +63,17 @@ def scalar_curvature(
         seed: of the signs.
         spectrum: pairs of the same operator, at no further product.
 
+    Returns:
+        R with its standard error, tr H, tr H² and the gradient's norm that it is made of.
+
     Raises:
         ConfigurationError: fewer than 3 probes.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> matrix = og.MatrixOperator(torch.eye(3, dtype=torch.float64))
+        >>> round(og.scalar_curvature(matrix, torch.zeros(3, dtype=torch.float64)).value, 6)  # (tr H)² − tr H² at a critical point
+        6.0
     """
     if probes < 3:
         raise ConfigurationError(f"{probes} probes give no standard error; take at least 3.")
@@ -105,7 +114,15 @@ def scalar_curvature(
 
 
 def scalar_curvature_top_k(spectrum: Spectrum, gradient: Float[Tensor, " P"]) -> float:
-    """R_top_k: the same formula with H replaced by Σ λ_i v_i v_iᵀ over the k pairs; not an estimate of R."""
+    """R_top_k: the same formula with H replaced by Σ λ_i v_i v_iᵀ over the k pairs; not an estimate of R.
+
+    Args:
+        spectrum: k pairs of H, of the plain loss.
+        gradient: `(P,)`, ∇L.
+
+    Returns:
+        R_top_k.
+    """
     values = spectrum.eigenvalues.double()
     parts = (spectrum.eigenvectors @ gradient).cpu().double()
     beta = 1 / (1 + gradient.double().square().sum().item())

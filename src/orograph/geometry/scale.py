@@ -38,7 +38,24 @@ class ScaledSharpness:
 def scaled_sharpness(
     theta: Float[Tensor, " P"], *, largest: float, trace: float, trace_error: float = math.nan
 ) -> ScaledSharpness:
-    """λ_max and tr H, with its standard error, times ‖θ‖²."""
+    """λ_max and tr H, with its standard error, times ‖θ‖².
+
+    Free of the overall scale of θ, where plain eigenvalues are not (Dinh et al., 2017).
+
+    Args:
+        theta: `(P,)`.
+        largest: λ_max.
+        trace: tr H.
+        trace_error: its standard error.
+
+    Returns:
+        ‖θ‖², ‖θ‖²λ_max and ‖θ‖² tr H, in the unit of the loss.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> og.scaled_sharpness(torch.tensor([3.0, 4.0]), largest=2.0, trace=5.0).scaled_largest
+        50.0
+    """
     square = theta.double().square().sum().item()
     return ScaledSharpness(square, square * largest, ProbeMean(square * trace, square * trace_error))
 
@@ -59,8 +76,18 @@ def relative_flatness(
         probes: how many products.
         seed: of the signs.
 
+    Returns:
+        κ with its standard error, in the unit of the loss.
+
     Raises:
         ConfigurationError: no such weight.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> problem = torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)]
+        >>> hessian, objective = og.HessianOperator(*problem), og.Objective(*problem)
+        >>> found = og.relative_flatness(hessian, objective.theta, objective.layout, "weight")
+        >>> assert found.error > 0
     """
     place, shapes = layout.slices(), dict(zip(layout.names, layout.shapes, strict=True))
     matrices = [each for each in layout.names if len(shapes[each]) > 1]
@@ -80,7 +107,20 @@ def relative_flatness(
 def fisher_rao_norm(objective: Objective, theta: Float[Tensor, " P"]) -> float:
     """√(θᵀFθ) = √(mean over samples of ⟨θ, ∇ℓ_n⟩²), with the observed targets (Liang et al., 2019).
 
+    Args:
+        objective: loss and data.
+        theta: `(P,)`.
+
+    Returns:
+        The norm, in the unit of the loss.
+
     Raises:
         ConfigurationError: the loss only gives a mean.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> og.fisher_rao_norm(objective, torch.zeros(10))
+        0.0
     """
     return math.sqrt(sample_slopes(objective, theta, theta[None]).square().mean().item())

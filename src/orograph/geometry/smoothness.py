@@ -37,7 +37,14 @@ class _Recorder(TorchDispatchMode):
 
 
 def nonsmooth_operations(objective: Objective) -> tuple[str, ...]:
-    """Names of the operations in model and loss that are not C²; empty means that the Hessian is complete."""
+    """Names of the operations in model and loss that are not C²; empty means that the Hessian is complete.
+
+    Args:
+        objective: gives model, loss and a few samples to trace them on.
+
+    Returns:
+        Their names, each once.
+    """
     batch = next(objective.batches(2))
     recorder = _Recorder()
     with torch.no_grad(), recorder:
@@ -46,14 +53,31 @@ def nonsmooth_operations(objective: Objective) -> tuple[str, ...]:
 
 
 def is_smooth(objective: Objective) -> bool:
-    """Whether the loss is C² in the parameters: no ReLU, no maximum, no absolute value."""
+    """Whether the loss is C² in the parameters: no ReLU, no maximum, no absolute value.
+
+    Args:
+        objective: gives model, loss and a few samples to trace them on.
+
+    Returns:
+        Whether nothing that is not C² was found.
+    """
     return not nonsmooth_operations(objective)
 
 
 def finite_curvatures(
     objective: Objective, theta: Float[Tensor, " P"], directions: Float[Tensor, "k P"], radius: float
 ) -> Float[Tensor, " k"]:
-    """[L(θ+Rv) + L(θ−Rv) − 2L(θ)]/R² along each unit direction, float64: at small R, vᵀHv with the kinks."""
+    """[L(θ+Rv) + L(θ−Rv) − 2L(θ)]/R² along each unit direction, float64: at small R, vᵀHv with the kinks.
+
+    Args:
+        objective: loss and data.
+        theta: `(P,)`, the middle.
+        directions: `(k, P)`, unit rows.
+        radius: R, absolute.
+
+    Returns:
+        `(k,)` float64, in the unit of an eigenvalue.
+    """
     count = len(directions)
     unit = torch.eye(count, dtype=torch.float64)
     steps = torch.cat([torch.zeros_like(unit[:1]), unit, -unit]) * radius

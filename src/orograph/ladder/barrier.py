@@ -51,6 +51,9 @@ def branch_barrier(
         first, second: the two states.
         steps: mini-batch gradients for each trained path; 0 takes the straight line only.
         seed: of batches and positions.
+
+    Returns:
+        Barriers in the unit of the loss, and the distance of the two states.
     """
 
     def height(curve: Curve) -> float:

@@ -102,7 +102,16 @@ class Meeting:
 
 
 def follow(read: Callable[[int], Pairs], count: int, *, least_overlap: float = LEAST_OVERLAP) -> Branches:
-    """Branches along `count` points, which are read once each, in order."""
+    """Branches along `count` points, which are read once each, in order.
+
+    Args:
+        read: gives the pairs at a point, counted from 0.
+        count: T.
+        least_overlap: squared overlap below which a branch ends.
+
+    Returns:
+        The branch of each pair `(T, k)`, and how far pairs turned between points.
+    """
     numbers: list[np.ndarray] = []
     overlaps: list[np.ndarray] = []
     angles: list[np.ndarray] = []
@@ -187,6 +196,9 @@ def meetings(
         values: the eigenvalue of each branch, NaN where it is not.
         vector: the direction of a branch at a point, as one row; as the rows of its cluster where it is in one.
         resolution: relative difference below which two eigenvalues count as equal.
+
+    Returns:
+        Crossings and avoided crossings, by strength.
     """
     found = []
     for first in range(values.shape[1]):

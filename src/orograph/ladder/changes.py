@@ -84,6 +84,9 @@ def change_points(
         noise: standard deviation of one value, where repeats have shown it; the series' own residuals where these are larger.
         resamples: of the noise, and of each location.
         seed: of them.
+
+    Returns:
+        The changes by strength, each with an interval and a p-value.
     """
     count, extent = len(values), float(np.ptp(values)) if len(values) else 0.0
     if count < 2 * _LEAST + 4 or not np.isfinite(values).all() or extent <= 1e-12 * np.abs(values).max():

@@ -98,14 +98,32 @@ def apart(up: Float[ndarray, " T"], down: Float[ndarray, " T"]) -> Bool[ndarray,
 
 
 def loops(strengths: Float[ndarray, " T"], up: Way, down: Way) -> tuple[Loop, ...]:
-    """All loops between two ways over the same ascending strengths."""
+    """All loops between two ways over the same ascending strengths.
+
+    Args:
+        strengths: λ, ascending.
+        up: the way that was climbed.
+        down: the way that was descended, its arrays in ascending order too.
+
+    Returns:
+        One entry for each stretch on which the ways differ, by strength.
+    """
     differ = apart(up.order, down.order)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], differ, [False]]).astype(int)))
     return tuple(_loop(strengths, up, down, first, stop - 1) for first, stop in edges.reshape(-1, 2).tolist())
 
 
 def loop_area(strengths: Float[ndarray, " T"], up: Float[ndarray, " T"], down: Float[ndarray, " T"]) -> float:
-    """∫ |up − down| dλ by trapezoids."""
+    """∫ |up − down| dλ by trapezoids.
+
+    Args:
+        strengths: λ, ascending.
+        up: a quantity on the way up.
+        down: the same on the way down.
+
+    Returns:
+        The area, in the unit of the quantity times that of λ.
+    """
     return float(np.trapezoid(np.abs(up - down), strengths))
 
 
@@ -173,7 +191,17 @@ def _maxwell(strengths: ndarray, up: Way, down: Way, first: int, last: int) -> t
 
 
 def spinodal(strengths: Float[ndarray, " T"], way: Way, end: int, *, forward: bool) -> Spinodal:
-    """Where a branch that was followed to the point `end` ceases to be a minimum."""
+    """Where a branch that was followed to the point `end` ceases to be a minimum.
+
+    Args:
+        strengths: λ, ascending.
+        way: along which the branch was followed.
+        end: its last point, an index.
+        forward: whether it was followed towards larger strengths.
+
+    Returns:
+        The last point and, where λ_min falls towards it, the strength at which it reaches zero.
+    """
     tail = range(max(0, end - _TAIL + 1), end + 1) if forward else range(min(len(strengths) - 1, end + _TAIL - 1), end - 1, -1)
     x = np.array([strengths[index] for index in tail])
     y = np.array([way.lambda_min[index] for index in tail])

@@ -42,7 +42,19 @@ def class_relation(
     resamples: int = 999,
     seed: int = 0,
 ) -> ClassRelation:
-    """The relation of one class's accuracy and share along an ascending ladder."""
+    """The relation of one class's accuracy and share along an ascending ladder.
+
+    Args:
+        name: of the class.
+        strengths: λ, ascending.
+        accuracies: of the class, in percent.
+        shares: of the class in the curvature.
+        resamples: block permutations.
+        seed: of them.
+
+    Returns:
+        Pearson's coefficient of the differences between neighbours, with its p-value, and where most accuracy is lost.
+    """
     known = np.isfinite(accuracies) & np.isfinite(shares)
     strengths, accuracies, shares = strengths[known], accuracies[known], shares[known]
     steps = [np.diff(values) for values in (accuracies, shares)]

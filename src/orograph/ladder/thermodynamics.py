@@ -64,6 +64,9 @@ def response(
             iteration.
         tolerance: of ‖b − (H + 2λI)x‖/‖b‖.
         max_products: at most.
+
+    Returns:
+        dθ/dλ `(P,)` and χ, with the residual of the solution.
     """
     size = offset.double().norm().item()
     if size == 0:
@@ -140,6 +143,9 @@ def envelope(
         susceptibilities: χ, NaN where unknown.
         critical: which points are critical; all when None.
         rounding: of F, relative.
+
+    Returns:
+        One entry for each pair of neighbours, in order.
     """
     chi = [math.nan] * len(strengths) if susceptibilities is None else [float(value) for value in susceptibilities]
     holds = [True] * len(strengths) if critical is None else list(critical)

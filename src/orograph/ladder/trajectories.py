@@ -32,7 +32,15 @@ class Trajectory:
 
 
 def gram(read: Callable[[int], Float[ndarray, " P"]], count: int) -> Float[ndarray, "T T"]:
-    """Scalar products of all pairs of vectors, which are read as often as blocks need them."""
+    """Scalar products of all pairs of vectors, which are read as often as blocks need them.
+
+    Args:
+        read: gives a vector `(P,)`, counted from 0.
+        count: T.
+
+    Returns:
+        `(T, T)` float64.
+    """
     first = read(0)
     total = np.zeros((count, count))
     mapped = [first, *(read(index) for index in range(1, count))]
@@ -44,7 +52,15 @@ def gram(read: Callable[[int], Float[ndarray, " P"]], count: int) -> Float[ndarr
 
 
 def trajectory(products: Float[ndarray, "T T"], components: int = 3) -> Trajectory:
-    """The way from the Gram matrix of the points relative to any one of them."""
+    """The way from the Gram matrix of the points relative to any one of them.
+
+    Args:
+        products: Gram matrix of the points less one of them, `(T, T)`.
+        components: c, how many to keep.
+
+    Returns:
+        Coordinates `(T, c)`, step lengths in units of ‖θ‖, angles in degrees.
+    """
     count = len(products)
     centring = np.eye(count) - 1 / count
     values, vectors = np.linalg.eigh(centring @ products @ centring)

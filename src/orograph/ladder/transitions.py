@@ -97,6 +97,9 @@ def zoom(
         kind: `jump` or `kink`.
         interval: the ladder's step in which the change was seen.
         width: how narrow the interval must become; 0 goes as far as points are known.
+
+    Returns:
+        The points that enclose the transition, and where the next one is wanted.
     """
     first = ladder.index(interval[0])
     if kind == "jump":
@@ -153,6 +156,9 @@ def judge(known: Mapping[float, float], ladder: Sequence[float], kind: str, inte
     Args:
         known: q by λ, inserted points included.
         ladder, kind, interval: as `zoom` takes them.
+
+    Returns:
+        The order, and the numbers that it was judged by.
     """
     found = zoom(known, ladder, kind, interval)
     shrinkage = (interval[1] - interval[0]) / found.width
@@ -214,7 +220,16 @@ class Coincidence:
 def coincidences(
     changes: Mapping[str, Sequence[ChangePoint]], pairs: Sequence[tuple[str, str]], strengths: Float[ndarray, " n"]
 ) -> tuple[Coincidence, ...]:
-    """The table of coincidences on an evenly spaced ladder; two changes lie together within one and a half of its steps."""
+    """The table of coincidences on an evenly spaced ladder; two changes lie together within one and a half of its steps.
+
+    Args:
+        changes: change points by quantity.
+        pairs: which two quantities to compare.
+        strengths: λ, ascending and evenly spaced.
+
+    Returns:
+        One entry for each pair, p-values adjusted over all of them.
+    """
     step = float(np.diff(strengths).mean())
     intervals = len(strengths) - 1
 

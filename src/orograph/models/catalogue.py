@@ -52,8 +52,17 @@ def build_model(
         init_seed: decides the initialisation alone, leaving torch's global generator as it was; None draws from that generator.
         options: of the model, see `orograph.models.names.MODELS`.
 
+    Returns:
+        The module, in train mode, on the CPU.
+
     Raises:
         ConfigurationError: an unknown name or option (the nearest is named), or an option out of range.
+
+    Examples:
+        >>> import orograph as og
+        >>> model = og.build_model("mlp", input_shape=(1, 8, 8), widths=[16], init_seed=0)
+        >>> sum(parameter.numel() for parameter in model.parameters())
+        1210
     """
     exact = next((known for known in NAMES if known.lower() == name.lower()), None)
     if exact is None:

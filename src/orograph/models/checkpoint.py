@@ -27,8 +27,18 @@ def load_checkpoint(path: str | Path, model: nn.Module) -> dict[str, Tensor]:
         path: a `.pth`, `.pt` or `.safetensors` file.
         model: whose `state_dict()` the keys and shapes must be.
 
+    Returns:
+        Tensors by name, on the CPU.
+
     Raises:
         DataError: the file is missing, damaged or of another kind, it holds code, or its tensors are not those of the model.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> model = torch.nn.Linear(2, 1)
+        >>> torch.save(model.state_dict(), "linear.pth")
+        >>> list(og.load_checkpoint("linear.pth", model))
+        ['weight', 'bias']
     """
     state = read_state(path)
     own = model.state_dict()

@@ -21,7 +21,15 @@ S = TypeVar("S", bound=BaseModel)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings joined; `over` wins."""
+    """Nested mappings joined; `over` wins.
+
+    Args:
+        base: what holds where `over` says nothing.
+        over: what holds.
+
+    Returns:
+        A new mapping; neither is changed.
+    """
     result = dict(base)
     for key, value in over.items():
         both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
@@ -68,6 +76,16 @@ def parse(
     presets: Mapping[str, Mapping[str, Any]],
 ) -> S:
     """Settings of one command from its arguments: `--preset`, then `--config`, then every other flag.
+
+    Args:
+        model: the settings wanted.
+        args: the words after the command.
+        command: its name, for help and messages.
+        description: for the help.
+        presets: settings by name, for `--preset`.
+
+    Returns:
+        The settings, complete and checked.
 
     Raises:
         ConfigurationError: an unknown preset, flag or setting, or a value out of range.

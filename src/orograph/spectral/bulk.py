@@ -40,8 +40,21 @@ def outliers(spectrum: Spectrum, density: Density) -> Outliers:
 
     Only pairs with a claimed positive sign are looked at.
 
+    Args:
+        spectrum: the largest pairs, computed with `LM` or `LA`.
+        density: of the same operator.
+
+    Returns:
+        The edge and the gap in the unit of an eigenvalue, and how many pairs lie beyond each.
+
     Raises:
         ConfigurationError: the pairs are of the lower end, fewer than two are positive, or the density is of another operator.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> matrix = og.MatrixOperator(torch.diag(torch.cat([torch.linspace(0, 1, 200), torch.tensor([50.0, 60.0])])))
+        >>> og.outliers(og.lanczos(matrix, k=5, which="LA"), og.density(matrix, steps=40)).above_gap
+        2
     """
     k = len(spectrum.eigenvalues)
     if spectrum.size != density.size:

@@ -50,6 +50,8 @@ def conjugate_gradient(
 ) -> CGResult:
     """Solve (A + shift·I)x = b, starting from zero.
 
+    Hestenes & Stiefel (1952).
+
     Args:
         operator: A, symmetric.
         rhs: b.
@@ -58,9 +60,18 @@ def conjugate_gradient(
         max_products: stop after so many products, the verifying ones included (default 1000).
         on_product: called with the number of products so far after each.
 
+    Returns:
+        The solution `(P,)` with its verified residual, relative to ‖b‖.
+
     Raises:
         ConfigurationError: the tolerance or `max_products` is out of range, or the shape of b is not that of A.
         DataError: b or a product is not finite.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> matrix = og.MatrixOperator(torch.diag(torch.tensor([1.0, 3.0])))
+        >>> og.conjugate_gradient(matrix, torch.tensor([2.0, 4.0]), shift=1.0).solution.round(decimals=3)
+        tensor([1., 1.])
     """
     limit = 1000 if max_products is None else max_products
     if not 0 < tolerance < 1:

@@ -46,6 +46,7 @@ def lanczos_cohort(
     Args:
         operators: symmetric, of one size, dtype and device.
         multiply: the product of row m with operator m, for all of them: `CohortHessian.__matmul__`.
+        k: how many pairs of each.
         which, tolerance, seed, max_products, verification: as of `lanczos`, for each operator.
         memory: budget of all bases together, which are not memory-mapped.
         on_product: called with the number of products so far, of all operators together.

@@ -48,7 +48,22 @@ class Ranks:
 
 
 def ranks(spectrum: Spectrum, density: Density) -> Ranks:
-    """All ranks of one operator, of its largest pairs and its density."""
+    """All ranks of one operator, of its largest pairs and its density.
+
+    Args:
+        spectrum: the k largest pairs.
+        density: of the same operator.
+
+    Returns:
+        Pure numbers, those of the whole spectrum with what is known of their errors.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> matrix = og.MatrixOperator(torch.diag(torch.arange(1.0, 101.0)))
+        >>> found = og.ranks(og.lanczos(matrix, k=2), og.density(matrix, steps=40))
+        >>> round(found.effective_rank, 3)  # (100 + 99)/100
+        1.99
+    """
     values = spectrum.eigenvalues
     return Ranks(
         len(values), effective_rank(values), entropy_rank(values), full_entropy_rank(density), participation_ratio(density)
@@ -56,19 +71,40 @@ def ranks(spectrum: Spectrum, density: Density) -> Ranks:
 
 
 def effective_rank(eigenvalues: Float64[Tensor, " k"]) -> float:
-    """Σλ₊/λ_max; nan where no eigenvalue is positive."""
+    """Σλ₊/λ_max; nan where no eigenvalue is positive.
+
+    Args:
+        eigenvalues: `(k,)`, of any sign.
+
+    Returns:
+        A pure number between 1 and k.
+    """
     positive = eigenvalues.clamp(min=0)
     return float(positive.sum() / positive.max())
 
 
 def entropy_rank(eigenvalues: Float64[Tensor, " k"]) -> float:
-    """exp(−Σ p log p) with p = |λ|/Σ|λ|; nan where all are 0."""
+    """exp(−Σ p log p) with p = |λ|/Σ|λ|; nan where all are 0.
+
+    Args:
+        eigenvalues: `(k,)`, of any sign.
+
+    Returns:
+        A pure number between 1 and k.
+    """
     shares = eigenvalues.abs() / eigenvalues.abs().sum()
     return float((-torch.special.xlogy(shares, shares).sum()).exp())
 
 
 def full_entropy_rank(density: Density) -> float:
-    """The same of the whole spectrum: S exp(−Σ|λ| log|λ| / S) with S = Σ|λ|, both by quadrature; nan where S is 0."""
+    """The same of the whole spectrum: S exp(−Σ|λ| log|λ| / S) with S = Σ|λ|, both by quadrature; nan where S is 0.
+
+    Args:
+        density: of the whole spectrum.
+
+    Returns:
+        A pure number between 1 and P.
+    """
     total = density.trace_of(torch.abs).value
     if total == 0:
         return math.nan
@@ -80,6 +116,12 @@ def participation_ratio(density: Density) -> Estimate:
     """(tr H)²/tr H²; nan of the zero operator. The error is the jackknife's over probes, nan below three.
 
     `samples` are the jackknife's pseudo-values; their mean is `value` less the jackknife's estimate of the bias.
+
+    Args:
+        density: of the whole spectrum.
+
+    Returns:
+        The ratio, between 1 and P where eigenvalues are positive, with its standard error.
     """
     traces, squares = density.trace.samples, density.frobenius.samples
     m = len(traces)

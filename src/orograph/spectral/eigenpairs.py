@@ -51,6 +51,9 @@ def lanczos(
 ) -> Spectrum:
     """k extreme eigenpairs of a symmetric operator, every copy of a multiple eigenvalue included.
 
+    Thick-restart Lanczos with full reorthogonalisation (Wu & Simon, 2000); the module says how copies are found and residuals
+    verified.
+
     Args:
         operator: symmetric, `P × P`, known by its products.
         k: how many pairs, 1 ≤ k < P.
@@ -64,9 +67,19 @@ def lanczos(
             multiplies each.
         on_product: called with the number of products so far after each.
 
+    Returns:
+        k pairs in descending order: eigenvalues `(k,)`, unit eigenvectors `(k, P)`, one a row, absolute residuals `(k,)`, and
+        what they certify.
+
     Raises:
         ConfigurationError: k, tolerance, block or which is out of range.
         DataError: a product is not finite.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> matrix = og.MatrixOperator(torch.diag(torch.arange(1.0, 101.0, dtype=torch.float64)))
+        >>> og.lanczos(matrix, k=3, which="LA", tolerance=1e-8).eigenvalues.round(decimals=6)
+        tensor([100.,  99.,  98.], dtype=torch.float64)
     """
     if verification not in ("sampled", "full"):
         raise unknown("verification", str(verification), ("sampled", "full"))

@@ -33,8 +33,20 @@ class Index:
 def index(spectrum: Spectrum) -> Index:
     """λ_min and the index from pairs computed with `SA` or `BE`.
 
+    Args:
+        spectrum: pairs of the low end, computed with `SA` or `BE`.
+
+    Returns:
+        λ_min with its residual, and how many eigenvalues are known to be negative.
+
     Raises:
         ConfigurationError: the pairs are of the other end, or there is none of the lower one.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> matrix = og.MatrixOperator(torch.diag(torch.arange(-2.0, 48.0)))
+        >>> og.index(og.lanczos(matrix, k=4, which="SA")).count
+        2
     """
     k = len(spectrum.eigenvalues)
     reach = {"SA": k, "BE": k // 2}.get(spectrum.which, 0)

@@ -93,6 +93,12 @@ class Spectrum:
         basis_bytes: what the Lanczos basis took in this process.
         shared_size: P where products are shared among processes (`LinearOperator.group`) and `eigenvectors` are only this
             process's columns of them, else 0.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> found = og.lanczos(og.MatrixOperator(torch.diag(torch.arange(1.0, 101.0))), k=3)
+        >>> found.eigenvectors.shape, found.converged.all().item()
+        (torch.Size([3, 100]), True)
     """
 
     eigenvalues: Float64[Tensor, " k"]

@@ -22,8 +22,22 @@ def open_run(path: str | Path) -> Any:
 
     `ds.orograph` of a sweep has the common selections: `chain`, `point`, `loop`, `table` (see `accessor`).
 
+    Args:
+        path: the run's directory.
+
+    Returns:
+        Labelled arrays, the large ones read when looked at; what is missing is NaN.
+
     Raises:
         RunError: the directory is not a run, or a recorded file is missing.
+
+    Examples:
+        >>> import orograph.cli, orograph as og
+        >>> sweep = "sweep --dataset digits --widths 4 --k 2 --epochs 1 --strengths 0.001,0.002 --quiet --out tiny"
+        >>> orograph.cli.main(sweep.split())
+        0
+        >>> og.open_run("tiny").sizes["strength"]
+        2
     """
     run = Run.open(path)
     return open_study(run) if run.kind == "study" else open_sweep(run)

@@ -44,6 +44,12 @@ class Artifacts:
 def find_artifacts(folder: Path) -> list[Artifacts]:
     """The points that a folder holds weights of, each ladder in the order in which it is gone.
 
+    Args:
+        folder: with `model_weights-….pth` files, `Model-….csv` tables and the rest.
+
+    Returns:
+        The files of each point.
+
     Raises:
         DataError: there is no such folder, no point in it, or a table cannot be read.
     """

@@ -52,6 +52,13 @@ def write_record(run: Path, name: str, record: Record) -> None:
 def read_records(run: Path, plan: Plan) -> dict[Cell, Record]:
     """All records of a run, in the order of their slots.
 
+    Args:
+        run: the run's directory.
+        plan: its cells and their slots.
+
+    Returns:
+        The records by cell.
+
     Raises:
         RunError: a record is damaged, or a file it names is missing.
     """

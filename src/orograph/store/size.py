@@ -47,6 +47,9 @@ def estimate_disk(
         k: eigenpairs a point.
         eigenvectors: kept as CSV and array, as array only, or not at all.
         extra_vectors: further arrays of P float32 at each point.
+
+    Returns:
+        Bytes of one point by kind of file, and their sum over all points.
     """
     vector = 4.0 * parameters
     return DiskEstimate(

@@ -35,11 +35,15 @@ def train_cohort(
     Args:
         objective: the loss and its data; its own λ and anchor are not used.
         thetas: where each model starts.
+        settings: optimiser, batches, epochs, patience, the same for all.
         strengths: λ of each model.
         anchors: θ_ref of each model or of all; None is the origin.
         order_seeds: one seed for a stream that all models share, or one seed a model.
         on_epoch: called with the number of each epoch and the mean objective of the models that trained in it.
         observer, every: called at the end of every so many epochs; what it returns joins the epoch's record.
+
+    Returns:
+        One for each model, in order.
 
     Raises:
         ConfigurationError: the numbers of models, strengths and seeds differ, or the model has BatchNorm or dropout.

@@ -78,7 +78,22 @@ class _Member:
 
 
 def initial(objective: Objective, theta: Float[Tensor, " P"], settings: FitSettings) -> State:
-    """The state before the first step, with the buffers of the objective."""
+    """The state before the first step, with the buffers of the objective.
+
+    Args:
+        objective: gives the buffers.
+        theta: `(P,)`, where training starts.
+        settings: whose optimiser's moments are zeroed.
+
+    Returns:
+        The state that `fit` starts from.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> og.initial(objective, objective.theta, og.FitSettings()).tensors[0].shape
+        torch.Size([10])
+    """
     return State(initial_state(settings, theta), fresh_buffers(objective))
 
 
@@ -111,8 +126,18 @@ def fit(
         observer, every: called for each network at the end of every so many epochs and of the last one.
         on_epoch: called with the number of each epoch and its mean training loss.
 
+    Returns:
+        One for each network, in order: its last state and one record an epoch.
+
     Raises:
         ConfigurationError: the model has dropout, or the numbers of networks, seeds and rates differ.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> settings = og.FitSettings(optimizer="SGD", lr=0.1, epochs=3)
+        >>> [found] = og.fit(objective, [og.initial(objective, objective.theta, settings)], settings, order_seeds=0)
+        >>> assert found.history[-1]["train_loss"] < found.history[0]["train_loss"]
     """
     refuse_stateful(objective.model, statistics=False)
     shared = isinstance(order_seeds, int)

@@ -29,12 +29,23 @@ def train(
     Args:
         objective: the loss and its data, λ and θ_ref; evaluated in eval mode.
         theta: `(P,)`, where training starts.
+        settings: optimiser, batches, epochs, patience.
         order_seed: of the mini-batch order.
         on_epoch: called with the number of each epoch and its objective.
         observer, every: called at the end of every so many epochs; what it returns joins the epoch's record.
 
+    Returns:
+        The state kept `(P,)`, what ended the training, and one record an epoch.
+
     Raises:
         ConfigurationError: the model has BatchNorm or dropout.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> found = og.train(objective, objective.theta, og.TrainingSettings(epochs=3), order_seed=0)
+        >>> found.epochs, objective.loss(found.theta) < objective.loss(objective.theta)
+        (3, True)
     """
     (trained,) = descend(
         objective,

@@ -91,13 +91,24 @@ def polish(
 
     Args:
         objective: L with its data, λ and θ_ref.
+        theta: `(P,)`, where it starts.
         hessian: of L alone, at any θ; the penalty's 2λ is added here.
         tolerance: τ of ‖∇L_eff‖ ≤ τ·max(1, 2λ‖θ − θ_ref‖).
         max_products: Hessian-vector products to spend at most.
         on_step: called after each trial step with the products spent and ‖∇L_eff‖.
 
+    Returns:
+        θ `(P,)`, whether it is a critical point, and what it took.
+
     Raises:
         ConfigurationError: the tolerance or the number of products is not positive.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> problem = torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)]
+        >>> objective = og.Objective(*problem, strength=0.01, dtype=torch.float64)
+        >>> hessian = og.HessianOperator(*problem, dtype=torch.float64)
+        >>> assert og.polish(objective, objective.theta, hessian=hessian, tolerance=1e-8, max_products=200).converged
     """
     if not tolerance > 0 or max_products < 1:
         raise ConfigurationError(f"tolerance {tolerance} and max_products {max_products} must be positive.")

@@ -16,7 +16,16 @@ WARMUP = 0.05  # share of the steps of a warm-up
 
 
 def rate(settings: FitSettings, step: int, total: int) -> float:
-    """The learning rate of a step, counted from 0, of `total`."""
+    """The learning rate of a step, counted from 0, of `total`.
+
+    Args:
+        settings: the course, its two ends, and the epochs.
+        step: from 0.
+        total: steps of the whole training.
+
+    Returns:
+        The rate.
+    """
     lr, least = settings.lr, settings.min_lr
     if settings.scheduler == "none":
         return lr

@@ -45,7 +45,13 @@ class OptimizerSettings(BaseModel):
 
 
 class TrainingSettings(OptimizerSettings):
-    """Optimiser, stopping and polishing of one training."""
+    """Optimiser, stopping and polishing of one training.
+
+    Examples:
+        >>> import orograph as og
+        >>> og.TrainingSettings(lr=0.01, epochs=20).patience
+        5
+    """
 
     patience: int = Field(5, description="epochs without improvement after which the learning rate drops or training ends")
     drops: int = Field(2, description="how often the learning rate is divided by 10 before training ends")
@@ -62,7 +68,13 @@ class TrainingSettings(OptimizerSettings):
 
 
 class FitSettings(OptimizerSettings):
-    """A training of a fixed number of epochs whose learning rate follows a course, and whose last state is kept."""
+    """A training of a fixed number of epochs whose learning rate follows a course, and whose last state is kept.
+
+    Examples:
+        >>> import orograph as og
+        >>> og.FitSettings(optimizer="SGD", lr=0.1, scheduler="cosine").batch_size
+        64
+    """
 
     scheduler: Literal["none", "cosine", "step", "onecycle", "warmup-cosine"] = Field(
         "none", description="course of the learning rate over the steps of the training"

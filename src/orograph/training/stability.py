@@ -62,7 +62,15 @@ class StabilityObserver:
 
 
 def preconditioner(second: Float[Tensor, " P"], steps: int) -> Float[Tensor, " P"]:
-    """The diagonal of P, by which Adam divides, from its uncorrected second moments."""
+    """The diagonal of P, by which Adam divides, from its uncorrected second moments.
+
+    Args:
+        second: `(P,)`, Adam's second moments as they are kept.
+        steps: taken so far.
+
+    Returns:
+        `(P,)`, positive.
+    """
     return (1 - BETA1**steps) * ((second / (1 - BETA2**steps)).sqrt() + EPSILON)
 
 
