@@ -105,6 +105,13 @@ class Objective:
         count: N, the number of samples.
         per_sample: whether the loss gives one value a sample; if not, batches stay as they came and are weighted by size.
         strength, anchor: λ and θ_ref of the penalty; `anchor=None` is the origin. Both may be reassigned.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> data = [(torch.eye(4), torch.arange(4) % 2)]
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), data, strength=0.5)
+        >>> objective.value(torch.zeros(10)) == objective.loss(torch.zeros(10))  # no penalty at the origin
+        True
     """
 
     def __init__(

@@ -41,7 +41,8 @@ def nudged_elastic_band(
 
     Args:
         objective: on the training data.
-        first, second: the minima, `(P,)`; they stay.
+        first: a minimum, `(P,)`; it stays.
+        second: the other.
         pivots: between them, at first.
         cycles: of training; between two of them pivots are inserted, and the learning rate is halved.
         steps: in each cycle; each takes one mini-batch gradient for each pivot.
@@ -60,7 +61,7 @@ def nudged_elastic_band(
     Examples:
         >>> import torch, orograph as og
         >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
-        >>> band = og.nudged_elastic_band(objective, objective.theta, -objective.theta, pivots=2, cycles=1, steps=5, batch_size=None)
+        >>> band = og.nudged_elastic_band(objective, objective.theta, -objective.theta, pivots=2, cycles=1, steps=5)
         >>> band.curve.kind, band.gradients >= 10
         ('chain', True)
     """

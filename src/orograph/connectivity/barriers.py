@@ -22,8 +22,10 @@ class Barriers:
     """Barriers along one curve; NaN where there are no test data or no classes.
 
     Attributes:
-        train_loss, test_loss: of the losses.
-        train_error, test_error: of the fraction classified wrongly.
+        train_loss: of the training loss.
+        test_loss: of the test loss.
+        train_error: of the fraction of training samples classified wrongly.
+        test_error: of the fraction of test samples.
         objective: of L_eff on the training data.
         published: max − min of the ends, of the test loss.
         largest_test_loss: on the curve.

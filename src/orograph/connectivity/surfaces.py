@@ -19,7 +19,8 @@ class Profile:
 
     Attributes:
         x: `(n,)` float64, distances in parameter space where u has unit length.
-        losses, accuracies: `(n,)` float64.
+        losses: `(n,)` float64.
+        accuracies: `(n,)` float64, fractions; NaN where targets are no classes.
     """
 
     x: Float[Tensor, " n"]
@@ -34,7 +35,8 @@ class Surface:
     Attributes:
         x: `(n,)` float64, coordinates along the first direction: distances where it has unit length.
         y: `(m,)` float64, along the second.
-        losses, accuracies: `(n, m)` float64, entry (i, j) at (x_i, y_j).
+        losses: `(n, m)` float64, entry (i, j) at (x_i, y_j).
+        accuracies: `(n, m)` float64, fractions; NaN where targets are no classes.
         origin: `(P,)`.
         directions: `(2, P)`, u and v.
         marks: `(p, 2)` float64, coordinates of the points that the surface was laid through or around.

@@ -14,6 +14,13 @@ class EmpiricalFisherOperator(CurvatureOperator):
 
     A product costs one tangent of the losses and one weighted gradient; the `N × P` matrix of gradients is never formed. It
     needs a loss with one value per sample.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> data = [(torch.eye(4), torch.arange(4) % 2)]
+        >>> operator = og.EmpiricalFisherOperator(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), data)
+        >>> operator.shape, (operator @ torch.ones(10)).shape
+        ((10, 10), torch.Size([10]))
     """
 
     formula = FISHER

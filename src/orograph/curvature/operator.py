@@ -20,6 +20,12 @@ class LinearOperator(ABC):
     `A @ v` takes `(P,)`, `A @ V` takes `(P, b)`. Sums, scalings and shifts of operators are operators: `H + G`, `2 * H`,
     `H.shifted(0.1)` is H + 0.1·I. `products` counts the columns multiplied so far. `group` is the process group that computes
     the products together, each process with its share of the data; None for one process.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> A = og.MatrixOperator(torch.diag(torch.tensor([1.0, 2.0])))
+        >>> (2 * A).shifted(1.0) @ torch.ones(2)
+        tensor([3., 5.])
     """
 
     size: int
@@ -116,7 +122,19 @@ class _Combination(LinearOperator):
 
 
 class FunctionOperator(LinearOperator):
-    """An operator out of a function `v ↦ A v`: for tests, closed forms and one-offs."""
+    """An operator out of a function `v ↦ A v`: for tests, closed forms and one-offs.
+
+    Args:
+        function: `v ↦ A v`, linear and symmetric.
+        size: P.
+        dtype: of v and of A v.
+        device: of both.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> og.FunctionOperator(lambda v: 3 * v, size=4) @ torch.ones(4)
+        tensor([3., 3., 3., 3.])
+    """
 
     def __init__(
         self,
@@ -133,7 +151,16 @@ class FunctionOperator(LinearOperator):
 
 
 class MatrixOperator(LinearOperator):
-    """A dense symmetric matrix as an operator."""
+    """A dense symmetric matrix as an operator.
+
+    Args:
+        matrix: A, `(P, P)`; products are in its dtype, on its device.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> og.MatrixOperator(torch.tensor([[2.0, 1.0], [1.0, 2.0]])) @ torch.tensor([1.0, 0.0])
+        tensor([2., 1.])
+    """
 
     def __init__(self, matrix: Float[Tensor, "P P"]) -> None:
         self.matrix = matrix

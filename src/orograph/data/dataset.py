@@ -19,11 +19,15 @@ class Dataset:
 
     Attributes:
         name: what it is called.
-        train_inputs, test_inputs: float32, `(x − mean) / std` of pixels scaled to [0, 1].
-        train_targets, test_targets: class indices.
+        train_inputs: `(N, C, H, W)` float32, `(x − mean) / std` of pixels scaled to [0, 1].
+        test_inputs: `(M, C, H, W)`, the same of the test samples.
+        train_targets: `(N,)` class indices.
+        test_targets: `(M,)` class indices.
         classes: the name of each class.
-        mean, std: the normalisation.
-        subset_size, subset_seed: of a subset; None where all is used.
+        mean: what was subtracted.
+        std: what was divided by.
+        subset_size: training samples of a subset; None where all is used.
+        subset_seed: that drew it; None where all is used.
     """
 
     name: str

@@ -19,7 +19,8 @@ class LoopMarks:
 
     Attributes:
         maxwell: equal L_eff. spinodal_up, spinodal_down: where a branch ends.
-        escape_up, escape_down: steps over which each was left.
+        escape_up: step over which the way up left its branch.
+        escape_down: the same of the way down.
     """
 
     maxwell: float
@@ -33,7 +34,8 @@ def hysteresis(up: xr.Dataset, down: xr.Dataset, loops: Sequence[LoopMarks] = ()
     """Order parameter, difference of L_eff, λ_min of L_eff and test accuracy of both ways.
 
     Args:
-        up, down: one seed of what `open_run` gives for an analysed sweep, in either direction, without missing points.
+        up: one seed of what `open_run` gives for an analysed sweep, climbed, without missing points.
+        down: the same, descended.
         loops: their strengths.
         title: the line above the figure.
 

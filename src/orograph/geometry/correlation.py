@@ -30,7 +30,8 @@ class Coefficient:
         p_value: two-sided, NaN below five independent values; where values lie in m clusters, of the cluster bootstrap, and no
             less than 2/m!, the least that a permutation of the clusters could show.
         adjusted: the p-value after Holm's rule over all of a table's tests of this kind of coefficient.
-        low, high: 95 % bootstrap interval, NaN below five independent values.
+        low: lower end of the 95 % bootstrap interval, NaN below five independent values.
+        high: its upper end.
     """
 
     value: float
@@ -50,10 +51,13 @@ class Correlation:
     """How a metric goes with a target.
 
     Attributes:
-        metric, target: their names.
+        metric: the name of the one.
+        target: the name of the other.
         count: pairs of finite values.
         independent: clusters among them, or `count` where there are none.
-        pearson, spearman, kendall: the coefficients.
+        pearson: linear correlation.
+        spearman: of ranks.
+        kendall: τ, of pairs in order.
         kendall_within: Kendall's τ inside groups, averaged over groups weighted by their pairs; NaN without groups.
     """
 
@@ -157,8 +161,10 @@ def correlate(
     """All coefficients of one pair of quantities; pairs with a value that is not finite are left out.
 
     Args:
-        x, y: values over minima.
-        metric, target: their names.
+        x: values over minima.
+        y: values over the same minima.
+        metric: the name of the one.
+        target: the name of the other.
         clusters: the configuration of each value; values of one cluster are not independent.
         groups: hyper-parameters of each value, for Kendall within groups.
         resamples: of the bootstrap (percentile interval).

@@ -33,13 +33,29 @@ class Measurement:
     """What `measure` found at θ.
 
     Attributes:
-        loss, gradient_norm, parameter_norm: L(θ), ‖∇L(θ)‖, ‖θ‖, over all data.
-        count, parameters: N and P.
+        loss: L(θ), over all data.
+        gradient_norm: ‖∇L(θ)‖.
+        parameter_norm: ‖θ‖.
+        count: N, the number of samples.
+        parameters: P.
         smooth: whether the loss is C² in θ; if not, the Hessian leaves out the kinks (ReLU).
-        spectrum: the k pairs asked for. lowest: a few pairs of the lower end, and `index` what they show.
-        density: of all eigenvalues, normalised to 1. trace: XTrace's, sharper than the density's own.
-        ranks: of the k pairs and of the whole spectrum. outliers: None where fewer than two pairs are positive.
-        method, plan: how products were computed. products: how many, in all.
+        spectrum: the k pairs asked for.
+        lowest: a few pairs of the lower end.
+        index: what these show.
+        density: of all eigenvalues, normalised to 1.
+        trace: XTrace's, sharper than the density's own.
+        ranks: of the k pairs and of the whole spectrum.
+        outliers: None where fewer than two pairs are positive.
+        method: how products were computed.
+        plan: what was chosen for that, in one line.
+        products: how many, in all.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> data = [(torch.eye(9), torch.arange(9) % 2)]
+        >>> found = og.measure(torch.nn.Linear(9, 2), torch.nn.CrossEntropyLoss(), data, k=2, steps=9)
+        >>> found.count, found.smooth, found.lowest.which
+        (9, True, 'SA')
     """
 
     loss: float
@@ -123,8 +139,11 @@ def measure(
         model: any module; evaluated in eval mode.
         loss: `(output, target) → ` one value per sample, or a mean; standard losses are re-reduced.
         data: re-iterable of `(inputs, targets)`.
-        k, which, tolerance: of the spectrum, as `lanczos` takes them.
-        probes, steps: of the density; each probe costs `steps` products. At least 3 probes give ranks their error.
+        k: how many eigenpairs.
+        which: of the spectrum, as `lanczos` takes it.
+        tolerance: of ‖Hv − λv‖/|λ|, as `lanczos` takes it.
+        probes: of the density; each costs `steps` products. At least 3 give ranks their error.
+        steps: of the density.
         trace_probes: of XTrace, two products each.
         parameters: comma-separated globs of the parameter names that make up θ.
         memory: budget for activations and residuals.
@@ -144,7 +163,8 @@ def measure(
 
     Examples:
         >>> import torch, orograph as og
-        >>> found = og.measure(torch.nn.Linear(9, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(9), torch.arange(9) % 2)], k=2, steps=9)
+        >>> data = [(torch.eye(9), torch.arange(9) % 2)]
+        >>> found = og.measure(torch.nn.Linear(9, 2), torch.nn.CrossEntropyLoss(), data, k=2, steps=9)
         >>> found.spectrum.eigenvalues.shape, found.parameters
         (torch.Size([2]), 20)
     """

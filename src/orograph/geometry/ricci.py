@@ -72,7 +72,8 @@ def scalar_curvature(
     Examples:
         >>> import torch, orograph as og
         >>> matrix = og.MatrixOperator(torch.eye(3, dtype=torch.float64))
-        >>> round(og.scalar_curvature(matrix, torch.zeros(3, dtype=torch.float64)).value, 6)  # (tr H)² − tr H² at a critical point
+        >>> found = og.scalar_curvature(matrix, torch.zeros(3, dtype=torch.float64))
+        >>> round(found.value, 6)  # at a critical point (tr H)² − tr H²
         6.0
     """
     if probes < 3:

@@ -26,7 +26,8 @@ class BranchBarrier:
 
     Attributes:
         linear: along the straight line.
-        bezier, band: along a trained Bézier curve and an elastic band; NaN where none was trained.
+        bezier: along a trained Bézier curve; NaN where none was trained.
+        band: along an elastic band; NaN where none was trained.
         distance: ‖θ_up − θ_down‖.
     """
 
@@ -48,7 +49,8 @@ def branch_barrier(
 
     Args:
         objective: on the training set, at the strength meant.
-        first, second: the two states.
+        first: a state, `(P,)`.
+        second: the other.
         steps: mini-batch gradients for each trained path; 0 takes the straight line only.
         seed: of batches and positions.
 

@@ -84,7 +84,8 @@ class Meeting:
 
     Attributes:
         kind: `crossing` or `avoided`.
-        first, second: the branches; `first` is the upper one before.
+        first: the branch that is the upper one before.
+        second: the other.
         strength: where the curves cross, or where the gap is least.
         value: the eigenvalue there (the mean of both).
         gap: least distance on the ladder.

@@ -42,7 +42,8 @@ class ChangePoint:
 
     Attributes:
         strength: λ in the middle of the step in which it lies.
-        low, high: 95 % block-bootstrap interval, at least that step.
+        low: lower end of the 95 % block-bootstrap interval, at least that step.
+        high: its upper end.
         kind: `jump` of the value, or `kink` of the slope.
         jump: of the value there, right less left.
         kink: of the slope.

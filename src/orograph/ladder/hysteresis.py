@@ -33,7 +33,9 @@ class Spinodal:
     """Where a branch ceases to be a minimum.
 
     Attributes:
-        last: the last strength at which the branch was followed. lambda_min: of L_eff there. certificate: what that point is.
+        last: the last strength at which the branch was followed.
+        lambda_min: of L_eff there.
+        certificate: what that point is.
         estimate: where λ_min reaches zero by the law, NaN where it does not fall towards the branch's end.
         law: that fits better.
     """
@@ -50,15 +52,19 @@ class Loop:
     """One stretch of the ladder on which the two ways differ.
 
     Attributes:
-        low, high: first and last strength at which they do.
-        maxwell: where both L_eff are equal, NaN where one way is lower throughout. maxwell_interval: the step that holds it.
+        low: first strength at which they do.
+        high: last strength at which they do.
+        maxwell: where both L_eff are equal, NaN where one way is lower throughout.
+        maxwell_interval: the step that holds it.
         lower: `up`, `down`, or `both` in turn: the way of smaller L_eff.
-        spinodal_up, spinodal_down: of the branch of each way.
+        spinodal_up: of the branch of the way up.
+        spinodal_down: of the branch of the way down.
         escape_up: the step over which the way up left its branch, its end infinite where the ladder ended first.
         escape_down: the same of the way down, its beginning −∞ where the ladder ended first.
         width: between the middles of the escapes; NaN where the ladder ended first.
         spinodal_width: between the spinodals; NaN where one is not known.
-        area: ∮ q dλ. accuracy_area: the same of test accuracy, in percentage points times λ.
+        area: ∮ q dλ.
+        accuracy_area: the same of test accuracy, in percentage points times λ.
     """
 
     low: float
@@ -81,7 +87,11 @@ class Way:
     """One way along the ladder: arrays over strengths in ascending order, whichever way it was gone.
 
     Attributes:
-        energy: L_eff. order: q. accuracy: of the test set, in percent. lambda_min: of L_eff. certificates: of each point.
+        energy: L_eff.
+        order: q.
+        accuracy: of the test set, in percent.
+        lambda_min: of L_eff.
+        certificates: of each point.
     """
 
     energy: Float[ndarray, " T"]

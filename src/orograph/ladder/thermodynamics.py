@@ -101,7 +101,8 @@ class Envelope:
     """The envelope identity between two neighbouring points, the one of smaller λ first.
 
     Attributes:
-        low, high: their strengths.
+        low: the smaller strength.
+        high: the larger one.
         slope: ΔF/Δλ.
         trapezoid: (q_low + q_high)/2.
         corrected: the same with the susceptibilities; NaN where one is missing.
@@ -138,7 +139,8 @@ def envelope(
     """The identity for each pair of neighbours of an ascending ladder.
 
     Args:
-        strengths, energies: λ and F(λ) = L_eff.
+        strengths: λ, ascending.
+        energies: F(λ) = L_eff.
         order_parameters: q = ‖θ − θ_ref‖².
         susceptibilities: χ, NaN where unknown.
         critical: which points are critical; all when None.

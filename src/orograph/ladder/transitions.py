@@ -35,8 +35,10 @@ class Judgement:
 
     Attributes:
         order: `first`, `second`, `none`, or `unresolved` where too few points have been inserted.
-        low, high: the interval that now holds it.
-        width: of that interval. shrinkage: of the ladder's interval in units of it.
+        low: lower end of the interval that now holds it.
+        high: its upper end.
+        width: of that interval.
+        shrinkage: of the ladder's interval in units of it.
         change: Δq over it, in the direction of rising λ.
         steepness: |Δq|/width relative to the steeper of the slopes beside it.
         exponent: α of |Δq| ∝ h^α between the ladder's interval and this one.
@@ -155,7 +157,9 @@ def judge(known: Mapping[float, float], ladder: Sequence[float], kind: str, inte
 
     Args:
         known: q by λ, inserted points included.
-        ladder, kind, interval: as `zoom` takes them.
+        ladder: strengths of the ladder, ascending.
+        kind: `jump` or `kink`.
+        interval: the ladder's step in which the change was seen.
 
     Returns:
         The order, and the numbers that it was judged by.
@@ -202,7 +206,8 @@ class Coincidence:
     """How many change points of two quantities lie together.
 
     Attributes:
-        first, second: the quantities.
+        first: a quantity.
+        second: the other.
         counts: their change points.
         together: those of the first that have one of the second within the ladder's resolution.
         p_value: share of the shifts of one set along the ladder, its end joined to its start, with at least as many together.

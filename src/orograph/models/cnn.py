@@ -16,6 +16,17 @@ from orograph.models.activations import activation_module, is_smooth
 class CNN(nn.Module):
     """`conv1`, `conv2` (5 × 5, each halved by 2 × 2 average pooling), `fc1`, `fc2`.
 
+    Args:
+        input_shape: `(C, H, W)`, at least 4 × 4 pixels.
+        classes: number of outputs.
+        channels: of the two convolutions.
+        hidden_size: width of `fc1`.
+        activation: one of `orograph.models.names.ACTIVATIONS`.
+        batch_norm: normalise after each convolution.
+
+    Raises:
+        ConfigurationError: a size out of range, or an unknown activation.
+
     Attributes:
         smooth: whether the activation is twice continuously differentiable.
     """
@@ -30,17 +41,6 @@ class CNN(nn.Module):
         activation: str = "relu",
         batch_norm: bool = False,
     ) -> None:
-        """Args:
-        input_shape: `(C, H, W)`, at least 4 × 4 pixels.
-        classes: number of outputs.
-        channels: of the two convolutions.
-        hidden_size: width of `fc1`.
-        activation: one of `orograph.models.names.ACTIVATIONS`.
-        batch_norm: normalise after each convolution.
-
-        Raises:
-            ConfigurationError: a size out of range, or an unknown activation.
-        """
         super().__init__()
         depth, height, width = input_shape
         if min(height, width) < 4:

@@ -16,6 +16,17 @@ PUBLISHED_WIDTHS = (128, 128)
 class MLP(nn.Module):
     """`fc1` … `fc{depth + 1}`, each but the last followed by the activation (and by `bn1`, … before it, if asked for).
 
+    Args:
+        input_shape: of one sample; it is flattened.
+        classes: number of outputs.
+        widths: of the hidden layers, first to last.
+        depth: number of hidden layers; a single width, or equal ones, are repeated that often. None: as many as `widths`.
+        activation: one of `orograph.models.names.ACTIVATIONS`.
+        batch_norm: normalise before each activation.
+
+    Raises:
+        ConfigurationError: a width or depth out of range, or an unknown activation.
+
     Attributes:
         smooth: whether the activation is twice continuously differentiable.
     """
@@ -30,17 +41,6 @@ class MLP(nn.Module):
         activation: str = "sigmoid",
         batch_norm: bool = False,
     ) -> None:
-        """Args:
-        input_shape: of one sample; it is flattened.
-        classes: number of outputs.
-        widths: of the hidden layers, first to last.
-        depth: number of hidden layers; a single width, or equal ones, are repeated that often. None: as many as `widths`.
-        activation: one of `orograph.models.names.ACTIVATIONS`.
-        batch_norm: normalise before each activation.
-
-        Raises:
-            ConfigurationError: a width or depth out of range, or an unknown activation.
-        """
         super().__init__()
         hidden = hidden_widths(widths, depth)
         sizes = [math.prod(input_shape), *hidden, classes]

@@ -37,6 +37,16 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """`conv1`, `bn1`, stages `stage1` … `stage3` of 16, 32 and 64 channels times the width factor, global average, `fc`.
 
+    Args:
+        input_shape: `(C, H, W)`.
+        classes: number of outputs.
+        depth: 8, 14 or 20 layers.
+        width_factor: multiplies the channels of every stage.
+        activation: one of `orograph.models.names.ACTIVATIONS`.
+
+    Raises:
+        ConfigurationError: a depth or width out of range, or an unknown activation.
+
     Attributes:
         smooth: whether the activation is twice continuously differentiable.
     """
@@ -50,16 +60,6 @@ class ResNet(nn.Module):
         width_factor: int = 1,
         activation: str = "relu",
     ) -> None:
-        """Args:
-        input_shape: `(C, H, W)`.
-        classes: number of outputs.
-        depth: 8, 14 or 20 layers.
-        width_factor: multiplies the channels of every stage.
-        activation: one of `orograph.models.names.ACTIVATIONS`.
-
-        Raises:
-            ConfigurationError: a depth or width out of range, or an unknown activation.
-        """
         super().__init__()
         if depth not in DEPTHS:
             raise ConfigurationError(

@@ -1,7 +1,4 @@
 from .base import Settings as Settings
-from .base import comma_list as comma_list
-from .base import explain as explain
-from .base import group as group
 from .configure import merge as merge
 from .configure import parse as parse
 from .configure import read_toml as read_toml

@@ -38,7 +38,17 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_toml(path: str) -> dict[str, Any]:
-    """Raises: ConfigurationError: there is no such file, or it is no TOML."""
+    """Settings from a file.
+
+    Args:
+        path: of a TOML file.
+
+    Returns:
+        What it says, tables as mappings.
+
+    Raises:
+        ConfigurationError: there is no such file, or it is no TOML.
+    """
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

@@ -47,9 +47,16 @@ def lanczos_cohort(
         operators: symmetric, of one size, dtype and device.
         multiply: the product of row m with operator m, for all of them: `CohortHessian.__matmul__`.
         k: how many pairs of each.
-        which, tolerance, seed, max_products, verification: as of `lanczos`, for each operator.
+        which: as of `lanczos`.
+        tolerance: as of `lanczos`.
+        seed: as of `lanczos`.
+        max_products: as of `lanczos`, for each operator.
+        verification: as of `lanczos`.
         memory: budget of all bases together, which are not memory-mapped.
         on_product: called with the number of products so far, of all operators together.
+
+    Returns:
+        One spectrum for each operator, in order.
 
     Raises:
         ConfigurationError: as of `lanczos`; operators differ in size, dtype or device, or are shared among processes; the bases

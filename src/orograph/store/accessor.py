@@ -13,6 +13,9 @@ from orograph.store.grid import GRID
 class SweepAccessor:
     """Selections from what `open_run` gives for a sweep.
 
+    Args:
+        ds: what `open_run` gave, or a part of it.
+
     Raises:
         ConfigurationError: the data set is none of a sweep, or there is no such chain.
     """

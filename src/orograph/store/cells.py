@@ -21,8 +21,13 @@ _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 @dataclass(frozen=True)
 class Cell:
-    """One point: a seed (the model ID), the direction in which the ladder is gone, a strength λ, and in a study the name of a
-    configuration.
+    """What identifies one point.
+
+    Attributes:
+        seed: the model ID.
+        direction: in which the ladder is gone, `up` or `down`.
+        strength: λ.
+        configuration: its name in a study; empty in a sweep.
 
     Raises:
         ConfigurationError: a strength that is negative or not finite, another direction than `up` and `down`, or a configuration

@@ -29,7 +29,9 @@ class Artifacts:
     Attributes:
         cell: which point.
         weights: its state dict.
-        gradient, eigenvalues, eigenvectors: where they are there.
+        gradient: its file, None where there is none.
+        eigenvalues: likewise.
+        eigenvectors: likewise.
         metrics: the row of the table, by column; empty without one.
     """
 

@@ -22,7 +22,8 @@ class Record:
     """What was measured at one point.
 
     Attributes:
-        cell, slot: which point, and its place in the arrays.
+        cell: which point.
+        slot: its place in the arrays.
         status: `done` or `failed`.
         scalars: numbers, texts and short lists by field name; NaN where null is written.
         files: SHA-256 by path relative to the run.

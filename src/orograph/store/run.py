@@ -49,12 +49,19 @@ Values = Shaped[np.ndarray, "..."] | Tensor
 
 
 class Run:
-    """A run directory.
+    """A run directory, as `Run.create` and `Run.open` give it.
+
+    Args:
+        path: the directory.
+        content: of its marker, `run.json`.
+        lock: the right to write to it; None to read only.
 
     Attributes:
         path: the directory.
         kind: `sweep` or another kind of experiment.
-        configuration, numerics, provenance: as recorded when the run was created.
+        configuration: what was asked for, as recorded when the run was created.
+        numerics: what decides the last bits, likewise.
+        provenance: versions and hardware, likewise.
         classes: names of the classes.
         tensors: shape of each parameter tensor, in the order of the flat vector.
         plan: the cells and their slots.
@@ -64,7 +71,6 @@ class Run:
     """
 
     def __init__(self, path: Path, content: Mapping[str, Any], lock: RunLock | None = None) -> None:
-        """For `create` and `open` only."""
         self.path, self._lock = path, lock
         self.kind: str = content["kind"]
         self.configuration: dict[str, Any] = content["configuration"]

@@ -40,7 +40,8 @@ def train_cohort(
         anchors: θ_ref of each model or of all; None is the origin.
         order_seeds: one seed for a stream that all models share, or one seed a model.
         on_epoch: called with the number of each epoch and the mean objective of the models that trained in it.
-        observer, every: called at the end of every so many epochs; what it returns joins the epoch's record.
+        observer: called at the end of epochs; what it returns joins the epoch's record.
+        every: the observer is called after every so many epochs.
 
     Returns:
         One for each model, in order.

@@ -41,14 +41,16 @@ class Trained:
 
     Attributes:
         theta: `(P,)`, the state kept: the best of all epoch ends and the start; in the published procedure the last.
-        epochs, steps: epochs and mini-batch steps taken.
+        epochs: taken.
+        steps: mini-batch steps taken.
         best_epoch: the epoch whose value was the smallest, 0 for the start.
         failed_epoch: the epoch whose value was not finite (`theta` is then the best state before it); None if all were.
         stopped: `"patience"`, `"epochs"` or `"failed"`.
         history: one record an epoch: `epoch`, `lr`, `loss`, `objective`; the last two over the whole training set at
             the epoch's end, or running averages in the published procedure; and what an observer found.
-        running_loss, running_objective: averages of L and L_eff over the last epoch's mini-batches, weighted by their sizes,
+        running_loss: average of L over the last epoch's mini-batches, weighted by their sizes,
             while the model moved; only in the published procedure.
+        running_objective: the same of L_eff.
     """
 
     theta: Float[Tensor, " P"]

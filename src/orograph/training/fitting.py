@@ -121,9 +121,11 @@ def fit(
         order_seeds: one seed for a stream of mini-batches that all share, or one a network.
         test: the same model on the test data.
         rates: a learning rate for each network in place of that of the settings.
-        first_epoch, last_epoch: the part of the training to go through; by default all of it.
+        first_epoch: where to take the training up, counted from 1.
+        last_epoch: where to leave it; its end when None.
         gradients: whether ‖∇L‖ is recorded at each epoch's end.
-        observer, every: called for each network at the end of every so many epochs and of the last one.
+        observer: called for each network at the end of epochs, and of the last one.
+        every: the observer is called after every so many epochs.
         on_epoch: called with the number of each epoch and its mean training loss.
 
     Returns:

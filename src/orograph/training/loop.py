@@ -32,7 +32,8 @@ def train(
         settings: optimiser, batches, epochs, patience.
         order_seed: of the mini-batch order.
         on_epoch: called with the number of each epoch and its objective.
-        observer, every: called at the end of every so many epochs; what it returns joins the epoch's record.
+        observer: called at the end of epochs; what it returns joins the epoch's record.
+        every: the observer is called after every so many epochs.
 
     Returns:
         The state kept `(P,)`, what ended the training, and one record an epoch.

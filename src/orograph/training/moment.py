@@ -12,6 +12,7 @@ class Moment:
     """Where a training stands.
 
     Attributes:
+        epoch: its number; 0 before the first.
         theta: `(P,)`, overwritten by the next step.
         moments: of the optimiser, `(P,)` each: SGD's momentum buffer if it has momentum, Adam's first and second.
         buffers: of the module, where training changes them.

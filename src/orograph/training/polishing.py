@@ -59,7 +59,8 @@ class Polished:
         steps: steps accepted.
         distance: ‖Δθ‖ from the start.
         objective_change: ΔL_eff from the start, losses summed in float64.
-        gradient_norm_before, gradient_norm: ‖∇L_eff‖ at the start and at the end.
+        gradient_norm_before: ‖∇L_eff‖ at the start.
+        gradient_norm: ‖∇L_eff‖ at the end.
         negative_curvature: whether a direction of negative curvature of L_eff was met, beyond rounding.
     """
 
