@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -133,10 +134,13 @@ def netcdf_bytes(run: Run, *, vectors: bool = False) -> bytes:
 
 
 def _study(tree: xr.DataTree) -> xr.Dataset:
-    """Minima of all configurations, without what lies between them."""
+    """Minima of all configurations, without what lies between them and what has a size of its own in each: eigenvectors."""
     names = list(tree.children)
+    nodes = [tree[name].to_dataset() for name in names]
+    sizes = {(dim, size) for node in nodes for dim, size in node.sizes.items() if dim not in node.indexes}
+    counts = Counter(dim for dim, _ in sizes)
     return xr.concat(
-        [tree[name].to_dataset() for name in names],
+        [node.drop_dims([dim for dim in node.sizes if counts[dim] > 1]) for node in nodes],
         xr.Variable("configuration", names, {"long_name": "configuration"}),
         data_vars="all",
         coords="minimal",
