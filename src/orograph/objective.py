@@ -99,6 +99,16 @@ def gather(data: Iterable[Any], *, device: torch.device, dtype: torch.dtype) -> 
 class Objective:
     """L(θ) and L_eff(θ) of one module, loss and data set.
 
+    Args:
+        model: any module; evaluated in eval mode.
+        loss: `(output, target) → ` one value per sample, or a mean; standard losses are re-reduced.
+        data: re-iterable of `(inputs, targets)`.
+        parameters: comma-separated globs of the parameter names that make up θ.
+        strength: λ ≥ 0.
+        anchor: θ_ref, `(P,)`; None is the origin.
+        memory: budget for activations, in bytes or like `4GiB`.
+        dtype: of θ and all evaluations; the module's own when None.
+
     Attributes:
         layout: names and shapes of θ.
         theta: `(P,)`, the module's parameters when this was made.
@@ -126,16 +136,6 @@ class Objective:
         memory: str | int = DEFAULT_MEMORY,
         dtype: torch.dtype | None = None,
     ) -> None:
-        """Args:
-        model: any module; evaluated in eval mode.
-        loss: `(output, target) → ` one value per sample, or a mean; standard losses are re-reduced.
-        data: re-iterable of `(inputs, targets)`.
-        parameters: comma-separated globs of the parameter names that make up θ.
-        strength: λ ≥ 0.
-        anchor: θ_ref, `(P,)`; None is the origin.
-        memory: budget for activations, in bytes or like `4GiB`.
-        dtype: of θ and all evaluations; the module's own when None.
-        """
         self.model = model
         self.layout: Layout = layout_of(model, parameters)
         named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
