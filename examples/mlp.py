@@ -15,7 +15,6 @@ from torch.nn import functional as F
 
 import orograph as og
 from orograph import figures
-from orograph.geometry.classes import class_shares
 
 
 def main(folder: Path) -> None:
@@ -47,7 +46,7 @@ def main(folder: Path) -> None:
     figures.save(figure, folder / "mlp-spectrum")
 
     objective = og.Objective(model, F.cross_entropy, data.train)
-    shares = class_shares(objective, objective.theta, spectrum).shares.cpu()
+    shares = og.class_shares(objective, objective.theta, spectrum).shares.cpu()
     with figures.styled():
         drawing, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
         picture = axes.imshow(shares / spectrum.eigenvalues, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")

@@ -13,8 +13,6 @@ from torch.nn import functional as F
 
 import orograph as og
 from orograph import figures
-from orograph.connectivity.directions import filter_normalised
-from orograph.connectivity.surfaces import surface
 
 
 def main(folder: Path) -> None:
@@ -40,8 +38,8 @@ def main(folder: Path) -> None:
         print(f"{name:>9}: {operator.size:6,} parameters, λ_max = {spectrum.eigenvalues[0]:.4f} ± {spectrum.residuals[0]:.1e}")
 
     objective = og.Objective(model, F.cross_entropy, few)
-    directions = filter_normalised(objective.layout, objective.theta, seed=0)
-    seen = surface(objective, objective.theta, directions, radius=0.3, points=11)
+    directions = og.filter_normalised(objective.layout, objective.theta, seed=0)
+    seen = og.surface(objective, objective.theta, directions, radius=0.3, points=11)
     arrays = {"x": seen.x, "y": seen.y, "train_loss": seen.losses, "marks": seen.marks}
     figure = figures.surface(arrays, "ResNet-8 along two filter-normalised directions", marks=["where training stopped"])
     figures.save(figure, folder / "resnet-surface")
