@@ -33,7 +33,14 @@ class Curve:
     knots: Float[Tensor, " K"]
 
     def weights(self, positions: Float[Tensor, " T"]) -> Float[Tensor, "T K"]:
-        """b_k(t), float64; each row sums to 1."""
+        """b_k(t), float64; each row sums to 1.
+
+        Args:
+            positions: `(T,)`, t between 0 and 1.
+
+        Returns:
+            `(T, K)`.
+        """
         t = positions.double()[:, None]
         if self.kind == "bezier":
             degree = len(self.controls) - 1
@@ -47,11 +54,25 @@ class Curve:
         return result.scatter_(1, segment - 1, 1 - share).scatter_(1, segment, share)
 
     def at(self, positions: Float[Tensor, " T"]) -> Points:
-        """γ at many positions, made when evaluated."""
+        """γ at many positions, made when evaluated.
+
+        Args:
+            positions: `(T,)`, t between 0 and 1.
+
+        Returns:
+            T points, to be evaluated by `evaluate` or turned into rows.
+        """
         return Points(torch.zeros_like(self.controls[0]), self.controls, self.weights(positions))
 
     def with_controls(self, controls: Float[Tensor, "K P"]) -> "Curve":
-        """The same curve through other control points."""
+        """The same curve through other control points.
+
+        Args:
+            controls: `(K, P)`, as many as there are.
+
+        Returns:
+            A curve of the same kind and knots.
+        """
         return replace(self, controls=controls)
 
 

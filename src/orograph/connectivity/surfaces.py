@@ -51,7 +51,14 @@ class Surface:
     marks: Float[Tensor, "p 2"]
 
     def project(self, thetas: Float[Tensor, "M P"]) -> Float[Tensor, "M 2"]:
-        """Coordinates of the points of the plane nearest to given points, float64: a path to be drawn in."""
+        """Coordinates of the points of the plane nearest to given points, float64: a path to be drawn in.
+
+        Args:
+            thetas: `(M, P)`, one point a row.
+
+        Returns:
+            `(M, 2)`, x and y of each.
+        """
         directions = self.directions.double()
         offsets = (thetas.double() - self.origin.double()) @ directions.T
         return torch.linalg.solve(directions @ directions.T, offsets.T).T.cpu()

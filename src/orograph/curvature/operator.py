@@ -36,10 +36,24 @@ class LinearOperator(ABC):
 
     @abstractmethod
     def product(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
-        """A v."""
+        """A v.
+
+        Args:
+            vector: v, `(P,)`.
+
+        Returns:
+            `(P,)`.
+        """
 
     def block_product(self, block: Float[Tensor, "P b"]) -> Float[Tensor, "P b"]:
-        """A V, column by column unless a subclass knows better."""
+        """A V, column by column unless a subclass knows better.
+
+        Args:
+            block: V, `(P, b)`, one vector a column.
+
+        Returns:
+            `(P, b)`.
+        """
         return torch.stack([self.product(column.contiguous()) for column in block.unbind(1)], dim=1)
 
     @property
@@ -73,11 +87,25 @@ class LinearOperator(ABC):
     __rmul__ = __mul__
 
     def shifted(self, shift: float) -> "LinearOperator":
-        """A + shift·I."""
+        """A + shift·I.
+
+        Args:
+            shift: added to the diagonal; 2λ makes the Hessian of L that of L + λ‖θ − θ_ref‖².
+
+        Returns:
+            An operator that multiplies by this one.
+        """
         return _Combination([(1.0, self)], shift)
 
     def to_scipy(self, dtype: Any = None) -> "scipy.sparse.linalg.LinearOperator":
-        """The same operator for SciPy's solvers, in numpy arrays of `dtype` (default: the operator's own)."""
+        """The same operator for SciPy's solvers, in numpy arrays of `dtype` (default: the operator's own).
+
+        Args:
+            dtype: of the numpy arrays; the operator's own when None.
+
+        Returns:
+            `(P, P)`, on the CPU.
+        """
         from scipy.sparse.linalg import LinearOperator as SciPyOperator  # half a second, which workers do without
 
         dtype = dtype or torch.empty(0, dtype=self.dtype).numpy().dtype

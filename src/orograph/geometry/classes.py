@@ -42,7 +42,14 @@ class ClassShares:
     cluster_shares: Float[Tensor, "C clusters"]
 
     def top_samples(self, count: int = 10) -> Int[Tensor, "k count"]:
-        """The samples with the largest shares of each direction, largest first."""
+        """The samples with the largest shares of each direction, largest first.
+
+        Args:
+            count: how many of each direction.
+
+        Returns:
+            `(k, count)` indices of samples.
+        """
         return self.sample_shares.topk(min(count, len(self.sample_shares)), dim=0).indices.T
 
 

@@ -46,7 +46,14 @@ class Pairs:
 
     @classmethod
     def of(cls, spectrum: Spectrum) -> "Pairs":
-        """Those of a spectrum."""
+        """Those of a spectrum.
+
+        Args:
+            spectrum: of one point.
+
+        Returns:
+            Its pairs as numpy arrays.
+        """
         values, vectors, noise = (part.cpu().numpy() for part in (spectrum.eigenvalues, spectrum.eigenvectors, spectrum.noise))
         return cls(values, vectors, spectrum.clusters, noise)
 
@@ -71,7 +78,14 @@ class Branches:
         return int(self.numbers.max(initial=-1)) + 1
 
     def values(self, eigenvalues: Float[ndarray, "T k"]) -> Float[ndarray, "T branches"]:
-        """The eigenvalue of each branch along the ladder, NaN where it is not."""
+        """The eigenvalue of each branch along the ladder, NaN where it is not.
+
+        Args:
+            eigenvalues: `(T, k)`, of the pairs that were followed.
+
+        Returns:
+            `(T, branches)`.
+        """
         result = np.full((len(eigenvalues), self.count), np.nan)
         rows, columns = np.nonzero(self.numbers >= 0)
         result[rows, self.numbers[rows, columns]] = eigenvalues[rows, columns]

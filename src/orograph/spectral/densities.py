@@ -71,16 +71,38 @@ class Density:
         return self.trace_of(torch.square)
 
     def trace_of(self, function: Callable[[Float64[Tensor, "probes steps"]], Float64[Tensor, "probes steps"]]) -> Estimate:
-        """tr f(A) = P Σ τ f(θ), one sample a probe; exact for the probe's zᵀf(A)z where f is a polynomial of degree below 2s."""
+        """tr f(A) = P Σ τ f(θ), one sample a probe; exact for the probe's zᵀf(A)z where f is a polynomial of degree below 2s.
+
+        Args:
+            function: f, of the Ritz values `(probes, steps)`.
+
+        Returns:
+            The estimate, with its standard error over probes.
+        """
         return estimate(self.size * (self.weights * function(self.nodes)).sum(1), self.products)
 
     def mass(self, a: float, b: float) -> float:
-        """The share of eigenvalues in [a, b], by the quadrature without broadening; times P, it counts them."""
+        """The share of eigenvalues in [a, b], by the quadrature without broadening; times P, it counts them.
+
+        Args:
+            a: lower end, included.
+            b: upper end, included.
+
+        Returns:
+            Between 0 and 1.
+        """
         inside = (self.nodes >= a) & (self.nodes <= b)
         return float((self.weights * inside).sum(1).mean())
 
     def quantile(self, q: float, *, below: float = math.inf) -> float:
         """The smallest node with at least the share q of all weight at or under it; `below`: of the nodes under that value only.
+
+        Args:
+            q: between 0 and 1.
+            below: of the nodes under this value only.
+
+        Returns:
+            A node, in the unit of an eigenvalue.
 
         Raises:
             ConfigurationError: q is outside [0, 1], or nothing lies below.

@@ -29,6 +29,9 @@ class SweepAccessor:
         Args:
             seed: the model ID; the first one if left out.
             direction: `up` or `down`.
+
+        Returns:
+            The ladder, its points in ascending order of λ.
         """
         ds = self._sweep()
         seeds, ways = ds.seed.values.tolist(), ds.direction.values.tolist()
@@ -45,14 +48,31 @@ class SweepAccessor:
         return {key: line for key, line in every.items() if line.sizes["strength"]}
 
     def point(self, strength: float, seed: int | None = None, direction: str = "up") -> xr.Dataset:
-        """The finished point whose λ is nearest."""
+        """The finished point whose λ is nearest.
+
+        Args:
+            strength: λ.
+            seed: the model ID; the first one if left out.
+            direction: `up` or `down`.
+
+        Returns:
+            All that was measured at that point.
+        """
         line = self.chain(seed, direction)
         if not line.sizes["strength"]:
             raise ConfigurationError(f"the ladder {direction} has no finished point.")
         return line.sel(strength=strength, method="nearest")
 
     def loop(self, name: str, seed: int | None = None) -> xr.DataArray:
-        """A quantity on the way up less on the way down, at the strengths that both ways have."""
+        """A quantity on the way up less on the way down, at the strengths that both ways have.
+
+        Args:
+            name: of a quantity, such as `objective`.
+            seed: the model ID; the first one if left out.
+
+        Returns:
+            Differences, in the quantity's unit, along `strength`.
+        """
         up, down = self.chain(seed, "up")[name], self.chain(seed, "down")[name]
         gap: xr.DataArray = up - down  # xarray keeps the strengths that both have
         gap.attrs = {**up.attrs, "long_name": f"{up.attrs.get('long_name', name)}, up less down"}
