@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_leaves, tree_map
@@ -318,6 +318,11 @@ class Objective:
 
 def _take(batch: Batch, part: slice) -> Batch:
     return tree_map(lambda leaf: leaf[part], batch[0]), batch[1][part]
+
+
+def correct(outputs: Float[Tensor, "*m n C"], targets: Int[Tensor, " n"]) -> Bool[Tensor, "*m n"]:
+    """Which samples a model classifies correctly: those whose class has the largest output."""
+    return outputs.argmax(-1) == targets
 
 
 def state_dict(

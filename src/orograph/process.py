@@ -29,15 +29,15 @@ def keep_imports() -> None:
     gc.freeze()
 
 
-def choose_device(name: str) -> "torch.device":
-    """The device meant by `auto`, `cpu`, `cuda` or `cuda:N`.
+def choose_device(name: str | None) -> "torch.device":
+    """The device meant by `cpu`, `cuda` or `cuda:N`; the first CUDA device where there is one if nothing is.
 
     Raises:
         ConfigurationError: there is no such device.
     """
     import torch
 
-    if name == "auto":
+    if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)

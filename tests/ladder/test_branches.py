@@ -125,10 +125,14 @@ def test_pairs_of_noise_belong_to_no_branch() -> None:
     assert branches.numbers.tolist() == [[0, -1]] * 3
 
 
-def test_principal_angles_are_those_of_scipy() -> None:
-    from scipy.linalg import subspace_angles
+def test_principal_angles_are_those_by_which_rows_were_turned() -> None:
+    own, turned = basis(), np.array([1e-6, 0.5, 80.0])
+    cosines, sines = np.cos(np.radians(turned))[:, None], np.sin(np.radians(turned))[:, None]
+    other = cosines * own[:3] + sines * own[3:6]
+    mixed = np.random.default_rng(1).standard_normal((3, 3)) @ other  # a span has no basis of its own
+    np.testing.assert_allclose(principal_angles(own[:3], mixed), turned, rtol=1e-7)  # a smallest angle of 2e-8 loses eight digits
 
-    draw = np.random.default_rng(1)
-    one, other = draw.standard_normal((3, 10)), draw.standard_normal((3, 10))
-    expected = np.degrees(subspace_angles(one.T, other.T))[::-1]
-    np.testing.assert_allclose(principal_angles(one, other), expected, atol=1e-8)
+
+def test_a_row_that_adds_nothing_to_its_span_has_no_angle() -> None:
+    own = basis()
+    np.testing.assert_allclose(principal_angles(own[[0, 1]], own[[0, 0]]), [0.0, np.nan], atol=1e-12)

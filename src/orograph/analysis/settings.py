@@ -7,7 +7,7 @@ import tyro
 from pydantic import Field, model_validator
 
 from orograph.errors import ConfigurationError
-from orograph.settings.base import Settings
+from orograph.settings.base import Auto, Settings
 
 FEWEST_PROBES = 3
 
@@ -31,7 +31,7 @@ class AnalyzeSettings(Settings):
     path_steps: int = Field(2000, description="gradients for each trained path between branches; 0 takes the straight line only")
     resamples: int = Field(199, description="bootstrap resamples and permutations")
     seed: int = Field(0, description="seed of all random vectors and resamples")
-    data_dir: str = Field("auto", description="where IDX files lie; auto is $OROGRAPH_DATA, else downloads")
+    data_dir: Auto = Field(None, description="where IDX files lie; auto is $OROGRAPH_DATA, else downloads")
     dry_run: bool = Field(False, description="print what there is to do and what it costs, and stop")
     quiet: bool = Field(False, description="no progress, no table")
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, description="print the results as JSON")

@@ -36,7 +36,7 @@ def card(settings: CardSettings) -> int:
         OrographError: there is no such run, or nothing in it yet.
     """
     run = finished_run(settings.run, "card")
-    out = run.path / FILE if settings.out == "auto" else Path(settings.out)
+    out = Path(settings.out or run.path / FILE)
     write_bytes(out, card_text(run, settings.license).encode())
     Console(highlight=False).print(f"[bold]{out}[/]", soft_wrap=True)
     return 0

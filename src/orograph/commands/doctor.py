@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import torch
+from packaging.requirements import Requirement
 from rich.console import Console
 from rich.table import Table
 
@@ -40,17 +41,13 @@ def doctor(settings: DoctorSettings) -> int:
 def packages() -> list[Row]:
     """Python, Orograph and everything that it needs; a missing package is not as it should be."""
     rows = [("python", platform.python_version(), sys.version_info >= (3, 11)), ("orograph", version("orograph"), True)]
-    needed = [text.split(";")[0] for text in requires("orograph") or [] if "extra ==" not in text]
-    for name in sorted(_name(text) for text in needed):
+    needed = [Requirement(text) for text in requires("orograph") or []]
+    for name in sorted(each.name for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})):
         try:
             rows.append((name, version(name), True))
         except PackageNotFoundError:
             rows.append((name, "missing: install orograph again", False))
     return rows
-
-
-def _name(requirement: str) -> str:
-    return next(requirement[:i] for i in range(len(requirement) + 1) if i == len(requirement) or requirement[i] in " <>=!~[(")
 
 
 def machine() -> list[Row]:
@@ -70,9 +67,9 @@ def machine() -> list[Row]:
     return [*rows, *((f"cuda:{i}", f"{each.name}, {format_bytes(each.total_memory)}", True) for i, each in enumerate(names))]
 
 
-def data_found(data_dir: str) -> list[Row]:
+def data_found(data_dir: str | None) -> list[Row]:
     """Where each named data set would come from; nothing is fetched."""
-    given = os.environ.get(DATA_VARIABLE) if data_dir == "auto" else data_dir
+    given = data_dir or os.environ.get(DATA_VARIABLE)
     rows: list[Row] = [("folder", given or f"none: set {DATA_VARIABLE} or --data-dir to use files of your own", True)]
     for name in FACTS:
         if name in EMBEDDED:

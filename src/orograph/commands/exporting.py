@@ -37,7 +37,7 @@ def export(settings: ExportSettings) -> int:
     """
     run = finished_run(settings.run, "export")
     path = run.path.resolve()
-    out = path.with_name(path.name + ENDINGS[settings.to]) if settings.out == "auto" else Path(settings.out)
+    out = Path(settings.out or path.with_name(path.name + ENDINGS[settings.to]))
     if out.is_dir():
         raise ConfigurationError(f"--out {out} is a directory; name a file.")
     content = {"csv": csv_bytes, "parquet": parquet_bytes}[settings.to](table(run)) if settings.to != "netcdf" else b""

@@ -43,7 +43,7 @@ def import_run(settings: ImportSettings) -> int:
         raise ConfigurationError("import needs a folder of published artifacts.")
     folder = Path(settings.folder)
     points = find_artifacts(folder)
-    out = Path(settings.execution.out if settings.execution.out != "auto" else f"runs/{folder.resolve().name}")
+    out = Path(settings.execution.out or f"runs/{folder.resolve().name}")
     if out.resolve() == folder.resolve() and not (out / MARKER).exists():
         raise ConfigurationError(f"--out {out} is the folder that is imported; choose another, its files are left as they are.")
     sweep = sweep_settings(settings, points)

@@ -73,11 +73,8 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
         )
     if not first:
         return 0
-    stem = (
-        Path(settings.out)
-        if settings.out != "auto"
-        else Path(settings.checkpoint).with_suffix("").with_name(f"{Path(settings.checkpoint).stem}-measured")
-    )
+    checkpoint = Path(settings.checkpoint)
+    stem = Path(settings.out or checkpoint.with_name(f"{checkpoint.stem}-measured"))
     fields = {"settings": settings.model_dump(), **provenance(torch.device("cpu")), **found.fields()}
     text = json.dumps(fields, indent=1, ensure_ascii=False)
     write_bytes(stem.with_name(f"{stem.name}.json"), text.encode())
@@ -120,9 +117,7 @@ def _data(settings: MeasureSettings) -> tuple[Iterable[Any], tuple[tuple[int, ..
         return imported("--data", settings.data)(), None
     if settings.data not in DATASETS:
         raise unknown("data set", settings.data, DATASETS)
-    size = settings.subset_size
-    folder = None if settings.data_dir == "auto" else settings.data_dir
-    found = load_data(settings.data, data_dir=folder, subset_size=None if size == "all" else size)
+    found = load_data(settings.data, data_dir=settings.data_dir, subset_size=settings.subset_size)
     return found.train, (found.input_shape, len(found.classes))
 
 

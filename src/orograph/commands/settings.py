@@ -8,7 +8,7 @@ from pydantic import Field
 from orograph.data.names import NAMES as DATASETS
 from orograph.memory import DEFAULT_MEMORY
 from orograph.models.names import ACTIVATIONS, MODELS
-from orograph.settings.base import Integers, Settings, group
+from orograph.settings.base import Auto, Count, Integers, Settings, group
 from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings
 from orograph.sweep.settings import AnchorSettings
 
@@ -20,15 +20,15 @@ class ExportSettings(Settings):
 
     run: tyro.conf.Positional[str] = Field("", description=_RUN)
     to: Literal["csv", "parquet", "netcdf"] = Field("csv", description="one row a point, or all arrays")
-    out: str = Field("auto", description="the file to write; auto is NAME.csv, .parquet or .nc beside the run's directory")
+    out: Auto = Field(None, description="the file to write; auto is NAME.csv, .parquet or .nc beside the run's directory")
     vectors: bool = Field(False, description="of netcdf: with θ, gradients and eigenvectors, which are large")
 
 
 class ImportExecution(Settings):
     """Where artifacts come from and go to."""
 
-    out: str = Field("auto", description="the run to make; auto is runs/<name of the folder>")
-    data_dir: str = Field("auto", description="where IDX files lie; auto is $OROGRAPH_DATA, else downloads")
+    out: Auto = Field(None, description="the run to make; auto is runs/<name of the folder>")
+    data_dir: Auto = Field(None, description="where IDX files lie; auto is $OROGRAPH_DATA, else downloads")
     quiet: bool = Field(False, description="no progress")
 
 
@@ -49,7 +49,7 @@ class CardSettings(Settings):
     """What `orograph card` takes."""
 
     run: tyro.conf.Positional[str] = Field("", description=_RUN)
-    out: str = Field("auto", description="the file to write; auto is RUN/README.md")
+    out: Auto = Field(None, description="the file to write; auto is RUN/README.md")
     license: str = Field("unknown", description="under which the folder is shared, as an SPDX identifier such as cc-by-4.0")
 
 
@@ -65,7 +65,7 @@ class WatchSettings(Settings):
 class DoctorSettings(Settings):
     """What `orograph doctor` takes."""
 
-    data_dir: str = Field("auto", description="where IDX files lie; auto is $OROGRAPH_DATA")
+    data_dir: Auto = Field(None, description="where IDX files lie; auto is $OROGRAPH_DATA")
 
 
 class MeasureSettings(Settings):
@@ -76,7 +76,7 @@ class MeasureSettings(Settings):
     widths: Integers = Field((128, 128), description="widths of the hidden layers of mlp")
     activation: str = Field("sigmoid", description=f"activation of mlp: {', '.join(ACTIVATIONS)}")
     data: str = Field("mnist-5k", description=f"a name ({', '.join(DATASETS)}), or module:loader that gives batches")
-    subset_size: int | Literal["all"] = Field("all", description="a stratified subset of so many images of a named set")
+    subset_size: Count = Field(None, description="a stratified subset of so many images of a named set")
     loss: str = Field("cross_entropy", description="a function of torch.nn.functional, or module:function")
     k: int = Field(30, description="eigenpairs")
     which: Literal["LM", "LA", "SA", "BE"] = Field("LM", description="largest magnitude, largest, smallest, both ends")
@@ -88,7 +88,7 @@ class MeasureSettings(Settings):
     dtype: Literal["float32", "float64"] = Field("float32", description="arithmetic")
     threads: int = Field(0, description="threads; 0 takes every core")
     seed: int = Field(0, description="seed of the random vectors")
-    out: str = Field("auto", description="where to write STEM.json, .png and .pdf; auto is the checkpoint's path and -measured")
-    data_dir: str = Field("auto", description="where IDX files lie; auto is $OROGRAPH_DATA, else downloads")
+    out: Auto = Field(None, description="where to write STEM.json, .png and .pdf; auto is the checkpoint's path and -measured")
+    data_dir: Auto = Field(None, description="where IDX files lie; auto is $OROGRAPH_DATA, else downloads")
     quiet: bool = Field(False, description="no progress, no table")
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, description="print the numbers as JSON")

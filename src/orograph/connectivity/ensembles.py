@@ -9,7 +9,7 @@ from torch import Tensor
 from orograph.connectivity.curves import Curve
 from orograph.geometry.evaluation import Statistics, Thetas, outputs_in_blocks, predictions_at, require_classification
 from orograph.geometry.normalisation import reestimated
-from orograph.objective import Objective
+from orograph.objective import Objective, correct
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def ensemble(objective: Objective, thetas: Thetas, statistics: Statistics | None
     targets = objective.targets
     differing = torch.stack([(predictions != each).double().mean(1) for each in predictions])
     return Ensemble(
-        accuracy=(mean.argmax(-1) == targets).double().mean().item(),
+        accuracy=correct(mean, targets).double().mean().item(),
         loss=-mean.gather(1, targets[:, None]).log().mean().item(),
         member_accuracies=(predictions == targets).double().mean(1),
         disagreement=differing,

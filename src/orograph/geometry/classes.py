@@ -9,13 +9,13 @@ of a share is non-negative for convex losses (Papyan, 2019).
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from orograph.errors import ConfigurationError, DataError
 from orograph.geometry.directional import sample_derivatives
-from orograph.objective import Objective
+from orograph.objective import Objective, correct
 from orograph.spectral.spectrum import Spectrum
 
 
@@ -208,10 +208,18 @@ def class_accuracies(objective: Objective, theta: Float[Tensor, " P"], *, classe
         >>> og.class_accuracies(objective, torch.zeros(10)).shape
         torch.Size([2])
     """
+    right, counts = class_hits(objective, theta, classes=classes)
+    return right / counts
+
+
+def class_hits(
+    objective: Objective, theta: Float[Tensor, " P"], *, classes: int | None = None
+) -> tuple[Float64[Tensor, " C"], Int[Tensor, " C"]]:
+    """How many samples of each class are classified correctly, and how many there are."""
     members = class_labels(objective)
     count = _class_count(members, classes)
-    right = (objective.all_outputs(theta).argmax(-1) == members).double()
-    return _class_sums(right[None], members, count)[:, 0] / torch.bincount(members, minlength=count)
+    right = correct(objective.all_outputs(theta), members).double()
+    return torch.bincount(members, weights=right, minlength=count), torch.bincount(members, minlength=count)
 
 
 def _class_count(members: Int[Tensor, " N"], classes: int | None) -> int:

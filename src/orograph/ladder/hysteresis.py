@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
+from scipy.interpolate import CubicHermiteSpline
 
 Law = Literal["fold", "linear", "none"]
 Interval = tuple[float, float]
@@ -185,19 +186,12 @@ def _maxwell(strengths: ndarray, up: Way, down: Way, first: int, last: int) -> t
     if not len(changes):
         return math.nan, (math.nan, math.nan), "up" if difference.sum() < 0 else "down"
     left = int(changes[0])
-    a, b = place[left], place[left + 1]
-    step = b - a
-    t = np.polynomial.Polynomial([0, 1])
-    cubic = (
-        difference[left] * (1 + 2 * t) * (1 - t) ** 2
-        + step * slope[left] * t * (1 - t) ** 2
-        + difference[left + 1] * t**2 * (3 - 2 * t)
-        - step * slope[left + 1] * t**2 * (1 - t)
-    )
-    roots = [root.real for root in cubic.roots() if abs(root.imag) < 1e-9 and 0 <= root.real <= 1]
-    linear = difference[left] / (difference[left] - difference[left + 1])
-    share = min(roots, key=lambda root: abs(root - linear)) if roots else linear
-    return float(a + share * step), (float(a), float(b)), "both"
+    ends = slice(left, left + 2)
+    a, b = place[ends]
+    linear = a + difference[left] / (difference[left] - difference[left + 1]) * (b - a)
+    roots = CubicHermiteSpline(place[ends], difference[ends], slope[ends]).roots(extrapolate=False)
+    nearest = min(roots, key=lambda root: abs(root - linear), default=linear)
+    return float(nearest), (float(a), float(b)), "both"
 
 
 def spinodal(strengths: Float[ndarray, " T"], way: Way, end: int, *, forward: bool) -> Spinodal:

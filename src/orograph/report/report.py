@@ -25,7 +25,7 @@ def report(settings: ReportSettings) -> int:
     if not settings.run:
         raise ConfigurationError("report needs a run: the directory that a sweep or a study wrote.")
     run = Run.open(settings.run)
-    out = run.path / FILE if settings.out == "auto" else Path(settings.out)
+    out = Path(settings.out or run.path / FILE)
     if out.is_dir():
         raise ConfigurationError(f"--out {out} is a directory; name a file, as {out / FILE}.")
     content = render(run).encode()

@@ -1,9 +1,9 @@
 """The base of all settings: frozen models, one concept each, checked here, no torch imported."""
 
 import inspect
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 from tyro.constructors import PrimitiveConstructorSpec
 
 from orograph.errors import ConfigurationError
@@ -34,6 +34,37 @@ Numbers = Annotated[tuple[float, ...], comma_list(float)]
 
 
 Words = Annotated[tuple[str, ...], comma_list(str)]
+
+
+def word_for_none(word: str, kind: type, metavar: str) -> Any:
+    """A value that may be left to the program: the word in flags, files and records, None inside."""
+
+    def parse(words: list[str]) -> Any:
+        try:
+            return None if words[0] == word else kind(words[0])
+        except ValueError:
+            raise ValueError(f"'{words[0]}' is neither '{word}' nor a number") from None
+
+    return Annotated[
+        kind | None,
+        BeforeValidator(lambda value: None if value == word else value),
+        PlainSerializer(lambda value: word if value is None else value),
+        PrimitiveConstructorSpec(
+            nargs=1,
+            metavar=metavar,
+            instance_from_str=parse,
+            is_instance=lambda value: value is None or isinstance(value, kind),
+            str_from_instance=lambda value: [word if value is None else str(value)],
+        ),
+    ]
+
+
+if TYPE_CHECKING:
+    Auto = str | None
+    Count = int | None
+else:
+    Auto = word_for_none("auto", str, "STR")
+    Count = word_for_none("all", int, "INT|{all}")
 
 
 class Settings(BaseModel):

@@ -9,7 +9,7 @@ import tomllib
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -68,7 +68,8 @@ def _defaults(model: type[S], values: Mapping[str, Any]) -> S:
                 raise ConfigurationError(f"setting '{name}' must be a table [{name}].")
             fields[name] = _defaults(kind, given)
         elif name in values:
-            fields[name] = TypeAdapter(kind).validate_python(values[name])
+            described: Any = Annotated[kind, *field.metadata] if field.metadata else kind
+            fields[name] = TypeAdapter(described).validate_python(values[name])
         else:
             fields[name] = field.get_default(call_default_factory=True)
     extra = set(values) - set(model.model_fields)

@@ -10,12 +10,12 @@ from orograph.data.names import NAMES as DATASETS
 from orograph.errors import ConfigurationError, unknown
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.models.names import ACTIVATIONS, MODELS
-from orograph.settings.base import Integers, Settings
+from orograph.settings.base import Auto, Count, Integers, Settings
 
 
 class DataSettings(Settings):
     dataset: str = Field("mnist-5k", description=f"data set: {', '.join(DATASETS)}")
-    subset_size: int | Literal["all"] = Field("all", description="a stratified subset of so many training images")
+    subset_size: Count = Field(None, description="a stratified subset of so many training images")
     subset_seed: int = Field(0, description="seed of that subset")
 
     @field_validator("dataset")
@@ -27,8 +27,8 @@ class DataSettings(Settings):
 
     @field_validator("subset_size")
     @classmethod
-    def _positive(cls, size: int | str) -> int | str:
-        if isinstance(size, int) and size < 1:
+    def _positive(cls, size: int | None) -> int | None:
+        if size is not None and size < 1:
             raise ConfigurationError(f"--subset-size {size} must be at least 1, or 'all'")
         return size
 
@@ -69,7 +69,7 @@ class NumericsSettings(Settings):
         0, description="models trained together where points are independent; 0: 16 on a CPU, on a GPU what --memory holds"
     )
     dtype: Literal["float32", "float64"] = Field("float32", description="arithmetic")
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    device: Auto = Field(None, description="auto, cpu, cuda or cuda:N")
 
     @model_validator(mode="after")
     def _possible(self) -> "NumericsSettings":
@@ -87,8 +87,8 @@ Numerics = TypeVar("Numerics", bound=NumericsSettings)
 class Execution(Settings):
     """How this process shows and places its work; not part of a run."""
 
-    out: str = Field("auto", description="the run directory; auto is runs/<data set>-<digest of the settings>")
-    data_dir: str = Field("auto", description="where IDX files lie; auto is $OROGRAPH_DATA, else downloads")
+    out: Auto = Field(None, description="the run directory; auto is runs/<data set>-<digest of the settings>")
+    data_dir: Auto = Field(None, description="where IDX files lie; auto is $OROGRAPH_DATA, else downloads")
     dry_run: bool = Field(False, description="print the plan with time and disk, and stop")
     quiet: bool = Field(False, description="no progress, no table")
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, description="print the summary as JSON")

@@ -7,14 +7,11 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
-from orograph.data.catalogue import load_data
 from orograph.data.dataset import Dataset
 from orograph.errors import ConfigurationError
 from orograph.models.catalogue import build_model
 from orograph.objective import Objective
-from orograph.process import choose_device, seed_everything
 from orograph.settings.shared import Execution
 from orograph.store.cells import Cell
 from orograph.study.grid import Configuration, configurations
@@ -23,6 +20,7 @@ from orograph.training.cohort import fitting_cohort
 from orograph.training.fitting import State, initial
 from orograph.training.settings import FitSettings
 from orograph.training.stability import with_buffers
+from orograph.work.bench import objectives, prepare
 
 FEWEST_TO_HOLD_OUT = 12  # training images from which some can be held out
 ALONE = 2**21  # networks of more parameters train one by one: their matrix products fill the machine
@@ -54,20 +52,7 @@ class StudyBench:
         Raises:
             OrographError: the data or a model cannot be had as asked.
         """
-        numerics = settings.numerics
-        threads = numerics.threads or torch.get_num_threads()
-        device = choose_device(numerics.device)
-        update = {"numerics": numerics.model_copy(update={"threads": threads, "device": device.type})}
-        settings = settings.model_copy(update=update)
-        torch.set_num_threads(threads)
-        seed_everything(settings.optimisation.seed)
-        size = settings.data.subset_size
-        data = load_data(
-            settings.data.dataset,
-            data_dir=None if execution.data_dir == "auto" else execution.data_dir,
-            subset_size=None if size == "all" else size,
-            subset_seed=settings.data.subset_seed,
-        )
+        settings, device, data = prepare(settings, execution.data_dir, seed=settings.optimisation.seed)
         bench = cls(settings, data, device, configurations(settings))
         for chosen in bench.configurations:
             bench.check(chosen)
@@ -95,13 +80,7 @@ class StudyBench:
         key = (chosen.model, tuple(sorted(chosen.options().items())))
         if key not in self._objectives:
             model = self._build(chosen, self.settings.optimisation.seed).to(self.device)
-            numerics = self.settings.numerics
-            dtype = getattr(torch, numerics.dtype)
-            train, test = (
-                Objective(model, F.cross_entropy, part, memory=numerics.memory, dtype=dtype)
-                for part in (self.data.train, self.data.test)
-            )
-            self._objectives[key] = train, test
+            self._objectives[key] = objectives(model, self.data, self.settings.numerics)
         return self._objectives[key]
 
     def _build(self, chosen: Configuration, seed: int) -> torch.nn.Module:

@@ -45,7 +45,7 @@ def study(settings: StudySettings, execution: StudyExecution) -> int:
         OrographError: anything that the user can mend; nothing has been written then.
     """
     console = Console(stderr=execution.json_output)
-    out = Path(execution.out if execution.out != "auto" else f"runs/study-{settings.data.dataset}-{settings.digest()}")
+    out = Path(execution.out or f"runs/study-{settings.data.dataset}-{settings.digest()}")
     resumed = (out / MARKER).exists()  # a resumed run keeps its numerics
     numerics = NumericsSettings(**Run.open(out).numerics) if resumed else execution.shared(settings.numerics)
     bench = StudyBench.prepare(settings.model_copy(update={"numerics": numerics}), execution)

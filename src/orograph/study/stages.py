@@ -132,7 +132,7 @@ class StudyContext:
     stages: ClassVar[Mapping[str, Callable[..., Any]]] = STAGES
 
     settings: StudySettings
-    data_dir: str
+    data_dir: str | None
 
     @property
     def threads(self) -> int:

@@ -5,15 +5,11 @@ from dataclasses import dataclass, field
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
-from orograph.data.catalogue import load_data
 from orograph.data.dataset import Dataset
 from orograph.errors import ConfigurationError
 from orograph.models.catalogue import build_model
-from orograph.objective import Objective
 from orograph.parameters import Layout
-from orograph.process import choose_device, seed_everything
 from orograph.settings.shared import Execution
 from orograph.spectral.cohort import fitting_spectra
 from orograph.store.cells import Cell
@@ -24,6 +20,7 @@ from orograph.sweep.plan import cells
 from orograph.sweep.point import Instruments
 from orograph.sweep.settings import SweepSettings
 from orograph.training.cohort import fitting_cohort
+from orograph.work.bench import objectives, prepare, with_numerics
 
 Theta = Float[Tensor, " P"]
 
@@ -44,26 +41,10 @@ class Bench:
     @classmethod
     def prepare(cls, settings: SweepSettings, execution: Execution) -> "Bench":
         """Loads and checks all that the sweep needs; writes nothing."""
+        settings, device, data = prepare(settings, execution.data_dir, seed=settings.anchor.seeds[0])
         numerics = settings.numerics
-        threads = numerics.threads or torch.get_num_threads()
-        device = choose_device(numerics.device)
-        settings = settings.model_copy(
-            update={"numerics": numerics.model_copy(update={"threads": threads, "device": device.type})}
-        )
-        torch.set_num_threads(threads)
-        seed_everything(settings.anchor.seeds[0])
-        size = settings.data.subset_size
-        data = load_data(
-            settings.data.dataset,
-            data_dir=None if execution.data_dir == "auto" else execution.data_dir,
-            subset_size=None if size == "all" else size,
-            subset_seed=settings.data.subset_seed,
-        )
         model = _build(settings, data, settings.anchor.seeds[0]).to(device)
-        dtype = getattr(torch, numerics.dtype)
-        train_set, test_set = (
-            Objective(model, F.cross_entropy, part, memory=numerics.memory, dtype=dtype) for part in (data.train, data.test)
-        )
+        train_set, test_set = objectives(model, data, numerics)
         parameters = train_set.layout.size
         if settings.spectrum.k >= parameters:
             raise ConfigurationError(f"--k {settings.spectrum.k} must be below the number of parameters, {parameters}.")
@@ -73,8 +54,7 @@ class Bench:
         instruments = Instruments(train_set, test_set, settings.spectrum, len(data.classes))
         sizes = {"cohort": numerics.cohort or fitting_cohort(train_set)}
         sizes["together"] = numerics.together or min(sizes["cohort"], fitting_spectra(train_set, settings.spectrum.k))
-        settings = settings.model_copy(update={"numerics": settings.numerics.model_copy(update=sizes)})
-        return cls(settings, data, device, model, instruments, given)
+        return cls(with_numerics(settings, **sizes), data, device, model, instruments, given)
 
     @property
     def layout(self) -> Layout:

@@ -41,7 +41,7 @@ def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
         OrographError: anything that the user can mend; nothing has been written then.
     """
     console = Console(stderr=execution.json_output)
-    out = Path(execution.out if execution.out != "auto" else f"runs/{settings.data.dataset}-{settings.digest()}")
+    out = Path(execution.out or f"runs/{settings.data.dataset}-{settings.digest()}")
     todo = pending = cells(settings)
     if (out / MARKER).exists():  # a resumed run keeps its numerics
         old = Run.open(out)

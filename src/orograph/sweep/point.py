@@ -13,6 +13,7 @@ from torch import Tensor
 from orograph.curvature.cohort import CohortHessian
 from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.operator import LinearOperator
+from orograph.geometry.classes import class_hits
 from orograph.objective import Objective
 from orograph.spectral.cohort import lanczos_cohort
 from orograph.spectral.eigenpairs import lanczos
@@ -124,8 +125,5 @@ def decompose(
 
 def accuracies(objective: Objective, theta: Float[Tensor, " P"], classes: int) -> tuple[float, list[float]]:
     """Accuracy over all samples, and by class (NaN for a class without samples), in percent."""
-    targets = objective.targets
-    right = objective.all_outputs(theta).argmax(1) == targets
-    hits = torch.bincount(targets, weights=right.double(), minlength=classes)
-    counts = torch.bincount(targets, minlength=classes)
-    return 100 * hits.sum().item() / len(targets), (100 * hits / counts).tolist()
+    hits, counts = class_hits(objective, theta, classes=classes)
+    return 100 * hits.sum().item() / objective.count, (100 * hits / counts).tolist()

@@ -84,7 +84,7 @@ class SweepContext:
     stages: ClassVar[Mapping[str, Callable[..., Any]]] = STAGES
 
     settings: SweepSettings
-    data_dir: str
+    data_dir: str | None
     anchor: Theta | None
 
     @property

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orograph.objective import Objective, call, evaluation_mode
+from orograph.objective import Objective, call, correct, evaluation_mode
 
 EpochRecord = dict[str, float]
 
@@ -58,7 +58,7 @@ def evaluated(
             outputs = call(objective.model, tensors, inputs)
             loss = objective.output_losses(outputs, targets).sum(dtype=torch.float64)
         total += loss.item()
-        right += int((outputs.detach().argmax(1) == targets).sum())
+        right += int(correct(outputs.detach(), targets).sum())
         if gradient is not None:
             gradient += torch.autograd.grad(loss, point)[0]
     norm = math.nan if gradient is None else gradient.double().norm().item() / objective.count
