@@ -218,7 +218,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except OrographError as error:
         from rich.console import Console
 
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_escape(str(error))}")
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_escape(_told(args[0], error))}")
         return 2
     except BrokenPipeError:  # as in `orograph sweep --help | head`: whoever read has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
@@ -258,6 +258,15 @@ def _begin_cluster(execution: Any) -> None:
     from orograph.work.clusters import begin
 
     begin(execution.parallel, execution.jobs, execution.address)
+
+
+def _told(command: str, error: OrographError) -> str:
+    """What an error says, in the words of the command line."""
+    if command not in COMMANDS:
+        return str(error)
+    from orograph.settings.configure import as_flags
+
+    return as_flags(str(error), settings_of(command))
 
 
 def _escape(text: str) -> str:

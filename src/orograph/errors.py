@@ -8,8 +8,9 @@ class OrographError(Exception):
     """Base of every error that is the input's fault; the command prints it and exits with 2."""
 
 
-class ConfigurationError(OrographError):
-    """An option, an argument or a combination of them is out of range."""
+class ConfigurationError(OrographError, ValueError):
+    """An option, an argument or a combination of them is out of range. Messages name arguments as `momentum`; the command line
+    shows these as flags."""
 
 
 class DataError(OrographError):

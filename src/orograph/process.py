@@ -42,9 +42,9 @@ def choose_device(name: str | None) -> "torch.device":
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigurationError(f"--device '{name}' is no device; use auto, cpu or cuda.") from None
+        raise ConfigurationError(f"`device` '{name}' is no device; use auto, cpu or cuda.") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError(f"--device {name} needs a CUDA device, and PyTorch finds none; use cpu.")
+        raise ConfigurationError(f"`device` {name} needs a CUDA device, and PyTorch finds none; use cpu.")
     return device
 
 

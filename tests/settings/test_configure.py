@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orograph.cli import main
 from orograph.errors import ConfigurationError
-from orograph.settings.configure import merge, parse
+from orograph.settings.configure import as_flags, merge, parse
 from orograph.sweep.settings import PRESETS, LadderSettings, SweepCommand, SweepSettings
 
 
@@ -29,7 +30,7 @@ def test_a_preset_yields_to_a_file_and_a_file_to_a_flag(tmp_path: Path) -> None:
 def test_a_flag_may_mend_what_a_file_leaves_impossible(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text("[ladder]\nmin = 0.5\n")  # above the default --max
-    with pytest.raises(ConfigurationError, match="larger than --max"):
+    with pytest.raises(ConfigurationError, match="larger than `max`"):
         sweep("--config", str(file))
     assert sweep("--config", str(file), "--max", "1").ladder.ladder()[0] == 0.5
 
@@ -47,9 +48,9 @@ def test_a_flag_may_mend_what_a_file_leaves_impossible(tmp_path: Path) -> None:
         (["--max", "nan"], "≥ 0"),
         (["--strengths", "0.1,inf"], "≥ 0"),
         (["--strengths", "0.1,0.1"], "twice"),
-        (["--spacing", "log"], "--min above 0"),
-        (["--start", "anchor"], "--perturb"),
-        (["--perturb", "0.1"], "--start anchor"),
+        (["--spacing", "log"], "`min` above 0"),
+        (["--start", "anchor"], "`perturb`"),
+        (["--perturb", "0.1"], "`start` anchor"),
         (["--seeds", "1,1"], "different"),
         (["--anchor", "train:x"], "train:0"),
         (["--lr", "-1"], "lr"),
@@ -63,6 +64,34 @@ def test_a_bad_value_is_one_sentence_that_names_it(args: list[str], words: str) 
     with pytest.raises(ConfigurationError, match=words) as error:
         sweep(*args)
     assert "\n" not in str(error.value)
+
+
+def test_settings_refuse_with_a_value_error_that_names_arguments() -> None:
+    with pytest.raises(ValueError, match=r"`momentum` 0\.5 belongs to SGD") as error:
+        SweepSettings(training={"momentum": 0.5})
+    assert isinstance(error.value, ConfigurationError)
+    with pytest.raises(ConfigurationError, match="`track_curvature` -1"):
+        SweepSettings.model_validate({"tracking": {"track_curvature": -1}})
+
+
+def test_the_command_line_shows_arguments_as_its_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "--momentum", "0.5"]) == 2
+    assert "--momentum 0.5 belongs to SGD; add --optimizer SGD or" in capsys.readouterr().err
+    message = "`batch_size` 0 and `preset` are arguments of a sweep, `top_k` and `python` are not"
+    told = "--batch-size 0 and --preset are arguments of a sweep, `top_k` and `python` are not"
+    assert as_flags(message, SweepCommand) == told
+
+
+def test_what_is_left_to_the_program_is_a_word_outside_and_none_inside(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[data]\nsubset_size = "all"\n[numerics]\ndevice = "auto"\n')
+    settings = sweep("--config", str(file), "--out", "auto")
+    assert (settings.data.subset_size, settings.numerics.device, settings.execution.out) == (None, None, None)
+    assert settings.model_dump()["data"]["subset_size"] == "all"
+    assert settings.model_dump(mode="json")["numerics"]["device"] == "auto"
+    assert sweep("--subset-size", "300", "--device", "cpu").data.subset_size == 300
+    with pytest.raises(ConfigurationError, match="'few' is neither 'all' nor a number"):
+        sweep("--subset-size", "few")
 
 
 def test_an_unknown_setting_in_a_file_is_named(tmp_path: Path) -> None:

@@ -44,10 +44,10 @@ def analyze(settings: AnalyzeSettings) -> int:
     """
     console = Console(stderr=settings.json_output)
     old = checked_run(settings)
-    rate, null = other_run(settings.rate, "--rate", old), other_run(settings.null, "--null", old)
+    rate, null = other_run(settings.rate, "`rate`", old), other_run(settings.null, "`null`", old)
     sweep = sweep_settings(old)
     if settings.refine and not sweep.training.polish:
-        raise ConfigurationError("--refine needs a polished run: the order of a transition is not judged by unconverged points.")
+        raise ConfigurationError("`refine` needs a polished run: the order of a transition is not judged by unconverged points.")
     bench = Bench.prepare(sweep, Execution(data_dir=settings.data_dir))
     chosen = parts(settings, pairs=sweep.spectrum.k, classes=bench.instruments.classes, tolerance=sweep.training.polish_tolerance)
     if settings.dry_run:

@@ -7,7 +7,8 @@ import tyro
 from pydantic import Field, model_validator
 
 from orograph.errors import ConfigurationError
-from orograph.settings.base import Auto, Settings
+from orograph.settings.base import Settings
+from orograph.settings.words import Auto
 
 FEWEST_PROBES = 3
 
@@ -42,9 +43,9 @@ class AnalyzeSettings(Settings):
         least |= {"lowest_products": 0, "response_products": 0, "path_steps": 0}
         for name, bound in least.items():
             if getattr(self, name) < bound:
-                raise ConfigurationError(f"--{name.replace('_', '-')} {getattr(self, name)} must be at least {bound}")
+                raise ConfigurationError(f"`{name}` {getattr(self, name)} must be at least {bound}")
         if not math.isfinite(self.refine_width) or self.refine_width < 0:
-            raise ConfigurationError(f"--refine-width {self.refine_width} must be a number ≥ 0")
+            raise ConfigurationError(f"`refine_width` {self.refine_width} must be a number ≥ 0")
         if self.response_products == 1:
-            raise ConfigurationError("--response-products 1 must be 0 or at least 2: one to step and one to verify")
+            raise ConfigurationError("`response_products` 1 must be 0 or at least 2: one to step and one to verify")
         return self

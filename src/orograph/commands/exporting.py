@@ -39,7 +39,7 @@ def export(settings: ExportSettings) -> int:
     path = run.path.resolve()
     out = Path(settings.out or path.with_name(path.name + ENDINGS[settings.to]))
     if out.is_dir():
-        raise ConfigurationError(f"--out {out} is a directory; name a file.")
+        raise ConfigurationError(f"`out` {out} is a directory; name a file.")
     content = {"csv": csv_bytes, "parquet": parquet_bytes}[settings.to](table(run)) if settings.to != "netcdf" else b""
     if settings.to == "netcdf":
         content = netcdf_bytes(run, vectors=settings.vectors)

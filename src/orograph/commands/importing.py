@@ -45,7 +45,7 @@ def import_run(settings: ImportSettings) -> int:
     points = find_artifacts(folder)
     out = Path(settings.execution.out or f"runs/{folder.resolve().name}")
     if out.resolve() == folder.resolve() and not (out / MARKER).exists():
-        raise ConfigurationError(f"--out {out} is the folder that is imported; choose another, its files are left as they are.")
+        raise ConfigurationError(f"`out` {out} is the folder that is imported; choose another, its files are left as they are.")
     sweep = sweep_settings(settings, points)
     bench = Bench.prepare(sweep, Execution(data_dir=settings.execution.data_dir))
     bench.instruments.settings = sweep.spectrum.model_copy(update={"k": 0})  # pairs come from the files
@@ -88,7 +88,7 @@ def sweep_settings(settings: ImportSettings, points: list[Artifacts]) -> SweepSe
         k = sum(bool(line.strip()) for line in points[0].eigenvalues.read_text(encoding="utf-8").splitlines())
     keep: Any = "both" if all(point.eigenvectors for point in points) else "none"
     if k and not settings.tolerance < 1:
-        raise ConfigurationError(f"--tolerance {settings.tolerance} must lie between 0 and 1")
+        raise ConfigurationError(f"`tolerance` {settings.tolerance} must lie between 0 and 1")
     return SweepSettings(
         data=settings.data,
         model=settings.model,

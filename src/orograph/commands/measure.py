@@ -114,7 +114,7 @@ def _figure(found: Measurement, settings: MeasureSettings) -> Any:
 def _data(settings: MeasureSettings) -> tuple[Iterable[Any], tuple[tuple[int, ...], int] | None]:
     """The batches, and for a named set the shape of an input and the number of classes."""
     if ":" in settings.data:
-        return imported("--data", settings.data)(), None
+        return imported("`data`", settings.data)(), None
     if settings.data not in DATASETS:
         raise unknown("data set", settings.data, DATASETS)
     found = load_data(settings.data, data_dir=settings.data_dir, subset_size=settings.subset_size)
@@ -123,19 +123,19 @@ def _data(settings: MeasureSettings) -> tuple[Iterable[Any], tuple[tuple[int, ..
 
 def _model(settings: MeasureSettings, shape: tuple[tuple[int, ...], int] | None) -> nn.Module:
     if ":" in settings.model:
-        made = imported("--model", settings.model)()
+        made = imported("`model`", settings.model)()
         if not isinstance(made, nn.Module):
-            raise ConfigurationError(f"--model {settings.model} gave {type(made).__name__}, not a torch.nn.Module.")
+            raise ConfigurationError(f"`model` {settings.model} gave {type(made).__name__}, not a torch.nn.Module.")
         return made
     if shape is None:
-        raise ConfigurationError(f"--model {settings.model} needs named data to know its input; use module:factory instead.")
+        raise ConfigurationError(f"`model` {settings.model} needs named data to know its input; use module:factory instead.")
     options = {"widths": settings.widths, "activation": settings.activation} if settings.model == "mlp" else {}
     return build_model(settings.model, input_shape=shape[0], classes=shape[1], init_seed=0, **options)
 
 
 def _loss(name: str) -> Loss:
     if ":" in name:
-        return imported("--loss", name)
+        return imported("`loss`", name)
     found = getattr(F, name, None)
     if not callable(found):
         raise unknown("loss", name, [loss for loss in dir(F) if loss.endswith(("loss", "entropy"))])

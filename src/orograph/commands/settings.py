@@ -8,8 +8,9 @@ from pydantic import Field
 from orograph.data.names import NAMES as DATASETS
 from orograph.memory import DEFAULT_MEMORY
 from orograph.models.names import ACTIVATIONS, MODELS
-from orograph.settings.base import Auto, Count, Integers, Settings, group
+from orograph.settings.base import Settings, group
 from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings
+from orograph.settings.words import Auto, Count, Integers
 from orograph.sweep.settings import AnchorSettings
 
 _RUN = "the directory of a sweep or a study"

@@ -25,7 +25,7 @@ class TensorBoardLog:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise ConfigurationError(
-                "--tensorboard needs the package tensorboard: pip install 'orograph[tensorboard]'."
+                "`tensorboard` needs the package tensorboard: pip install 'orograph[tensorboard]'."
             ) from None
         self._writer: Any = SummaryWriter(str(folder))
         self._written: set[Cell] = set()

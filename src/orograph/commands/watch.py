@@ -65,7 +65,7 @@ def watch(settings: WatchSettings) -> int:
     if not settings.run:
         raise ConfigurationError("watch needs a run: the directory that a sweep or a study writes.")
     if not settings.every >= 0.1:
-        raise ConfigurationError(f"--every {settings.every} must be at least 0.1 seconds.")
+        raise ConfigurationError(f"`every` {settings.every} must be at least 0.1 seconds.")
     console = Console()
     seen = look(settings.run)
     with TensorBoardLog(settings.tensorboard) if settings.tensorboard else nullcontext() as log:

@@ -27,7 +27,7 @@ def report(settings: ReportSettings) -> int:
     run = Run.open(settings.run)
     out = Path(settings.out or run.path / FILE)
     if out.is_dir():
-        raise ConfigurationError(f"--out {out} is a directory; name a file, as {out / FILE}.")
+        raise ConfigurationError(f"`out` {out} is a directory; name a file, as {out / FILE}.")
     content = render(run).encode()
     write_bytes(out, content)
     if not settings.quiet:

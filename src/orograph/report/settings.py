@@ -3,7 +3,8 @@
 import tyro
 from pydantic import Field
 
-from orograph.settings.base import Auto, Settings
+from orograph.settings.base import Settings
+from orograph.settings.words import Auto
 
 
 class ReportSettings(Settings):

@@ -1,75 +1,33 @@
 """The base of all settings: frozen models, one concept each, checked here, no torch imported."""
 
 import inspect
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
-from tyro.constructors import PrimitiveConstructorSpec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orograph.errors import ConfigurationError
 
 
-def comma_list(kind: type) -> Any:
-    """A flag that takes `0,1,2` as one word."""
-
-    def parse(words: list[str]) -> tuple[Any, ...]:
-        try:
-            return tuple(kind(word.strip()) for word in words[0].split(",") if word.strip())
-        except ValueError:
-            raise ValueError(f"'{words[0]}' is not a comma-separated list of numbers") from None
-
-    return PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="X,X,…",
-        instance_from_str=parse,
-        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(item, kind | int) for item in value),
-        str_from_instance=lambda value: [",".join(str(item) for item in value)],
-    )
-
-
-Integers = Annotated[tuple[int, ...], comma_list(int)]
-
-
-Numbers = Annotated[tuple[float, ...], comma_list(float)]
-
-
-Words = Annotated[tuple[str, ...], comma_list(str)]
-
-
-def word_for_none(word: str, kind: type, metavar: str) -> Any:
-    """A value that may be left to the program: the word in flags, files and records, None inside."""
-
-    def parse(words: list[str]) -> Any:
-        try:
-            return None if words[0] == word else kind(words[0])
-        except ValueError:
-            raise ValueError(f"'{words[0]}' is neither '{word}' nor a number") from None
-
-    return Annotated[
-        kind | None,
-        BeforeValidator(lambda value: None if value == word else value),
-        PlainSerializer(lambda value: word if value is None else value),
-        PrimitiveConstructorSpec(
-            nargs=1,
-            metavar=metavar,
-            instance_from_str=parse,
-            is_instance=lambda value: value is None or isinstance(value, kind),
-            str_from_instance=lambda value: [word if value is None else str(value)],
-        ),
-    ]
-
-
-if TYPE_CHECKING:
-    Auto = str | None
-    Count = int | None
-else:
-    Auto = word_for_none("auto", str, "STR")
-    Count = word_for_none("all", int, "INT|{all}")
-
-
 class Settings(BaseModel):
+    """Refuses what cannot be with a `ConfigurationError`, of the first value that is wrong."""
+
     # Validators are built when something is validated: `--help` needs none.
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    if not TYPE_CHECKING:  # so that a type checker sees the fields in place of these
+
+        def __init__(self, **values):
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise explain(error) from None
+
+        @classmethod
+        def model_validate(cls, values, **options):
+            try:
+                return super().model_validate(values, **options)
+            except ValidationError as error:
+                raise explain(error) from None
 
 
 def group(kind: type[BaseModel]) -> Any:
@@ -78,8 +36,10 @@ def group(kind: type[BaseModel]) -> Any:
 
 
 def explain(error: ValidationError) -> ConfigurationError:
-    """A value of the wrong type (from a file) as one sentence."""
+    """The first thing that is wrong as one sentence."""
     first = error.errors()[0]
+    if isinstance(cause := first.get("ctx", {}).get("error"), ConfigurationError):
+        return cause
     name = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         return ConfigurationError(f"unknown setting '{name}' in the configuration.")

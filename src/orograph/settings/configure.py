@@ -151,10 +151,35 @@ def _one_sentence() -> Any:
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
+        if (refused := _refused(stop)) is not None:
+            raise refused from None
         raise ConfigurationError(_sentence(printed.getvalue())) from None
     finally:
         if not sys.exc_info()[0]:
             sys.stderr.write(printed.getvalue())
+
+
+def _refused(stop: BaseException) -> ConfigurationError | None:
+    """What settings said of a value, if that is why tyro stopped: it takes every ValueError for one of its own."""
+    cause: BaseException | None = stop
+    while cause is not None and not isinstance(cause, ConfigurationError):
+        cause = cause.__context__
+    return cause
+
+
+def as_flags(message: str, model: type[BaseModel]) -> str:
+    """A message that names arguments as `name`, with the flags of a command in their place."""
+    names = {"preset", "config", *_names(model)}
+    return re.sub(r"`(\w+)`", lambda found: f"--{found[1].replace('_', '-')}" if found[1] in names else found[0], message)
+
+
+def _names(model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _names(kind)
+        else:
+            yield name
 
 
 def _sentence(box: str) -> str:

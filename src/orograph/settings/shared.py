@@ -10,7 +10,8 @@ from orograph.data.names import NAMES as DATASETS
 from orograph.errors import ConfigurationError, unknown
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.models.names import ACTIVATIONS, MODELS
-from orograph.settings.base import Auto, Count, Integers, Settings
+from orograph.settings.base import Settings
+from orograph.settings.words import Auto, Count, Integers
 
 
 class DataSettings(Settings):
@@ -29,7 +30,7 @@ class DataSettings(Settings):
     @classmethod
     def _positive(cls, size: int | None) -> int | None:
         if size is not None and size < 1:
-            raise ConfigurationError(f"--subset-size {size} must be at least 1, or 'all'")
+            raise ConfigurationError(f"`subset_size` {size} must be at least 1, or 'all'")
         return size
 
 
@@ -56,7 +57,7 @@ class ModelSettings(Settings):
     @classmethod
     def _positive(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
         if any(width < 1 for width in widths):
-            raise ConfigurationError(f"--widths {widths} must all be at least 1")
+            raise ConfigurationError(f"`widths` {widths} must all be at least 1")
         return widths
 
 
@@ -74,9 +75,9 @@ class NumericsSettings(Settings):
     @model_validator(mode="after")
     def _possible(self) -> "NumericsSettings":
         if self.threads < 0:
-            raise ConfigurationError(f"--threads {self.threads} must be at least 0")
+            raise ConfigurationError(f"`threads` {self.threads} must be at least 0")
         if self.cohort < 0:
-            raise ConfigurationError(f"--cohort {self.cohort} must be at least 0")
+            raise ConfigurationError(f"`cohort` {self.cohort} must be at least 0")
         parse_bytes(self.memory)
         return self
 
@@ -104,11 +105,11 @@ class ParallelExecution(Execution):
     @model_validator(mode="after")
     def _together(self) -> "ParallelExecution":
         if self.jobs < 0:
-            raise ConfigurationError(f"--jobs {self.jobs} must be at least 0")
+            raise ConfigurationError(f"`jobs` {self.jobs} must be at least 0")
         if self.jobs and self.parallel == "none":
-            raise ConfigurationError(f"--jobs {self.jobs} needs --parallel processes, dask or ray")
+            raise ConfigurationError(f"`jobs` {self.jobs} needs `parallel` processes, dask or ray")
         if self.address and self.parallel not in ("dask", "ray"):
-            raise ConfigurationError(f"--address {self.address} needs --parallel dask or ray")
+            raise ConfigurationError(f"`address` {self.address} needs `parallel` dask or ray")
         return self
 
     def shared(self, numerics: Numerics) -> Numerics:

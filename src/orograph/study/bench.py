@@ -65,14 +65,14 @@ class StudyBench:
         objective, _ = self.objectives(chosen)
         size, top, images = objective.layout.size, self.settings.metrics.top_k, objective.count
         if top >= size:
-            raise ConfigurationError(f"--top-k {top} must be below the {size} parameters of {chosen.name}.")
+            raise ConfigurationError(f"`top_k` {top} must be below the {size} parameters of {chosen.name}.")
         if chosen.batch_norm and min(images, chosen.batch_size) < 2:
             raise ConfigurationError(
-                f"BatchNorm needs two samples in a batch; give {chosen.name} a larger --batch-size or --subset-size."
+                f"BatchNorm needs two samples in a batch; give {chosen.name} a larger `batch_size` or `subset_size`."
             )
         if chosen.lr is None and images < FEWEST_TO_HOLD_OUT:
             raise ConfigurationError(
-                f"{images} training images are too few to hold some out; --compare-optimizers needs {FEWEST_TO_HOLD_OUT}."
+                f"{images} training images are too few to hold some out; `compare_optimizers` needs {FEWEST_TO_HOLD_OUT}."
             )
 
     def objectives(self, chosen: Configuration) -> tuple[Objective, Objective]:

@@ -13,8 +13,9 @@ from pydantic import Field, field_validator, model_validator
 
 from orograph.errors import ConfigurationError, unknown
 from orograph.models.names import ACTIVATIONS, MODELS
-from orograph.settings.base import Integers, Numbers, Settings, Words, group
+from orograph.settings.base import Settings, group
 from orograph.settings.shared import DataSettings, NumericsSettings, ParallelExecution
+from orograph.settings.words import Integers, Numbers, Words
 from orograph.training.settings import OPTIMIZERS, SCHEDULERS
 
 STUDY_MODELS = tuple(name for name in MODELS if name != "mlp")  # MLP1 to MLP3 are the perceptrons of studies
@@ -32,11 +33,11 @@ def _known(kind: str, names: Iterable[str], known: tuple[str, ...]) -> tuple[str
     return tuple(exact[name.lower()] for name in given)
 
 
-def _distinct(flag: str, values: tuple[Any, ...], *, empty: bool = False) -> tuple[Any, ...]:
+def _distinct(name: str, values: tuple[Any, ...], *, empty: bool = False) -> tuple[Any, ...]:
     if not values and not empty:
-        raise ConfigurationError(f"--{flag} needs at least one value")
+        raise ConfigurationError(f"`{name}` needs at least one value")
     if len(set(values)) != len(values):
-        raise ConfigurationError(f"--{flag} {','.join(map(str, values))} names a value twice")
+        raise ConfigurationError(f"`{name}` {','.join(map(str, values))} names a value twice")
     return values
 
 
@@ -61,11 +62,11 @@ class ArchitectureSettings(Settings):
         object.__setattr__(self, "model", models)
         object.__setattr__(self, "activation", activations)
         for option in ("hidden_size", "depth", "width_factor"):
-            flag, values = option.replace("_", "-"), _distinct(option, getattr(self, option), empty=True)
+            values = _distinct(option, getattr(self, option), empty=True)
             if any(value < 1 for value in values):
-                raise ConfigurationError(f"--{flag} {','.join(map(str, values))} must all be at least 1")
+                raise ConfigurationError(f"`{option}` {','.join(map(str, values))} must all be at least 1")
             if values and not any(option in MODELS[model] for model in models):
-                raise ConfigurationError(f"--{flag} does not belong to {', '.join(models)}; leave it out")
+                raise ConfigurationError(f"`{option}` does not belong to {', '.join(models)}; leave it out")
         return self
 
 
@@ -94,32 +95,32 @@ class OptimisationSettings(Settings):
         object.__setattr__(self, "optimizer", _known("optimizer", _distinct("optimizer", self.optimizer), OPTIMIZERS))
         object.__setattr__(self, "scheduler", _known("scheduler", _distinct("scheduler", self.scheduler), SCHEDULERS))
         for name in ("lr", "weight_decay", "batch_size", "instability"):
-            _distinct(name.replace("_", "-"), getattr(self, name), empty=name != "batch_size")
+            _distinct(name, getattr(self, name), empty=name != "batch_size")
         least: dict[str, tuple[Any, float, bool]] = {  # values, bound, whether the bound itself is allowed
             "lr": (self.lr, 0, False),
-            "weight-decay": (self.weight_decay, 0, True),
+            "weight_decay": (self.weight_decay, 0, True),
             "momentum": (self.momentum, 0, True),
-            "min-lr": (self.min_lr, 0, True),
+            "min_lr": (self.min_lr, 0, True),
             "epochs": (self.epochs, 1, True),
-            "batch-size": (self.batch_size, 1, True),
-            "num-seeds": (self.num_seeds, 1, True),
+            "batch_size": (self.batch_size, 1, True),
+            "num_seeds": (self.num_seeds, 1, True),
             "seed": (self.seed, 0, True),
-            "track-curvature": (self.track_curvature, 0, True),
+            "track_curvature": (self.track_curvature, 0, True),
             "instability": (self.instability, 0, True),
         }
-        for flag, (values, bound, itself) in least.items():
+        for name, (values, bound, itself) in least.items():
             for value in values if isinstance(values, tuple) else (values,):
                 if not math.isfinite(value) or value < bound or (value == bound and not itself):
-                    raise ConfigurationError(f"--{flag} {value} must be {'at least' if itself else 'above'} {bound} and finite")
+                    raise ConfigurationError(f"`{name}` {value} must be {'at least' if itself else 'above'} {bound} and finite")
         if self.momentum >= 1:
-            raise ConfigurationError(f"--momentum {self.momentum} must be below 1: the steps would grow without bound")
+            raise ConfigurationError(f"`momentum` {self.momentum} must be below 1: the steps would grow without bound")
         late = [epoch for epoch in self.instability if epoch >= self.epochs]
         if late:
             raise ConfigurationError(
-                f"--instability {late[0]} must be below --epochs {self.epochs}: nothing would be left to train"
+                f"`instability` {late[0]} must be below `epochs` {self.epochs}: nothing would be left to train"
             )
         if self.scheduler != ("none",) and any(rate < self.min_lr for rate in self.lr):
-            raise ConfigurationError(f"--min-lr {self.min_lr} is above --lr {min(self.lr)}; lower it")
+            raise ConfigurationError(f"`min_lr` {self.min_lr} is above `lr` {min(self.lr)}; lower it")
         return self
 
     @property
@@ -145,11 +146,11 @@ class MetricsSettings(Settings):
     @model_validator(mode="after")
     def _possible(self) -> "MetricsSettings":
         if self.comprehensive and self.fast:
-            raise ConfigurationError("--comprehensive and --fast contradict each other; give one")
+            raise ConfigurationError("`comprehensive` and `fast` contradict each other; give one")
         if self.top_k < 1:
-            raise ConfigurationError(f"--top-k {self.top_k} must be at least 1")
+            raise ConfigurationError(f"`top_k` {self.top_k} must be at least 1")
         if self.products < 40:
-            raise ConfigurationError(f"--products {self.products} is too few for a spectrum and a trace; give at least 40")
+            raise ConfigurationError(f"`products` {self.products} is too few for a spectrum and a trace; give at least 40")
         return self
 
 
@@ -170,9 +171,9 @@ class ConnectivitySettings(Settings):
     @model_validator(mode="after")
     def _possible(self) -> "ConnectivitySettings":
         if self.curve_points < 3:
-            raise ConfigurationError(f"--curve-points {self.curve_points} must be at least 3")
+            raise ConfigurationError(f"`curve_points` {self.curve_points} must be at least 3")
         if self.path_epochs < 1:
-            raise ConfigurationError(f"--path-epochs {self.path_epochs} must be at least 1")
+            raise ConfigurationError(f"`path_epochs` {self.path_epochs} must be at least 1")
         return self
 
 
@@ -189,9 +190,9 @@ class SurfaceSettings(Settings):
     @model_validator(mode="after")
     def _possible(self) -> "SurfaceSettings":
         if self.slice_points < 3:
-            raise ConfigurationError(f"--slice-points {self.slice_points} must be at least 3")
+            raise ConfigurationError(f"`slice_points` {self.slice_points} must be at least 3")
         if not math.isfinite(self.slice_radius) or self.slice_radius <= 0:
-            raise ConfigurationError(f"--slice-radius {self.slice_radius} must be above 0 and finite")
+            raise ConfigurationError(f"`slice_radius` {self.slice_radius} must be above 0 and finite")
         return self
 
 
@@ -210,7 +211,7 @@ class StudySettings(Settings):
     def _pairs(self) -> "StudySettings":
         if self.optimisation.num_seeds < 2 and self.connectivity.paths:
             raise ConfigurationError(
-                f"--num-seeds {self.optimisation.num_seeds} leaves no two minima to connect; give 2 or more, or --paths none"
+                f"`num_seeds` {self.optimisation.num_seeds} leaves no two minima to connect; give 2 or more, or `paths` none"
             )
         return self
 

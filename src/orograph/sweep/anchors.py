@@ -48,7 +48,7 @@ def settle_anchor(
     if kept.exists():
         anchor = objective.layout.flatten(load_checkpoint(str(kept), model)).to(objective.theta)
         if given is not None and not torch.equal(anchor, given):
-            raise RunError(f"{name} is not the anchor that this run was begun with ({kept}); choose another --out.")
+            raise RunError(f"{name} is not the anchor that this run was begun with ({kept}); choose another `out`.")
         return anchor
     if given is None:
         seed = int(name.removeprefix("train:"))

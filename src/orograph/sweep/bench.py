@@ -47,9 +47,9 @@ class Bench:
         train_set, test_set = objectives(model, data, numerics)
         parameters = train_set.layout.size
         if settings.spectrum.k >= parameters:
-            raise ConfigurationError(f"--k {settings.spectrum.k} must be below the number of parameters, {parameters}.")
+            raise ConfigurationError(f"`k` {settings.spectrum.k} must be below the number of parameters, {parameters}.")
         if settings.anchor.anchor == "required":
-            raise ConfigurationError("--preset anchor needs --anchor: a .pth or .safetensors state dict, or train:SEED.")
+            raise ConfigurationError("`preset` anchor needs `anchor`: a .pth or .safetensors state dict, or train:SEED.")
         given = read_anchor(settings.anchor.anchor, model, train_set)
         instruments = Instruments(train_set, test_set, settings.spectrum, len(data.classes))
         sizes = {"cohort": numerics.cohort or fitting_cohort(train_set)}

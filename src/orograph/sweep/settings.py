@@ -11,8 +11,9 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from orograph.errors import ConfigurationError
-from orograph.settings.base import Integers, Numbers, Settings, group
+from orograph.settings.base import Settings, group
 from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings, ParallelExecution
+from orograph.settings.words import Integers, Numbers
 from orograph.training.settings import TrainingSettings
 
 
@@ -27,17 +28,17 @@ class LadderSettings(Settings):
     @model_validator(mode="after")
     def _ladder(self) -> "LadderSettings":
         if self.points < 1:
-            raise ConfigurationError(f"--points {self.points} must be at least 1")
-        for flag, value in [("--min", self.min), ("--max", self.max), *(("--strengths", s) for s in self.strengths)]:
+            raise ConfigurationError(f"`points` {self.points} must be at least 1")
+        for name, value in [("min", self.min), ("max", self.max), *(("strengths", s) for s in self.strengths)]:
             if not math.isfinite(value) or value < 0:
-                raise ConfigurationError(f"{flag} {value}: a strength λ must be a number ≥ 0")
+                raise ConfigurationError(f"`{name}` {value}: a strength λ must be a number ≥ 0")
         if self.min > self.max:
-            raise ConfigurationError(f"--min {self.min} is larger than --max {self.max}")
+            raise ConfigurationError(f"`min` {self.min} is larger than `max` {self.max}")
         if self.spacing == "log" and not self.strengths and self.min == 0:
-            raise ConfigurationError("--spacing log needs --min above 0")
+            raise ConfigurationError("`spacing` log needs `min` above 0")
         ladder = self.ladder()
         if len(set(ladder)) != len(ladder):
-            raise ConfigurationError("the ladder holds the same strength twice; widen --min … --max or lower --points")
+            raise ConfigurationError("the ladder holds the same strength twice; widen `min` … `max` or lower `points`")
         return self
 
     def ladder(self) -> list[float]:
@@ -62,18 +63,18 @@ class AnchorSettings(Settings):
     @model_validator(mode="after")
     def _possible(self) -> "AnchorSettings":
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or any(seed < 0 for seed in self.seeds):
-            raise ConfigurationError(f"--seeds {','.join(map(str, self.seeds))} must be different numbers ≥ 0")
+            raise ConfigurationError(f"`seeds` {','.join(map(str, self.seeds))} must be different numbers ≥ 0")
         if not math.isfinite(self.perturb) or self.perturb < 0:
-            raise ConfigurationError(f"--perturb {self.perturb} must be a number ≥ 0")
+            raise ConfigurationError(f"`perturb` {self.perturb} must be a number ≥ 0")
         if self.anchor.startswith("train:") and not self.anchor[6:].isdigit():
-            raise ConfigurationError(f"--anchor {self.anchor} must name a seed, like train:0")
+            raise ConfigurationError(f"`anchor` {self.anchor} must name a seed, like train:0")
         if self.start == "anchor" and self.anchor == "origin" and self.perturb == 0:
             raise ConfigurationError(
-                "--start anchor with --anchor origin begins where all units are alike, which training cannot leave; "
-                "add --perturb 0.01 or choose another start"
+                "`start` anchor with `anchor` origin begins where all units are alike, which training cannot leave; "
+                "add `perturb` 0.01 or choose another start"
             )
         if self.perturb and self.start != "anchor":
-            raise ConfigurationError(f"--perturb {self.perturb} acts only with --start anchor")
+            raise ConfigurationError(f"`perturb` {self.perturb} acts only with `start` anchor")
         return self
 
 
@@ -87,9 +88,9 @@ class SpectrumSettings(Settings):
     @model_validator(mode="after")
     def _possible(self) -> "SpectrumSettings":
         if self.k < 0:
-            raise ConfigurationError(f"--k {self.k} must be at least 0")
+            raise ConfigurationError(f"`k` {self.k} must be at least 0")
         if not 0 < self.tolerance < 1:
-            raise ConfigurationError(f"--tolerance {self.tolerance} must lie between 0 and 1")
+            raise ConfigurationError(f"`tolerance` {self.tolerance} must lie between 0 and 1")
         return self
 
 
@@ -100,7 +101,7 @@ class TrackingSettings(Settings):
     @classmethod
     def _not_negative(cls, every: int) -> int:
         if every < 0:
-            raise ConfigurationError(f"--track-curvature {every} must be at least 0")
+            raise ConfigurationError(f"`track_curvature` {every} must be at least 0")
         return every
 
 
@@ -114,7 +115,7 @@ class SweepNumerics(NumericsSettings):
     @model_validator(mode="after")
     def _not_negative(self) -> "SweepNumerics":
         if self.together < 0:
-            raise ConfigurationError(f"--together {self.together} must be at least 0")
+            raise ConfigurationError(f"`together` {self.together} must be at least 0")
         return self
 
 

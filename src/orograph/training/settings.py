@@ -6,9 +6,10 @@ The defaults are those of the published sweeps (Adam, learning rate 0.0015, batc
 import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from orograph.errors import ConfigurationError
+from orograph.settings.base import Settings
 
 OPTIMIZERS = ("SGD", "Adam", "AdamW")
 SCHEDULERS = ("none", "cosine", "step", "onecycle", "warmup-cosine")
@@ -17,11 +18,8 @@ _POSITIVE = ("lr", "batch_size", "epochs", "patience", "polish_tolerance", "poli
 _NOT_NEGATIVE = ("weight_decay", "momentum", "drops", "min_lr")
 
 
-class OptimizerSettings(BaseModel):
+class OptimizerSettings(Settings):
     """An optimiser, its batches and how often they are gone through."""
-
-    # Validators are built when something is validated: `--help` needs none.
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     optimizer: Literal["Adam", "AdamW", "SGD"] = Field("Adam", description="optimiser of the training")
     lr: float = Field(0.0015, description="learning rate at the start of a training")
@@ -33,14 +31,14 @@ class OptimizerSettings(BaseModel):
     @model_validator(mode="after")
     def _possible(self) -> "OptimizerSettings":
         for name in (*_POSITIVE, *_NOT_NEGATIVE):
-            value, flag = getattr(self, name, 1), f"--{name.replace('_', '-')}"
+            value = getattr(self, name, 1)
             if not math.isfinite(value) or value < 0 or (value == 0 and name in _POSITIVE):
                 least = "positive" if name in _POSITIVE else "at least 0"
-                raise ConfigurationError(f"{flag} {value} must be {least} and finite")
+                raise ConfigurationError(f"`{name}` {value} must be {least} and finite")
         if self.momentum >= 1:
-            raise ConfigurationError(f"--momentum {self.momentum} must be below 1: the steps would grow without bound")
+            raise ConfigurationError(f"`momentum` {self.momentum} must be below 1: the steps would grow without bound")
         if self.momentum and self.optimizer != "SGD":
-            raise ConfigurationError(f"--momentum {self.momentum} belongs to SGD; add --optimizer SGD or leave it out")
+            raise ConfigurationError(f"`momentum` {self.momentum} belongs to SGD; add `optimizer` SGD or leave it out")
         return self
 
 
@@ -84,5 +82,5 @@ class FitSettings(OptimizerSettings):
     @model_validator(mode="after")
     def _descends(self) -> "FitSettings":
         if self.scheduler != "none" and self.min_lr > self.lr:
-            raise ConfigurationError(f"--min-lr {self.min_lr} is above --lr {self.lr}; lower it")
+            raise ConfigurationError(f"`min_lr` {self.min_lr} is above `lr` {self.lr}; lower it")
         return self

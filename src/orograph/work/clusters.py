@@ -45,7 +45,7 @@ def _dask(jobs: int, address: str) -> tuple[Any, Any]:
         from dask import config
         from distributed import Client, LocalCluster
     except ImportError:
-        raise ConfigurationError("--parallel dask needs the package distributed: pip install 'orograph[dask]'.") from None
+        raise ConfigurationError("`parallel` dask needs the package distributed: pip install 'orograph[dask]'.") from None
     config.set(
         {
             "distributed.scheduler.allowed-failures": 0,  # a lost task comes back at once
@@ -60,7 +60,7 @@ def _dask(jobs: int, address: str) -> tuple[Any, Any]:
     try:
         return Client(address or cluster, timeout=PATIENCE), cluster
     except OSError as error:
-        raise ConfigurationError(f"no Dask scheduler answers at --address {address}: {error}") from None
+        raise ConfigurationError(f"no Dask scheduler answers at `address` {address}: {error}") from None
 
 
 def _ray(jobs: int, address: str) -> Any:
@@ -68,12 +68,12 @@ def _ray(jobs: int, address: str) -> Any:
     try:
         import ray
     except ImportError:
-        raise ConfigurationError("--parallel ray needs the package ray: pip install 'orograph[ray]'.") from None
+        raise ConfigurationError("`parallel` ray needs the package ray: pip install 'orograph[ray]'.") from None
     where = {"address": address} if address else {"num_cpus": jobs, "include_dashboard": False}
     try:
         ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
-        raise ConfigurationError(f"no Ray cluster answers at --address {address}: {error}") from None
+        raise ConfigurationError(f"no Ray cluster answers at `address` {address}: {error}") from None
     return ray
 
 

@@ -131,7 +131,7 @@ class Dask:
         self._context, self._killed = context, KilledWorker
         self.slots = sum(self._client.nthreads().values()) if address else jobs
         if not self.slots:
-            raise ConfigurationError(f"the Dask scheduler at --address {address} has no workers yet.")
+            raise ConfigurationError(f"the Dask scheduler at `address` {address} has no workers yet.")
 
     def submit(self, stage: str, *arguments: Any) -> "Future[tuple[Any, float]]":
         inner = self._client.submit(perform, self._context(), stage, packed(arguments), pure=False)
