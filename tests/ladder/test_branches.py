@@ -131,8 +131,3 @@ def test_principal_angles_are_those_by_which_rows_were_turned() -> None:
     other = cosines * own[:3] + sines * own[3:6]
     mixed = np.random.default_rng(1).standard_normal((3, 3)) @ other  # a span has no basis of its own
     np.testing.assert_allclose(principal_angles(own[:3], mixed), turned, rtol=1e-7)  # a smallest angle of 2e-8 loses eight digits
-
-
-def test_a_row_that_adds_nothing_to_its_span_has_no_angle() -> None:
-    own = basis()
-    np.testing.assert_allclose(principal_angles(own[[0, 1]], own[[0, 0]]), [0.0, np.nan], atol=1e-12)

@@ -18,7 +18,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from scipy.linalg import subspace_angles
 from scipy.optimize import linear_sum_assignment
 
 from orograph.spectral.spectrum import Cluster, Spectrum
@@ -149,10 +148,15 @@ def follow(read: Callable[[int], Pairs], count: int, *, least_overlap: float = L
 
 
 def principal_angles(first: Float[ndarray, "k P"], second: Float[ndarray, "k P"]) -> Float[ndarray, " k"]:
-    """Angles between the spans of two sets of rows, in degrees, ascending; NaN for rows that add nothing to their span."""
-    one, other = (rows.T.astype(np.float64) for rows in (first, second))
-    angles = np.degrees(subspace_angles(one, other))[::-1]
-    return np.pad(angles, (0, len(first) - len(angles)), constant_values=np.nan)
+    """Angles between the spans of two sets of rows, in degrees, ascending (Björck & Golub 1973).
+
+    Small angles come from their sines, whose digits cosines near 1 have lost. SciPy's `subspace_angles` loses them where another
+    angle is above 45°.
+    """
+    one, other = (np.linalg.qr(rows.astype(np.float64).T)[0] for rows in (first, second))
+    cosines = np.clip(np.linalg.svd(one.T @ other, compute_uv=False), 0, 1)
+    sines = np.clip(np.linalg.svd(other - one @ (one.T @ other), compute_uv=False)[::-1], 0, 1)
+    return np.degrees(np.where(cosines**2 > 0.5, np.arcsin(sines), np.arccos(cosines)))
 
 
 def _match(
