@@ -97,12 +97,13 @@ DOCTOR_HELP = """Versions, processor, threads, memory, accelerators, and which d
 
 @dataclass(frozen=True)
 class Command:
-    """One command: its line in the list of commands, its help, and where its settings and its function live, as `module:name`."""
+    """One command: its line in the list of commands, its help, and where settings, function and presets live, as `module:name`."""
 
     summary: str
     description: str
     settings: str
     function: str
+    presets: str = ""
 
 
 COMMANDS = {
@@ -111,6 +112,7 @@ COMMANDS = {
         SWEEP_HELP,
         "orograph.sweep.settings:SweepCommand",
         "orograph.sweep.command:sweep_command",
+        "orograph.sweep.settings:PRESETS",
     ),
     "study": Command(
         "train and measure a grid of networks, and relate geometry to generalisation",
@@ -245,10 +247,10 @@ def _run(name: str, args: Sequence[str]) -> int:
 
 def _parsed(name: str, args: Sequence[str]) -> Any:
     from orograph.settings.configure import parse
-    from orograph.sweep.settings import PRESETS
 
-    presets = PRESETS if name == "sweep" else {}
-    return parse(settings_of(name), args, command=name, description=COMMANDS[name].description, presets=presets)
+    command = COMMANDS[name]
+    presets = _found(command.presets) if command.presets else {}
+    return parse(settings_of(name), args, command=name, description=command.description, presets=presets)
 
 
 def _begin_cluster(execution: Any) -> None:

@@ -34,8 +34,7 @@ def run(out: Path, **changes: Any) -> Path:
     for section, values in changes.items():
         settings[section] = settings[section] | values
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweeping, "draw_sweep", lambda *_: None)
-        patch.setattr(sweeping, "save", lambda _, path: [path])
+        patch.setattr(sweeping, "draw", lambda run, *_: [run.path])
         assert sweeping.sweep(SweepSettings.model_validate(settings), ParallelExecution(out=str(out), quiet=True)) == 0
     return out
 

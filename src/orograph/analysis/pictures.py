@@ -23,7 +23,7 @@ from orograph.figures.turning import angles
 from orograph.store.dataset import open_sweep
 from orograph.store.run import Run
 from orograph.sweep.bench import Bench
-from orograph.sweep.command import describe_run
+from orograph.sweep.pictures import title_of
 
 FOLDER = "figures"
 _POINTS = 3  # of a chain whose images are drawn
@@ -32,7 +32,7 @@ _POINTS = 3  # of a chain whose images are drawn
 def draw(bench: Bench, run: Run, found: Sequence[Survey], measured: Sequence[MeasuredLoop]) -> list[Path]:
     """All figures of a run; returns the files written."""
     ds = open_sweep(Run.open(run.path))
-    title = describe_run(bench.settings, bench.instruments.train.count)
+    title = title_of(bench.settings, bench.instruments.train.count)
     folder, written = run.path / FOLDER, []
     for each in found:
         chain = each.chain

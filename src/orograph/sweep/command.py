@@ -8,23 +8,22 @@ from pathlib import Path
 
 from rich.console import Console
 
-from orograph.figures.style import save
-from orograph.figures.sweeps import sweep as draw_sweep
 from orograph.memory import format_bytes
 from orograph.settings.shared import ParallelExecution
 from orograph.store.atomic import require_space
 from orograph.store.cells import Cell
-from orograph.store.dataset import open_run
 from orograph.store.provenance import provenance
 from orograph.store.run import MARKER, Run
 from orograph.sweep.bench import Bench, Theta
 from orograph.sweep.cost import print_plan
+from orograph.sweep.pictures import draw
 from orograph.sweep.plan import cells, cohorts
-from orograph.sweep.progress import describe, summary_table
+from orograph.sweep.progress import describe
 from orograph.sweep.record import commit_point, committed_theta, row
 from orograph.sweep.schedule import ChainKey, PointWork, Schedule
 from orograph.sweep.settings import SweepCommand, SweepNumerics, SweepSettings
 from orograph.sweep.stages import SweepContext, title
+from orograph.sweep.tables import sweep_table
 from orograph.work.pools import Workers, start_workers
 from orograph.work.progress import WorkProgress
 
@@ -85,23 +84,14 @@ def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
             with progress:
                 run_groups(bench, run, cohorts(settings), workers, progress)
             until.close()  # a cluster ends while the picture is drawn
-            title_line = describe_run(settings, bench.instruments.train.count)
-            pictures = save(draw_sweep(open_run(run.path), title_line), run.path / "figures" / "sweep")
+            pictures = draw(run, settings, bench.instruments.train.count)
             rows = [row(run, cell) for cell in todo]
     if execution.json_output:
         json.dump({"run": str(out), "points": rows}, sys.stdout, indent=1)
     elif not execution.quiet:
-        console.print(summary_table(rows))
+        console.print(sweep_table(rows))
         console.print(f"files in [bold]{run.path / 'test_data'}[/], picture [bold]{pictures[0]}[/]", highlight=False)
     return 0
-
-
-def describe_run(settings: SweepSettings, count: int) -> str:
-    """The line above the figure."""
-    return (
-        f"{settings.model.model} on {settings.data.dataset} ({count:,} images), anchor {Path(settings.anchor.anchor).name}, "
-        f"start {settings.anchor.start}, seeds {', '.join(map(str, settings.anchor.seeds))}"
-    )
 
 
 def run_groups(
