@@ -97,7 +97,7 @@ DOCTOR_HELP = """Versions, processor, threads, memory, accelerators, and which d
 
 @dataclass(frozen=True)
 class Command:
-    """One command: its line in the list of commands, its help, and where settings, function and presets live, as `module:name`."""
+    """One command: its line in the list, its help, and where its settings, function and presets live, as `module:name`."""
 
     summary: str
     description: str
