@@ -98,8 +98,8 @@ def test_class_shares_curvature_and_certificates_are_those_of_dense_hessians(fol
     np.testing.assert_allclose(point.sample_share.values.sum(-1), point.eigenvalue.values, atol=1e-5)
     exact = torch.linalg.eigvalsh(hessian)
     strength = 0.011
-    assert point.lambda_min.item() == pytest.approx(
-        exact[0].item() + 2 * strength, abs=2 * point.lambda_min_residual.item() + 1e-9
+    assert point.objective_lambda_min.item() == pytest.approx(
+        exact[0].item() + 2 * strength, abs=2 * point.objective_lambda_min_residual.item() + 1e-9
     )
     assert point.certificate.item() == "minimum"
     square = gradient @ gradient

@@ -31,7 +31,7 @@ CHAIN = {
     ],
     "class_relations": [{"name": "seven", "correlation": -0.5, "p_value": 0.01, "lost_at": 0.5, "lost": 30.0}],
 }
-ENDS = {"estimate": None, "law": "none", "last": 0.5, "lambda_min": 0.1, "certificate": "minimum"}
+ENDS = {"estimate": None, "law": "none", "last": 0.5, "objective_lambda_min": 0.1, "certificate": "minimum"}
 LOOP = {
     "seed": 0,
     "low": 0.1,

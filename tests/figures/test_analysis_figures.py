@@ -44,7 +44,7 @@ def line(direction: str = "up") -> xr.Dataset:
             "susceptibility": (along, 1 + x),
             "susceptibility_converged": (along, np.append(np.ones(T - 1), 0)),
             "envelope_defect": (along, np.append(np.nan, np.full(T - 1, 1e-6))),
-            "lambda_min": (along, 1 - x),
+            "objective_lambda_min": (along, 1 - x),
         },
         {"strength": x, "class": [str(c) for c in range(C)], "direction": direction},
     )
@@ -79,6 +79,6 @@ def test_images_have_their_class_and_share(shape: tuple[int, ...]) -> None:
 
 
 def test_parts_that_were_left_out_leave_their_panel_empty() -> None:
-    bare = line().drop_vars(["susceptibility", "susceptibility_converged", "lambda_min", "scalar_curvature_top_k"])
-    for figure in (thermodynamics([bare]), curvature(bare), hysteresis(bare, line("down").drop_vars("lambda_min"))):
+    bare = line().drop_vars(["susceptibility", "susceptibility_converged", "objective_lambda_min", "scalar_curvature_top_k"])
+    for figure in (thermodynamics([bare]), curvature(bare), hysteresis(bare, line("down").drop_vars("objective_lambda_min"))):
         assert drawn(figure)

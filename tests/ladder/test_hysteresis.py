@@ -16,7 +16,7 @@ def way(states) -> Way:
         energy=np.array([state.energy for state in states]),
         order=np.array([state.order for state in states]),
         accuracy=np.array([100.0 * (state.u > 0.1) for state in states]),
-        lambda_min=np.array([state.lowest for state in states]),
+        objective_lambda_min=np.array([state.lowest for state in states]),
         certificates=tuple("minimum" if state.lowest > 0 else "saddle" for state in states),
     )
 
@@ -43,7 +43,7 @@ def test_a_first_order_family_has_one_loop_with_all_its_strengths() -> None:
 def test_two_equal_ways_have_no_loop() -> None:
     states = [second_order(float(x)) for x in LADDER]
     noisy = way(states)
-    other = Way(noisy.energy, noisy.order * 1.001, noisy.accuracy, noisy.lambda_min, noisy.certificates)
+    other = Way(noisy.energy, noisy.order * 1.001, noisy.accuracy, noisy.objective_lambda_min, noisy.certificates)
     assert loops(LADDER, noisy, other) == ()
 
 

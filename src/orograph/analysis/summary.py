@@ -196,7 +196,7 @@ def _step(step: tuple[float, float]) -> str:
 
 
 def _spinodal(found: Spinodal) -> str:
-    last = f"λ_min {found.lambda_min:.3g} at its last point {found.last:.6g} ({found.certificate or 'no certificate'})"
+    last = f"λ_min {found.objective_lambda_min:.3g} at its last point {found.last:.6g} ({found.certificate or 'no certificate'})"
     if not math.isfinite(found.estimate):
         return f"not in reach: {last}"
     law = {"fold": "square root", "linear": "straight line"}[found.law]

@@ -238,7 +238,7 @@ def way_of(chain: Chain, common: Sequence[float]) -> Way:
         energy=chain.series("objective")[chosen],
         order=chain.order_parameter[chosen],
         accuracy=chain.series("test_accuracy")[chosen],
-        lambda_min=chain.series("lambda_min")[chosen],
+        objective_lambda_min=chain.series("objective_lambda_min")[chosen],
         certificates=tuple(str(row.get("certificate", "")) for row, taken in zip(chain.rows, chosen, strict=True) if taken),
     )
 

@@ -20,7 +20,7 @@ from orograph.store.atomic import write_bytes
 from orograph.store.dataset import open_sweep
 from orograph.store.findings import FindingKey
 from orograph.store.finished import finished_run
-from orograph.store.quantities import quantity
+from orograph.store.lookup import quantity
 from orograph.store.run import Run
 from orograph.store.tree import open_study
 

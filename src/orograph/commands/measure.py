@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 import os
 import sys
 import time
@@ -23,11 +24,12 @@ from orograph.data.names import NAMES as DATASETS
 from orograph.errors import ConfigurationError, DataError, unknown
 from orograph.figures.eigenvalues import spectrum as draw_spectrum
 from orograph.figures.style import save
-from orograph.geometry.measurement import Measurement, measure, rows
+from orograph.geometry.measurement import Measurement, measure
 from orograph.models.catalogue import build_model
 from orograph.models.checkpoint import load_checkpoint
 from orograph.objective import Loss
 from orograph.store.atomic import write_bytes
+from orograph.store.lookup import quantity
 from orograph.store.provenance import provenance
 from orograph.work.progress import duration
 
@@ -97,6 +99,44 @@ def process_group() -> Any:
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo")
     return torch.distributed.group.WORLD
+
+
+def rows(found: Measurement) -> list[tuple[str, str]]:
+    """The measurement for reading: a name and a value with its error a line."""
+    square, index_, edges = found.parameter_norm**2, found.index, found.outliers
+    ranks_ = found.ranks
+    participation = ranks_.participation_ratio
+    noise = int(found.spectrum.noise.sum())
+    loose = int((~found.spectrum.converged).sum())
+    pairs = f"{len(found.spectrum.eigenvalues)} pairs by {found.spectrum.which}, {loose} unconverged, {noise} at noise"
+    k = ranks_.k
+    values = {
+        "loss": f"{found.loss:.6g}",
+        "gradient_norm": f"{found.gradient_norm:.3e}",
+        "parameter_norm": f"{found.parameter_norm:.4g}",
+        "eigenvalue": pairs + (", k cuts a cluster" if found.spectrum.cut else ""),
+        "lambda_max": _with_error(found.lambda_max, float(found.spectrum.residuals[0])),
+        "lambda_min": _with_error(index_.lowest, index_.residual),
+        "negative_eigenvalues": f"{'at least ' if index_.lower_bound else ''}{index_.count}",
+        "trace": _with_error(found.trace.value, found.trace.error),
+        "frobenius_square": _with_error(found.density.frobenius.value, found.density.frobenius.error),
+        f"effective_rank_top_{k}": f"{ranks_.effective_rank:.3g}",
+        f"entropy_rank_top_{k}": f"{ranks_.entropy_rank:.3g}",
+        "entropy_rank": f"{ranks_.full_entropy_rank:.3g}",
+        "participation_ratio": _with_error(participation.value, participation.error),
+        "outliers": f"{'at least ' if edges.lower_bound else ''}{edges.count} above the bulk edge {edges.edge:.3g}"
+        if edges
+        else "no two positive pairs",
+        "scaled_lambda_max": f"{square * found.lambda_max:.4g}",
+        "scaled_trace": _with_error(square * found.trace.value, square * found.trace.error),
+        "smooth": "yes" if found.smooth else "no: the Hessian leaves out the kinks of the activation",
+        "products": f"{found.products}, {found.plan}",
+    }
+    return [(quantity(name).heading, value) for name, value in values.items()]
+
+
+def _with_error(value: float, error: float) -> str:
+    return f"{value:.5g}" if math.isnan(error) else f"{value:.5g} ± {error:.2g}"
 
 
 def _figure(found: Measurement, settings: MeasureSettings) -> Any:

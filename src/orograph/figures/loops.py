@@ -52,8 +52,8 @@ def hysteresis(up: xr.Dataset, down: xr.Dataset, loops: Sequence[LoopMarks] = ()
         difference.plot(common, gap, marker="o" if len(common) <= 60 else "", ms=3, color=PALETTE[2])
         difference.axhline(0, color="#555555", lw=0.8)
         difference.set(title=r"$L_{\mathrm{eff}}$, up less down", ylabel="difference")
-        if "lambda_min" in up:
-            _both(lowest, up, down, "lambda_min")
+        if "objective_lambda_min" in up:
+            _both(lowest, up, down, "objective_lambda_min")
             lowest.axhline(0, color="#555555", lw=0.8)
         lowest.set(title=r"$\lambda_{\min}$ of $L_{\mathrm{eff}}$", ylabel="eigenvalue")
         _both(accuracy, up, down, "test_accuracy")

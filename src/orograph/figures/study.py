@@ -11,10 +11,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from orograph.figures.labels import label
 from orograph.figures.study_connectivity import connectivity as connectivity
 from orograph.figures.study_connectivity import instability as instability
 from orograph.figures.study_correlations import correlations as correlations
-from orograph.figures.study_looks import label, looks, nothing, numbers
+from orograph.figures.study_looks import looks, nothing, numbers
 from orograph.figures.study_spectra import spectra as spectra
 from orograph.figures.study_surface import surface as surface
 from orograph.figures.study_training import training_curves as training_curves

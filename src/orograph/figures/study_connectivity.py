@@ -7,18 +7,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from orograph.figures.labels import title_of
 from orograph.figures.study_looks import grouped, looks, mean_and_range, nothing, numbers, stacked
 from orograph.figures.style import styled
+from orograph.store.quantities import PATHS
 
-PATHS = {
-    "linear": "straight line",
-    "bezier": "Bézier curve",
-    "chain": "polygonal chain",
-    "band": "elastic band",
-    "aligned": "after matching",
-}
 _LOOKS = looks(PATHS.values())
-_QUANTITIES = (("train_loss", "Train loss"), ("test_loss", "Test loss"), ("test_accuracy", "Test accuracy (%)"))
+_QUANTITIES = ("train_loss", "test_loss", "test_accuracy")
 
 
 def connectivity(results: Mapping[str, Any], title: str = "") -> Figure:
@@ -39,14 +34,14 @@ def connectivity(results: Mapping[str, Any], title: str = "") -> Figure:
             nothing(axes)
         seen = [name for name in PATHS if any(name in entry["paths"] for group in groups.values() for entry in group)]
         for row, (configuration, group) in zip(grid, groups.items(), strict=False):
-            for axes, (quantity, _) in zip(row, _QUANTITIES, strict=False):
+            for axes, quantity in zip(row, _QUANTITIES, strict=False):
                 for name in seen:
                     _along(axes, group, name, quantity)
             _barriers(row[3], group, seen)
             several = "s" if len(group) > 1 else ""
             row[0].set_ylabel(f"{configuration}\n{len(group)} pair{several}" if len(groups) > 1 else "mean loss")
-        for axes, (_, name) in zip(grid[0], (*_QUANTITIES, ("", "Barrier of the train loss")), strict=True):
-            axes.set_title(name)
+        for axes, name in zip(grid[0], (*_QUANTITIES, "barriers.train_loss"), strict=True):
+            axes.set_title(title_of(name))
         for axes in grid[-1][:3]:
             axes.set_xlabel("position along the path")
         handles = [_LOOKS[PATHS[name]].handle() for name in seen]
@@ -71,7 +66,7 @@ def instability(results: Mapping[str, Any], title: str = "") -> Figure:
     with styled():
         figure = Figure(figsize=(9, 3.5), layout="constrained")
         panels = figure.subplots(1, 2)
-        for axes, (quantity, name) in zip(panels, (("train_loss", "train loss"), ("test_error", "test error (%)")), strict=True):
+        for axes, quantity in zip(panels, ("train_loss", "test_error"), strict=True):
             for configuration, group in grouped(entries).items():
                 by_epoch: dict[int, list[float]] = {}
                 for entry in group:
@@ -83,9 +78,8 @@ def instability(results: Mapping[str, Any], title: str = "") -> Figure:
                     rows[: len(by_epoch[epoch]), column] = numbers(by_epoch[epoch])
                 each = look[configuration]
                 mean_and_range(axes, np.array(epochs), rows, colour=each.colour, line=each.line, marker=each.marker)
-            axes.set(
-                title=f"Barrier of the {name}", xlabel="epoch at which the orders part", ylabel="barrier of the straight line"
-            )
+            title_text = title_of(f"barriers.{quantity}")
+            axes.set(title=title_text, xlabel="epoch at which the orders part", ylabel="barrier of the straight line")
             axes.axhline(0, color="#555555", lw=0.8)
             if not entries:
                 nothing(axes)

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orograph.figures.study_looks import grouped, label, looks, nothing, numbers
+from orograph.figures.labels import label
+from orograph.figures.study_looks import grouped, looks, nothing, numbers
 from orograph.figures.style import styled
 
 PUBLISHED = (("flatness_measure", "test_accuracy"), ("lambda_max", "test_accuracy"), ("trace", "test_loss"))
@@ -75,8 +76,8 @@ def _matrix(
             text = f"{values[i, j]:+.2f}".replace("-", "−") + ("*" if adjusted < _LEVEL else "")
             colour = "white" if abs(values[i, j]) > 0.75 else "#222222"
             axes.text(j, i, text, ha="center", va="center", fontsize=8, weight=weight, color=colour)
-    axes.set_xticks(range(len(targets)), [label(target) for target in targets], fontsize=8, rotation=20, ha="right")
-    axes.set_yticks(range(len(metrics)), [label(metric) for metric in metrics], fontsize=8)
+    axes.set_xticks(range(len(targets)), [label(target, unit=False) for target in targets], fontsize=8, rotation=20, ha="right")
+    axes.set_yticks(range(len(metrics)), [label(metric, unit=False) for metric in metrics], fontsize=8)
     tested = np.isfinite(numbers([each[kind].get("adjusted") for each in table.values()])).any()
     starred = f"* p < {_LEVEL:g} after Holm" if tested else "too few minima for p-values"
     axes.set_title(f"{kind.capitalize()}'s coefficient\n{starred}", fontsize=9)

@@ -14,48 +14,6 @@ from orograph.figures.style import PALETTE
 _LINES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
-# Names of what is measured, for axes.
-LABELS = {
-    "flatness_measure": "flatness measure (− loss increase)",
-    "loss_increase": "loss increase",
-    "lambda_max": r"$\lambda_{\max}$",
-    "lambda_min": r"$\lambda_{\min}$",
-    "trace": r"$\mathrm{tr}\,H$",
-    "condition_number": r"condition number",
-    "participation_ratio": "participation ratio",
-    "frobenius_square": r"$\mathrm{tr}\,H^2$",
-    "scalar_curvature": "scalar curvature",
-    "finite_lambda_max": r"curvature along $v_1$, finite radius",
-    "finite_trace": r"$\mathrm{tr}\,H$, finite radius",
-    "scaled_lambda_max": r"$\|\theta\|^2\lambda_{\max}$",
-    "scaled_trace": r"$\|\theta\|^2\,\mathrm{tr}\,H$",
-    "relative_flatness": "relative flatness",
-    "fisher_rao_norm": "Fisher–Rao norm",
-    "sharpness_sampled": "ε-sharpness, sampled",
-    "sharpness_best_found": "ε-sharpness, best found",
-    "adaptive_sharpness_sampled": "adaptive sharpness, sampled",
-    "adaptive_sharpness_best_found": "adaptive sharpness, best found",
-    "noise_loss_rise": "loss rise under noise",
-    "noise_accuracy_drop": "accuracy drop under noise (%)",
-    "noise_margin_drop": "margin drop under noise",
-    "gradient_norm": r"$\|\nabla L\|$",
-    "parameter_norm": r"$\|\theta\|$",
-    "train_loss": "train loss",
-    "train_margin": "train margin",
-    "test_accuracy": "test accuracy (%)",
-    "test_loss": "test loss",
-    "gap": "gap of losses, test − train",
-    "linear_barrier": "barrier of the straight line",
-    "hidden_size": "width of the hidden layers",
-    "width_factor": "width factor",
-    "batch_size": "batch size",
-    "lr": "learning rate",
-    "weight_decay": "weight decay",
-    "optimizer": "optimiser",
-    "scheduler": "schedule",
-    "batch_norm": "BatchNorm",
-}
-
 
 @dataclass(frozen=True)
 class Look:
@@ -77,14 +35,6 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     distinct = list(dict.fromkeys(names))
     cycle = zip(itertools.cycle(PALETTE), itertools.cycle(_LINES), itertools.cycle(_MARKERS), strict=False)
     return {name: Look(name, *style) for name, style in zip(distinct, cycle, strict=False)}
-
-
-def label(name: str) -> str:
-    """A metric or setting as it is written on an axis."""
-    if name.startswith(("effective_rank_top_", "entropy_rank_top_")):
-        kind, _, pairs = name.partition("_rank_top_")
-        return f"{kind} rank of {pairs} pairs"
-    return LABELS.get(name, name.replace("_", " "))
 
 
 def numbers(values: Sequence[Any] | np.ndarray | None) -> np.ndarray:

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from orograph.figures.labels import label, title_of
 from orograph.figures.style import PALETTE, styled
 
 COLOURS = "cividis"  # its lightness rises steadily, so that a greyscale print keeps the order
@@ -44,21 +45,17 @@ def surface(
         columns = 3 if profiles else 2
         flat = figure.add_subplot(1, columns, 1)
         levels, scale = _levels(values)
-        _contours(flat, x, y, values, levels, scale, figure, _name(quantity))
+        _contours(flat, x, y, values, levels, scale, figure, label(quantity))
         _marked(flat, found, marks)
         flat.set(xlabel=axes_names[0], ylabel=axes_names[1], aspect="equal", title="Contours")
         raised: Any = figure.add_subplot(1, columns, 2, projection="3d")
         _raised(raised, x, y, values, scale)
         raised.set(xlabel=axes_names[0], ylabel=axes_names[1])
-        raised.set_title(_name(quantity).capitalize(), loc="left")
+        raised.set_title(title_of(quantity), loc="left")
         if profiles:
             _profiles(figure.add_subplot(1, columns, 3), found, axes_names)
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
         return figure
-
-
-def _name(quantity: str) -> str:
-    return quantity.replace("_", " ") + (" (%)" if quantity.endswith("accuracy") else "")
 
 
 def _levels(values: np.ndarray) -> tuple[np.ndarray, mpl.colors.Normalize]:

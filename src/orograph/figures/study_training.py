@@ -9,22 +9,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from orograph.figures.labels import label
 from orograph.figures.marks import plain_ticks
 from orograph.figures.study_looks import Look, grouped, looks, mean_and_range, nothing, stacked
 from orograph.figures.style import styled
+from orograph.store.lookup import quantity
 
 _PANELS = (
-    ("Loss", "mean loss", (("train_loss", "-"), ("test_loss", "--")), "log"),
-    ("Accuracy", "percent", (("train_accuracy", "-"), ("test_accuracy", "--")), "linear"),
-    ("Generalisation gap", "test loss − train loss", (("gap", "-"),), "linear"),
-    ("Gradient norm", r"$\|\nabla L\|$", (("gradient_norm", "-"),), "log"),
-    ("Decay of the gradient", r"slope of $\log\|\nabla L\|$ per epoch", (("gradient_decay", "-"),), "linear"),
-    ("Parameter norm", r"$\|\theta\|$", (("parameter_norm", "-"),), "linear"),
+    ("Loss", (("train_loss", "-"), ("test_loss", "--")), "log"),
+    ("Accuracy", (("train_accuracy", "-"), ("test_accuracy", "--")), "linear"),
+    ("Generalisation gap", (("gap", "-"),), "linear"),
+    ("Gradient norm", (("gradient_norm", "-"),), "log"),
+    ("Decay of the gradient", (("gradient_decay", "-"),), "linear"),
+    ("Parameter norm", (("parameter_norm", "-"),), "linear"),
 )
 _TRACKED = (
-    ("Largest eigenvalue", r"$\lambda_{\max}$", (("lambda_max", "-"),)),
-    ("Edge of stability", r"$\eta\lambda_{\max}/2$", (("stability", "-"),)),
-    ("Preconditioned", r"$\eta\lambda_{\max}(P^{-1}H)$, relative to its edge", (("preconditioned_stability", "-"),)),
+    ("Largest eigenvalue", (("lambda_max", "-"),)),
+    ("Edge of stability", (("stability", "-"),)),
+    ("Preconditioned", (("preconditioned_stability", "-"),)),
 )
 
 
@@ -46,13 +48,13 @@ def training_curves(results: Mapping[str, Any], title: str = "") -> Figure:
         rows = 3 if tracked else 2
         figure = Figure(figsize=(10, 2.7 * rows + 0.5), layout="constrained")
         grid = figure.subplots(rows, 3, squeeze=False)
-        for axes, (name, ylabel, quantities, scale) in zip(grid[:2].flat, _PANELS, strict=True):
-            axes.set(title=name, ylabel=ylabel, yscale=scale)
+        for axes, (name, quantities, scale) in zip(grid[:2].flat, _PANELS, strict=True):
+            axes.set(title=name, ylabel=_ylabel(quantities), yscale=scale)
             _panel(axes, groups, look, quantities)
         if tracked:
             followed = {name: [each["curvature"] for each in group if each.get("curvature")] for name, group in groups.items()}
-            for axes, (name, ylabel, quantities) in zip(grid[2], _TRACKED, strict=True):
-                axes.set(title=name, ylabel=ylabel, yscale="log")
+            for axes, (name, quantities) in zip(grid[2], _TRACKED, strict=True):
+                axes.set(title=name, ylabel=_ylabel(quantities), yscale="log")
                 _panel(axes, followed, look, quantities, marked=True)
                 for edge in _edges(name, followed):
                     axes.axhline(edge, color="#555555", lw=0.9, ls=(0, (1, 1)))
@@ -63,6 +65,12 @@ def training_curves(results: Mapping[str, Any], title: str = "") -> Figure:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
         return figure
+
+
+def _ylabel(quantities: tuple[tuple[str, str], ...]) -> str:
+    """Of one quantity its name; of the same on both sets its unit."""
+    (name, _), *others = quantities
+    return quantity(name).units if others else label(name)
 
 
 def _edges(panel: str, followed: Mapping[str, list[Mapping[str, Any]]]) -> set[float]:
@@ -84,8 +92,8 @@ def _panel(
 ) -> None:
     drawn = []
     for name, group in groups.items():
-        for quantity, line in quantities:
-            epochs, rows = stacked(group, "epoch", quantity)
+        for drawn_name, line in quantities:
+            epochs, rows = stacked(group, "epoch", drawn_name)
             if axes.get_yscale() == "log":
                 rows = np.where(rows > 0, rows, np.nan)
             sparse = max(1, len(epochs) // 8)

@@ -6,6 +6,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from orograph.figures.labels import short_label
 from orograph.figures.marks import strength_axis
 from orograph.figures.style import PALETTE, styled
 
@@ -27,11 +28,11 @@ def sweep(ds: xr.Dataset, title: str = "") -> Figure:
     with styled():
         figure = Figure(figsize=(10, 7), layout="constrained")
         ((loss, accuracy), (gradient, spectrum)) = figure.subplots(2, 2, sharex=True)
-        _curves(loss, ds, {"train_loss": "train L", "objective": r"train $L_{\mathrm{eff}}$", "test_loss": "test L"})
+        _curves(loss, ds, ("train_loss", "objective", "test_loss"))
         loss.set(title="Loss", ylabel="mean cross-entropy")
-        _curves(accuracy, ds, {"train_accuracy": "train", "test_accuracy": "test"})
+        _curves(accuracy, ds, ("train_accuracy", "test_accuracy"))
         accuracy.set(title="Accuracy", ylabel="percent")
-        _curves(gradient, ds, {"gradient_norm": r"$\|\nabla L\|$", "objective_gradient_norm": r"$\|\nabla L_{\mathrm{eff}}\|$"})
+        _curves(gradient, ds, ("gradient_norm", "objective_gradient_norm"))
         gradient.set(title="Gradient norm", yscale="log")
         _eigenvalues(spectrum, ds)
         logarithmic = _logarithmic(ds.strength.values)
@@ -59,11 +60,11 @@ def _chains(ds: xr.Dataset) -> list[tuple[str, xr.Dataset]]:
     ]
 
 
-def _curves(axes: Axes, ds: xr.Dataset, names: dict[str, str]) -> None:
+def _curves(axes: Axes, ds: xr.Dataset, names: tuple[str, ...]) -> None:
     chains = _chains(ds)
     fade = 1.0 if len(chains) <= 2 else 0.6
-    for colour, (name, label) in zip(PALETTE, names.items(), strict=False):
-        seen = set()
+    for colour, name in zip(PALETTE, names, strict=False):
+        label, seen = short_label(name), set()
         for direction, chain in chains:
             line, marker = _LINES[direction]
             shown = label if len(ds.direction) == 1 else f"{label}, {direction}"

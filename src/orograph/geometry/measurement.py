@@ -1,6 +1,5 @@
 """All numbers of one minimum: loss, gradient, spectrum, density, trace, ranks, index and their scale-aware companions."""
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -203,42 +202,3 @@ def measure(
 
 def _named(name: str, on_product: OnProduct | None) -> Callable[[int], None] | None:
     return None if on_product is None else lambda count: on_product(name, count)
-
-
-def rows(found: Measurement) -> list[tuple[str, str]]:
-    """The measurement for reading: a name and a value with its error a line."""
-    square, index_, edges = found.parameter_norm**2, found.index, found.outliers
-    ranks_ = found.ranks
-    participation = ranks_.participation_ratio
-    noise = int(found.spectrum.noise.sum())
-    loose = int((~found.spectrum.converged).sum())
-    pairs = f"{len(found.spectrum.eigenvalues)} pairs by {found.spectrum.which}, {loose} unconverged, {noise} at noise"
-    return [
-        ("loss L", f"{found.loss:.6g}"),
-        ("‖∇L‖", f"{found.gradient_norm:.3e}"),
-        ("‖θ‖", f"{found.parameter_norm:.4g}"),
-        ("spectrum", pairs + (", k cuts a cluster" if found.spectrum.cut else "")),
-        ("λ_max", _with_error(found.lambda_max, float(found.spectrum.residuals[0]))),
-        ("λ_min", _with_error(index_.lowest, index_.residual)),
-        ("negative eigenvalues", f"{'at least ' if index_.lower_bound else ''}{index_.count}"),
-        ("tr H", _with_error(found.trace.value, found.trace.error)),
-        ("tr H²", _with_error(found.density.frobenius.value, found.density.frobenius.error)),
-        (f"effective rank of {ranks_.k} pairs", f"{ranks_.effective_rank:.3g}"),
-        (f"entropy rank of {ranks_.k} pairs", f"{ranks_.entropy_rank:.3g}"),
-        ("entropy rank", f"{ranks_.full_entropy_rank:.3g}"),
-        ("participation ratio", _with_error(participation.value, participation.error)),
-        (
-            "outliers",
-            f"{'at least ' if edges.lower_bound else ''}{edges.count} above the bulk edge {edges.edge:.3g}"
-            if edges
-            else "no two positive pairs",
-        ),
-        ("‖θ‖²λ_max", f"{square * found.lambda_max:.4g}"),
-        ("‖θ‖² tr H", _with_error(square * found.trace.value, square * found.trace.error)),
-        ("smooth", "yes" if found.smooth else "no: the Hessian leaves out the kinks of the activation"),
-        ("products", f"{found.products}, {found.plan}"),
-    ]
-
-
-def _with_error(value: float, error: float) -> str:
-    return f"{value:.5g}" if math.isnan(error) else f"{value:.5g} ± {error:.2g}"

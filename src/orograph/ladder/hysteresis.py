@@ -35,14 +35,14 @@ class Spinodal:
 
     Attributes:
         last: the last strength at which the branch was followed.
-        lambda_min: of L_eff there.
+        objective_lambda_min: of L_eff there.
         certificate: what that point is.
         estimate: where λ_min reaches zero by the law, NaN where it does not fall towards the branch's end.
         law: that fits better.
     """
 
     last: float
-    lambda_min: float
+    objective_lambda_min: float
     certificate: str
     estimate: float
     law: Law
@@ -91,14 +91,14 @@ class Way:
         energy: L_eff.
         order: q.
         accuracy: of the test set, in percent.
-        lambda_min: of L_eff.
+        objective_lambda_min: of L_eff.
         certificates: of each point.
     """
 
     energy: Float[ndarray, " T"]
     order: Float[ndarray, " T"]
     accuracy: Float[ndarray, " T"]
-    lambda_min: Float[ndarray, " T"]
+    objective_lambda_min: Float[ndarray, " T"]
     certificates: tuple[str, ...]
 
 
@@ -208,7 +208,7 @@ def spinodal(strengths: Float[ndarray, " T"], way: Way, end: int, *, forward: bo
     """
     tail = range(max(0, end - _TAIL + 1), end + 1) if forward else range(min(len(strengths) - 1, end + _TAIL - 1), end - 1, -1)
     x = np.array([strengths[index] for index in tail])
-    y = np.array([way.lambda_min[index] for index in tail])
+    y = np.array([way.objective_lambda_min[index] for index in tail])
     estimate, law = extended_to_zero(x, y)
     beyond = (estimate - x[-1]) * (1 if forward else -1)
     if not (math.isfinite(estimate) and beyond >= 0):

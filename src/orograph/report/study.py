@@ -5,11 +5,14 @@ from typing import Any
 from orograph.errors import RunError
 from orograph.report.about import about
 from orograph.store.encoding import decode
-from orograph.store.quantities import quantity
+from orograph.store.former import with_present_names
+from orograph.store.lookup import TABLES, described, in_order
+from orograph.store.quantities import PATHS
 from orograph.store.run import Run
 from orograph.study.results import NAME
 
 LARGEST = 40_000  # numbers of one array
+_NO_CHOICE = ("seed", "failed_epoch")  # numbers that nothing is plotted of
 _PARTS = ("configurations", "varied", "metrics", "histories", "curves", "surfaces", "spectra", "instability", "learning_rates")
 
 
@@ -23,6 +26,7 @@ def study_data(run: Run) -> dict[str, Any]:
     if not path.is_file():
         raise RunError(f"{run.path} has no {NAME} yet; run its command again, which finishes it.")
     results = decode(path)
+    results["surfaces"] = [with_present_names(entry["kind"], entry) for entry in results.get("surfaces", [])]
     names = {name for row in results["metrics"] for name in row}
     return {
         "kind": "study",
@@ -31,8 +35,10 @@ def study_data(run: Run) -> dict[str, Any]:
         "data": results["data"],
         **{part: _trimmed(results.get(part, [])) for part in _PARTS},
         "correlations": results.get("correlations", {}),
-        "quantities": {name: [quantity(name).long_name, quantity(name).units] for name in sorted(names)}
-        | {"lambda_min": ["smallest eigenvalue λ_min", "1"]},  # of the Hessian of L; in a sweep it is that of L_eff
+        "quantities": described(names),
+        "choices": [name for name in in_order(names) if name not in _NO_CHOICE],
+        "tables": TABLES,
+        "paths": PATHS,
     }
 
 

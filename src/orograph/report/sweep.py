@@ -12,7 +12,7 @@ from orograph.report.about import about
 from orograph.report.packing import packed
 from orograph.store.dataset import open_sweep
 from orograph.store.encoding import decode
-from orograph.store.quantities import quantity
+from orograph.store.lookup import TABLES, described
 from orograph.store.run import Run
 
 # Arrays that are shown at one point; eigenvalues are kept exactly, for the tables that readers save.
@@ -41,7 +41,8 @@ def sweep_data(run: Run) -> dict[str, Any]:
         "classes": list(run.classes),
         "tensors": list(run.tensors),
         "gradient_bins": BINS.tolist(),
-        "quantities": {name: [quantity(name).long_name, quantity(name).units] for name in sorted(names)},
+        "quantities": described(names),
+        "tables": TABLES,
         "chains": chains,
         "analysis": decode(run.path / ANALYSIS) if (run.path / ANALYSIS).is_file() else None,
     }

@@ -20,7 +20,7 @@ from orograph.store.cells import Cell
 from orograph.store.encoding import encode, plain, with_floats
 from orograph.store.findings import FindingKey, write_finding
 from orograph.store.grid import GridArray, array_variable, scalar_variable
-from orograph.store.quantities import quantity
+from orograph.store.lookup import quantity
 from orograph.store.run import Run
 
 _OF, _SETTINGS = "of", "settings"  # what a finding says of itself beside its results

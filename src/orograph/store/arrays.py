@@ -14,7 +14,7 @@ from jaxtyping import Shaped
 
 from orograph.errors import ConfigurationError, RunError
 from orograph.store.atomic import write_bytes
-from orograph.store.quantities import quantity
+from orograph.store.lookup import quantity
 
 FOLDER = "arrays.zarr"
 SLOT = "slot"

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from orograph.errors import RunError
 from orograph.store.atomic import sha256, write_bytes
 from orograph.store.encoding import decode, encode, plain, with_floats
+from orograph.store.former import with_present_names
 
 FOLDER = "findings"
 
@@ -112,7 +113,7 @@ def _read(run: Path, path: Path) -> Finding:
     content = decode(path)
     try:
         key = FindingKey(content["kind"], content["configuration"], content["name"])
-        finding = Finding(key, content["status"], with_floats(content["scalars"]), content["files"])
+        finding = Finding(key, content["status"], with_present_names(key.kind, with_floats(content["scalars"])), content["files"])
     except (KeyError, TypeError):
         raise RunError(f"{path} is damaged; restore it, or delete it to have it measured again.") from None
     if run / f"{key.stem}.json" != path:

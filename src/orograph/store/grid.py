@@ -10,7 +10,8 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from orograph.store.quantities import Quantity, quantity
+from orograph.store.lookup import quantity
+from orograph.store.quantities import Quantity
 
 GRID = ("seed", "direction", "strength")
 

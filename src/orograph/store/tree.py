@@ -13,7 +13,8 @@ import numpy as np
 import xarray as xr
 
 from orograph.store.findings import Finding, FindingKey
-from orograph.store.quantities import COORDINATES, quantity
+from orograph.store.lookup import quantity
+from orograph.store.quantities import COORDINATES
 from orograph.store.run import Run
 
 LARGEST = 10**6  # arrays of more numbers are left in their files: eigenvectors of large networks

@@ -21,42 +21,10 @@ from orograph.geometry.correlation import (
     correlation_table,
     granulated_kendall,
 )
+from orograph.store.lookup import with_role
 from orograph.study.grid import VARIABLE
 
 RESAMPLES = 5_000  # so many that Holm's rule over a whole table can leave p-values small
-TARGETS = ("test_accuracy", "test_loss", "gap")
-
-# What may be related to them, in the order in which it is shown; a name that ends in _ stands for all that begin so.
-METRICS = (
-    "flatness_measure",
-    "loss_increase",
-    "lambda_max",
-    "lambda_min",
-    "trace",
-    "condition_number",
-    "effective_rank_top_",
-    "entropy_rank_top_",
-    "participation_ratio",
-    "frobenius_square",
-    "scalar_curvature",
-    "finite_lambda_max",
-    "finite_trace",
-    "scaled_lambda_max",
-    "scaled_trace",
-    "relative_flatness",
-    "fisher_rao_norm",
-    "sharpness_sampled",
-    "sharpness_best_found",
-    "adaptive_sharpness_sampled",
-    "adaptive_sharpness_best_found",
-    "noise_loss_rise",
-    "noise_accuracy_drop",
-    "noise_margin_drop",
-    "gradient_norm",
-    "parameter_norm",
-    "train_loss",
-    "train_margin",
-)
 
 
 def relate(rows: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> dict[str, Any]:
@@ -78,8 +46,9 @@ def relate(rows: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> dict[str
     """
     if len(rows) != len(groups):
         raise ConfigurationError(f"{len(rows)} minima and {len(groups)} groups: each minimum needs one.")
-    metrics = {name: values for name in _known(rows) if (values := _values(rows, name)) is not None}
-    targets = {name: values for name in TARGETS if (values := _values(rows, name)) is not None}
+    names = [name for row in rows for name in row]
+    metrics = {name: values for name in with_role("metric", names) if (values := _values(rows, name)) is not None}
+    targets = {name: values for name in with_role("target", names) if (values := _values(rows, name)) is not None}
     configurations = list(dict.fromkeys(groups))
     pooled = 1 < len(configurations) < len(groups)
     clusters = groups if pooled else None
@@ -104,15 +73,6 @@ def _note(minima: int, configurations: int, independent: int, *, pooled: bool) -
     if pooled:
         return f"{what}: intervals and p-values resample configurations, whose seeds are not independent; p-values after Holm."
     return f"{what}: 95 % bootstrap intervals, p-values after Holm."
-
-
-def _known(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The names among METRICS that some row has."""
-    present = list(dict.fromkeys(name for row in rows for name in row))
-    found: list[str] = []
-    for known in METRICS:
-        found += [name for name in present if name == known or (known.endswith("_") and name.startswith(known))]
-    return found
 
 
 def _values(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray | None:

@@ -65,7 +65,7 @@ def slice_minimum(
         "directions": settings.slice_directions,
         "radius": settings.slice_radius,
         "points": settings.slice_points,
-        "cosine": torch.dot(directions[0].double(), directions[1].double()).item(),
+        "direction_cosine": torch.dot(directions[0].double(), directions[1].double()).item(),
         "products": products,
         "highest_train_loss": found[0].losses.max().item(),
         "lowest_train_loss": found[0].losses.min().item(),

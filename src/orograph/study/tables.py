@@ -7,16 +7,18 @@ from typing import Any
 
 from rich.table import Table
 
+from orograph.store.lookup import heading
+
 # Of minima or of pairs, the quantity, how it is written, and how its spread is; what fits into eighty columns.
 COLUMNS = {
-    "acc. %": ("metrics", "test_accuracy", "{:.2f}", "{:.2f}"),
-    "test L": ("metrics", "test_loss", "{:.4f}", ""),
-    "λ_max": ("metrics", "lambda_max", "{:.3g}", "{:.1g}"),
-    "tr H": ("metrics", "trace", "{:.3g}", ""),
-    "‖∇L‖": ("metrics", "gradient_norm", "{:.0e}", ""),
-    "line": ("curves", "linear_barrier", "{:.3f}", ""),
-    "curve": ("curves", "bezier_barrier", "{:.3f}", ""),
-    "aligned": ("curves", "aligned_barrier", "{:.3f}", ""),
+    "test_accuracy": ("metrics", "{:.2f}", "{:.2f}"),
+    "test_loss": ("metrics", "{:.4f}", ""),
+    "lambda_max": ("metrics", "{:.3g}", "{:.1g}"),
+    "trace": ("metrics", "{:.3g}", ""),
+    "gradient_norm": ("metrics", "{:.0e}", ""),
+    "linear_barrier": ("curves", "{:.3f}", ""),
+    "bezier_barrier": ("curves", "{:.3f}", ""),
+    "aligned_barrier": ("curves", "{:.3f}", ""),
 }
 _SHOWN = 4  # correlations named below the table
 
@@ -31,13 +33,13 @@ def study_table(results: Mapping[str, Any]) -> Table:
     table.add_column("configuration", overflow="fold")
     table.add_column("n", justify="right")
     for column in COLUMNS:
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(heading(column).replace(" ", "\n"), justify="right", no_wrap=True)
     for configuration in results["configurations"]:
         name = configuration["name"]
         rows = [row for row in results["metrics"] if row["configuration"] == name]
         good = sum(row["status"] == "done" for row in rows)
         cells = []
-        for source, quantity, form, spread in COLUMNS.values():
+        for quantity, (source, form, spread) in COLUMNS.items():
             entries = [entry for entry in results[source] if entry["configuration"] == name and entry["status"] == "done"]
             cells.append(_mean([entry.get(quantity) for entry in entries], form, spread))
         table.add_row(name, str(good) if good == len(rows) else f"[red]{good}/{len(rows)}", *cells)

@@ -40,8 +40,8 @@ def verdict(gradient_norm: float, limit: float, lowest: Index, noise: float, str
 
 
 def certificate_part(visit: Visit, *, max_products: int, tolerance: float, seed: int) -> Result:
-    """‖∇L_eff‖ before and after polishing, λ_min of L_eff with its residual, the index, and the verdict."""
-    strength, record = visit.cell.strength, visit.run.records[visit.cell].scalars
+    """‖∇L_eff‖, λ_min of L_eff with its residual, its negative eigenvalues, and the verdict."""
+    strength = visit.cell.strength
     offset = visit.offset.double()
     norm = (visit.gradient.double() + 2 * strength * offset).norm().item()
     limit = tolerance * max(1.0, 2 * strength * offset.norm().item())
@@ -60,12 +60,11 @@ def certificate_part(visit: Visit, *, max_products: int, tolerance: float, seed:
             "certificate": verdict(norm, limit, lowest, spectrum.noise_level, strength),
             "certified_gradient_norm": norm,
             "gradient_norm_limit": limit,
-            "gradient_norm_before_polishing": record.get("polish_gradient_before", math.nan),
-            "lambda_min": lowest.lowest,
-            "lambda_min_residual": lowest.residual,
-            "lambda_min_noise": spectrum.noise_level,
-            "index": lowest.count,
-            "index_lower_bound": lowest.lower_bound,
+            "objective_lambda_min": lowest.lowest,
+            "objective_lambda_min_residual": lowest.residual,
+            "objective_lambda_min_noise": spectrum.noise_level,
+            "objective_negative_eigenvalues": lowest.count,
+            "objective_negative_eigenvalues_lower_bound": lowest.lower_bound,
             "certificate_products": spectrum.products,
         }
     )

@@ -15,8 +15,8 @@ def curvature_part(visit: Visit, *, probes: int, seed: int) -> Result:
         "scalar_curvature_error": found.error,
         "trace": found.trace.value,
         "trace_error": found.trace.error,
-        "squared_trace": found.squared_trace.value,
-        "squared_trace_error": found.squared_trace.error,
+        "frobenius_square": found.squared_trace.value,
+        "frobenius_square_error": found.squared_trace.error,
     }
     if spectrum is not None:
         scalars["scalar_curvature_top_k"] = scalar_curvature_top_k(spectrum, visit.gradient)

@@ -1,9 +1,5 @@
 /* The report of a study: configurations, what goes with what, and what lies between and around minima. */
 
-const PATHS = { linear: "straight line", bezier: "Bézier curve", chain: "polygonal chain", band: "elastic band", aligned: "line after matching" };
-const METRICS = ["test_accuracy", "test_loss", "gap", "train_loss", "train_accuracy", "lambda_max", "trace", "flatness_measure", "loss_increase", "sharpness_best_found", "gradient_norm", "scalar_curvature", "participation_ratio",
-  "noise_accuracy_drop", "scaled_lambda_max", "scaled_trace", "relative_flatness", "fisher_rao_norm", "parameter_norm", "lambda_min", "frobenius_square"];
-
 function mean(values) {
   const known = values.filter(finite);
   return known.length ? known.reduce((a, b) => a + b, 0) / known.length : null;
@@ -15,14 +11,14 @@ function deviation(values) {
 }
 
 function show(report) {
-  const plain = (name) => name.replaceAll("_", " ").replace("lambda ", "λ ");
-  const word = (name) => { const known = (report.quantities[name] || [plain(name)])[0]; return known === name.replaceAll("_", " ") ? plain(name) : known; };
+  const { quantities, paths: PATHS } = report;
+  const word = (name) => label(quantities, name);
   const capital = (text) => (/^[a-z]{2}/.test(text) ? text[0].toUpperCase() + text.slice(1) : text);
-  const unit = (name) => { const text = (report.quantities[name] || ["", "1"])[1]; return text && text !== "1" ? ` (${text})` : ""; };
+  const unit = (name) => (quantities[name] && quantities[name].units !== "1" ? ` (${quantities[name].units})` : "");
   const names = report.configurations.map((each) => each.name);
   const metrics = report.metrics;
   const done = metrics.filter((row) => row.status === "done");
-  const metricNames = [...METRICS, ...Object.keys(report.quantities)].filter((name, i, all) => all.indexOf(name) === i && done.some((row) => finite(row[name]) && name !== "seed" && name !== "failed_epoch"));
+  const metricNames = report.choices.filter((name) => done.some((row) => finite(row[name])));
   const settings = report.varied.length ? report.varied : ["configuration"];
   const looks = (name) => { const i = Math.max(0, names.indexOf(name)); return { color: colour(i), dash: DASHES[Math.floor(i / 7) % 5], symbol: SYMBOLS[i % 7] }; };
   const controls = (...items) => el("div", { class: "controls" }, items);
@@ -32,7 +28,7 @@ function show(report) {
   const top = section("overview", "Overview");
   const failures = failed();
   facts(top, [["data set", report.data.name], ["training and test images", `${report.data.train_images.toLocaleString("en")}, ${report.data.test_images.toLocaleString("en")}`],
-    ["configurations", String(names.length)], ["minima", `${done.length} of ${metrics.length}`], ["what varies", report.varied.map((name) => name.replaceAll("_", " ")).join(", ") || "nothing"]]);
+    ["configurations", String(names.length)], ["minima", `${done.length} of ${metrics.length}`], ["what varies", report.varied.map((name) => headingOf(quantities, name)).join(", ") || "nothing"]]);
   notices(top, [...(failures.length ? failures.map((text) => ["bad", text]) : [["good", "Nothing failed."]]), ...remarks()]);
 
   function failed() {
@@ -70,7 +66,7 @@ function show(report) {
   function metricFigure({ metric, setting }) {
     const numeric = done.some((row) => finite(row[setting]));
     const others = settings.filter((name) => name !== setting);
-    const label = (row) => others.map((name) => `${name.replaceAll("_", " ")} ${format(row[name])}`).join(", ") || word(metric);
+    const label = (row) => others.map((name) => `${headingOf(quantities, name)} ${format(row[name])}`).join(", ") || word(metric);
     const groups = new Map();
     done.forEach((row) => { const key = label(row); if (!groups.has(key)) groups.set(key, []); groups.get(key).push(row); });
     const data = [...groups.entries()].flatMap(([name, rows], i) => {
@@ -94,20 +90,21 @@ function show(report) {
   /* Tables */
   const tables = section("configurations", "Configurations", "Means over seeds, ± their standard deviation; barriers are means over pairs. A click on a heading sorts; files hold every column.");
   const between = (name, key) => report.curves.filter((entry) => entry.configuration === name && entry.status === "done").map((entry) => entry[key]);
+  const barriers = Object.keys(PATHS).map((name) => `${name}_barrier`);
   const means = metricNames.slice(0, 40);
   const summary = report.configurations.map((configuration) => {
     const rows = done.filter((row) => row.configuration === configuration.name);
     const all = metrics.filter((row) => row.configuration === configuration.name);
     return { ...configuration, minima: `${rows.length} of ${all.length}`, bad: rows.length < all.length,
       ...Object.fromEntries(means.flatMap((name) => [[name, mean(rows.map((row) => row[name]))], [`${name}_sd`, deviation(rows.map((row) => row[name]))]])),
-      ...Object.fromEntries(Object.keys(PATHS).map((name) => [`${name}_barrier`, mean(between(configuration.name, `${name}_barrier`))])) };
+      ...Object.fromEntries(barriers.map((name) => [name, mean(between(configuration.name, name))])) };
   });
-  const shown = ["name", ...report.varied, "parameters", "minima", "test_accuracy", "test_accuracy_sd", "test_loss", "lambda_max", "trace", "flatness_measure", "gradient_norm", ...Object.keys(PATHS).map((name) => `${name}_barrier`)];
-  const short = { name: "configuration", test_accuracy: "accuracy %", test_accuracy_sd: "± sd", test_loss: "test L", lambda_max: "λ_max", trace: "tr H", flatness_measure: "flatness", gradient_norm: "‖∇L‖" };
-  const heads = (keys, rows) => keys.filter((key) => rows.some((row) => row[key] !== null && row[key] !== undefined)).map((key) => ({ key, label: short[key] || key.replaceAll("_", " "), title: word(key) }));
+  const shown = ["name", ...report.varied, "parameters", "minima", ...report.tables.configurations.flatMap((name) => (name === "test_accuracy" ? [name, `${name}_sd`] : [name]))];
+  const structure = { name: "configuration", test_accuracy_sd: "± sd" };
+  const heads = (keys, rows) => keys.filter((key) => rows.some((row) => row[key] !== null && row[key] !== undefined)).map((key) => ({ key, label: structure[key] || headingOf(quantities, key), title: word(key) }));
   table(tables, { title: "Configurations", name: "configurations", rows: summary, columns: heads(shown, summary), all: [...new Set(summary.flatMap((row) => Object.keys(row)))].filter((key) => key !== "bad") });
   const minima = metrics.map((row) => ({ ...row, bad: row.status !== "done" }));
-  table(tables, { title: "Minima", name: "minima", rows: minima, all: [...new Set(metrics.flatMap((row) => Object.keys(row)))], columns: heads(["configuration", "seed", "status", "test_accuracy", "test_loss", "gap", "lambda_max", "lambda_min", "trace", "flatness_measure", "sharpness_best_found", "gradient_norm"], minima) });
+  table(tables, { title: "Minima", name: "minima", rows: minima, all: [...new Set(metrics.flatMap((row) => Object.keys(row)))], columns: heads(report.tables.minima, minima) });
 
   /* Training */
   if (report.histories.some((each) => (each.epoch || []).length > 1)) {
@@ -182,7 +179,7 @@ function show(report) {
         y: curves.map((entry) => entry[`${kind}_barrier`]).filter(finite), marker: { color: colour(c), symbol: SYMBOLS[c], size: 6 }, line: { width: 1 }, fillcolor: "rgba(0,0,0,0)" })),
       layout: { boxmode: "group", hovermode: "closest", xaxis: axis("", { type: "category" }), yaxis: axis("barrier") } }), { height: 400 });
     const rows = report.curves.map((entry) => ({ pair: entry.name, ...Object.fromEntries(Object.entries(entry).filter(([, value]) => typeof value !== "object")), bad: entry.status !== "done" }));
-    table(node, { title: "Pairs of minima", name: "pairs", rows, columns: heads(["configuration", "pair", "status", "distance", "cosine", ...kinds.map((kind) => `${kind}_barrier`), "disagreement", "ensemble_accuracy", "ensemble_gain"], rows), all: [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((key) => key !== "bad" && key !== "file") });
+    table(node, { title: "Pairs of minima", name: "pairs", rows, columns: heads(report.tables.pairs, rows), all: [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((key) => key !== "bad" && key !== "file") });
   }
 
   /* Surfaces */
@@ -238,7 +235,7 @@ function show(report) {
       const value = (row) => row[state.coefficient];
       const sure = (row) => finite(value(row).adjusted) && value(row).adjusted < 0.05;
       const reach = (row, key) => (finite(value(row)[key]) ? Math.abs(value(row)[key] - value(row).value) : 0);
-      return { data: [{ type: "scatter", mode: "markers", x: rows.map((row) => value(row).value), y: rows.map((row) => plain(row.metric)), customdata: rows.map((row) => [row.count, value(row).adjusted === null ? "–" : format(value(row).adjusted)]),
+      return { data: [{ type: "scatter", mode: "markers", x: rows.map((row) => value(row).value), y: rows.map((row) => word(row.metric)), customdata: rows.map((row) => [row.count, value(row).adjusted === null ? "–" : format(value(row).adjusted)]),
         error_x: { type: "data", symmetric: false, array: rows.map((row) => reach(row, "high")), arrayminus: rows.map((row) => reach(row, "low")), color: css("--quiet"), thickness: 1.2, width: 3 },
         marker: { size: 9, color: rows.map((row) => colour(value(row).value < 0 ? 1 : 0)), symbol: rows.map((row) => `${value(row).value < 0 ? "square" : "circle"}${sure(row) ? "" : "-open"}`), line: { width: 2 } }, hovertemplate: "%{y}: %{x:.3f}<br>n = %{customdata[0]}, p %{customdata[1]}<extra></extra>" }],
         layout: { hovermode: "closest", xaxis: axis("coefficient", { range: [-1.05, 1.05], zeroline: true }), yaxis: axis("", { tickfont: { size: 10 }, dtick: 1 }) } };

@@ -1,15 +1,13 @@
 /* The report of a sweep: everything against λ, one point at a time, and what an analysis found. */
 
 const PATTERN = { up: "solid", down: "dash" };
-const LABELS = { train_loss: "train L", objective: "L_eff", test_loss: "test L", train_accuracy: "train", test_accuracy: "test",
-  gradient_norm: "‖∇L‖", objective_gradient_norm: "‖∇L_eff‖", anchor_distance: "‖θ − θ_ref‖", parameter_norm: "‖θ‖", moved: "moved", order_parameter: "q" };
 
 function show(report) {
   const chains = report.chains.map((chain) => ({ ...chain, id: `${chain.seed}${chain.direction === "down" ? "-down" : ""}`,
     name: `seed ${chain.seed}, ${chain.direction}`, arrays: Object.fromEntries(Object.entries(chain.arrays).map(([name, array]) => [name, unpack(array)])) }));
   const both = new Set(chains.map((chain) => chain.direction)).size > 1;
   const several = new Set(chains.map((chain) => chain.seed)).size > 1;
-  const word = (name) => (report.quantities[name] || [name.replaceAll("_", " ")])[0];
+  const word = (name) => label(report.quantities, name);
   const has = (name) => chains.some((chain) => (chain.scalars[name] || []).some(finite));
   const state = { chain: 0, index: 0 };
   const here = () => chains[state.chain];
@@ -36,9 +34,9 @@ function show(report) {
     return { data, layout: { xaxis: axis("strength λ", { range: [ladder[0] - pad, ladder[ladder.length - 1] + pad] }), yaxis: y, shapes: bands(), ...more } };
   }, { linked: true, cursor, onpick: pick, ...options });
 
-  function curves(names, labels = LABELS) {
+  function curves(names) {
     return chains.flatMap((chain, c) => names.filter((name) => chain.scalars[name]).map((name, i) => ({
-      type: "scatter", x: chain.strengths, y: chain.scalars[name], name: (labels[name] || word(name)) + suffix(chain),
+      type: "scatter", x: chain.strengths, y: chain.scalars[name], name: headingOf(report.quantities, name).replace(/ %$/, "") + suffix(chain),
       mode: lines, opacity: several && c ? 0.7 : 1,
       line: { color: colour(i), dash: PATTERN[chain.direction], width: 2 }, marker: { size: 5, symbol: SYMBOLS[i] },
       hovertemplate: "%{y:.5~g}", connectgaps: false })));
@@ -96,8 +94,8 @@ function show(report) {
   along(grid, "Distances", "", () => ({ data: curves(["anchor_distance", "parameter_norm", "moved"]), y: axis("norm in parameter space") }));
   if (chains.some((chain) => chain.arrays.class_accuracy)) along(grid, "Accuracy of each class", "Of the test set.", classAccuracies);
   if (has("scalar_curvature")) along(grid, "Scalar curvature", "Of the graph of L: R, and R of the recorded pairs alone.", () =>
-    ({ data: curves(["scalar_curvature", "scalar_curvature_top_k"], { scalar_curvature: "R", scalar_curvature_top_k: "R_top_k" }), y: axis("curvature") }));
-  if (has("trace")) along(grid, "Trace of the Hessian", "", () => ({ data: curves(["trace"], { trace: "tr H" }), y: axis("trace") }));
+    ({ data: curves(["scalar_curvature", "scalar_curvature_top_k"]), y: axis("curvature") }));
+  if (has("trace")) along(grid, "Trace of the Hessian", "", () => ({ data: curves(["trace"]), y: axis("trace") }));
 
   function eigenvalues() {
     const known = chains.flatMap((chain) => (chain.arrays.eigenvalue ? chain.strengths.flatMap((_, i) => Array.from(chain.arrays.eigenvalue.row(i))) : []));
@@ -200,7 +198,6 @@ function show(report) {
     data: [{ type: "scatter", mode: "lines", x: row("density_grid"), y: row("density"), line: { color: colour(0) }, fill: "tozeroy" }],
     layout: { xaxis: axis("eigenvalue"), yaxis: axis("density", { type: "log" }), hovermode: "closest" } }));
 
-  const SHOWN = ["train_loss", "objective", "test_loss", "train_accuracy", "test_accuracy", "gradient_norm", "objective_gradient_norm", "anchor_distance", "scalar_curvature", "lambda_min", "epochs"];
   let frame = null;
   function select(chain, index) {
     Object.assign(state, { chain, index });
@@ -211,7 +208,7 @@ function show(report) {
     const text = `λ = ${format(strength())}${chains.length > 1 ? `, ${here().name}` : ""}`;
     slider.setAttribute("aria-valuetext", text);
     output.textContent = text;
-    const pairs = SHOWN.filter((name) => here().scalars[name]).map((name) => [word(name), format(here().scalars[name][index])]);
+    const pairs = report.tables.point.filter((name) => here().scalars[name]).map((name) => [word(name), format(here().scalars[name][index])]);
     const certificate = here().texts.certificate && here().texts.certificate[index];
     facing.replaceChildren();
     if (status === "failed") notices(facing, [["bad", "This point failed: its loss was not finite, or its worker was lost twice."]]);
@@ -232,9 +229,8 @@ function show(report) {
     const names = [...new Set(chains.flatMap((chain) => [...Object.keys(chain.texts), ...Object.keys(chain.scalars)]))];
     const rows = chains.flatMap((chain) => chain.strengths.map((s, i) => ({ ID: chain.id, L2_strength: s, bad: chain.texts.status[i] === "failed",
       ...Object.fromEntries(names.map((name) => [name, ((chain.texts[name] || chain.scalars[name]) || [])[i]])) })));
-    const visible = ["ID", "L2_strength", "status", "train_loss", "objective", "test_loss", "test_accuracy", "objective_gradient_norm", "lambda_first", "lambda_last", "epochs", "frozen", "certificate"].filter((name) => name === "ID" || name === "L2_strength" || names.includes(name));
-    const short = { L2_strength: "λ", train_loss: "L", objective: "L_eff", test_loss: "test L", test_accuracy: "accuracy %", objective_gradient_norm: "‖∇L_eff‖", lambda_first: "λ₁", lambda_last: "λ_k" };
-    table(tables, { title: "Points", name: "points", rows, all: ["ID", "L2_strength", ...names], columns: visible.map((key) => ({ key, label: short[key] || key, title: word(key) })) });
+    const visible = columnsOf(report, "points").filter(({ key }) => key === "ID" || key === "L2_strength" || names.includes(key));
+    table(tables, { title: "Points", name: "points", rows, all: ["ID", "L2_strength", ...names], columns: visible });
     const pairs = chains.filter((chain) => chain.arrays.eigenvalue).flatMap((chain) => chain.strengths.map((s, i) => [chain.id, s, ...chain.arrays.eigenvalue.row(i)]));
     const k = Math.max(0, ...pairs.map((each) => each.length - 2));
     if (k) tables.append(el("p", {}, el("button", { type: "button", onclick: () =>
@@ -280,7 +276,7 @@ function showAnalysis({ report, analysis, chains, along, curves, has, certificat
       return { data, y: scale.axis, hovermode: "closest" };
     }, { height: 400 }));
     const meetings = analysis.chains.flatMap((each) => each.meetings.map((one) => ({ chain: chainName(each), ...one })));
-    if (meetings.length) table(node, { title: "Crossings", name: "crossings", rows: meetings, columns: ["chain", "kind", "strength", "value", "gap", "exchange", "first", "second"].map((key) => ({ key, label: key === "strength" ? "λ" : key })) });
+    if (meetings.length) table(node, { title: "Crossings", name: "crossings", rows: meetings, columns: columnsOf(report, "crossings") });
   }
 
   const transitions = section("transitions", "Transitions", "A jump of the order parameter q = ‖θ − θ_ref‖² is a transition of first order, a kink one of second order. A ladder alone cannot tell a jump from a steep slope; orograph analyze --refine inserts points that can.");
@@ -288,18 +284,18 @@ function showAnalysis({ report, analysis, chains, along, curves, has, certificat
   if (reasons.length) notices(transitions, reasons.map((text) => ["", `Change points were not searched: ${text}.`]));
   const grid = el("div", { class: "figures" });
   transitions.append(grid);
-  if (has("order_parameter")) along(grid, "Order parameter", "q = ‖θ − θ_ref‖², the slope of the free energy.", () => ({ data: curves(["order_parameter"], { order_parameter: "q" }), y: axis("q", { type: "log", minor: { showgrid: false } }) }));
-  if (has("susceptibility")) along(grid, "Susceptibility", "χ = −dq/dλ; positive at minima.", () => ({ data: curves(["susceptibility"], { susceptibility: "χ" }), y: axis("χ", { type: "log", minor: { showgrid: false } }) }));
-  if (has("envelope_defect")) along(grid, "Envelope identity", "Relative defect of dF/dλ = q between neighbours. A defect above rounding at polished points means another branch was entered.", () => ({ data: curves(["envelope_defect"], { envelope_defect: "defect" }).map((trace) => ({ ...trace, y: trace.y.map((value) => (finite(value) ? Math.abs(value) : null)), name: `|${trace.name}|` })), y: axis("relative defect", { type: "log", minor: { showgrid: false } }) }));
+  if (has("order_parameter")) along(grid, "Order parameter", "q = ‖θ − θ_ref‖², the slope of the free energy.", () => ({ data: curves(["order_parameter"]), y: axis("q", { type: "log", minor: { showgrid: false } }) }));
+  if (has("susceptibility")) along(grid, "Susceptibility", "χ = −dq/dλ; positive at minima.", () => ({ data: curves(["susceptibility"]), y: axis("χ", { type: "log", minor: { showgrid: false } }) }));
+  if (has("envelope_defect")) along(grid, "Envelope identity", "Relative defect of dF/dλ = q between neighbours. A defect above rounding at polished points means another branch was entered.", () => ({ data: curves(["envelope_defect"]).map((trace) => ({ ...trace, y: trace.y.map((value) => (finite(value) ? Math.abs(value) : null)), name: `|${trace.name}|` })), y: axis("relative defect", { type: "log", minor: { showgrid: false } }) }));
   const judged = analysis.chains.flatMap((each) => each.transitions.map(({ change, judgement, inserted }) => ({ chain: chainName(each), strength: change.strength, low: change.low, high: change.high, kind: change.kind, jump: change.jump, p_value: change.p_value,
     order: judgement.order, interval: `${format(judgement.low)} – ${format(judgement.high)}`, exponent: judgement.exponent, inserted })));
-  if (judged.length) table(transitions, { title: "Transitions of the order parameter", name: "transitions", rows: judged, columns: [["chain", "chain"], ["strength", "λ"], ["low", "from"], ["high", "to"], ["kind", "on the ladder"], ["jump", "jump of q"], ["p_value", "p"], ["order", "order"], ["interval", "enclosed in"], ["exponent", "exponent"], ["inserted", "points inserted"]].map(([key, label]) => ({ key, label })) });
+  if (judged.length) table(transitions, { title: "Transitions of the order parameter", name: "transitions", rows: judged, columns: columnsOf(report, "transitions") });
   const changes = analysis.chains.flatMap((each) => Object.entries(each.changes).flatMap(([quantity, list]) => list.map((one) => ({ chain: chainName(each), quantity, ...one }))));
-  if (changes.length) table(transitions, { title: "Change points of all quantities", name: "change-points", rows: changes, columns: [["chain", "chain"], ["quantity", "quantity"], ["strength", "λ"], ["low", "from"], ["high", "to"], ["kind", "kind"], ["jump", "jump"], ["kink", "kink"], ["p_value", "p"]].map(([key, label]) => ({ key, label })) });
+  if (changes.length) table(transitions, { title: "Change points of all quantities", name: "change-points", rows: changes, columns: columnsOf(report, "changes") });
   const together = analysis.chains.flatMap((each) => each.coincidences.map(({ counts, ...one }) => ({ chain: chainName(each), of_first: counts[0], of_second: counts[1], ...one })));
-  if (together.length) table(transitions, { title: "Coincidences of change points", name: "coincidences", note: "p: share of shifts along the ladder with as many together; adjusted after Holm.", rows: together, columns: [["chain", "chain"], ["first", "first"], ["second", "second"], ["of_first", "changes"], ["of_second", "of second"], ["together", "together"], ["p_value", "p"], ["adjusted", "adjusted"]].map(([key, label]) => ({ key, label })) });
+  if (together.length) table(transitions, { title: "Coincidences of change points", name: "coincidences", note: "p: share of shifts along the ladder with as many together; adjusted after Holm.", rows: together, columns: columnsOf(report, "coincidences") });
   const relations = analysis.chains.flatMap((each) => each.class_relations.map((one) => ({ chain: chainName(each), ...one })));
-  if (relations.length) table(transitions, { title: "Classes: accuracy and share of the curvature", name: "classes", note: "Correlation of the steps of a class's accuracy with those of its share, p by block permutation; and where it loses most.", rows: relations, columns: [["chain", "chain"], ["name", "class"], ["correlation", "correlation"], ["p_value", "p"], ["lost_at", "most lost at λ"], ["lost", "lost, points"]].map(([key, label]) => ({ key, label })) });
+  if (relations.length) table(transitions, { title: "Classes: accuracy and share of the curvature", name: "classes", note: "Correlation of the steps of a class's accuracy with those of its share, p by block permutation; and where it loses most.", rows: relations, columns: columnsOf(report, "classes") });
 
   if (analysis.loops.length || analysis.loop_areas.length) {
     const node = section("hysteresis", "Hysteresis", "Where the way up and the way down differ. The Maxwell point, the spinodals and the escapes are different strengths.");
@@ -324,10 +320,10 @@ function showAnalysis({ report, analysis, chains, along, curves, has, certificat
       return { data, y: axis("difference"), shapes: marks() };
     });
     const loops = analysis.loops.map((loop) => ({ seed: loop.seed, low: loop.low, high: loop.high, maxwell: loop.maxwell, spinodal_up: loop.spinodal_up.estimate, spinodal_down: loop.spinodal_down.estimate,
-      escape_up: loop.escape_up.map((x) => format(number(x))).join(" – "), escape_down: loop.escape_down.map((x) => format(number(x))).join(" – "), area: loop.area, accuracy_area: loop.accuracy_area, barrier: loop.barrier.barrier_best, barrier_at: loop.barrier_at }));
-    if (loops.length) table(node, { title: "Loops", name: "loops", rows: loops, columns: [["seed", "seed"], ["low", "from"], ["high", "to"], ["maxwell", "Maxwell point"], ["spinodal_up", "spinodal up"], ["spinodal_down", "spinodal down"], ["escape_up", "escape up"], ["escape_down", "escape down"], ["area", "area"], ["accuracy_area", "area of accuracy"], ["barrier", "barrier at most"], ["barrier_at", "at λ"]].map(([key, label]) => ({ key, label })) });
+      escape_up: loop.escape_up.map((x) => format(number(x))).join(" – "), escape_down: loop.escape_down.map((x) => format(number(x))).join(" – "), area: loop.area, accuracy_area: loop.accuracy_area, barrier_best: loop.barrier.barrier_best, barrier_at: loop.barrier_at }));
+    if (loops.length) table(node, { title: "Loops", name: "loops", rows: loops, columns: columnsOf(report, "loops") });
     const areas = analysis.loop_areas.map((each) => ({ seed: each.seed, area: each.area, rate: each.rate ? format(each.rate) : "not compared", null: each.null ? format(each.null) : "not compared" }));
-    table(node, { title: "Areas and what they are held against", name: "loop-areas", rows: areas, columns: [["seed", "seed"], ["area", "area"], ["rate", "slower run"], ["null", "second way up"]].map(([key, label]) => ({ key, label })) });
+    table(node, { title: "Areas and what they are held against", name: "loop-areas", rows: areas, columns: columnsOf(report, "loop_areas") });
     const commands = Object.entries(analysis.commands);
     if (commands.length) node.append(el("details", {}, el("summary", {}, "Commands of the runs that loops have not been held against"), commands.map(([name, text]) => el("p", {}, `${name}: `, el("code", {}, text)))));
   }
@@ -338,17 +334,18 @@ function showAnalysis({ report, analysis, chains, along, curves, has, certificat
     node.append(plots);
     const KINDS = [["minimum", 2, "circle"], ["saddle", 1, "x"], ["undecided", 4, "diamond-open"], ["not converged", 3, "triangle-up-open"], ["no penalty", 6, "square-open"]];
     along(plots, "λ_min of L_eff", "", () => {
-      const all = chains.flatMap((chain) => chain.scalars.lambda_min || []);
+      const all = chains.flatMap((chain) => chain.scalars.objective_lambda_min || []);
       const scale = signedScale(all, "λ_min");
       const data = KINDS.flatMap(([kind, ink, symbol]) => {
-        const points = chains.flatMap((chain) => chain.strengths.map((s, i) => [s, (chain.scalars.lambda_min || [])[i], (chain.texts.certificate || [])[i], chain.name]).filter((each) => each[2] === kind));
+        const points = chains.flatMap((chain) => chain.strengths.map((s, i) => [s, (chain.scalars.objective_lambda_min || [])[i], (chain.texts.certificate || [])[i], chain.name]).filter((each) => each[2] === kind));
         return points.length ? [{ type: "scatter", mode: "markers", name: kind, x: points.map((each) => each[0]), y: points.map((each) => (finite(each[1]) ? scale.map(each[1]) : null)), customdata: points.map((each) => [each[1], each[3]]), marker: { color: colour(ink), symbol, size: 8 }, hovertemplate: `%{customdata[1]}<br>λ_min = %{customdata[0]:.4~g}<extra>${kind}</extra>`, meta: { quiet: true } }] : [];
       });
       return { data, y: scale.axis, hovermode: "closest" };
     });
-    along(plots, "Gradient of L_eff and its limit", "", () => ({ data: curves(["certified_gradient_norm", "gradient_norm_limit"], { certified_gradient_norm: "‖∇L_eff‖", gradient_norm_limit: "limit" }), y: axis("norm", { type: "log", minor: { showgrid: false } }) }));
-    const rows = chains.flatMap((chain) => chain.strengths.map((s, i) => ({ chain: chain.name, strength: s, certificate: (chain.texts.certificate || [])[i], norm: (chain.scalars.certified_gradient_norm || [])[i], limit: (chain.scalars.gradient_norm_limit || [])[i], lambda_min: (chain.scalars.lambda_min || [])[i], residual: (chain.scalars.lambda_min_residual || [])[i], index: (chain.scalars.index || [])[i] })).filter((each) => each.certificate));
+    along(plots, "Gradient of L_eff and its limit", "", () => ({ data: curves(["certified_gradient_norm", "gradient_norm_limit"]), y: axis("norm", { type: "log", minor: { showgrid: false } }) }));
+    const rows = chains.flatMap((chain) => chain.strengths.map((s, i) => ({
+      ...Object.fromEntries(report.tables.certificates.map((name) => [name, (chain.scalars[name] || chain.texts[name] || [])[i]])), chain: chain.name, strength: s }))).filter((each) => each.certificate);
     rows.forEach((each) => { each.bad = each.certificate === "saddle" || each.certificate === "not converged"; });
-    table(node, { title: "Certificates", name: "certificates", rows, columns: [["chain", "chain"], ["strength", "λ"], ["certificate", "certificate"], ["norm", "‖∇L_eff‖"], ["limit", "limit"], ["lambda_min", "λ_min"], ["residual", "residual"], ["index", "negative"]].map(([key, label]) => ({ key, label })) });
+    table(node, { title: "Certificates", name: "certificates", rows, columns: columnsOf(report, "certificates") });
   }
 }

@@ -18,6 +18,11 @@ function unpack(array) {
   return { shape: array.shape.slice(1), row: (i) => values.subarray(i * length, (i + 1) * length) };
 }
 
+/* What Python's registry says of a quantity; a name that it does not have is shown in words. */
+const label = (quantities, name) => (quantities[name] ? quantities[name].label : name.replaceAll("_", " "));
+const headingOf = (quantities, name) => (quantities[name] ? quantities[name].heading : name.replaceAll("_", " "));
+const columnsOf = (report, name) => report.tables[name].map((quantity) => ({ key: quantity.split(".").pop(), label: headingOf(report.quantities, quantity), title: label(report.quantities, quantity) }));
+
 const finite = (value) => typeof value === "number" && Number.isFinite(value);
 const number = (value) => (value === "Infinity" ? Infinity : value === "-Infinity" ? -Infinity : value);
 

@@ -1,0 +1,138 @@
+"""What the registry of quantities says of a name: its entry, the order in which names are shown, and the columns of tables."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from orograph.store.quantities import PATHS, QUANTITIES, Quantity, Role
+from orograph.store.summaries import SUMMARIES
+
+ENTRIES = QUANTITIES | SUMMARIES
+BARRIERS = tuple(f"{name}_barrier" for name in PATHS)
+
+# The columns that tables show of what there is, in this order; files hold all.
+TABLES = {
+    "points": (
+        *("ID", "L2_strength", "status", "train_loss", "objective", "test_loss", "test_accuracy", "objective_gradient_norm"),
+        *("lambda_first", "lambda_last", "epochs", "frozen", "certificate"),
+    ),
+    "point": (
+        *("train_loss", "objective", "test_loss", "train_accuracy", "test_accuracy", "gradient_norm", "objective_gradient_norm"),
+        *("anchor_distance", "scalar_curvature", "objective_lambda_min", "epochs"),
+    ),
+    "certificates": (
+        *("chain", "strength", "certificate", "certified_gradient_norm", "gradient_norm_limit", "objective_lambda_min"),
+        *("objective_lambda_min_residual", "objective_negative_eigenvalues"),
+    ),
+    "configurations": (
+        *("test_accuracy", "test_loss", "lambda_max", "trace", "flatness_measure", "gradient_norm"),
+        *BARRIERS,
+    ),
+    "minima": (
+        *("configuration", "seed", "status", "test_accuracy", "test_loss", "gap", "lambda_max", "lambda_min", "trace"),
+        *("flatness_measure", "sharpness_best_found", "gradient_norm"),
+    ),
+    "pairs": (
+        *("configuration", "pair", "status", "distance", "cosine", *BARRIERS),
+        *("disagreement", "ensemble_accuracy", "ensemble_gain"),
+    ),
+    "crossings": (
+        *("chain", "meetings.kind", "strength", "meetings.value", "meetings.gap", "meetings.exchange"),
+        *("meetings.first", "meetings.second"),
+    ),
+    "transitions": (
+        *("chain", "strength", "change.low", "change.high", "change.kind", "change.jump", "change.p_value", "judgement.order"),
+        *("judgement.interval", "judgement.exponent", "judgement.inserted"),
+    ),
+    "changes": (
+        *("chain", "change.quantity", "strength", "change.low", "change.high", "change.kind", "change.jump", "change.kink"),
+        "change.p_value",
+    ),
+    "coincidences": (
+        "chain",
+        *(f"coincidences.{name}" for name in ("first", "second", "of_first", "of_second", "together", "p_value", "adjusted")),
+    ),
+    "classes": ("chain", *(f"class_relations.{name}" for name in ("name", "correlation", "p_value", "lost_at", "lost"))),
+    "loops": (
+        "seed",
+        *(f"loops.{name}" for name in ("low", "high", "maxwell", "spinodal_up", "spinodal_down", "escape_up", "escape_down")),
+        *("loops.area", "loops.accuracy_area", "barrier_best", "loops.barrier_at"),
+    ),
+    "loop_areas": ("seed", "loops.area", "loop_areas.rate", "loop_areas.null"),
+}
+
+_LISTED = {each.listed: name for name, each in ENTRIES.items() if each.listed}
+_FAMILIES = [name[:-1] for name in ENTRIES if name.endswith("*")]
+
+
+def quantity(name: str) -> Quantity:
+    """What is known of a quantity; for a name that nobody entered, the name in words."""
+    found = find(name)
+    return found if found is not None else Quantity(name.replace("_", " "))
+
+
+def find(path: str) -> Quantity | None:
+    """What is known of a name, dotted where it lies in mappings of a record; None where nobody entered it.
+
+    Members of a family (`effective_rank_top_10`), standard errors (`trace_error`) and entries of a list (`class_accuracy_3`) are
+    told by the entry that declares them.
+    """
+    name, entry = _entry(path)
+    if entry is None:
+        return None
+    known = ENTRIES[entry]
+    if entry.endswith("*"):
+        return replace(known, long_name=known.long_name.replace("*", name[len(entry) - 1 :].replace("_", " ")))
+    if name in (entry, known.listed):
+        return known
+    if name == f"{entry}_error":
+        return Quantity(f"standard error: {known.long_name}", known.units)
+    place = name.removeprefix(f"{known.listed}_").removeprefix(f"{entry}_")
+    return Quantity(f"{known.long_name}, {known.dims[0]} {place}", known.units)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names in the order of the registry, and then those that are not in it."""
+    places = {entry: place for place, entry in enumerate(ENTRIES)}
+    return sorted(names, key=lambda name: places.get(_entry(name)[1] or "", len(places)))
+
+
+def with_role(role: Role, names: Iterable[str]) -> list[str]:
+    """The names among these that have a role, in the order of the registry."""
+    return [name for name in in_order(dict.fromkeys(names)) if quantity(name).role == role]
+
+
+def _entry(path: str) -> tuple[str, str | None]:
+    """The end of a dotted path that is known, and its entry."""
+    parts = path.split(".")
+    ends = [".".join(parts[start:]) for start in range(len(parts))]
+    found = ((name, _known(name)) for name in ends)
+    return next(((name, entry) for name, entry in found if entry is not None), (path, None))
+
+
+def _known(name: str) -> str | None:
+    """The entry that a name is in: its own, of its list, its family, what it is the error of, or the list it is an entry of."""
+    if name in ENTRIES:
+        return name
+    if name in _LISTED:
+        return _LISTED[name]
+    family = next((family for family in _FAMILIES if name.startswith(family)), None)
+    if family is not None:
+        return f"{family}*"
+    of = name.removesuffix("_error")
+    if of != name and of in ENTRIES and ENTRIES[of].error:
+        return of
+    lists = (entry for entry, each in ENTRIES.items() if len(each.dims) == 1)
+    return next((entry for entry in lists if name.startswith((f"{entry}_", f"{ENTRIES[entry].listed or entry}_"))), None)
+
+
+def described(names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """What a page needs to know of these and of all that the registry lists by name: label, heading and unit, in its order."""
+    listed = [name for name in ENTRIES if not name.endswith("*")]
+    found = {name: quantity(name) for name in in_order(dict.fromkeys([*names, *listed]))}
+    return {name: {"label": each.long_name, "heading": heading(name), "units": each.units} for name, each in found.items()}
+
+
+def heading(name: str) -> str:
+    """What stands above a column: short, with the sign of percent."""
+    known = quantity(name)
+    return f"{known.heading} %" if known.units == "%" else known.heading

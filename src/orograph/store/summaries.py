@@ -1,0 +1,51 @@
+"""What `analysis.json` holds beside the quantities of single points: tables of meetings, changes, loops and their relations.
+
+Part of the registry of quantities. Names are dotted: the same words mean other things at a point.
+"""
+
+from orograph.store.quantities import Quantity as Q
+
+SUMMARIES = {
+    "chain": Q("seed and direction", short="chain"),
+    "meetings.kind": Q("crossing, or avoided", short="kind"),
+    "meetings.value": Q("eigenvalue at which two branches meet", short="value"),
+    "meetings.gap": Q("least distance of the two branches", short="gap"),
+    "meetings.exchange": Q("how much of their directions the two exchange", short="exchange"),
+    "meetings.first": Q("first branch", short="first"),
+    "meetings.second": Q("second branch", short="second"),
+    "change.quantity": Q("quantity", short="quantity"),
+    "change.low": Q("from which strength the change may lie", short="from"),
+    "change.high": Q("to which strength the change may lie", short="to"),
+    "change.kind": Q("jump or kink, as the ladder shows it", short="kind"),
+    "change.jump": Q("change of the value", short="jump"),
+    "change.kink": Q("change of the slope", short="kink"),
+    "change.p_value": Q("p-value of the change", short="p"),
+    "judgement.order": Q("order of the transition", short="order"),
+    "judgement.interval": Q("strengths that enclose the transition", short="enclosed in"),
+    "judgement.exponent": Q("exponent of the change against the width", short="exponent"),
+    "judgement.inserted": Q("points inserted around the transition", short="points inserted"),
+    "coincidences.first": Q("first quantity", short="first"),
+    "coincidences.second": Q("second quantity", short="second"),
+    "coincidences.of_first": Q("changes of the first quantity", short="changes"),
+    "coincidences.of_second": Q("changes of the second quantity", short="of second"),
+    "coincidences.together": Q("changes that lie together", short="together"),
+    "coincidences.p_value": Q("share of shifts along the ladder with as many together", short="p"),
+    "coincidences.adjusted": Q("p-value after Holm", short="adjusted"),
+    "class_relations.name": Q("class"),
+    "class_relations.correlation": Q("correlation of steps of accuracy with steps of the share", short="correlation"),
+    "class_relations.p_value": Q("p-value by block permutation", short="p"),
+    "class_relations.lost_at": Q("strength at which the class loses most", short="most lost at λ"),
+    "class_relations.lost": Q("accuracy lost there", "percentage points", short="lost, points"),
+    "loops.low": Q("strength from which the two ways differ", short="from"),
+    "loops.high": Q("strength to which the two ways differ", short="to"),
+    "loops.maxwell": Q("strength of equal L_eff", short="Maxwell point"),
+    "loops.spinodal_up": Q("strength at which the branch of the way up ends", short="spinodal up"),
+    "loops.spinodal_down": Q("strength at which the branch of the way down ends", short="spinodal down"),
+    "loops.escape_up": Q("step over which the way up left its branch", short="escape up"),
+    "loops.escape_down": Q("step over which the way down left its branch", short="escape down"),
+    "loops.area": Q("area ∮ q dλ", short="area"),
+    "loops.accuracy_area": Q("area of the test accuracy", "percentage points", short="area of accuracy"),
+    "loops.barrier_at": Q("strength of the barrier", short="at λ"),
+    "loop_areas.rate": Q("area of a slower run", short="slower run"),
+    "loop_areas.null": Q("area of a second way up", short="second way up"),
+}
