@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from orograph.figures import study
+from orograph.figures.labels import title_of
 from orograph.figures.study_looks import looks
 from orograph.figures.style import save
 from orograph.store.encoding import plain
@@ -180,7 +181,7 @@ def test_a_slice_is_drawn_as_contours_and_as_a_surface(quantity: str) -> None:
     figure = study.surface(slice_arrays(), "around a minimum", quantity=quantity)
     assert {axes.name for axes in figure.axes} == {"rectilinear", "3d"}
     found = texts(figure)
-    assert quantity.replace("_", " ") in found
+    assert title_of(quantity) in found
     assert ("Profiles" in found) == quantity.endswith("loss")
 
 

@@ -93,7 +93,7 @@ def find(path: str) -> Quantity | None:
 def in_order(names: Iterable[str]) -> list[str]:
     """Names in the order of the registry, and then those that are not in it."""
     places = {entry: place for place, entry in enumerate(ENTRIES)}
-    return sorted(names, key=lambda name: places.get(_entry(name)[1] or "", len(places)))
+    return sorted(names, key=lambda name: (places.get(_entry(name)[1] or "", len(places)), len(name)))
 
 
 def with_role(role: Role, names: Iterable[str]) -> list[str]:

@@ -52,6 +52,7 @@ PATHS = {
     "band": "elastic band",
     "aligned": "line after matching",
 }
+_WORDS = {"bezier": "Bézier"}  # where the name is not how it is written
 
 COORDINATES = {
     "seed": Q("seed (model ID)", short="seed"),
@@ -102,19 +103,19 @@ GENERALISATION = {
 METRICS = {
     "flatness_measure": Q("flatness (− mean loss increase)", "nat", short="flatness", role="metric"),
     "loss_increase": Q("mean loss increase around the minimum", "nat", short="loss increase", role="metric", error=True),
-    "lambda_max": Q("largest eigenvalue of the Hessian of L", symbol="λ_max", role="metric"),
-    "lambda_min": Q("smallest eigenvalue of the Hessian of L", symbol="λ_min", role="metric"),
+    "lambda_max": Q("largest eigenvalue λ_max of the Hessian of L", symbol="λ_max", role="metric"),
+    "lambda_min": Q("smallest eigenvalue λ_min of the Hessian of L", symbol="λ_min", role="metric"),
     "trace": Q("trace of the Hessian", symbol="tr H", role="metric", error=True),
     "condition_number": Q("condition number λ_max/λ_min", role="metric"),
     "effective_rank_top_*": Q("effective rank of * pairs", role="metric"),
     "entropy_rank_top_*": Q("entropy rank of * pairs", role="metric"),
     "participation_ratio": Q("participation ratio (tr H)²/tr H²", short="participation ratio", role="metric", error=True),
-    "frobenius_square": Q("trace of the squared Hessian", symbol="tr H²", role="metric", error=True),
-    "scalar_curvature": Q("scalar curvature of the graph of L", symbol="R", role="metric", error=True),
+    "frobenius_square": Q("trace of the squared Hessian, tr H²", symbol="tr H²", role="metric", error=True),
+    "scalar_curvature": Q("scalar curvature R of the graph of L", symbol="R", role="metric", error=True),
     "finite_lambda_max": Q("curvature along v₁ at a finite radius", short="curvature along v₁", role="metric"),
     "finite_trace": Q("trace of the Hessian at a finite radius", short="tr H, finite radius", role="metric", error=True),
-    "scaled_lambda_max": Q("largest eigenvalue, scale-aware", symbol="‖θ‖²λ_max", role="metric"),
-    "scaled_trace": Q("trace, scale-aware", symbol="‖θ‖² tr H", role="metric", error=True),
+    "scaled_lambda_max": Q("scale-aware largest eigenvalue ‖θ‖²λ_max", symbol="‖θ‖²λ_max", role="metric"),
+    "scaled_trace": Q("scale-aware trace ‖θ‖² tr H", symbol="‖θ‖² tr H", role="metric", error=True),
     "relative_flatness": Q("relative flatness of the last layer", short="relative flatness", role="metric", error=True),
     "fisher_rao_norm": Q("Fisher–Rao norm", role="metric"),
     "sharpness_sampled": Q("ε-sharpness, largest sampled", "nat", role="metric"),
@@ -124,16 +125,16 @@ METRICS = {
     "noise_loss_rise": Q("rise of the test loss under noise", "nat", role="metric", error=True),
     "noise_accuracy_drop": Q("drop of test accuracy under noise", "percentage points", role="metric", error=True),
     "noise_margin_drop": Q("drop of the test margin under noise", role="metric", error=True),
-    "gradient_norm": Q("gradient norm", symbol="‖∇L‖", role="metric"),
-    "parameter_norm": Q("parameter norm", symbol="‖θ‖", role="metric"),
+    "gradient_norm": Q("gradient norm ‖∇L‖", symbol="‖∇L‖", role="metric"),
+    "parameter_norm": Q("parameter norm ‖θ‖", symbol="‖θ‖", role="metric"),
     "train_loss": Q("training loss L", "nat", short="train L", role="metric"),
     "train_margin": Q("mean margin of the training samples", short="train margin", role="metric"),
 }
 
 TRAINING = {
     "objective": Q("objective L + λ‖θ − θ_ref‖²", "nat", symbol="L_eff"),
-    "objective_gradient_norm": Q("gradient norm of the objective", symbol="‖∇L_eff‖"),
-    "anchor_distance": Q("distance from the anchor", symbol="‖θ − θ_ref‖"),
+    "objective_gradient_norm": Q("gradient norm of the objective ‖∇L_eff‖", symbol="‖∇L_eff‖"),
+    "anchor_distance": Q("distance from the anchor ‖θ − θ_ref‖", symbol="‖θ − θ_ref‖"),
     "moved": Q("distance from the neighbouring point ‖θᵢ − θᵢ₋₁‖", short="moved"),
     "frozen": Q("whether the point equals its neighbour", short="frozen"),
     "best_epoch": Q("epoch of the best state"),
@@ -181,8 +182,8 @@ SPECTRUM = {
     "converged": Q("whether the pair has converged", dims=("eigen",)),
     "noise": Q("whether the eigenvalue is at noise level", dims=("eigen",)),
     "sign": Q("sign of the eigenvalue, 0 where none can be claimed", dims=("eigen",)),
-    "lambda_first": Q("first recorded eigenvalue", symbol="λ₁"),
-    "lambda_last": Q("last recorded eigenvalue", symbol="λ_k"),
+    "lambda_first": Q("first recorded eigenvalue λ₁", symbol="λ₁"),
+    "lambda_last": Q("last recorded eigenvalue λ_k", symbol="λ_k"),
     "noise_level": Q("noise of the Hessian-vector product"),
     "noise_pairs": Q("recorded pairs at noise level"),
     "unconverged_pairs": Q("recorded pairs that have not converged"),
@@ -244,9 +245,12 @@ MINIMUM = {
 }
 
 BETWEEN = {
-    **{f"{name}_barrier": Q(f"barrier of the training loss, {way}", "nat", short=way) for name, way in PATHS.items()},
-    "distance": Q("distance of the two minima"),
-    "cosine": Q("cosine between the two minima"),
+    **{
+        f"{name}_barrier": Q(f"barrier of the training loss, {way}", "nat", short=f"{_WORDS.get(name, name)} barrier")
+        for name, way in PATHS.items()
+    },
+    "distance": Q("distance of the two minima", short="distance"),
+    "cosine": Q("cosine between the two minima", short="cosine"),
     "disagreement": Q("test images on which the two networks disagree", "%", short="disagreement"),
     "disagreement_from_first": Q("disagreement with the first along the line", "%", ("position",)),
     "disagreement_from_second": Q("disagreement with the second along the line", "%", ("position",)),
@@ -288,7 +292,7 @@ BETWEEN = {
 ANALYSIS = {
     "of": Q("which point it was computed from"),
     "settings.*": Q("setting * of the analysis"),
-    "scalar_curvature_top_k": Q("scalar curvature of the recorded pairs alone", symbol="R_top_k"),
+    "scalar_curvature_top_k": Q("scalar curvature of the recorded pairs alone, R_top_k", symbol="R_top_k"),
     "certificate": Q("minimum, saddle, undecided, not converged, or no penalty", short="certificate"),
     "certificate_products": Q("Hessian-vector products of the certificate"),
     "certified_gradient_norm": Q("gradient norm of the objective, computed for the certificate", symbol="‖∇L_eff‖"),
@@ -298,7 +302,7 @@ ANALYSIS = {
     "objective_lambda_min_noise": Q("noise of the products that gave the smallest eigenvalue of L_eff"),
     "objective_negative_eigenvalues": Q("negative eigenvalues of the Hessian of L_eff", short="negative"),
     "objective_negative_eigenvalues_lower_bound": Q("whether L_eff may have more negative eigenvalues"),
-    "susceptibility": Q("susceptibility −d‖θ − θ_ref‖²/dλ", symbol="χ"),
+    "susceptibility": Q("susceptibility χ = −d‖θ − θ_ref‖²/dλ", symbol="χ"),
     "susceptibility_residual": Q("relative residual of its linear system"),
     "susceptibility_converged": Q("whether its linear system was solved"),
     "susceptibility_negative_curvature": Q("whether its linear system met negative curvature"),
@@ -350,4 +354,4 @@ ARRAYS = {
     "gradient_trajectory": Q("∇L on the principal components of its way", dims=("component",)),
 }
 
-QUANTITIES = COORDINATES | SETTINGS | GENERALISATION | METRICS | TRAINING | SPECTRUM | MINIMUM | BETWEEN | ANALYSIS | ARRAYS
+QUANTITIES = COORDINATES | GENERALISATION | METRICS | TRAINING | SPECTRUM | MINIMUM | BETWEEN | ANALYSIS | ARRAYS | SETTINGS

@@ -1,0 +1,264 @@
+"""The registry of quantities: all that is recorded is in it, records of before are read by it, and nobody has another."""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import orograph
+from orograph.analysis import command
+from orograph.cli import main
+from orograph.geometry.measurement import measure
+from orograph.ladder.barrier import BranchBarrier
+from orograph.store.encoding import decode
+from orograph.store.findings import FindingKey, read_findings, write_finding
+from orograph.store.former import FORMER
+from orograph.store.lookup import ENTRIES, TABLES, described, find, heading, in_order, quantity, with_role
+from orograph.store.quantities import QUANTITIES
+from orograph.store.run import Run
+from orograph.study.grid import VARIABLE
+
+SOURCE = Path(orograph.__file__).parent
+SMALL = ("--dataset", "digits", "--subset-size", "60", "--threads", "1", "--quiet")
+SWEEP = ("--widths", "3", "--epochs", "1", "--k", "3", "--strengths", "0.01,0.02", "--polish-tolerance", "1e-3")
+ANALYSIS = (
+    "--probes",
+    "3",
+    "--images",
+    "2",
+    "--path-steps",
+    "10",
+    "--resamples",
+    "19",
+    "--density",
+    "--density-probes",
+    "2",
+    "--quiet",
+)
+STUDY = (
+    "--model",
+    "MLP1",
+    "--hidden-size",
+    "3",
+    "--epochs",
+    "2",
+    "--num-seeds",
+    "3",
+    "--path-epochs",
+    "1",
+    "--curve-points",
+    "3",
+)
+PLOTS = (
+    "--fast",
+    "--2d-slice",
+    "--slice-points",
+    "3",
+    "--spectrum-plot",
+    "--keep-eigenvectors",
+    "--slice-directions",
+    "eigenvector",
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One small run of each kind."""
+    folder = tmp_path_factory.mktemp("made")
+    patch = pytest.MonkeyPatch()
+    patch.setattr(command, "draw", lambda *args: [])
+    swept, study = ["sweep", *SMALL, *SWEEP], ["study", *SMALL, *STUDY]
+    commands = [
+        [*swept, "--direction", "both", "--polish", "--track-curvature", "1", "--out", str(folder / "sweep")],
+        [*swept, "--published", "--hessian", "objective", "--which", "LA", "--out", str(folder / "published")],
+        ["analyze", str(folder / "sweep"), *ANALYSIS],
+        ["import", str(folder / "sweep/test_data"), *SMALL, "--widths", "3", "--out", str(folder / "imported")],
+        [*study, *PLOTS, "--lr", "0.01", "--track-curvature", "1", "--instability", "1", "--out", str(folder / "study")],
+        [*study, "--fast", "--compare-optimizers", "--paths", "none", "--out", str(folder / "compared")],
+    ]
+    for words in commands:
+        assert main(words) == 0, words
+    patch.undo()
+    return folder
+
+
+def names(values: Any, path: str = "") -> Iterator[str]:
+    """The names of all numbers and texts in a record, dotted where they lie in mappings."""
+    if isinstance(values, Mapping):
+        for name, value in values.items():
+            yield from names(value, f"{path}.{name}" if path else name)
+    elif isinstance(values, list) and any(isinstance(value, Mapping) for value in values):
+        for value in values:
+            yield from names(value, path)
+    elif path and values != []:
+        yield path
+
+
+def recorded(run: Run) -> set[str]:
+    """All that a run records, at points and beside them."""
+    found = set()
+    for record in run.records.values():
+        found |= set(names(record.scalars))
+    for finding in run.findings.values():
+        found |= set(names(finding.scalars)) | set(finding.arrays(run.path))
+    return found | set(run.arrays.names())
+
+
+def unknown(found: set[str]) -> list[str]:
+    return sorted(name for name in found if find(name) is None or not find(name).long_name or not find(name).units)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sweep", "published", "imported", "study", "compared"])
+def test_everything_that_a_run_records_is_in_the_registry(made: Path, kind: str) -> None:
+    found = recorded(Run.open(made / kind))
+    assert len(found) > 20
+    assert unknown(found) == []
+
+
+@pytest.mark.slow
+def test_the_runs_record_what_is_correlated_and_what_an_analysis_finds(made: Path) -> None:
+    """So that the check above can fail."""
+    study, sweep = recorded(Run.open(made / "study")), recorded(Run.open(made / "sweep"))
+    assert {name for name, each in QUANTITIES.items() if each.role and not name.endswith("*")} <= study
+    assert {
+        "objective_lambda_min",
+        "frobenius_square",
+        "density",
+        "history.lambda_max",
+        "polish_distance",
+    } <= sweep
+    assert {"paths.band.barriers.train_loss", "measured.level", "products.spent", "bezier_bend", "direction_cosine"} <= study
+    assert not {"lambda_min", "squared_trace", "index"} & sweep
+
+
+@pytest.mark.slow
+def test_everything_that_results_of_a_study_hold_of_a_minimum_is_in_the_registry(made: Path) -> None:
+    results = decode(made / "study" / "landscape_analysis_results.json")
+    found = {name for row in results["metrics"] for name in names(row)}
+    found |= {name for row in results["histories"] for name in names(row)}
+    assert unknown(found) == []
+
+
+def test_everything_that_a_measurement_holds_is_in_the_registry() -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2)).double()
+    data = [(torch.randn(9, 3).double(), torch.randint(0, 2, (9,)))]
+    found = measure(model, torch.nn.functional.cross_entropy, data, k=3, probes=3, steps=10, trace_probes=4).fields()
+    assert unknown(set(names(found))) == []
+
+
+def test_everything_that_is_recorded_of_the_barrier_of_a_loop_is_in_the_registry() -> None:
+    """No loop opens in runs so small."""
+    assert unknown({f"barrier_{field.name}" for field in fields(BranchBarrier)} | {"barrier_best"}) == []
+
+
+def test_losses_and_their_differences_are_in_nats() -> None:
+    for name in ("noise_loss_rise", "linear_barrier", "train_loss", "gap", "sharpness_sampled", "noise_loss_rise_error"):
+        assert quantity(name).units == "nat", name
+    for name in ("test_accuracy", "class_accuracy", "ensemble_accuracy"):
+        assert quantity(name).units == "%", name
+
+
+def test_a_name_in_a_mapping_means_what_is_said_of_it_there() -> None:
+    assert quantity("train_loss").long_name == "training loss L"
+    assert quantity("paths.band.barriers.train_loss").long_name == "barrier of the training loss"
+    assert quantity("history.lambda_max").long_name != quantity("lambda_max").long_name
+    assert quantity("paths.band.test_loss") == quantity("test_loss")
+
+
+def test_families_errors_and_entries_of_lists_are_derived_from_what_declares_them() -> None:
+    assert quantity("effective_rank_top_7").long_name == "effective rank of 7 pairs"
+    assert quantity("trace_error").long_name == "standard error: trace of the Hessian"
+    assert quantity("eigenvalues") == quantity("eigenvalue")
+    assert quantity("class_accuracy_cat").long_name == "test accuracy of a class, class cat"
+    assert quantity("eigenvalue_2").long_name == "Hessian eigenvalue, eigen 2"
+    for name in ("effective_rank_top", "lambda_max_error", "trace_2", "unheard_of"):  # nobody declares them
+        assert find(name) is None, name
+    assert quantity("unheard_of").long_name == "unheard of"  # what users record beside
+
+
+def test_metrics_come_in_the_order_of_the_registry_and_others_after_it() -> None:
+    given = ["train_loss", "effective_rank_top_9", "mine", "trace", "test_loss", "flatness_measure"]
+    assert with_role("metric", given) == ["flatness_measure", "trace", "effective_rank_top_9", "train_loss"]
+    assert with_role("target", given) == ["test_loss"]
+    assert in_order(["mine", "trace", "test_loss"]) == ["test_loss", "trace", "mine"]
+
+
+def test_tables_and_settings_are_made_of_quantities_that_are_known() -> None:
+    for table, columns in TABLES.items():
+        assert [name for name in columns if find(name) is None] == [], table
+    assert [name for name in VARIABLE if find(name) is None] == []
+    assert [name for former in FORMER.values() for name in former.values() if find(name) is None] == []
+    assert heading("test_accuracy") == "test acc. %"
+    page = described(["mine"])
+    assert page["mine"] == {"label": "mine", "heading": "mine", "units": "1"}
+    assert set(page) == {name for name in ENTRIES if not name.endswith("*")} | {"mine"}
+
+
+def test_a_finding_of_before_is_read_by_the_names_of_now(tmp_path: Path) -> None:
+    for kind, former in FORMER.items():
+        before = {name: float(place) for place, name in enumerate(former)} | {"trace": -1.0}
+        write_finding(tmp_path, FindingKey(kind, "0", "0.1"), "done", before, {})
+    found = read_findings(tmp_path)
+    for kind, former in FORMER.items():
+        scalars = found[FindingKey(kind, "0", "0.1")].scalars
+        assert [scalars[name] for name in former.values()] == [float(place) for place in range(len(former))]
+        assert set(scalars) == {*former.values(), "trace"}
+
+
+def test_a_name_of_before_is_not_written_any_more_where_it_meant_something_else() -> None:
+    """`lambda_min` of a minimum is that of L, and stays."""
+    assert "minimum" not in FORMER
+
+
+def labels_of(text: str) -> list[str]:
+    """Names of quantities to which a script gives a text: `name: "text"` and `["name", "text"]`; `class` is HTML's."""
+    pairs = re.findall(r"""["']?(\w+)["']?: ["'`]([^"'`]+)["'`]|\[["'](\w+)["'], ["']([^"']+)["']\]""", text)
+    given = [(name or other, text or word) for name, text, other, word in pairs]
+    return [name for name, word in given if name != "class" and find(name) is not None and find(word) is None]
+
+
+@pytest.mark.parametrize("path", sorted((SOURCE / "report" / "assets").glob("*.js")), ids=lambda path: path.name)
+def test_scripts_of_the_report_have_no_names_of_quantities_of_their_own(path: Path) -> None:
+    assert labels_of(path.read_text(encoding="utf-8")) == []
+
+
+def test_a_list_of_names_in_a_script_would_be_found() -> None:
+    assert labels_of('const LABELS = { train_loss: "train L" };') == ["train_loss"]
+    assert labels_of('columns: [["objective", "L_eff"], ["from", "to"]]') == ["objective"]
+
+
+PYTHON = [
+    *(SOURCE / "figures").glob("*.py"),
+    *(SOURCE / "report").glob("*.py"),
+    SOURCE / "study/progress.py",
+    SOURCE / "study/tables.py",
+]
+PYTHON += [
+    SOURCE / "study/relations.py",
+    SOURCE / "sweep/progress.py",
+    SOURCE / "commands/exporting.py",
+    SOURCE / "commands/measure.py",
+]
+
+
+@pytest.mark.parametrize("path", sorted(PYTHON), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_figures_and_tables_have_no_names_of_quantities_of_their_own(path: Path) -> None:
+    """No mapping from names of quantities to words; how a number is written (`{:.4f}`) is no word."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Dict):
+            continue
+        for key, value in zip(node.keys, node.values, strict=True):
+            texts = [key, value]
+            if all(isinstance(each, ast.Constant) and isinstance(each.value, str) for each in texts):
+                name, text = (each.value for each in texts)
+                if find(name) is not None and not text.startswith("{"):
+                    found.append(name)
+    assert found == []
