@@ -6,6 +6,7 @@ from dataclasses import replace
 from orograph.store.quantities import PATHS, QUANTITIES, Quantity, Role
 from orograph.store.summaries import SUMMARIES
 
+_NARROW = 6  # letters of a heading that stay on one line
 ENTRIES = QUANTITIES | SUMMARIES
 BARRIERS = tuple(f"{name}_barrier" for name in PATHS)
 
@@ -136,3 +137,8 @@ def heading(name: str) -> str:
     """What stands above a column: short, with the sign of percent."""
     known = quantity(name)
     return f"{known.heading} %" if known.units == "%" else known.heading
+
+
+def narrow(text: str) -> str:
+    """A heading over two lines where it is longer than most numbers."""
+    return text.replace(" ", "\n", 1) if len(text) > _NARROW else text

@@ -86,7 +86,7 @@ SETTINGS = {
     "batch_size": Q("batch size"),
     "min_lr": Q("lowest learning rate of the schedule", short="min lr"),
     "parameters": Q("number of parameters", short="parameters"),
-    "epochs": Q("epochs trained", short="epochs"),
+    "epochs": Q("epochs trained", short="ep."),
 }
 
 GENERALISATION = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from orograph.store.lookup import heading
+from orograph.store.lookup import heading, narrow
 
 # Of minima or of pairs, the quantity, how it is written, and how its spread is; what fits into eighty columns.
 COLUMNS = {
@@ -33,7 +33,7 @@ def study_table(results: Mapping[str, Any]) -> Table:
     table.add_column("configuration", overflow="fold")
     table.add_column("n", justify="right")
     for column in COLUMNS:
-        table.add_column(heading(column).replace(" ", "\n"), justify="right", no_wrap=True)
+        table.add_column(narrow(heading(column)), justify="right", no_wrap=True)
     for configuration in results["configurations"]:
         name = configuration["name"]
         rows = [row for row in results["metrics"] if row["configuration"] == name]
