@@ -243,6 +243,7 @@ PYTHON = [
 PYTHON += [
     SOURCE / "study/relations.py",
     SOURCE / "sweep/progress.py",
+    SOURCE / "sweep/tables.py",
     SOURCE / "commands/exporting.py",
     SOURCE / "commands/measure.py",
 ]

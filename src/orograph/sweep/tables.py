@@ -5,7 +5,21 @@ from typing import Any
 
 from rich.table import Table
 
+from orograph.store.lookup import heading, narrow
 from orograph.sweep.progress import failure
+
+# The quantities of a point, and how each is written; what fits into eighty columns.
+COLUMNS = {
+    "L2_strength": "{:.5g}",
+    "train_loss": "{:.4f}",
+    "objective": "{:.4f}",
+    "test_loss": "{:.4f}",
+    "test_accuracy": "{:.2f}",
+    "objective_gradient_norm": "{:.0e}",
+    "lambda_first": "{:.3g}",
+    "lambda_last": "{:.2g}",
+    "epochs": "{}",
+}
 
 
 def sweep_table(rows: Sequence[Mapping[str, Any]], *, most: int = 24) -> Table:
@@ -17,27 +31,15 @@ def sweep_table(rows: Sequence[Mapping[str, Any]], *, most: int = 24) -> Table:
     legend = "‖∇‖ is that of L_eff; cut: k splits a cluster of eigenvalues; noise: pairs that are rounding"
     table = Table(caption=legend, caption_justify="left", header_style="bold", box=None, padding=(0, 1, 0, 0))
     table.add_column("ID")
-    for column in ("λ", "L", "L_eff", "test L", "acc. %", "‖∇‖", "λ₁", "λ_k", "ep."):
-        table.add_column(column, justify="right", no_wrap=True)
+    for column in COLUMNS:
+        table.add_column(narrow(heading(column)).replace("∇L_eff", "∇"), justify="right", no_wrap=True)
     table.add_column("remarks", overflow="fold")
     for index in sorted(keep):
         row = rows[index]
-        point = (row["ID"], f"{row['L2_strength']:.5g}")
-        if row["status"] == "failed":
-            table.add_row(*point, *[""] * 8, f"[red]failed: {failure(row)}")
-            continue
-        table.add_row(
-            *point,
-            f"{row['train_loss']:.4f}",
-            f"{row['objective']:.4f}",
-            f"{row['test_loss']:.4f}",
-            f"{row['test_accuracy']:.2f}",
-            f"{row['objective_gradient_norm']:.0e}",
-            f"{row['lambda_first']:.3g}" if "lambda_first" in row else "",
-            f"{row['lambda_last']:.2g}" if "lambda_last" in row else "",
-            str(row["epochs"]),
-            ", ".join(remarks(row)),
-        )
+        failed = row["status"] == "failed"
+        shown = ("L2_strength",) if failed else tuple(COLUMNS)
+        cells = [form.format(row[name]) if name in row and name in shown else "" for name, form in COLUMNS.items()]
+        table.add_row(row["ID"], *cells, f"[red]failed: {failure(row)}" if failed else ", ".join(remarks(row)))
     return table
 
 
