@@ -1,5 +1,8 @@
 """The house: which file may know which, and how large a room may be. Imports inside functions count."""
 
+import ast
+import pkgutil
+import re
 import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -59,3 +62,20 @@ def test_no_folder_is_an_eighth_of_the_source() -> None:
         assert inside <= SHARE * sum(counts.values()), (
             f"{folder.relative_to(SOURCE)} holds {inside} of {sum(counts.values())} lines"
         )
+
+
+def test_pages_name_what_there_is() -> None:
+    for page in [*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
+        for name in set(re.findall(r"(?<![.\w])orograph(?:\.[A-Za-z_]\w*)+", page.read_text())):
+            assert pkgutil.resolve_name(name) is not None, f"{page.name} names {name}"
+        for name in set(re.findall(r"`((?:\w+/)+\w+\.(?:py|pyi|md))`", page.read_text())):
+            assert (ROOT / name).is_file() or (SOURCE / name).is_file(), f"{page.name} names {name}"
+
+
+@pytest.mark.parametrize(
+    "script", [path for folder in ("benchmarks", "docs", "examples") for path in ROOT.glob(f"{folder}/*.py")]
+)
+def test_scripts_import_what_there_is(script: Path) -> None:
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("orograph"):
+            exec(ast.unparse(node), {})
