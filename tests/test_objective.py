@@ -81,3 +81,30 @@ def test_unusable_data_are_refused(model: nn.Module, data, words: str) -> None:
 def test_class_weighted_means_are_refused(model: nn.Module) -> None:
     with pytest.raises(ConfigurationError, match="weight"):
         Objective(model, nn.CrossEntropyLoss(weight=torch.ones(3)), [whole()])
+
+
+def test_another_penalty_shares_everything_but_the_penalty() -> None:
+    model, anchor = nn.Linear(5, 3).double(), torch.ones(18, dtype=torch.float64)
+    plain = Objective(model, F.cross_entropy, [whole()])
+    other = plain.penalised(0.3, anchor)
+    fresh = Objective(model, F.cross_entropy, [whole()], strength=0.3, anchor=anchor)
+    assert other.value(other.theta) == fresh.value(fresh.theta)
+    assert torch.equal(other.value_gradient(other.theta), fresh.value_gradient(fresh.theta))
+    assert (plain.strength, plain.anchor, plain.penalty(plain.theta)) == (0.0, None, 0.0)
+    assert other._batches is plain._batches
+    assert other.traces is plain.traces
+    assert other.penalised(0.1).anchor is None
+
+
+@pytest.mark.parametrize("name", ["strength", "anchor"])
+def test_a_penalty_is_never_changed_in_place(name: str) -> None:
+    objective = Objective(nn.Linear(5, 3).double(), F.cross_entropy, [whole()])
+    with pytest.raises(AttributeError):
+        setattr(objective, name, 0.5)
+
+
+def test_what_was_traced_of_one_loss_is_not_taken_for_another() -> None:
+    objective = Objective(nn.Linear(5, 3).double(), F.cross_entropy, [whole()])
+    objective.traces["key"] = "value"
+    for other in (objective.to(torch.float32), objective.subset(torch.arange(2))):
+        assert not other.traces

@@ -114,7 +114,8 @@ class Objective:
         theta: `(P,)`, the module's parameters when this was made.
         count: N, the number of samples.
         per_sample: whether the loss gives one value a sample; if not, batches stay as they came and are weighted by size.
-        strength, anchor: λ and θ_ref of the penalty; `anchor=None` is the origin. Both may be reassigned.
+        strength, anchor: λ and θ_ref of the penalty; None is the origin. Another penalty is another objective: `penalised`.
+        traces: what others traced of this loss on these data and keep for later calls, by key; all penalties share it.
 
     Examples:
         >>> import torch, orograph as og
@@ -148,8 +149,8 @@ class Objective:
             for name, tensor in named.items()
             if name not in self.layout.names
         }
-        self.strength = strength
-        self.anchor = anchor
+        self._strength, self._anchor = strength, anchor
+        self.traces: dict[Any, Any] = {}
         self.memory = parse_bytes(memory)
         self._loss = unreduced(loss)
         batches = gather(data, device=self.device, dtype=self.dtype)
@@ -161,6 +162,27 @@ class Objective:
             self._batches = [(inputs, torch.cat([targets for _, targets in batches]))]
         self.chunk = chunk_length(self.count, 3 * self.activation_bytes(), self.memory)
 
+    @property
+    def strength(self) -> float:
+        """λ."""
+        return self._strength
+
+    @property
+    def anchor(self) -> Float[Tensor, " P"] | None:
+        """θ_ref; None is the origin."""
+        return self._anchor
+
+    def penalised(self, strength: float, anchor: Float[Tensor, " P"] | None = None) -> "Objective":
+        """L + λ‖θ − θ_ref‖² with this L: everything but the penalty is shared, nothing is copied or traced anew.
+
+        Args:
+            strength: λ ≥ 0.
+            anchor: θ_ref, `(P,)`; None is the origin.
+        """
+        other = copy.copy(self)
+        other._strength, other._anchor = strength, anchor
+        return other
+
     def to(self, dtype: torch.dtype) -> "Objective":
         """The same objective at the same θ in another floating dtype."""
 
@@ -170,7 +192,8 @@ class Objective:
         other = copy.copy(self)
         other.dtype = dtype
         other.theta = cast(self.theta)
-        other.anchor = None if self.anchor is None else cast(self.anchor)
+        other._anchor = None if self.anchor is None else cast(self.anchor)
+        other.traces = {}
         other.constants = {name: cast(tensor) for name, tensor in self.constants.items()}
         other._loss = copy.deepcopy(self._loss).to(dtype) if isinstance(self._loss, nn.Module) else self._loss
         other._batches = [(tree_map(cast, inputs), cast(targets)) for inputs, targets in self._batches]
@@ -191,6 +214,7 @@ class Objective:
         chosen = samples.to(targets.device)
         other._batches = [(tree_map(lambda leaf: leaf[chosen], inputs), targets[chosen])]
         other.count = len(chosen)
+        other.traces = {}
         other.chunk = min(self.chunk, other.count)
         return other
 
@@ -265,11 +289,6 @@ class Objective:
         return self._loss(outputs, targets) * len(targets)
 
     # Functions of θ over all data.
-
-    def all_losses(self, theta: Float[Tensor, " P"]) -> Float[Tensor, " N"]:
-        """Every sample's loss."""
-        with torch.no_grad():
-            return torch.cat([self.losses(theta, *batch) for batch in self.batches()])
 
     def all_outputs(self, theta: Float[Tensor, " P"]) -> Tensor:
         """Every sample's output, `(N, …)`."""

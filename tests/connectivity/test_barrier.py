@@ -33,8 +33,8 @@ def test_a_convex_valley_has_no_barrier() -> None:
 
 def test_the_objective_has_its_penalty_along_the_curve() -> None:
     theta = torch.tensor([-1.0, 0.0], dtype=torch.float64)
-    objective = landscape(lambda p: 0 * p.sum(), theta)
-    objective.strength, objective.anchor = 0.5, torch.tensor([0.0, 1.0], dtype=torch.float64)
+    anchor = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    objective = landscape(lambda p: 0 * p.sum(), theta).penalised(0.5, anchor)
     found = curve_profile(objective, line(theta, -theta), points=5)
     assert found.objective.tolist() == pytest.approx([1.0, 0.625, 0.5, 0.625, 1.0])
     assert found.train.losses.abs().max() == 0

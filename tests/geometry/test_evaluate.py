@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from orograph.errors import ConfigurationError
-from orograph.geometry.evaluation import Points, evaluate, losses_at, predictions_at, sample_losses_at
+from orograph.geometry.evaluation import Points, evaluate, losses_at, predictions_at
 from orograph.geometry.normalisation import reestimated
 from orograph.objective import Objective
 
@@ -57,11 +57,9 @@ def test_losses_accuracies_and_margins_are_those_of_each_module_alone(kind, memo
         assert found.margins[index].item() == pytest.approx((outputs[range(23), targets] - others).mean().item(), rel=1e-12)
 
 
-def test_per_sample_losses_and_predictions_keep_the_order_of_the_samples() -> None:
+def test_predictions_keep_the_order_of_the_samples() -> None:
     objective = made(mlp, 3000)
     thetas = around(objective, 6)
-    expected = torch.stack([objective.all_losses(theta) for theta in thetas])
-    torch.testing.assert_close(sample_losses_at(objective, thetas), expected, rtol=1e-12, atol=1e-14)
     outputs = torch.stack([objective.all_outputs(theta) for theta in thetas])
     assert torch.equal(predictions_at(objective, thetas), outputs.argmax(-1))
 
@@ -82,15 +80,13 @@ def test_losses_of_single_precision_are_summed_in_double() -> None:
     assert losses_at(objective, around(objective, 3).float()).dtype == torch.float64
 
 
-def test_a_mean_only_loss_gives_losses_but_no_sample_losses() -> None:
+def test_a_mean_only_loss_gives_losses() -> None:
     torch.manual_seed(0)
     data = [(torch.randn(n, 6).double(), torch.randint(0, 4, (n,))) for n in (5, 5, 3)]
     objective = Objective(mlp().double(), lambda output, target: F.cross_entropy(output, target), data)
     thetas = around(objective, 5)
     expected = torch.tensor([objective.loss(theta) for theta in thetas], dtype=torch.float64)
     torch.testing.assert_close(losses_at(objective, thetas), expected, rtol=1e-12, atol=0)
-    with pytest.raises(ConfigurationError, match="only a mean"):
-        sample_losses_at(objective, thetas)
 
 
 def test_regression_has_losses_but_no_accuracy() -> None:

@@ -72,13 +72,13 @@ def test_a_state_at_its_anchor_does_not_move() -> None:
 
 
 def test_the_identity_holds_on_polished_networks_to_a_ten_thousandth() -> None:
-    objective = classifier(count=60)
-    hessian = HessianOperator.of(objective)
-    theta = objective.theta
+    plain = classifier(count=60)
+    hessian = HessianOperator.of(plain)
+    theta = plain.theta
     strengths = np.linspace(0.01, 0.0102, 4)
     energies, orders, chi = [], [], []
     for strength in strengths:
-        objective.strength = float(strength)
+        objective = plain.penalised(float(strength))
         polished = polish(objective, theta, hessian=hessian, tolerance=1e-9, max_products=5000)
         assert polished.converged
         theta = polished.theta

@@ -35,7 +35,6 @@ def test_the_published_mlp_is_the_published_network() -> None:
     images = torch.randn(7, 1, 28, 28)
     torch.testing.assert_close(ours(images), theirs(images), rtol=0, atol=0)
     assert count(ours) == 118_282
-    assert ours.smooth
 
 
 def test_the_seed_alone_decides_and_the_global_generator_is_left_alone() -> None:
@@ -73,12 +72,11 @@ def test_widths_and_depth_give_the_hidden_layers(options: dict, sizes: tuple[int
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_activations_are_pytorchs_and_only_relu_has_a_kink(activation: str) -> None:
+def test_activations_are_pytorchs(activation: str) -> None:
     model = build_model("mlp", input_shape=(1, 2, 2), widths=(6,), activation=activation)
     inputs = torch.randn(5, 1, 2, 2)
     function = torch.sigmoid if activation == "sigmoid" else torch.tanh if activation == "tanh" else getattr(F, activation)
     torch.testing.assert_close(model(inputs), model.fc2(function(model.fc1(inputs.flatten(1)))))
-    assert model.smooth == (activation != "relu")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -95,7 +93,6 @@ def test_study_perceptrons_have_one_width_and_relu() -> None:
     model = build_model("MLP2", hidden_size=32, batch_norm=True)
     assert [m.out_features for m in model.modules() if isinstance(m, nn.Linear)] == [32, 32, 10]
     assert sum(isinstance(m, nn.BatchNorm1d) for m in model.modules()) == 2
-    assert not model.smooth
     assert not any(isinstance(m, nn.BatchNorm1d) for m in build_model("mlp2").modules())
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from writing import CELLS, FAILED, LADDER, K, commit, create
+from writing import CELLS, FAILED, LADDER, K, commit, create, pending
 
 from orograph.errors import RunError
 from orograph.store.analysis import Analysis
@@ -17,7 +17,7 @@ SETTINGS = {"probes": 3}
 
 def made(path: Path) -> Run:
     run = create(path)
-    for cell in run.pending:
+    for cell in pending(run):
         commit(run, cell)
     return run
 

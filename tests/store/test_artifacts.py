@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch import nn
-from writing import CELLS, FAILED, LADDER, P, commit, create, eigenvalues, eigenvectors, scalars, state
+from writing import CELLS, FAILED, LADDER, P, commit, create, eigenvalues, eigenvectors, pending, scalars, state
 
 from orograph.store import artifacts
 from orograph.store.cells import Cell
@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The published files of a whole small run."""
     path = tmp_path_factory.mktemp("run")
     with create(path) as run:
-        for cell in reversed(run.pending):  # in another order than the ladder's
+        for cell in reversed(pending(run)):  # in another order than the ladder's
             commit(run, cell)
     return path / "test_data"
 

@@ -5,7 +5,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from writing import CELLS, FAILED, LADDER, SHAPES, K, P, commit, create, eigenvalues, eigenvectors, refine, scalars, state
+from writing import (
+    CELLS,
+    FAILED,
+    LADDER,
+    SHAPES,
+    K,
+    P,
+    commit,
+    create,
+    eigenvalues,
+    eigenvectors,
+    pending,
+    refine,
+    scalars,
+    state,
+)
 
 from orograph.errors import RunError
 from orograph.store import dataset
@@ -20,7 +35,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     with create(folder) as run:
         refine(run)
-        for cell in run.pending:
+        for cell in pending(run):
             if cell != MISSING:
                 commit(run, cell)
     return folder

@@ -92,10 +92,15 @@ def refine(run: Run) -> None:
     run.add([Cell(0, "up", 0.05), Cell(0, "up", LADDER[1] + 1e-7)])
 
 
+def pending(run: Run) -> list[Cell]:
+    """The cells without a record, in the order of their slots."""
+    return [cell for cell in run.plan.cells if cell not in run.records]
+
+
 def write(path: Path) -> None:
     with create(path) as run:
-        for cell in run.pending:
+        for cell in pending(run):
             commit(run, cell)
         refine(run)
-        for cell in run.pending:
+        for cell in pending(run):
             commit(run, cell)

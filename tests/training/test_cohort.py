@@ -35,9 +35,13 @@ def test_members_become_what_they_would_alone(streams: str, published: bool, anc
     cohort = train_cohort(objective, thetas, settings, strengths=strengths, anchors=anchors, order_seeds=seeds)
     assert len({member.epochs for member in cohort}) > 1  # some stop early, and the stack shrinks
     for number, member in enumerate(cohort):
-        objective.strength = strengths[number]
-        objective.anchor = None if anchors is None else anchors.expand_as(thetas)[number]
-        alone = train(objective, thetas[number], settings, order_seed=7 if streams == "shared" else 7 + number)
+        anchor = None if anchors is None else anchors.expand_as(thetas)[number]
+        alone = train(
+            objective.penalised(strengths[number], anchor),
+            thetas[number],
+            settings,
+            order_seed=7 if streams == "shared" else 7 + number,
+        )
         assert (member.epochs, member.best_epoch, member.stopped) == (alone.epochs, alone.best_epoch, alone.stopped)
         torch.testing.assert_close(member.theta, alone.theta, rtol=1e-7, atol=1e-9)
         for mine, theirs in zip(member.history, alone.history, strict=True):

@@ -60,8 +60,8 @@ class PlainLoop:
 @pytest.mark.parametrize("anchored", [False, True])
 def test_losses_agree_with_a_plain_loops_step_by_step_in_float32(anchored: bool) -> None:
     model, data = problem(dtype=torch.float32, count=640)
-    objective = Objective(model, F.cross_entropy, data, strength=1e-3)
-    objective.anchor = torch.randn_like(objective.theta) if anchored else None
+    plain = Objective(model, F.cross_entropy, data)
+    objective = plain.penalised(1e-3, torch.randn_like(plain.theta) if anchored else None)
     theta, gradient, losses = rows(1, objective.theta), rows(1, objective.theta), torch.zeros(1)
     theta.copy_(objective.theta[None])
     batch = BatchGradient(objective, theta, gradient, losses, samples(objective), length=64, shared=True, stacked=False)
@@ -84,8 +84,8 @@ def test_the_published_procedure_is_the_literal_one(anchored: bool) -> None:
     settings = TrainingSettings(
         published=True, lr=0.3, patience=3, epochs=40, batch_size=16
     )  # so large that the loss rises again
-    objective = Objective(model, F.cross_entropy, data, strength=1e-3)
-    objective.anchor = torch.randn_like(objective.theta) if anchored else None
+    plain = Objective(model, F.cross_entropy, data)
+    objective = plain.penalised(1e-3, torch.randn_like(plain.theta) if anchored else None)
     trained = train(objective, objective.theta, settings, order_seed=4)
 
     loop = PlainLoop(model, data, 1e-3, objective.anchor, 0.3)
@@ -184,14 +184,14 @@ def test_training_twice_gives_the_same_bits_and_leaves_module_and_arguments_alon
     assert all(module.training for module in model.modules())
 
 
-def test_the_strength_may_change_between_trainings_of_one_objective() -> None:
+def test_another_penalty_is_trained_as_an_objective_made_with_it() -> None:
     model, data = problem()
     objective = Objective(model, F.cross_entropy, data)
     settings = TrainingSettings(epochs=2, batch_size=16)
     train(objective, objective.theta, settings, order_seed=0)
-    objective.strength, objective.anchor = 0.5, torch.randn_like(objective.theta)
-    again = train(objective, objective.theta, settings, order_seed=0)
-    fresh = Objective(model, F.cross_entropy, data, strength=0.5, anchor=objective.anchor)
+    anchor = torch.randn_like(objective.theta)
+    again = train(objective.penalised(0.5, anchor), objective.theta, settings, order_seed=0)
+    fresh = Objective(model, F.cross_entropy, data, strength=0.5, anchor=anchor)
     assert torch.equal(again.theta, train(fresh, fresh.theta, settings, order_seed=0).theta)
 
 

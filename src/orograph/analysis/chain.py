@@ -62,11 +62,6 @@ class Chain:
         """q = ‖θ − θ_ref‖²."""
         return self.series("anchor_distance") ** 2
 
-    @property
-    def walked(self) -> Sequence[int]:
-        """Indices in the order in which the ladder was gone."""
-        return range(len(self.cells)) if self.direction == "up" else range(len(self.cells) - 1, -1, -1)
-
 
 def chains(run: Run, analysis: Analysis, ladder: Sequence[float]) -> list[Chain]:
     """All chains of a run that have a point."""

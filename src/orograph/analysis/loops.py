@@ -74,8 +74,7 @@ def _barrier(
         thetas = [committed_theta(bench, run, cell) for cell in cells]
         assert thetas[0] is not None
         assert thetas[1] is not None
-        objective = bench.instruments.train
-        objective.strength = strength
+        objective = bench.instruments.train.penalised(strength, bench.anchor)
         barrier = branch_barrier(objective, thetas[0], thetas[1], steps=steps, seed=seed)
         scalars = {f"barrier_{name}": value for name, value in {**asdict(barrier), "best": barrier.best}.items()}
         analysis.write(BARRIER, cells[0], settings, scalars, {})

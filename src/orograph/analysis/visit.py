@@ -49,7 +49,7 @@ class Visit:
     """One point with what measures it.
 
     Attributes:
-        bench: data, model, objectives and Hessian of the run; its objective stands at this point's strength.
+        bench: data, model, objectives and Hessian of the run.
         run: where the point is recorded.
         cell: which point.
         say: told what is being computed and the products it took.
@@ -75,11 +75,10 @@ class Visit:
         """∇L."""
         return self.operator.gradient
 
-    @property
+    @cached_property
     def objective(self) -> Objective:
         """L_eff on the training set, at this point's strength."""
-        self.bench.instruments.train.strength = self.cell.strength
-        return self.bench.instruments.train
+        return self.bench.instruments.train.penalised(self.cell.strength, self.bench.anchor)
 
     @property
     def offset(self) -> Float[Tensor, " P"]:

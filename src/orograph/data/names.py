@@ -28,5 +28,4 @@ FACTS = {
 }
 
 NAMES = tuple(FACTS)
-DEFAULT = "mnist-5k"
 DATA_VARIABLE = "OROGRAPH_DATA"  # the environment variable that names the folder of local files

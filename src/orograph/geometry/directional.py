@@ -10,7 +10,6 @@ Like a curvature product this is traced once for a block of directions and a chu
 tangents share, and once for each direction what depends on none; the simplified trace takes a third of the time.
 """
 
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -40,8 +39,6 @@ jvp: Any = torch.func.jvp  # typed for its rarest form
 
 Values = tuple[Float[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, " n"]]
 Product = Callable[[Tensor, Tensor, Batch], tuple[Tensor, ...]]  # (θ, block `(b, P)`, batch) → tensors `(b, n)`
-
-_traced: weakref.WeakKeyDictionary[Objective, dict[tuple[int, int], Product]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -134,8 +131,8 @@ def _eager(objective: Objective) -> Product:
 
 def _product(objective: Objective, theta: Tensor, block: Tensor, batch: Batch) -> Product:
     """The traced product for blocks of this shape; the untraced one where a trace fails or differs from it."""
-    known = _traced.setdefault(objective, {})
-    key = (len(block), len(batch[1]))
+    known: dict[tuple[str, int, int], Product] = objective.traces
+    key = ("samples", len(block), len(batch[1]))
     if key not in known:
         known[key] = _eager(objective)
         expected = known[key](theta, block, batch)

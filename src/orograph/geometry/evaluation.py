@@ -149,20 +149,6 @@ def losses_at(objective: Objective, thetas: Thetas) -> Float[Tensor, " M"]:
     return totals / objective.count
 
 
-def sample_losses_at(objective: Objective, thetas: Thetas) -> Float[Tensor, "M N"]:
-    """Every sample's loss at many parameter vectors, float64.
-
-    Raises:
-        ConfigurationError: the loss only gives a mean.
-    """
-    if not objective.per_sample:
-        raise ConfigurationError("this loss gives only a mean; per-sample results need one value per sample.")
-    result = torch.empty(len(thetas), objective.count, dtype=torch.float64, device=objective.device)
-    for models, samples, outputs, targets in outputs_in_blocks(objective, thetas):
-        result[models, samples] = vmap(objective.output_losses, in_dims=(0, None))(outputs, targets).double()
-    return result
-
-
 def predictions_at(objective: Objective, thetas: Thetas, statistics: Statistics | None = None) -> Tensor:
     """The class that each model gives each sample, `(M, N)` int64.
 

@@ -1,14 +1,11 @@
-"""Activations by name, and whether a Hessian through them is the whole second derivative.
-
-Where an activation is not C², automatic differentiation leaves out what happens at its kinks.
-"""
+"""Activations by name."""
 
 from collections.abc import Callable
 
 from torch import nn
 
 from orograph.errors import unknown
-from orograph.models.names import ACTIVATIONS, SMOOTH_ACTIVATIONS
+from orograph.models.names import ACTIVATIONS
 
 _MODULES: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid,
@@ -28,8 +25,3 @@ def activation_module(name: str) -> nn.Module:
     if name not in ACTIVATIONS:
         raise unknown("activation", name, ACTIVATIONS)
     return _MODULES[name]()
-
-
-def is_smooth(name: str) -> bool:
-    """Whether the named activation is twice continuously differentiable."""
-    return name in SMOOTH_ACTIVATIONS

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from orograph.errors import ConfigurationError
-from orograph.models.activations import activation_module, is_smooth
+from orograph.models.activations import activation_module
 
 
 class CNN(nn.Module):
@@ -26,9 +26,6 @@ class CNN(nn.Module):
 
     Raises:
         ConfigurationError: a size out of range, or an unknown activation.
-
-    Attributes:
-        smooth: whether the activation is twice continuously differentiable.
     """
 
     def __init__(
@@ -57,7 +54,6 @@ class CNN(nn.Module):
         self.fc1 = nn.Linear(second * (height // 4) * (width // 4), hidden_size)
         self.fc2 = nn.Linear(hidden_size, classes)
         self.activation = activation_module(activation)
-        self.smooth = is_smooth(activation)
 
     def forward(self, inputs: Float[Tensor, "n C H W"]) -> Float[Tensor, "n classes"]:
         values = F.avg_pool2d(self.activation(self.bn1(self.conv1(inputs))), 2)

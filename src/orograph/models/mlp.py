@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from orograph.errors import ConfigurationError
-from orograph.models.activations import activation_module, is_smooth
+from orograph.models.activations import activation_module
 
 PUBLISHED_WIDTHS = (128, 128)
 
@@ -26,9 +26,6 @@ class MLP(nn.Module):
 
     Raises:
         ConfigurationError: a width or depth out of range, or an unknown activation.
-
-    Attributes:
-        smooth: whether the activation is twice continuously differentiable.
     """
 
     def __init__(
@@ -46,7 +43,6 @@ class MLP(nn.Module):
         sizes = [math.prod(input_shape), *hidden, classes]
         self.depth = len(hidden)
         self.activation = activation_module(activation)
-        self.smooth = is_smooth(activation)
         self.batch_norm = batch_norm
         for index, (inner, outer) in enumerate(itertools.pairwise(sizes), start=1):
             self.add_module(f"fc{index}", nn.Linear(inner, outer))

@@ -10,7 +10,5 @@ MODELS: dict[str, tuple[str, ...]] = {
 }
 
 NAMES = tuple(MODELS)
-DEFAULT = "mlp"
 
 ACTIVATIONS = ("sigmoid", "relu", "gelu", "softplus", "tanh")
-SMOOTH_ACTIVATIONS = ("sigmoid", "gelu", "softplus", "tanh")  # twice continuously differentiable

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from orograph.errors import ConfigurationError
-from orograph.models.activations import activation_module, is_smooth
+from orograph.models.activations import activation_module
 
 DEPTHS = (8, 14, 20)
 _STAGE_CHANNELS = (16, 32, 64)
@@ -46,9 +46,6 @@ class ResNet(nn.Module):
 
     Raises:
         ConfigurationError: a depth or width out of range, or an unknown activation.
-
-    Attributes:
-        smooth: whether the activation is twice continuously differentiable.
     """
 
     def __init__(
@@ -71,7 +68,6 @@ class ResNet(nn.Module):
         self.conv1 = nn.Conv2d(input_shape[0], channels[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels[0])
         self.activation = activation_module(activation)
-        self.smooth = is_smooth(activation)
         blocks = (depth - 2) // 6
         self.stage1 = _stage(channels[0], channels[0], blocks, 1, activation)
         self.stage2 = _stage(channels[0], channels[1], blocks, 2, activation)

@@ -142,11 +142,6 @@ class Spectrum:
         """‖r‖/|λ|."""
         return self.residuals / self.eigenvalues.abs()
 
-    @property
-    def top_relative_residuals(self) -> Float64[Tensor, " k"]:
-        """‖r‖/|λ₁|, λ₁ the largest of the k in magnitude."""
-        return self.residuals / self.eigenvalues.abs().max()
-
 
 def certified(
     eigenvalues: Float64[Tensor, " k"],

@@ -170,13 +170,6 @@ class Run:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    # What there is to do
-
-    @property
-    def pending(self) -> tuple[Cell, ...]:
-        """The cells that have no record yet, in the order of their slots."""
-        return tuple(cell for cell in self.plan.cells if cell not in self.records)
-
     def add(self, cells: Iterable[Cell]) -> tuple[Cell, ...]:
         """Plan further points, whose slots follow those there are; those planned already are left alone.
 

@@ -52,7 +52,6 @@ def settle_anchor(
         return anchor
     if given is None:
         seed = int(name.removeprefix("train:"))
-        objective.strength, objective.anchor = 0.0, None
-        given = train(objective, initial(seed), settings, order_seed=seed).theta
+        given = train(objective.penalised(0.0), initial(seed), settings, order_seed=seed).theta
     run.keep(ANCHOR_FILE, weights_bytes(state_dict(model, objective, given)))
     return given

@@ -74,8 +74,9 @@ class Bench:
 
     def use_anchor(self, anchor: Theta | None) -> None:
         """Takes θ_ref, None for the origin."""
-        objective = self.instruments.train
-        self.anchor = objective.anchor = None if anchor is None else anchor.to(objective.theta)
+        plain = self.instruments.train
+        self.anchor = None if anchor is None else anchor.to(plain.theta)
+        self.instruments.train = plain.penalised(0.0, self.anchor)
 
     def initialised(self, seed: int) -> Theta:
         """θ as a seed initialises it."""

@@ -79,8 +79,7 @@ def _metrics(instruments: Instruments, operator: HessianOperator, strength: floa
     Losses are means over all samples, summed in float64; accuracies are in percent.
     """
     began = time.perf_counter()
-    train, test = instruments.train, instruments.test
-    train.strength = strength
+    train, test = instruments.train.penalised(strength, instruments.train.anchor), instruments.test
     theta, gradient, loss = operator.theta, operator.gradient, operator.loss
     offset = train.offset(theta)
     accuracy, by_class = accuracies(test, theta, instruments.classes)

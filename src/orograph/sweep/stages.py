@@ -33,7 +33,7 @@ def train_cells(bench: Bench, group: Sequence[Cell], starts: Sequence[Theta], sa
     if every := settings.tracking.track_curvature:
         observed = {"observer": StabilityObserver(objective, settings.training), "every": every}
     if settings.anchor.start == "previous" and len(settings.anchor.seeds) == 1:
-        objective.strength = group[0].strength
+        objective = objective.penalised(group[0].strength, bench.anchor)
         return [train(objective, starts[0], settings.training, order_seed=group[0].seed, on_epoch=on_epoch, **observed)]
     seeds = [cell.seed for cell in group]
     return train_cohort(
@@ -50,10 +50,9 @@ def train_cells(bench: Bench, group: Sequence[Cell], starts: Sequence[Theta], sa
 
 def polish_cell(bench: Bench, cell: Cell, theta: Theta, say: Say) -> Polished:
     """Newton-CG to a critical point of L_eff."""
-    settings, objective = bench.settings.training, bench.instruments.train
-    objective.strength = cell.strength
+    settings = bench.settings.training
     return polish(
-        objective,
+        bench.instruments.train.penalised(cell.strength, bench.anchor),
         theta,
         hessian=bench.instruments.hessian,
         tolerance=settings.polish_tolerance,

@@ -5,8 +5,8 @@ trace over a leading model dimension, whose inputs are shared by all models or c
 trace is checked against plain autograd; what cannot be traced, or differs, runs by autograd, model by model.
 """
 
-import weakref
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -18,8 +18,7 @@ from orograph.errors import ConfigurationError
 from orograph.objective import Objective, call, evaluation_mode
 from orograph.training.kernels import Kernels, Untraceable, trace
 
-_Key = tuple[int, bool, int]  # models (0: one model, without a model dimension), shared batch, batch length
-_graphs: weakref.WeakKeyDictionary[Objective, dict[_Key, fx.Graph | None]] = weakref.WeakKeyDictionary()
+_Key = tuple[str, int, bool, int]  # whose; models (0: one model, without a model dimension), shared batch, batch length
 
 
 def tracks_statistics(module: nn.Module) -> bool:
@@ -114,12 +113,12 @@ class BatchGradient:
         self._batch = [source.new_empty(*lead, *source.shape[1:]) for source in self._sources]
         self._flat = [buffer if shared else buffer.flatten(0, 1) for buffer in self._batch]
         self._run: Callable[[], None] = self._by_autograd
-        self._key: _Key = (len(theta) if stacked else 0, shared, length)
-        self._checked = _graphs.get(objective, {}).get(self._key) is not None
+        self._key: _Key = ("gradient", len(theta) if stacked else 0, shared, length)
+        self._checked = objective.traces.get(self._key) is not None
         try:
             self._run = self._traced()
         except Untraceable:
-            _graphs.setdefault(objective, {})[self._key] = None
+            objective.traces[self._key] = None
 
     @property
     def traced(self) -> bool:
@@ -149,7 +148,7 @@ class BatchGradient:
         if not self._stacked:
             theta, gradient, losses = theta[0], gradient[0], losses[0]
         parameters, results = list(layout.unflatten(theta).values()), list(layout.unflatten(gradient).values())
-        known = _graphs.setdefault(self._objective, {})
+        known: dict[Any, fx.Graph | None] = self._objective.traces
         if self._key not in known:
             known[self._key] = trace(self._function(len(parameters)), [*parameters, *self._batch])
         graph = known[self._key]
@@ -184,7 +183,7 @@ class BatchGradient:
         for mine, truth in zip(replayed, (self._gradient, self._losses), strict=True):
             allowed = epsilon**0.5 * truth.norm() + epsilon * truth.numel() ** 0.5
             if (mine - truth).norm() > allowed:
-                _graphs[self._objective][self._key] = None
+                self._objective.traces[self._key] = None
                 self._run = self._by_autograd
                 return
         self._gradient.copy_(replayed[0])

@@ -77,6 +77,7 @@ def preconditioner(second: Float[Tensor, " P"], steps: int) -> Float[Tensor, " P
 def with_buffers(objective: Objective, buffers: Mapping[str, Tensor]) -> Objective:
     """The same objective, evaluated with other buffers of the module (BatchNorm's statistics)."""
     other = copy.copy(objective)
+    other.traces = {}
     other.constants = {name: buffers.get(name, value) for name, value in objective.constants.items()}
     return other
 
