@@ -175,10 +175,20 @@ def test_class_matrices_weighted_by_size_sum_to_the_whole(kind: type[CurvatureOp
     close(total, of_case(CASES[2], kind)[0] @ vector)
 
 
-def test_a_strength_adds_twice_itself_to_the_diagonal() -> None:
+def test_a_shifted_operator_stays_one_of_its_kind_wherever_it_moves() -> None:
+    plain, _ = of_case(CASES[0], HessianOperator)
+    shifted, theta, vector = plain.shifted(0.2).shifted(0.4), plain.theta + 0.1, torch.randn(plain.size, dtype=torch.float64)
+    close(shifted.at(theta) @ vector, plain.at(theta) @ vector + 0.6 * vector)
+    close(shifted.double().verification @ vector, plain @ vector + 0.6 * vector)
+    close(shifted.gradient, plain.gradient)
+    assert plain._shift == 0
+
+
+def test_the_deprecated_strength_shifts_by_twice_itself_and_the_anchor_does_nothing() -> None:
     model, loss, batches = CASES[0].build()
     plain, _ = of_case(CASES[0], HessianOperator)
-    anchored = HessianOperator(model, loss, batches, strength=0.3, anchor=plain.theta + 1)
+    with pytest.warns(DeprecationWarning, match=r"HessianOperator\(…\)\.shifted\(2 \* strength\)"):
+        anchored = HessianOperator(model, loss, batches, strength=0.3, anchor=plain.theta + 1)
     block = torch.randn(plain.size, 3, dtype=torch.float64)
     close(anchored @ block, plain @ block + 0.6 * block)
     close(anchored @ block[:, 0], plain @ block[:, 0] + 0.6 * block[:, 0])

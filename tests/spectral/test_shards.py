@@ -15,7 +15,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from forked import CONTEXT
-from orograph.curvature.distributed import DistributedOperator
 from orograph.curvature.ggn import GaussNewtonOperator
 from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.operator import MatrixOperator
@@ -62,13 +61,13 @@ def matrix() -> torch.Tensor:
 
 def products() -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
     whole = objective()
-    operator = DistributedOperator.of(HessianOperator, whole)
+    operator = HessianOperator.of(whole, group=torch.distributed.group.WORLD)
     vectors = torch.eye(operator.size, dtype=torch.float64)
     return (operator @ vectors).numpy(), operator.gradient.numpy(), operator.loss, (operator @ vectors[0]).numpy()
 
 
 def spectrum_of_network() -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    found = lanczos(DistributedOperator.of(GaussNewtonOperator, objective()), 6, tolerance=1e-9)
+    found = lanczos(GaussNewtonOperator.of(objective(), group=torch.distributed.group.WORLD), 6, tolerance=1e-9)
     return found.eigenvalues.numpy(), found.residuals.numpy(), found.eigenvectors.numpy(), found.basis_bytes
 
 
@@ -82,7 +81,8 @@ def spectrum_of_matrix() -> tuple[np.ndarray, np.ndarray, int]:
 def too_many() -> str:
     model = nn.Linear(2, 2)
     try:
-        DistributedOperator.of(HessianOperator, Objective(model, F.cross_entropy, [(torch.randn(1, 2), torch.tensor([0]))]))
+        few = Objective(model, F.cross_entropy, [(torch.randn(1, 2), torch.tensor([0]))])
+        HessianOperator.of(few, group=torch.distributed.group.WORLD)
     except ConfigurationError as error:
         return str(error)
     return ""

@@ -2,89 +2,81 @@
 
 With n_r of N samples on rank r, A v = Σ_r (n_r/N) A_r v. Every process gets the same bits, so that whatever is
 computed from products goes the same way everywhere. The processes are those of `torch.distributed` (gloo or nccl), as
-`torchrun` starts them.
+`torchrun` starts them; `HessianOperator.of(objective, group=torch.distributed.group.WORLD)` shares an objective among them.
 """
 
+import warnings
 from typing import Any
 
 import torch
 import torch.distributed
-from jaxtyping import Float
+from jaxtyping import Int
 from torch import Tensor
 
-from orograph.curvature.matrix import CurvatureOperator
-from orograph.curvature.operator import LinearOperator
+from orograph.curvature.engine import Engine, Point
+from orograph.curvature.formulas import Formula
+from orograph.curvature.precision import Precision
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 
 
-class DistributedOperator(LinearOperator):
-    """A, out of every process's part of it.
+def share_of(count: int, group: Any) -> Int[Tensor, " n"]:
+    """The indices of this process's samples out of so many.
+
+    Raises:
+        ConfigurationError: more processes than samples.
+    """
+    ranks, rank = torch.distributed.get_world_size(group), torch.distributed.get_rank(group)
+    if count < ranks:
+        raise ConfigurationError(f"{ranks} processes cannot share {count} samples; start at most so many.")
+    return torch.arange(count).tensor_split(ranks)[rank]
+
+
+class SharedEngine(Engine):
+    """An engine of this process's samples, whose results are summed over all processes.
 
     Args:
-        part: the matrix of this process's samples.
+        objective: of this process's samples.
+        formula: of the matrix.
         share: n_r/N.
         group: the process group.
     """
 
-    def __init__(self, part: CurvatureOperator, share: float, group: Any) -> None:
-        self.part, self.share, self.group = part, share, group
-        self.size, self.dtype, self.device = part.size, part.dtype, part.device
-
-    @classmethod
-    def of(cls, kind: type[CurvatureOperator], objective: Objective, group: Any = None) -> "DistributedOperator":
-        """The matrix of an objective that every process holds, of which each takes its share of the samples.
-
-        Raises:
-            ConfigurationError: more processes than samples.
-        """
-        group = group or torch.distributed.group.WORLD
-        ranks, rank = torch.distributed.get_world_size(group), torch.distributed.get_rank(group)
-        if objective.count < ranks:
-            raise ConfigurationError(f"{ranks} processes cannot share {objective.count} samples; start at most so many.")
-        mine = torch.arange(objective.count).tensor_split(ranks)[rank]
-        return cls(kind.of(objective, samples=mine), len(mine) / objective.count, group)
-
-    def double(self) -> "DistributedOperator":
-        return DistributedOperator(self.part.double(), self.share, self.group)
+    def __init__(self, objective: Objective, formula: Formula, *, share: float, group: Any) -> None:
+        super().__init__(objective, formula)
+        self.share, self.group = share, group
 
     @property
-    def verification(self) -> "DistributedOperator":
-        part = self.part.verification
-        return self if part is self.part else DistributedOperator(part, self.share, self.group)
+    def together(self) -> str:
+        return f"{torch.distributed.get_world_size(self.group)} processes, each: "
 
-    def product(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
-        return self._summed(self.part @ vector)
+    def multiply(self, point: Point, vectors: Tensor, precision: Precision = "high") -> Tensor:
+        return self._summed(super().multiply(point, vectors, precision))
 
-    def block_product(self, block: Float[Tensor, "P b"]) -> Float[Tensor, "P b"]:
-        return self._summed(self.part @ block)
+    def gradient(self, point: Point) -> Tensor:
+        return self._summed(super().gradient(point))
 
-    @property
-    def theta(self) -> Float[Tensor, " P"]:
-        """Where it stands."""
-        return self.part.theta
+    def loss(self, point: Point) -> Tensor:
+        return self._summed(super().loss(point))
 
-    @property
-    def gradient(self) -> Float[Tensor, " P"]:
-        """∇L(θ) over all samples."""
-        return self._summed(self.part.gradient.clone())
-
-    @property
-    def loss(self) -> float:
-        """L(θ) over all samples."""
-        return float(self._summed(torch.tensor([self.part.loss], dtype=torch.float64, device=self.device))[0])
-
-    @property
-    def method(self) -> str:
-        """How products are computed, as `HessianOperator.method`."""
-        return self.part.method
-
-    @property
-    def plan(self) -> str:
-        """What one process does."""
-        return f"{torch.distributed.get_world_size(self.group)} processes, each: {self.part.plan}"
+    def _twin(self, objective: Objective) -> Engine:
+        return SharedEngine(objective, self.formula, share=self.share, group=self.group)
 
     def _summed(self, values: Tensor) -> Tensor:
         values = (self.share * values).contiguous()
         torch.distributed.all_reduce(values, group=self.group)
         return values
+
+
+class DistributedOperator:
+    """The former way to share an objective among processes."""
+
+    @classmethod
+    def of(cls, kind: Any, objective: Objective, group: Any = None) -> Any:
+        """Deprecated: `kind.of(objective, group=torch.distributed.group.WORLD)`."""
+        warnings.warn(
+            f"DistributedOperator.of is deprecated: write {kind.__name__}.of(objective, group=torch.distributed.group.WORLD).",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return kind.of(objective, group=group or torch.distributed.group.WORLD)

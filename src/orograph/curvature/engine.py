@@ -43,7 +43,10 @@ class Engine:
         fallback_reason: why it is not `traced`; empty if it is.
         plan: chunks and residuals.
         traces: how many graphs were recorded.
+        group: the process group whose processes share the work; None for one process.
     """
+
+    group: Any = None
 
     def __init__(self, objective: Objective, formula: Formula, *, models: int | None = None) -> None:
         self.objective, self.formula, self.models = objective, formula, models
@@ -70,8 +73,28 @@ class Engine:
         if self._double is None:
             objective = self.objective.to(torch.float64)
             objective.memory = max(1, objective.memory // 2)
-            self._double = Engine(objective, self.formula, models=self.models)
+            self._double = self._twin(objective)
         return self._double
+
+    def _twin(self, objective: Objective) -> "Engine":
+        return Engine(objective, self.formula, models=self.models)
+
+    @property
+    def together(self) -> str:
+        """In a plan, how many processes share the work."""
+        return ""
+
+    def gradient(self, point: Point) -> Tensor:
+        """∇L there."""
+        self.evaluate(point)
+        assert point.gradient is not None
+        return point.gradient
+
+    def loss(self, point: Point) -> Tensor:
+        """L there, in float64."""
+        self.evaluate(point)
+        assert point.loss is not None
+        return point.loss
 
     def evaluate(self, point: Point) -> None:
         """Gradient, loss and residuals at a point, by one pass over the data."""

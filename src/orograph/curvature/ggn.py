@@ -5,7 +5,7 @@ from orograph.curvature.matrix import CurvatureOperator
 
 
 class GaussNewtonOperator(CurvatureOperator):
-    """G = (1/N) Σ_n J_nᵀ (∂²ℓ_n/∂z_n²) J_n with outputs z_n and J_n = ∂z_n/∂θ, plus 2λI for a strength λ > 0.
+    """G = (1/N) Σ_n J_nᵀ (∂²ℓ_n/∂z_n²) J_n with outputs z_n and J_n = ∂z_n/∂θ.
 
     Examples:
         >>> import torch, orograph as og

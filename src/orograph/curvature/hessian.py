@@ -5,7 +5,7 @@ from orograph.curvature.matrix import CurvatureOperator
 
 
 class HessianOperator(CurvatureOperator):
-    """H = (1/N) Σ_n ∇²ℓ_n(θ), plus 2λI for a strength λ > 0.
+    """H = (1/N) Σ_n ∇²ℓ_n(θ).
 
     Examples:
         >>> import torch, orograph as og

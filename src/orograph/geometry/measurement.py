@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from orograph.curvature.determinism import check_data
-from orograph.curvature.distributed import DistributedOperator
 from orograph.curvature.hessian import HessianOperator
 from orograph.errors import ConfigurationError
 from orograph.geometry.smoothness import is_smooth
@@ -172,7 +171,7 @@ def measure(
     if not 1 <= k < size:
         raise ConfigurationError(f"k={k} eigenpairs of a {size} × {size} Hessian: 1 ≤ k < P = {size} is needed.")
     check_data(data, objective)
-    operator = HessianOperator.of(objective) if group is None else DistributedOperator.of(HessianOperator, objective, group)
+    operator = HessianOperator.of(objective, group=group)
     common: Any = {"tolerance": tolerance, "seed": seed, "memory": memory}
     spectrum = lanczos(operator, k, which=which, **common, on_product=_named("spectrum", on_product))
     few = min(_LOWEST, size - 1)
