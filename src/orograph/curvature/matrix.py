@@ -27,22 +27,6 @@ class CurvatureOperator(Standing, LinearOperator):
 
     A new θ is `op.at(theta)`: one pass over the data, no new trace. Residuals are held for one θ at a time, so moving to and
     fro between two operators made by `at` repeats that pass.
-
-    Args:
-        model: any module; evaluated in eval mode.
-        loss: `(output, target) → ` one value per sample, or a mean; standard losses are re-reduced.
-        data: re-iterable of `(inputs, targets)`.
-        parameters: comma-separated globs of the names of the parameters that make up θ.
-        memory: budget for residuals and temporaries, in bytes or like `4GiB`.
-        dtype: of θ and all products; the module's own when None.
-        samples: `(n,)` indices of the samples whose mean loss is meant; all when None.
-        precision: `fast` rounds the operands of GEMMs to TF32 or BF16 where the device can.
-        strength: deprecated: shifts the matrix by 2·strength.
-        anchor: deprecated: without effect, for it moves the minimum, not the curvature.
-
-    Raises:
-        ConfigurationError: a model that gives two outputs for one input, or an argument out of range.
-        DataError: data that differ from one iteration to the next, or have no samples.
     """
 
     def __init__(
@@ -59,6 +43,24 @@ class CurvatureOperator(Standing, LinearOperator):
         samples: Int[Tensor, " n"] | None = None,
         precision: Precision = "high",
     ) -> None:
+        """Of a module, a loss and data, at the module's parameters.
+
+        Args:
+            model: any module; evaluated in eval mode.
+            loss: `(output, target) → ` one value per sample, or a mean; standard losses are re-reduced.
+            data: re-iterable of `(inputs, targets)`.
+            parameters: comma-separated globs of the names of the parameters that make up θ.
+            memory: budget for residuals and temporaries, in bytes or like `4GiB`.
+            dtype: of θ and all products; the module's own when None.
+            samples: `(n,)` indices of the samples whose mean loss is meant; all when None.
+            precision: `fast` rounds the operands of GEMMs to TF32 or BF16 where the device can.
+            strength: deprecated: shifts the matrix by 2·strength.
+            anchor: deprecated: without effect, for it moves the minimum, not the curvature.
+
+        Raises:
+            ConfigurationError: a model that gives two outputs for one input, or an argument out of range.
+            DataError: data that differ from one iteration to the next, or have no samples.
+        """
         if strength is not None or anchor is not None:
             warnings.warn(
                 f"strength= and anchor= are deprecated: write {type(self).__name__}(…).shifted(2 * strength) for the matrix of "

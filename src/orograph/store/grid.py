@@ -45,7 +45,13 @@ def array_variable(name: str, array: "GridArray") -> xr.Variable:
 
 
 class GridArray(BackendArray):
-    """One array a file, laid out on the grid, each read when it is looked at; NaN where a cell has none."""
+    """One array a file, laid out on the grid, each read when it is looked at; NaN where a cell has none.
+
+    Args:
+        dims, shape, dtype: of the array at one point.
+        files: path of each cell's file on the grid, or None.
+        read: gives the array in a file.
+    """
 
     def __init__(
         self,
@@ -55,11 +61,6 @@ class GridArray(BackendArray):
         files: np.ndarray,
         read: Callable[[Path], np.ndarray],
     ) -> None:
-        """Args:
-        dims, shape, dtype: of the array at one point.
-        files: path of each cell's file on the grid, or None.
-        read: gives the array in a file.
-        """
         self.files, self.read = files, read
         self.dims: tuple[str, ...] = tuple(dims)
         self.shape = files.shape + shape
