@@ -1,5 +1,4 @@
 from .cohort import CohortHessian as CohortHessian
-from .distributed import DistributedOperator as DistributedOperator
 from .fisher import EmpiricalFisherOperator as EmpiricalFisherOperator
 from .ggn import GaussNewtonOperator as GaussNewtonOperator
 from .hessian import HessianOperator as HessianOperator
