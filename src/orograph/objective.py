@@ -114,7 +114,8 @@ class Objective:
         theta: `(P,)`, the module's parameters when this was made.
         count: N, the number of samples.
         per_sample: whether the loss gives one value a sample; if not, batches stay as they came and are weighted by size.
-        strength, anchor: λ and θ_ref of the penalty; None is the origin. Another penalty is another objective: `penalised`.
+        strength: λ of the penalty; another one is another objective: `penalised`.
+        anchor: θ_ref of the penalty; None is the origin.
         traces: what others traced of this loss on these data and keep for later calls, by key; all penalties share it.
 
     Examples:

@@ -26,7 +26,8 @@ class CohortHessian(Standing):
         precision: `fast` rounds the operands of GEMMs to TF32 or BF16 where the device can.
 
     Attributes:
-        models, size: M and P.
+        models: M.
+        size: P.
         products: rows multiplied so far.
 
     Raises:
@@ -44,7 +45,14 @@ class CohortHessian(Standing):
         self._stand(engine, thetas.to(dtype=objective.dtype, device=objective.device), precision)
 
     def at(self, thetas: Float[Tensor, "M P"]) -> "CohortHessian":
-        """The same models elsewhere: one pass over the data, no new trace."""
+        """The same models elsewhere: one pass over the data, no new trace.
+
+        Args:
+            thetas: `(M, P)`, one θ a row.
+
+        Returns:
+            Another operator, which shares the graphs of this one.
+        """
         return self._moved(thetas)
 
     def __matmul__(self, vectors: Float[Tensor, "M P"]) -> Float[Tensor, "M P"]:

@@ -117,7 +117,14 @@ class CurvatureOperator(Standing, LinearOperator):
         self.size, self.dtype, self.device, self.group = theta.shape[-1], theta.dtype, theta.device, engine.group
 
     def at(self: Kind, theta: Float[Tensor, " P"]) -> Kind:
-        """The same operator at another θ."""
+        """The same operator at another θ.
+
+        Args:
+            theta: `(P,)`.
+
+        Returns:
+            Another operator, which shares the graphs of this one.
+        """
         return self._moved(theta)
 
     def shifted(self: Kind, shift: float) -> Kind:
