@@ -59,7 +59,11 @@ def test_products_are_counted_and_limited() -> None:
     operator = MatrixOperator(with_eigenvalues(np.geomspace(1e-6, 1, 80), 4))
     seen: list[int] = []
     result = conjugate_gradient(
-        operator, torch.ones(80, dtype=torch.float64), tolerance=1e-12, max_products=20, on_product=seen.append
+        operator,
+        torch.ones(80, dtype=torch.float64),
+        tolerance=1e-12,
+        max_products=20,
+        on_product=lambda stage, count: seen.append(count),
     )
     assert not result.converged
     assert result.products == operator.products == 20

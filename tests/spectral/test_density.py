@@ -115,6 +115,10 @@ def test_bad_input_is_refused() -> None:
     operator = MatrixOperator(torch.eye(3))
     with pytest.raises(ConfigurationError, match="probes=1"):
         density(operator, probes=1)
+    with pytest.raises(ConfigurationError, match="fewer than two probes"):
+        density(MatrixOperator(MATRIX), products=39, steps=20)
+    with pytest.raises(ConfigurationError, match="twice"):
+        density(MatrixOperator(MATRIX), products=40, probes=2, steps=20)
     with pytest.raises(ConfigurationError, match="width=-1"):
         density(operator, width=-1.0)
     with pytest.raises(ConfigurationError, match="steps=0"):
@@ -123,3 +127,11 @@ def test_bad_input_is_refused() -> None:
         density(operator).quantile(1.5)
     with pytest.raises(DataError, match="not finite"):
         density(FunctionOperator(lambda v: v * torch.nan, 3))
+
+
+def test_a_cost_in_products_buys_whole_probes() -> None:
+    told: list[tuple[str, int]] = []
+    result = density(MatrixOperator(MATRIX), products=49, steps=12, on_product=lambda *facts: told.append(facts))
+    assert (result.products, len(result.nodes)) == (48, 4)
+    assert torch.equal(result.nodes, density(MatrixOperator(MATRIX), probes=4, steps=12).nodes)
+    assert told[-1] == ("density", 48)

@@ -233,7 +233,7 @@ def test_the_zero_operator_is_nothing_but_noise() -> None:
 def test_the_same_seed_gives_the_same_bytes_and_the_callback_counts() -> None:
     matrix = turned(np.random.default_rng(8).normal(size=300)).float()
     counts: list[int] = []
-    first = lanczos(MatrixOperator(matrix), 5, seed=3, on_product=counts.append)
+    first = lanczos(MatrixOperator(matrix), 5, seed=3, on_product=lambda stage, count: counts.append(count))
     second = lanczos(MatrixOperator(matrix), 5, seed=3)
     assert torch.equal(first.eigenvectors, second.eigenvectors)
     assert torch.equal(first.residuals, second.residuals)

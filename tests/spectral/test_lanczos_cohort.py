@@ -1,6 +1,5 @@
 """Lanczos in step against dense eigenvalues of every operator, and against Lanczos of each by itself."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from orograph.curvature.cohort import CohortHessian
+from orograph.curvature.counting import OnProduct
 from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.operator import FunctionOperator, LinearOperator, MatrixOperator
 from orograph.errors import ConfigurationError, DataError
@@ -77,7 +77,7 @@ class Networks:
     cohort: CohortHessian
     hessian: HessianOperator
 
-    def spectra(self, on_product: Callable[[int], None] | None = None) -> tuple[list[Spectrum], int]:
+    def spectra(self, on_product: OnProduct | None = None) -> tuple[list[Spectrum], int]:
         """Of all, and the products that were made for one network alone."""
         members = [self.hessian.at(theta) for theta in self.cohort.thetas]
         found = lanczos_cohort(members, self.cohort.__matmul__, 8, on_product=on_product)
@@ -96,7 +96,7 @@ def networks() -> Networks:
 
 def test_the_hessians_of_a_cohort_of_networks(networks: Networks) -> None:
     seen = [0]
-    spectra, alone = networks.spectra(seen.append)
+    spectra, alone = networks.spectra(lambda stage, count: seen.append(count))
     made = sum(spectrum.products for spectrum in spectra)
     assert seen[-1] == made
     assert seen == sorted(seen)

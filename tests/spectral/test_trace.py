@@ -94,7 +94,7 @@ def test_signs_give_the_trace_of_a_diagonal_matrix_exactly() -> None:
 @pytest.mark.parametrize(("method", "expected"), [("hutchinson", 12), ("hutch++", 18), ("xtrace", 24)])
 def test_products_are_counted(method: Method, expected: int) -> None:
     operator, seen = MatrixOperator(SPECTRA["flat"]), list[int]()
-    result = trace(operator, method=method, probes=12, on_product=seen.append)
+    result = trace(operator, method=method, probes=12, on_product=lambda stage, count: seen.append(count))
     assert result.products == operator.products == seen[-1] == expected
 
 
@@ -115,11 +115,26 @@ def test_it_stops_before_the_limit_of_products() -> None:
     assert result.error > 1e-9 * abs(result.value)
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("products", [4, 5, 6, 7, 8, 20])
+def test_a_cost_in_products_buys_as_many_probes_as_it_affords(method: Method, products: int) -> None:
+    operator = MatrixOperator(SPECTRA["flat"])
+    affordable = [
+        found for probes in range(2, 22) if (found := trace(operator, method=method, probes=probes)).products <= products
+    ]
+    result = trace(operator, method=method, products=products)
+    assert (result.value, result.products) == (affordable[-1].value, affordable[-1].products)
+
+
 def test_bad_input_is_refused() -> None:
     operator = MatrixOperator(torch.eye(3))
     with pytest.raises(ConfigurationError, match="probes=1"):
         trace(operator, probes=1)
     with pytest.raises(ConfigurationError, match="tolerance=0"):
         trace(operator, tolerance=0.0)
+    with pytest.raises(ConfigurationError, match="xtrace needs at least 4"):
+        trace(operator, products=3)
+    with pytest.raises(ConfigurationError, match="twice"):
+        trace(operator, products=8, probes=4)
     with pytest.raises(DataError, match="not finite"):
         trace(FunctionOperator(lambda v: v * torch.nan, 3))

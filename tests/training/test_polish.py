@@ -78,14 +78,14 @@ def test_softmax_regression_with_an_anchor_reaches_scipys_minimum(strength: floa
 
 def test_the_record_says_what_happened() -> None:
     objective = softmax_regression(0.01)
-    steps: list[tuple[int, float]] = []
-    result = polished(objective, on_step=lambda *facts: steps.append(facts))
+    steps: list[tuple[str, int]] = []
+    result = polished(objective, on_product=lambda *told: steps.append(told))
     start = objective.theta
     assert result.distance == pytest.approx((result.theta - start).norm().item(), rel=1e-12)
     assert result.objective_change == pytest.approx(objective.value(result.theta) - objective.value(start), rel=1e-9)
     assert result.gradient_norm_before == pytest.approx(objective.value_gradient(start).norm().item(), rel=1e-12)
     assert result.gradient_norm == pytest.approx(objective.value_gradient(result.theta).norm().item(), abs=1e-15)
-    assert steps[-1] == (result.products, result.gradient_norm)
+    assert steps[-1] == ("polishing", result.products)
     assert 0 < result.steps < result.evaluations <= len(steps) + 1
 
 

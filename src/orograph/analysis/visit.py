@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.curvature.counting import OnProduct
 from orograph.curvature.hessian import HessianOperator
 from orograph.objective import Objective
 from orograph.spectral.spectrum import Spectrum
@@ -99,6 +100,6 @@ class Visit:
         assert self.spectrum is not None
         return self.spectrum
 
-    def counting(self, name: str) -> Callable[[int], None]:
+    def counting(self, name: str) -> OnProduct:
         """A callback for what counts its products."""
-        return lambda count: self.say(name, count)
+        return lambda stage, count: self.say(name, count)

@@ -1,4 +1,10 @@
-"""Symmetric linear operators known only by their products: the small base of every curvature matrix."""
+"""Symmetric linear operators known only by their products: the small base of every curvature matrix.
+
+How vectors lie side by side, everywhere: a set of vectors that is kept, given or returned has one vector a *row*, `(k, P)`, so
+that each is contiguous (eigenvectors, directions, many θ, the basis of Lanczos). Only the operand of `@`, and its product, are a
+matrix in the sense of algebra, with one vector a *column*, `(P, b)`: `A @ V`. So eigenvectors are multiplied by
+`A @ spectrum.eigenvectors.T`.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -71,7 +77,9 @@ class LinearOperator(ABC):
 
     def __matmul__(self, other: Float[Tensor, "P *b"]) -> Float[Tensor, "P *b"]:
         if other.ndim not in (1, 2) or other.shape[0] != self.size:
-            raise ConfigurationError(f"cannot multiply a {self.shape} operator with a tensor of shape {tuple(other.shape)}.")
+            turned = other.ndim == 2 and other.shape[1] == self.size
+            hint = "; vectors in rows are multiplied as A @ V.T." if turned else "."
+            raise ConfigurationError(f"cannot multiply a {self.shape} operator with a tensor of shape {tuple(other.shape)}{hint}")
         self.products += 1 if other.ndim == 1 else other.shape[1]
         return self.product(other) if other.ndim == 1 else self.block_product(other)
 

@@ -1,12 +1,13 @@
 """All numbers of one minimum: loss, gradient, spectrum, density, trace, ranks, index and their scale-aware companions."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from orograph.curvature.counting import OnProduct, renamed
 from orograph.curvature.determinism import check_data
 from orograph.curvature.hessian import HessianOperator
 from orograph.errors import ConfigurationError
@@ -20,8 +21,6 @@ from orograph.spectral.eigenpairs import Which, lanczos
 from orograph.spectral.morse_index import Index, index
 from orograph.spectral.spectrum import Spectrum
 from orograph.spectral.traces import Estimate, trace
-
-OnProduct = Callable[[str, int], None]  # what is being computed, and the products it took so far
 
 _LOWEST = 3  # pairs of the lower end: λ_min, and whether the index goes on
 
@@ -149,7 +148,7 @@ def measure(
         seed: of all random vectors.
         group: a process group of `torch.distributed`. Every process calls this with the same arguments and takes its share of the
             samples and of the Lanczos basis; the eigenvectors of the result are then this process's part of them.
-        on_product: called with what is being computed and the products it took so far.
+        on_product: called with what is being computed and the products it took so far; see `orograph.curvature.counting`.
 
     Returns:
         Every number with its error where it is estimated; `str` gives them for reading, losses in nat where they are
@@ -173,11 +172,11 @@ def measure(
     check_data(data, objective)
     operator = HessianOperator.of(objective, group=group)
     common: Any = {"tolerance": tolerance, "seed": seed, "memory": memory}
-    spectrum = lanczos(operator, k, which=which, **common, on_product=_named("spectrum", on_product))
+    spectrum = lanczos(operator, k, which=which, **common, on_product=on_product)
     few = min(_LOWEST, size - 1)
-    lowest = lanczos(operator, few, which="SA", **common, on_product=_named("λ_min", on_product))
-    profile = density(operator, probes=probes, steps=steps, seed=seed, memory=memory, on_product=_named("density", on_product))
-    total = trace(operator, probes=trace_probes, seed=seed, on_product=_named("trace", on_product))
+    lowest = lanczos(operator, few, which="SA", **common, on_product=renamed(on_product, "λ_min"))
+    profile = density(operator, probes=probes, steps=steps, seed=seed, memory=memory, on_product=on_product)
+    total = trace(operator, probes=trace_probes, seed=seed, on_product=on_product)
     positive = int((spectrum.signs > 0).sum())
     return Measurement(
         loss=operator.loss,
@@ -197,7 +196,3 @@ def measure(
         plan=operator.plan,
         products=spectrum.products + lowest.products + profile.products + total.products,
     )
-
-
-def _named(name: str, on_product: OnProduct | None) -> Callable[[int], None] | None:
-    return None if on_product is None else lambda count: on_product(name, count)

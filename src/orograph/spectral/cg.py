@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError, DataError
 
@@ -46,7 +47,7 @@ def conjugate_gradient(
     shift: float = 0.0,
     tolerance: float = 1e-6,
     max_products: int | None = None,
-    on_product: Callable[[int], None] | None = None,
+    on_product: OnProduct | None = None,
 ) -> CGResult:
     """Solve (A + shift·I)x = b, starting from zero.
 
@@ -58,7 +59,7 @@ def conjugate_gradient(
         shift: added to the diagonal.
         tolerance: of ‖b − (A + shift·I)x‖ / ‖b‖.
         max_products: stop after so many products, the verifying ones included (default 1000).
-        on_product: called with the number of products so far after each.
+        on_product: called with "conjugate gradients" and the products so far; see `orograph.curvature.counting`.
 
     Returns:
         The solution `(P,)` with its verified residual, relative to ‖b‖.
@@ -80,14 +81,13 @@ def conjugate_gradient(
         raise ConfigurationError(f"max_products={limit}: at least 2 are needed, one to step and one to verify.")
     if len(rhs) != operator.size:
         raise ConfigurationError(f"a right-hand side of length {len(rhs)} does not fit a {operator.shape} operator.")
-    products = 0
+    products, tell = 0, counter(on_product, "conjugate gradients")
 
     def multiply(vector: Tensor) -> Tensor:
         nonlocal products
         result = (operator @ vector) + shift * vector
         products += 1
-        if on_product is not None:
-            on_product(products)
+        tell(products)
         return result
 
     rhs = rhs.to(operator.device, operator.dtype)

@@ -15,6 +15,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError, unknown
 from orograph.memory import DEFAULT_MEMORY, format_bytes, parse_bytes
@@ -39,7 +40,7 @@ def lanczos_cohort(
     max_products: int | None = None,
     memory: str | int = DEFAULT_MEMORY,
     verification: Literal["sampled", "full"] = "sampled",
-    on_product: Callable[[int], None] | None = None,
+    on_product: OnProduct | None = None,
 ) -> list[Spectrum]:
     """k extreme eigenpairs of each operator, as `lanczos` finds them.
 
@@ -53,7 +54,8 @@ def lanczos_cohort(
         max_products: as of `lanczos`, for each operator.
         verification: as of `lanczos`.
         memory: budget of all bases together, which are not memory-mapped.
-        on_product: called with the number of products so far, of all operators together.
+        on_product: called with "spectra" and the products so far, of all operators together; see
+            `orograph.curvature.counting`.
 
     Returns:
         One spectrum for each operator, in order.
@@ -77,9 +79,10 @@ def lanczos_cohort(
         )
     iterations: list[Iteration] = []
 
+    tell = counter(on_product, "spectra")
+
     def counted(_: int) -> None:
-        if on_product is not None:
-            on_product(sum(iteration.krylov.products for iteration in iterations))
+        tell(sum(iteration.krylov.products for iteration in iterations))
 
     rows: Tensor | None = None
     for number, operator in enumerate(operators):

@@ -13,11 +13,13 @@ in step, so that their products are blocks, as many at a time as fit into the me
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError, DataError
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
@@ -121,7 +123,8 @@ class Density:
 def density(
     operator: LinearOperator,
     *,
-    probes: int = 8,
+    probes: int | None = None,
+    products: int | None = None,
     steps: int = 80,
     width: float | None = None,
     points: int = 1024,
@@ -129,7 +132,7 @@ def density(
     max_products: int | None = None,
     seed: int = 0,
     memory: str | int = DEFAULT_MEMORY,
-    on_product: Callable[[int], None] | None = None,
+    on_product: OnProduct | None = None,
 ) -> Density:
     """The density of eigenvalues of a symmetric operator; tr A and tr A² come with it.
 
@@ -137,7 +140,8 @@ def density(
 
     Args:
         operator: A, `P × P`.
-        probes: random signs, each with `steps` products.
+        probes: random signs, each with `steps` products (default 8).
+        products: in place of probes, as many of these as can be had for so many products.
         steps: s, at most P; what lies closer together than about the spread/s is resolved only at the ends of the spectrum.
         width: σ of the Gaussian that broadens the nodes; default: a 200th of their spread.
         points: cells of the grid, which covers all nodes and 6 σ beyond.
@@ -146,7 +150,7 @@ def density(
         max_products: with a tolerance, no round begins that would go beyond it (default 8·probes·steps).
         seed: of the probes.
         memory: budget of the Krylov vectors, steps·P numbers a probe; at least one probe is kept, memory-mapped if it must be.
-        on_product: called with the number of products so far after each step of a group of probes.
+        on_product: called with "density" and the products so far; see `orograph.curvature.counting`.
 
     Returns:
         The density and its standard errors on a grid, in 1 per unit of an eigenvalue, and the nodes `(probes, steps)` it is made
@@ -162,6 +166,14 @@ def density(
         >>> found.grid.shape, found.products
         (torch.Size([1024]), 160)
     """
+    if products is not None:
+        if probes is not None:
+            raise ConfigurationError(f"probes={probes} and products={products} say the same thing twice; give one of them.")
+        each = max(1, min(steps, operator.size))
+        if products < 2 * each:
+            raise ConfigurationError(f"products={products} are fewer than two probes of {each} steps need; give {2 * each}.")
+        probes = products // each
+    probes = 8 if probes is None else probes
     if probes < 2:
         raise ConfigurationError(f"probes={probes}: at least 2 are needed for a standard error.")
     if steps < 1 or points < 2:
@@ -171,7 +183,9 @@ def density(
     if tolerance is not None and not tolerance > 0:
         raise ConfigurationError(f"tolerance={tolerance} must be positive.")
     limit = 8 * probes * steps if max_products is None else max_products
-    chains = _Chains(operator, min(steps, operator.size), torch.Generator().manual_seed(seed), memory, on_product)
+    chains = _Chains(
+        operator, min(steps, operator.size), torch.Generator().manual_seed(seed), memory, counter(on_product, "density")
+    )
     chains.run(probes)
     result = _profile(chains, width, points)
     while tolerance is not None and 2 * chains.products <= limit:
@@ -191,9 +205,9 @@ class _Chains:
         steps: int,
         generator: torch.Generator,
         memory: str | int,
-        on_product: Callable[[int], None] | None,
+        told: Callable[[int], Any],
     ) -> None:
-        self.operator, self.steps, self.generator, self.memory, self.on_product = operator, steps, generator, memory, on_product
+        self.operator, self.steps, self.generator, self.memory, self.told = operator, steps, generator, memory, told
         self.nodes: list[Float64[Tensor, " steps"]] = []
         self.weights: list[Float64[Tensor, " steps"]] = []
         self.products = 0
@@ -247,8 +261,7 @@ class _Chains:
     def _multiply(self, block: Float[Tensor, "b P"]) -> Float[Tensor, "b P"]:
         images = (self.operator @ block[0])[None] if len(block) == 1 else (self.operator @ block.T).T
         self.products += len(block)
-        if self.on_product is not None:
-            self.on_product(self.products)
+        self.told(self.products)
         if not torch.isfinite(images).all():
             raise DataError(
                 f"product number {self.products} of the {self.operator.shape} operator is not finite; "

@@ -18,12 +18,13 @@ The projected problem is solved in float64 on the CPU, the basis is in the opera
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError, unknown
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
@@ -47,7 +48,7 @@ def lanczos(
     max_products: int | None = None,
     memory: str | int = DEFAULT_MEMORY,
     verification: Literal["sampled", "full"] = "sampled",
-    on_product: Callable[[int], None] | None = None,
+    on_product: OnProduct | None = None,
 ) -> Spectrum:
     """k extreme eigenpairs of a symmetric operator, every copy of a multiple eigenvalue included.
 
@@ -65,7 +66,7 @@ def lanczos(
         memory: budget of the basis; one that does not fit is memory-mapped from a temporary file.
         verification: `sampled` tests all pairs by a few random products and multiplies only those left in doubt; `full`
             multiplies each.
-        on_product: called with the number of products so far after each.
+        on_product: called with "spectrum" and the products so far; see `orograph.curvature.counting`.
 
     Returns:
         k pairs in descending order: eigenvalues `(k,)`, unit eigenvectors `(k, P)`, one a row, absolute residuals `(k,)`, and
@@ -83,7 +84,7 @@ def lanczos(
     """
     if verification not in ("sampled", "full"):
         raise unknown("verification", str(verification), ("sampled", "full"))
-    iteration = begin(operator, k, which, tolerance, seed, block, max_products, memory, on_product)
+    iteration = begin(operator, k, which, tolerance, seed, block, max_products, memory, counter(on_product, "spectrum"))
     iteration.run()
     return spectrum_of(iteration, full=verification == "full")
 
@@ -97,9 +98,9 @@ def begin(
     block: int,
     max_products: int | None,
     memory: str | int,
-    on_product: Callable[[int], None] | None,
+    told: Callable[[int], Any],
 ) -> Iteration:
-    """The computation before its first product, a random block in its basis; arguments as of `lanczos`.
+    """The computation before its first product, a random block in its basis; `told` of the products so far, else as `lanczos`.
 
     Raises:
         ConfigurationError: k, tolerance, block or which is out of range.
@@ -117,7 +118,7 @@ def begin(
     least, pool = _rows(k, widest)
     fitting = parse_bytes(memory) // (width * operator.dtype.itemsize) - pool
     longest = min(operator.size, max(least, min(2 * least, fitting)))
-    krylov = Krylov(operator, longest + pool, seed=seed, memory=memory, on_product=on_product)
+    krylov = Krylov(operator, longest + pool, seed=seed, memory=memory, told=told)
     krylov.add_random(block)
     return Iteration(
         krylov,

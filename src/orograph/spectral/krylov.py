@@ -16,6 +16,7 @@ is orthogonalised against all rows by classical Gram–Schmidt, repeated while t
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float64
@@ -38,7 +39,7 @@ class Krylov:
         capacity: the largest number of rows.
         seed: of the random directions, drawn on the CPU so that they do not depend on the device.
         memory: budget of the basis (`"4GiB"`); a larger one is memory-mapped.
-        on_product: called with the number of products so far after every product.
+        told: called with the number of products so far after every product.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Krylov:
         *,
         seed: int,
         memory: str | int,
-        on_product: Callable[[int], None] | None = None,
+        told: Callable[[int], Any] = lambda count: None,
     ) -> None:
         self.operator = operator
         self.shards = Shards(operator.size, operator.group)
@@ -59,7 +60,7 @@ class Krylov:
         self.products = 0
         self.scale = 0.0  # the largest ‖A q‖ seen
         self._generator = torch.Generator().manual_seed(seed)
-        self._on_product = on_product
+        self._told = told
 
     @property
     def pool(self) -> int:
@@ -90,8 +91,7 @@ class Krylov:
             DataError: one of them holds NaN or infinity.
         """
         self.products += count
-        if self._on_product is not None:
-            self._on_product(self.products)
+        self._told(self.products)
         if not finite:
             raise DataError(
                 f"product number {self.products} of the {self.operator.shape} operator is not finite; "

@@ -22,12 +22,13 @@ operator's dtype, all that is small is summed in float64.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError, DataError, unknown
 
@@ -80,24 +81,26 @@ def trace(
     operator: LinearOperator,
     *,
     method: Method = "xtrace",
-    probes: int = 16,
+    probes: int | None = None,
+    products: int | None = None,
     tolerance: float | None = None,
     max_products: int | None = None,
     seed: int = 0,
-    on_product: Callable[[int], None] | None = None,
+    on_product: OnProduct | None = None,
 ) -> Estimate:
     """tr A, with a standard error.
 
     Args:
         operator: A, symmetric.
         method: see the module; XTrace is the best where eigenvalues decay, Hutchinson the cheapest in memory.
-        probes: random vectors. Hutchinson spends one product each, Hutch++ three on two of them, XTrace two on each. XTrace and
-            Hutch++ hold 2 to 3 vectors of length P for each.
-        tolerance: double the vectors until error ≤ tolerance·|value|. Stopping at a small error picks runs whose error happens
+        probes: random vectors (default 16). Hutchinson spends one product each, Hutch++ three on two of them, XTrace two on
+            each. XTrace and Hutch++ hold 2 to 3 vectors of length P for each.
+        products: in place of probes, as many of these as the method affords for so many products.
+        tolerance: double the probes until error ≤ tolerance·|value|. Stopping at a small error picks runs whose error happens
             to come out small, so that coverage then is somewhat below that of a fixed number.
         max_products: with a tolerance, no round begins that would go beyond it (default 1000).
         seed: of the random vectors.
-        on_product: called with the number of products so far after every block.
+        on_product: called with "trace" and the products so far; see `orograph.curvature.counting`.
 
     Returns:
         tr A, its standard error, the products spent and one sample a random vector.
@@ -114,12 +117,11 @@ def trace(
     """
     if method not in METHODS:
         raise unknown("method", str(method), METHODS)
-    if probes < 2:
-        raise ConfigurationError(f"probes={probes}: at least 2 are needed for a standard error.")
+    probes = _probes(method, probes, products)
     if tolerance is not None and not 0 < tolerance < 1:
         raise ConfigurationError(f"tolerance={tolerance} must lie between 0 and 1.")
     limit = _MAX_PRODUCTS if max_products is None else max_products
-    estimator = _ESTIMATORS[method](_Products(operator, on_product), torch.Generator().manual_seed(seed))
+    estimator = _ESTIMATORS[method](_Products(operator, counter(on_product, "trace")), torch.Generator().manual_seed(seed))
     estimator.grow(probes)
     result = estimator.result()
     while tolerance is not None and not result.error <= tolerance * abs(result.value) and not estimator.exhausted:
@@ -131,19 +133,34 @@ def trace(
     return result
 
 
+def _probes(method: Method, probes: int | None, products: int | None) -> int:
+    """How many random vectors are meant; the inverse of what the method spends on them."""
+    if products is None:
+        probes = 16 if probes is None else probes
+        if probes < 2:
+            raise ConfigurationError(f"probes={probes}: at least 2 are needed for a standard error.")
+        return probes
+    if probes is not None:
+        raise ConfigurationError(f"probes={probes} and products={products} say the same thing twice; give one of them.")
+    least = {"hutchinson": 2, "hutch++": 3, "xtrace": 4}[method]
+    if products < least:
+        raise ConfigurationError(f"products={products}: {method} needs at least {least} for a standard error.")
+    # Hutch++ spends p + ⌊p/2⌋ on p of them
+    return {"hutchinson": products, "hutch++": (2 * products + 1) // 3, "xtrace": products // 2}[method]
+
+
 class _Products:
     """Block products of an operator, counted and checked."""
 
-    def __init__(self, operator: LinearOperator, on_product: Callable[[int], None] | None) -> None:
-        self.operator, self.count, self._on_product = operator, 0, on_product
+    def __init__(self, operator: LinearOperator, told: Callable[[int], Any]) -> None:
+        self.operator, self.count, self._told = operator, 0, told
 
     def __call__(self, block: Float[Tensor, "P b"]) -> Float[Tensor, "P b"]:
         parts = []
         for columns in block.split(_COLUMNS, dim=1):
             parts.append(self.operator @ columns)
             self.count += columns.shape[1]
-            if self._on_product is not None:
-                self._on_product(self.count)
+            self._told(self.count)
         result = torch.cat(parts, dim=1) if parts else block
         if not torch.isfinite(result).all():
             raise DataError(

@@ -6,7 +6,6 @@ what is missing of them, is kept to be reported.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.curvature.counting import OnProduct
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError
-
-OnProduct = Callable[[str, int], None]  # the part, and the products that all parts have spent so far
 
 
 class BudgetSpent(Exception):
@@ -31,7 +29,7 @@ class Budget:
     Attributes:
         limit: never more than this, products in float64 and those that verify residuals included.
         weights: of the parts, in the order in which they will be measured.
-        on_product: told of every product.
+        on_product: told of every product, with the part and what all parts have spent so far.
         spent: by part, so far.
         cut: for each part that the limit cut short, what is missing.
     """

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.curvature.counting import OnProduct
 from orograph.curvature.hessian import HessianOperator
 from orograph.geometry.perturbations import ProbeMean
 from orograph.geometry.ricci import ScalarCurvature, scalar_curvature
@@ -23,7 +24,7 @@ from orograph.spectral.densities import Density, density
 from orograph.spectral.effective_ranks import effective_rank, entropy_rank
 from orograph.spectral.eigenpairs import lanczos
 from orograph.spectral.spectrum import Spectrum
-from orograph.study.budget import Budget, BudgetSpent, OnProduct
+from orograph.study.budget import Budget, BudgetSpent
 
 WEIGHTS = {"top": 5.0, "lowest": 3.0, "trace": 2.0, "density": 1.5}
 FINITE_RADIUS = 1e-3  # of ‖θ‖: along an eigenvector small enough for a parabola, and far above the rounding of float32 losses

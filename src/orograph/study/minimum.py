@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.curvature.counting import OnProduct
 from orograph.curvature.hessian import HessianOperator
 from orograph.errors import DataError, OrographError
 from orograph.geometry.epsilon_sharpness import SampledSharpness, WorstCase, sharpness, worst_case
@@ -26,7 +27,6 @@ from orograph.geometry.scale import fisher_rao_norm, relative_flatness
 from orograph.objective import Objective
 from orograph.parameters import Layout
 from orograph.store.findings import Result
-from orograph.study.budget import OnProduct
 from orograph.study.curvature import measure_curvature
 from orograph.study.settings import MetricsSettings
 

@@ -1,7 +1,7 @@
 """Everything that is recorded at one converged point of a sweep."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.curvature.cohort import CohortHessian
+from orograph.curvature.counting import OnProduct
 from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.operator import LinearOperator
 from orograph.geometry.classes import class_hits
@@ -57,7 +58,7 @@ def measure_points(
     instruments: Instruments,
     thetas: Sequence[Float[Tensor, " P"]],
     strengths: Sequence[float],
-    on_product: Callable[[int], None] | None = None,
+    on_product: OnProduct | None = None,
 ) -> list[Measured]:
     """Metrics, gradient and spectrum at each θ. Spectra of several are computed in step."""
     hessians = [instruments.hessian.at(theta) for theta in thetas]
@@ -102,7 +103,7 @@ def decompose(
     instruments: Instruments,
     hessians: Sequence[HessianOperator],
     strengths: Sequence[float],
-    on_product: Callable[[int], None] | None,
+    on_product: OnProduct | None,
 ) -> list[Spectrum]:
     """The spectra of H, or of H + 2λI. A shift changes which pairs are largest in magnitude: LM needs its own Lanczos."""
     settings = instruments.settings

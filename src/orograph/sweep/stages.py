@@ -57,7 +57,7 @@ def polish_cell(bench: Bench, cell: Cell, theta: Theta, say: Say) -> Polished:
         hessian=bench.instruments.hessian,
         tolerance=settings.polish_tolerance,
         max_products=settings.polish_products,
-        on_step=lambda *facts: say(f"{title(cell)}: polishing"),
+        on_product=lambda stage, count: say(f"{title(cell)}: polishing"),
     )
 
 
@@ -65,7 +65,7 @@ def measure_cells(bench: Bench, cells: Sequence[Cell], thetas: Sequence[Theta], 
     """Metrics, gradient and spectrum of each; the spectra of several are computed in step."""
     name = title(cells[0]) + (f" and {len(cells) - 1} more" if len(cells) > 1 else "")
     strengths = [cell.strength for cell in cells]
-    return measure_points(bench.instruments, thetas, strengths, lambda count: say(f"{name}: product {count}"))
+    return measure_points(bench.instruments, thetas, strengths, lambda stage, count: say(f"{name}: product {count}"))
 
 
 def title(cell: Cell) -> str:

@@ -17,12 +17,13 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.curvature.counting import OnProduct, counter
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 from orograph.training.descent import EVALUATION
@@ -84,7 +85,7 @@ def polish(
     hessian: MovableHessian,
     tolerance: float,
     max_products: int,
-    on_step: Callable[[int, float], None] | None = None,
+    on_product: OnProduct | None = None,
 ) -> Polished:
     """Moves θ to a critical point of L_eff(θ) = L(θ) + λ‖θ − θ_ref‖².
 
@@ -96,7 +97,7 @@ def polish(
         hessian: of L alone, at any θ; the penalty's 2λ is added here.
         tolerance: τ of ‖∇L_eff‖ ≤ τ·max(1, 2λ‖θ − θ_ref‖).
         max_products: Hessian-vector products to spend at most.
-        on_step: called after each trial step with the products spent and ‖∇L_eff‖.
+        on_product: called after each trial step with "polishing" and the products so far; see `orograph.curvature.counting`.
 
     Returns:
         θ `(P,)`, whether it is a critical point, and what it took.
@@ -113,7 +114,7 @@ def polish(
     """
     if not tolerance > 0 or max_products < 1:
         raise ConfigurationError(f"tolerance {tolerance} and max_products {max_products} must be positive.")
-    return _Newton(objective, hessian, tolerance, max_products).run(theta.detach(), on_step)
+    return _Newton(objective, hessian, tolerance, max_products).run(theta.detach(), counter(on_product, "polishing"))
 
 
 _Point = tuple[Tensor, float, Tensor]  # θ, L_eff, ∇L_eff
@@ -133,7 +134,7 @@ class _Newton:
         pairs = objective.memory // 4 // (2 * objective.layout.size * objective.dtype.itemsize)
         self.preconditioner = _Preconditioner(min(_PAIRS, pairs))
 
-    def run(self, start: Tensor, on_step: Callable[[int, float], None] | None) -> Polished:
+    def run(self, start: Tensor, told: Callable[[int], Any]) -> Polished:
         theta, value, gradient = start, self.value(start), self.move(start)
         before, norm, first = value, _norm(gradient), _norm(gradient)
         radius = 0.1 * max(1.0, _norm(theta))
@@ -151,8 +152,7 @@ class _Newton:
                     radius = 0.25 * length
                 elif quality > 0.75 and length > 0.99 * radius:
                     radius *= 2
-            if on_step is not None:
-                on_step(self.products, norm)
+            told(self.products)
         return Polished(
             theta=theta,
             converged=norm <= self.target(theta),
