@@ -103,8 +103,8 @@ GENERALISATION = {
 METRICS = {
     "flatness_measure": Q("flatness (− mean loss increase)", "nat", short="flatness", role="metric"),
     "loss_increase": Q("mean loss increase around the minimum", "nat", short="loss increase", role="metric", error=True),
-    "lambda_max": Q("largest eigenvalue λ_max of the Hessian of L", symbol="λ_max", role="metric"),
-    "lambda_min": Q("smallest eigenvalue λ_min of the Hessian of L", symbol="λ_min", role="metric"),
+    "lambda_max": Q("largest eigenvalue λ_max", symbol="λ_max", role="metric"),
+    "lambda_min": Q("smallest eigenvalue λ_min", symbol="λ_min", role="metric"),
     "trace": Q("trace of the Hessian", symbol="tr H", role="metric", error=True),
     "condition_number": Q("condition number λ_max/λ_min", role="metric"),
     "effective_rank_top_*": Q("effective rank of * pairs", role="metric"),
