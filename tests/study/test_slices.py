@@ -47,7 +47,7 @@ def test_directions_of_a_network_have_unit_length(directions) -> None:
     assert found.arrays["x"][-1] == pytest.approx(0.2 * objective.theta.norm().item())
     assert found.arrays["train_loss"][2, 2] == pytest.approx(objective.loss(objective.theta), rel=1e-9)
     if directions == "random":
-        assert found.scalars["cosine"] == pytest.approx(0, abs=1e-12)
+        assert found.scalars["direction_cosine"] == pytest.approx(0, abs=1e-12)
 
 
 def test_a_path_in_the_plane_is_drawn_where_it_is(theta: Tensor) -> None:
