@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orograph.errors import OrographError, unknown
+from orograph.errors import OrographError, shown, unknown
 from orograph.process import keep_imports, no_garbage
 
 if TYPE_CHECKING:
@@ -218,13 +218,15 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         return _run(args[0], args[1:])
     except OrographError as error:
-        from rich.console import Console
-
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_escape(_told(args[0], error))}")
-        return 2
+        return _refused(_told(args[0], error))
     except BrokenPipeError:  # as in `orograph sweep --help | head`: whoever read has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
         return 141
+    except OSError as error:  # a disk, a folder or a device that no message foresaw
+        place = f" ({error.filename})" if error.filename else ""
+        return _refused(f"the system refuses: {error.strerror or error}{place}; see to that, and give the same command again.")
+    except MemoryError:
+        return _refused("there is not enough memory; give a smaller --memory, fewer --jobs or fewer samples, and try again.")
     except KeyboardInterrupt:
         print("\nstopped; the same command resumes.", file=sys.stderr)
         return 130
@@ -271,5 +273,11 @@ def _told(command: str, error: OrographError) -> str:
     return as_flags(str(error), settings_of(command))
 
 
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")
+def _refused(why: str) -> int:
+    """One sentence on stderr, whatever is in it."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(Text.assemble(("error:", "bold red"), " ", shown(why)))
+    return 2

@@ -1,7 +1,10 @@
 """The few errors a user can meet. Each message names the value, the limit and the way out."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
+
+_LONGEST = 1200  # letters of a message
 
 
 class OrographError(Exception):
@@ -27,3 +30,17 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> ConfigurationError:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names)}."
     return ConfigurationError(f"unknown {kind} '{name}'; {hint}")
+
+
+def shown(text: object, longest: int = _LONGEST) -> str:
+    """Text that may come from elsewhere, on one line that a terminal shows as it is.
+
+    Control characters, line breaks, changes of direction and halves of characters are spelled out (`\\x1b`), and of a long text
+    the middle is left out.
+    """
+    words = "".join(letter if _is_plain(letter) else letter.encode("unicode_escape").decode() for letter in str(text))
+    return words if len(words) <= longest else f"{words[: 2 * longest // 3]} … {words[-longest // 3 :]}"
+
+
+def _is_plain(letter: str) -> bool:
+    return unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Zl", "Zp")

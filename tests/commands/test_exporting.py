@@ -1,5 +1,6 @@
 """A run as one file, read back by other programs: pandas, pyarrow, and SciPy's reader of netCDF."""
 
+import csv
 import io
 from pathlib import Path
 
@@ -59,3 +60,12 @@ def test_netcdf_is_read_by_scipy(run: Path, tmp_path: Path) -> None:
 def test_bad_input_is_one_sentence(args: list[str], run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", *(arg.format(run=run, empty=tmp_path) for arg in args)]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["=cmd|' /C calc'!A0", "+1", "-x", "@SUM(A1)", "=\t1\r\n"])
+def test_a_text_that_a_spreadsheet_would_compute_is_written_behind_an_apostrophe(text: str) -> None:
+    rows = [{"name": text, text: "plain", "number": -1.5, "count": -3}]
+    header, line = csv.reader(io.StringIO(csv_bytes(rows).decode(), newline=""))
+    escaped = "'" + text.replace("\t", "\\t").replace("\r", "\\r").replace("\n", "\\n")
+    assert header == ["name", escaped, "number", "count"]
+    assert line == [escaped, "plain", "-1.5", "-3"]

@@ -3,6 +3,7 @@
 The writer is a separate process that knows nothing of being killed; the comparison is by plain file contents.
 """
 
+import itertools
 import multiprocessing
 import os
 import random
@@ -12,9 +13,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+import test_damages
 from test_run_directory import files
 from writing import write
 
+from orograph.store.repair import inspect
 from orograph.store.run import Run
 
 SERVER = multiprocessing.get_context("forkserver")  # imports once what every writer needs
@@ -59,3 +62,42 @@ def test_killed_at_random_moments_and_resumed_the_bytes_are_the_same(tmp_path: P
     assert kills >= 5, "the writer ended before it could be killed often enough"
     assert files(broken) == files(tmp_path / "whole")
     assert Run.open(broken).damaged() == ()
+
+
+def write_until(path: Path, call: str, number: int) -> int:
+    """A writer that is gone at its so-manyth call of a function of the system; its exit code, 9 if it got that far."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        original, count = getattr(os, call), 0
+
+        def gone(*args: object, **options: object) -> object:
+            nonlocal count
+            count += 1
+            if count == number:
+                os._exit(9)
+            return original(*args, **options)
+
+        setattr(os, call, gone)
+        test_damages.write(path)
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
+@pytest.mark.parametrize("call", ["replace", "fsync", "mkdir"])
+@pytest.mark.parametrize("first", [pytest.param(first, marks=[pytest.mark.slow] if first else []) for first in range(9)])
+def test_gone_at_any_call_of_the_system_and_resumed_the_bytes_are_the_same(tmp_path: Path, call: str, first: int) -> None:
+    test_damages.write(tmp_path / "whole")
+    expected = files(tmp_path / "whole")
+    for number in itertools.count(first + 1, 9):
+        broken = tmp_path / f"broken-{number}"
+        code = write_until(broken, call, number)
+        assert code in (0, 9)
+        if code == 0:
+            break
+        test_damages.write(broken)
+        assert files(broken) == expected
+        assert not inspect(broken)
+    assert number > 9 or call == "mkdir"

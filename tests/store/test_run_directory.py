@@ -9,6 +9,7 @@ import torch
 from writing import CELLS, CONFIGURATION, FAILED, LADDER, commit, create, pending, refine, scalars, state, write
 
 from orograph.errors import RunError
+from orograph.store.atomic import temporary_name
 from orograph.store.cells import Cell
 from orograph.store.run import Run
 
@@ -39,7 +40,7 @@ def test_a_commit_record_holds_scalars_status_slot_and_the_hash_of_every_file(tm
     assert record["status"] == "done"
     assert record["slot"] == 1
     assert record["scalars"]["train_loss"] == scalars(CELLS[1])["train_loss"]
-    others = {"points", "timings", "run.json", "configuration.toml", "plan.json", ".lock"}
+    others = {"points", "timings", "copies", "run.json", "configuration.toml", "plan.json", ".lock"}
     written = {name for name in files(tmp_path) if name.split("/")[0] not in others and "zarr.json" not in name}
     assert written - {"test_data/Model-0.csv", "test_data/Model-0_split_accuracy.csv"} == set(record["files"])
     assert Run.open(tmp_path).damaged() == ()
@@ -86,7 +87,7 @@ def test_points_added_later_rename_and_rewrite_nothing(tmp_path: Path) -> None:
         assert run.add(CELLS) == ()
     after = files(tmp_path)
     changed = {name for name in before if before[name] != after.get(name)} - {".lock"}
-    assert changed <= {"plan.json", "test_data/Model-0.csv", "test_data/Model-0_split_accuracy.csv"} | {
+    assert changed <= {"plan.json", "copies/plan.json", "test_data/Model-0.csv", "test_data/Model-0_split_accuracy.csv"} | {
         name for name in before if name.endswith("zarr.json")
     }
     rows = (tmp_path / "test_data" / "Model-0.csv").read_text().splitlines()[1:]
@@ -136,9 +137,10 @@ def test_a_run_of_a_later_version_is_refused(tmp_path: Path) -> None:
 
 def test_an_empty_directory_and_one_where_creation_was_interrupted_are_free(tmp_path: Path) -> None:
     (tmp_path / ".lock").touch()
-    (tmp_path / ".run.json.partial").write_text("{")
+    partial = temporary_name("run.json")
+    (tmp_path / partial).write_text("{")
     create(tmp_path).close()
-    assert ".run.json.partial" not in files(tmp_path)
+    assert partial not in files(tmp_path)
     (tmp_path / "plan.json").unlink()
     (tmp_path / "configuration.toml").unlink()
     create(tmp_path).close()

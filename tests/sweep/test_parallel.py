@@ -13,6 +13,7 @@ from small_sweeps import words
 
 from forked import finish, start, wait_until
 from orograph.cli import main
+from orograph.errors import OrographError
 from orograph.settings.shared import ParallelExecution
 from orograph.store.run import Run
 from orograph.sweep import command as sweeping
@@ -88,19 +89,19 @@ def test_a_lost_task_is_tried_again(tmp_path: Path, nothing_lost: tuple[str, dic
 
 
 @pytest.mark.slow
-def test_a_measurement_lost_twice_is_a_failed_point_and_the_sweep_goes_on(tmp_path: Path) -> None:
-    records = list(small(tmp_path / "run", "previous", {"measure": 2}).records.values())
-    assert [record.status for record in records].count("failed") == 1
-    failed = next(record for record in records if record.status == "failed")
-    assert "lost twice" in failed.scalars["error"]
-
-
-@pytest.mark.slow
-def test_a_cohort_lost_twice_fails_as_a_whole(tmp_path: Path) -> None:
-    run = small(tmp_path / "run", "fresh", {"train": 3})
-    failed = sorted(cell.strength for cell, record in run.records.items() if record.status == "failed")
-    assert len(failed) == 2
-    assert len(run.records) == 4
+@pytest.mark.parametrize(("start", "losses", "left"), [("previous", {"measure": 2}, 4), ("fresh", {"train": 3}, 2)])
+def test_what_is_lost_twice_is_told_not_recorded_and_done_by_the_same_command(
+    tmp_path: Path, start: str, losses: dict[str, int], left: int
+) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(OrographError, match=r"lost twice.*the same command"):
+        small(out, start, losses)
+    run = Run.open(out)
+    assert all(record.status == "done" for record in run.records.values())
+    assert len(run.pending) >= left
+    small(out, start, {})
+    assert sweeping.sweep(settings_of(start), ParallelExecution(out=str(tmp_path / "whole"), quiet=True)) == 0
+    assert bytes_of(out) == bytes_of(tmp_path / "whole")
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,13 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 from rich.console import Console
 
 from orograph.analysis.chain import Chain, chains
@@ -21,10 +22,11 @@ from orograph.analysis.summary import print_cost, print_summary
 from orograph.analysis.survey import Survey, plain_survey, survey
 from orograph.analysis.visit import Part, Visit
 from orograph.errors import ConfigurationError, RunError
+from orograph.settings.base import explain
 from orograph.settings.shared import Execution
 from orograph.store.analysis import Analysis
 from orograph.store.cells import Cell
-from orograph.store.encoding import encode, plain
+from orograph.store.encoding import plain
 from orograph.store.provenance import provenance
 from orograph.store.run import Run
 from orograph.store.spectra import has_vectors
@@ -53,7 +55,7 @@ def analyze(settings: AnalyzeSettings) -> int:
     if settings.dry_run:
         print_cost(bench, old, todo(old, Analysis(old), chosen), console)
         return 0
-    with reopened(old) as run:
+    with reopened(old, provenance(bench.device)) as run:
         bench.settle(run)
         analysis = Analysis(run)
         work = todo(run, analysis, chosen)
@@ -74,7 +76,7 @@ def analyze(settings: AnalyzeSettings) -> int:
             **provenance(bench.device),
             **gather(run, found, measured, areas),
         }
-        run.keep(FILE, encode(results))
+        run.keep_results(FILE, results)
         pictures = draw(bench, run, found, measured)
     if settings.json_output:
         print(json.dumps(plain(results), indent=1, ensure_ascii=False))
@@ -103,15 +105,20 @@ def checked_run(settings: AnalyzeSettings) -> Run:
 
 def sweep_settings(run: Run) -> SweepSettings:
     """The settings of a run, with its own copy of the anchor where it has one."""
-    settings = SweepSettings.model_validate({**run.configuration, "numerics": run.numerics})
-    kept = run.path / ANCHOR_FILE
-    if not kept.exists():
+    try:
+        settings = SweepSettings.model_validate({**run.configuration, "numerics": run.numerics})
+    except ValidationError as error:
+        raise RunError(
+            f"the settings of {run.path} are not known here: {explain(error)} Analyse it with its own version."
+        ) from None
+    kept = run.kept(ANCHOR_FILE)
+    if kept is None:
         return settings
     return settings.model_copy(update={"anchor": settings.anchor.model_copy(update={"anchor": str(kept)})})
 
 
-def reopened(run: Run) -> Run:
-    """The same run, opened for writing.
+def reopened(run: Run, made_by: Mapping[str, Any]) -> Run:
+    """The same run, opened for writing; what is added to it is made by this process.
 
     Raises:
         RunError: another process is writing to it.
@@ -121,7 +128,7 @@ def reopened(run: Run) -> Run:
         kind=run.kind,
         configuration=run.configuration,
         numerics=run.numerics,
-        provenance=run.provenance,
+        provenance=made_by,
         classes=run.classes,
         tensors=run.tensors,
     )

@@ -5,21 +5,27 @@ and how to load each.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from orograph.commands.settings import CardSettings
+from orograph.errors import ConfigurationError, shown
 from orograph.memory import format_bytes
 from orograph.store.artifacts import FOLDER
 from orograph.store.atomic import write_bytes
 from orograph.store.finished import finished_run
+from orograph.store.names import require_free
+from orograph.store.provenance import mixture
 from orograph.store.run import Run
 from orograph.store.tables import METRIC_COLUMNS
 
 FILE = "README.md"
+_MARKUP = re.compile(r"[|<>\[\]`]")  # what would be a cell, a link or HTML in the page of a hub
 _COLUMNS = {
     "L2_strength": "strength λ of the penalty λ‖θ − θ_ref‖²",
     "Train_Loss": "mean loss L over the training set, in nats, without penalty",
@@ -37,8 +43,11 @@ def card(settings: CardSettings) -> int:
     """
     run = finished_run(settings.run, "card")
     out = Path(settings.out or run.path / FILE)
+    if out.is_dir():
+        raise ConfigurationError(f"`out` {out} is a directory; name a file, as {out / FILE}.")
+    require_free(out)
     write_bytes(out, card_text(run, settings.license).encode())
-    Console(highlight=False).print(f"[bold]{out}[/]", soft_wrap=True)
+    Console(highlight=False).print(Text(shown(out), "bold"), soft_wrap=True)
     return 0
 
 
@@ -96,14 +105,17 @@ def _settings(run: Run) -> str:
     for table, values in run.configuration.items():
         pairs = values.items() if isinstance(values, Mapping) else [("", values)]
         rows += [f"| {' '.join(filter(None, [table, name])).replace('_', ' ')} | {_text(value)} |" for name, value in pairs]
-    versions = run.provenance.get("versions", {})
+    recorded = run.provenance.get("versions")
+    versions = recorded if isinstance(recorded, Mapping) else {}
     made = ", ".join(f"{name} {versions[name]}" for name in ("orograph", "torch", "python") if name in versions)
-    return "\n".join(["## Settings", "", "| setting | value |", "|---|---|", *rows, "", f"Made with {made}." if made else ""])
+    return "\n".join(
+        ["## Settings", "", "| setting | value |", "|---|---|", *rows, "", f"Made with {made}." if made else "", mixture(run)]
+    ).rstrip()
 
 
 def _text(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return (text or "–").replace("|", "\\|").replace("\n", " ")
+    return _MARKUP.sub(r"\\\g<0>", shown(text)) or "–"
 
 
 def _files(run: Run) -> str:

@@ -1,4 +1,7 @@
-"""The command `orograph doctor`: what this installation is and has, for a reader who asks why something is slow or missing."""
+"""The command `orograph doctor`: what this installation is and has, for a reader who asks why something is slow or missing.
+
+`orograph doctor RUN` looks through a run for damage instead, and with `--repair` mends it.
+"""
 
 import os
 import platform
@@ -11,21 +14,33 @@ import torch
 from packaging.requirements import Requirement
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from orograph.commands.settings import DoctorSettings
 from orograph.data.download import cache_folder
 from orograph.data.local import find_files
 from orograph.data.names import DATA_VARIABLE, FACTS
-from orograph.errors import DataError
+from orograph.errors import ConfigurationError, DataError, shown
 from orograph.memory import format_bytes
-from orograph.store.provenance import provenance
+from orograph.store.names import CONFIGURATION
+from orograph.store.provenance import mixture, provenance
+from orograph.store.repair import inspect, repair
+from orograph.store.run import Run
 
 EMBEDDED = ("mnist-5k", "digits")
 Row = tuple[str, str, bool]  # what, what it is, whether it is as it should be
 
 
 def doctor(settings: DoctorSettings) -> int:
-    """The command. Returns 0, or 1 where something that is needed is missing."""
+    """The command. Returns 0, or 1 where something that is needed is missing, or something in a run is damaged.
+
+    Raises:
+        OrographError: there is no such run, or it cannot be repaired.
+    """
+    if settings.run:
+        return look_through(Path(settings.run), repairing=settings.repair)
+    if settings.repair:
+        raise ConfigurationError("`repair` needs a run: orograph doctor RUN --repair.")
     console = Console(highlight=False)
     sections = {"versions": packages(), "machine": machine(), "data": data_found(settings.data_dir)}
     for name, rows in sections.items():
@@ -36,6 +51,43 @@ def doctor(settings: DoctorSettings) -> int:
             table.add_row(what, text if good else f"[yellow]{text}[/]")
         console.print(table)
     return 0 if all(good for _, _, good in sections["versions"]) else 1
+
+
+def look_through(path: Path, *, repairing: bool) -> int:
+    """Tells what is damaged in a run, and mends it if so wanted. Returns 1 while something is damaged."""
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    damages = inspect(path)
+    if not damages:
+        run = Run.open(path)
+        left = len(run.plan.cells) - len(run.records)
+        console.print(f"{path} is whole: {len(run.records)} points recorded, {left} to come, {len(run.findings)} findings.")
+        if told := mixture(run):
+            console.print(told)
+        return 0
+    if repairing:
+        repair(path, damages)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("damaged", "how", "repaired" if repairing else "a repair would be"):
+        table.add_column(name, overflow="fold")
+    for damage in damages:
+        table.add_row(*map(Text, (shown(damage.path), shown(damage.why), damage.remedy)))
+    console.print(table)
+    again = any(damage.kind in ("point", "finding", "result", "lost") for damage in damages)
+    if not repairing:
+        console.print(f"to repair: orograph doctor {path} --repair")
+        return 1
+    rest = remaining(path) if again else ""
+    console.print(f"what was removed is made again by: {rest}" if rest else f"{path} is whole again.")
+    return 0
+
+
+def remaining(path: Path) -> str:
+    """The command that does what a run still lacks."""
+    run = Run.open(path)
+    if "imported" in run.provenance:
+        return f"the command that imported {path}, given again"
+    again = f"orograph {run.kind} --config {path / CONFIGURATION} --out {path}"
+    return f"{again}; orograph analyze {path}" if run.kind == "sweep" and run.findings else again
 
 
 def packages() -> list[Row]:

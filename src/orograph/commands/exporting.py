@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xarray as xr
 from rich.console import Console
+from rich.text import Text
 
 from orograph.commands.settings import ExportSettings
-from orograph.errors import ConfigurationError
+from orograph.errors import ConfigurationError, shown
 from orograph.memory import format_bytes
 from orograph.store.analysis import Analysis
 from orograph.store.atomic import write_bytes
@@ -21,11 +22,14 @@ from orograph.store.dataset import open_sweep
 from orograph.store.findings import FindingKey
 from orograph.store.finished import finished_run
 from orograph.store.lookup import quantity
+from orograph.store.names import require_free
 from orograph.store.run import Run
 from orograph.store.tree import open_study
 
 ENDINGS = {"csv": ".csv", "parquet": ".parquet", "netcdf": ".nc"}
 LARGE = ("parameter", "sample")  # dimensions that netCDF leaves out unless vectors are asked for
+_FORMULA = ("=", "+", "-", "@")  # with what a cell begins that spreadsheets compute
+_CELL = 32_767  # letters that a cell of a spreadsheet holds
 Row = dict[str, Any]
 
 
@@ -40,11 +44,12 @@ def export(settings: ExportSettings) -> int:
     out = Path(settings.out or path.with_name(path.name + ENDINGS[settings.to]))
     if out.is_dir():
         raise ConfigurationError(f"`out` {out} is a directory; name a file.")
+    require_free(out)
     content = {"csv": csv_bytes, "parquet": parquet_bytes}[settings.to](table(run)) if settings.to != "netcdf" else b""
     if settings.to == "netcdf":
         content = netcdf_bytes(run, vectors=settings.vectors)
     write_bytes(out, content)
-    Console(highlight=False).print(f"[bold]{out}[/], {format_bytes(len(content))}", soft_wrap=True)
+    Console(highlight=False).print(Text.assemble((shown(out), "bold"), f", {format_bytes(len(content))}"), soft_wrap=True)
     return 0
 
 
@@ -93,12 +98,23 @@ def columns(rows: Sequence[Row]) -> list[str]:
 
 
 def csv_bytes(rows: Sequence[Row]) -> bytes:
-    """Full precision; nothing where a point has no value, `nan` where it has none that is finite."""
+    """Full precision; nothing where a point has no value, `nan` where it has none that is finite.
+
+    A text that a spreadsheet would take for a formula is written behind an apostrophe.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns(rows), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    names = columns(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([_no_formula(name) for name in names])
+    writer.writerows([_no_formula(row.get(name, "")) for name in names] for row in rows)
     return text.getvalue().encode()
+
+
+def _no_formula(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = shown(value, _CELL)
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def parquet_bytes(rows: Sequence[Row]) -> bytes:

@@ -20,9 +20,10 @@ from orograph.errors import ConfigurationError, RunError
 from orograph.models.checkpoint import load_checkpoint
 from orograph.settings.shared import Execution
 from orograph.spectral.spectrum import Spectrum, certified
+from orograph.store.names import MARKER
 from orograph.store.provenance import provenance
-from orograph.store.published import Artifacts, find_artifacts, read_gradient, read_pairs
-from orograph.store.run import MARKER, Run
+from orograph.store.published import Artifacts, find_artifacts, read_eigenvalues, read_gradient, read_pairs
+from orograph.store.run import Run
 from orograph.store.spectra import commit_spectrum
 from orograph.sweep.bench import Bench
 from orograph.sweep.point import measure_points
@@ -85,7 +86,7 @@ def sweep_settings(settings: ImportSettings, points: list[Artifacts]) -> SweepSe
     ways = {cell.direction for cell in cells}
     k = 0
     if points[0].eigenvalues is not None:
-        k = sum(bool(line.strip()) for line in points[0].eigenvalues.read_text(encoding="utf-8").splitlines())
+        k = len(read_eigenvalues(points[0].eigenvalues))
     keep: Any = "both" if all(point.eigenvectors for point in points) else "none"
     if k and not settings.tolerance < 1:
         raise ConfigurationError(f"`tolerance` {settings.tolerance} must lie between 0 and 1")

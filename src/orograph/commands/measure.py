@@ -30,6 +30,7 @@ from orograph.models.checkpoint import load_checkpoint
 from orograph.objective import Loss
 from orograph.store.atomic import write_bytes
 from orograph.store.lookup import quantity
+from orograph.store.names import require_free
 from orograph.store.provenance import provenance
 from orograph.work.progress import duration
 
@@ -47,6 +48,7 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
     data, shape = _data(settings)
     model = _model(settings, shape)
     model.load_state_dict(load_checkpoint(settings.checkpoint, model))
+    stem = _stem(settings)
     group = process_group()
     first = group is None or torch.distributed.get_rank(group) == 0
     console = Console(stderr=settings.json_output)
@@ -75,8 +77,6 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
         )
     if not first:
         return 0
-    checkpoint = Path(settings.checkpoint)
-    stem = Path(settings.out or checkpoint.with_name(f"{checkpoint.stem}-measured"))
     fields = {"settings": settings.model_dump(), **provenance(torch.device("cpu")), **found.fields()}
     text = json.dumps(fields, indent=1, ensure_ascii=False)
     write_bytes(stem.with_name(f"{stem.name}.json"), text.encode())
@@ -90,6 +90,17 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
         console.print(table)
         console.print(f"numbers in [bold]{stem}.json[/], picture [bold]{picture}[/]", highlight=False)
     return 0
+
+
+def _stem(settings: MeasureSettings) -> Path:
+    """Where to write, without endings: a strength in a name is no ending."""
+    checkpoint = Path(settings.checkpoint)
+    own = f"{checkpoint.stem}-measured"
+    out = Path(settings.out or checkpoint.with_name(own))
+    stem = out / own if out.is_dir() else out
+    for ending in (".json", ".png", ".pdf"):
+        require_free(stem.with_name(f"{stem.name}{ending}"))
+    return stem
 
 
 def process_group() -> Any:

@@ -66,6 +66,8 @@ class WatchSettings(Settings):
 class DoctorSettings(Settings):
     """What `orograph doctor` takes."""
 
+    run: tyro.conf.Positional[str] = Field("", description="a run to look through for damage, instead of this installation")
+    repair: bool = Field(False, description="of a run: restore what has a copy, and mark the rest to be made again")
     data_dir: Auto = Field(None, description="where IDX files lie; auto is $OROGRAPH_DATA")
 
 
@@ -89,7 +91,9 @@ class MeasureSettings(Settings):
     dtype: Literal["float32", "float64"] = Field("float32", description="arithmetic")
     threads: int = Field(0, description="threads; 0 takes every core")
     seed: int = Field(0, description="seed of the random vectors")
-    out: Auto = Field(None, description="where to write STEM.json, .png and .pdf; auto is the checkpoint's path and -measured")
+    out: Auto = Field(
+        None, description="where to write STEM.json, .png and .pdf, or a folder; auto is the checkpoint's path and -measured"
+    )
     data_dir: Auto = Field(None, description="where IDX files lie; auto is $OROGRAPH_DATA, else downloads")
     quiet: bool = Field(False, description="no progress, no table")
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, description="print the numbers as JSON")

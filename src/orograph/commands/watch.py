@@ -20,7 +20,8 @@ from rich.text import Text
 
 from orograph.commands.settings import WatchSettings
 from orograph.commands.tensorboard import TensorBoardLog
-from orograph.errors import ConfigurationError, RunError
+from orograph.errors import ConfigurationError, RunError, shown
+from orograph.reading import read_file
 from orograph.store.lock import LOCK_NAME
 from orograph.store.records import FOLDER, Record
 from orograph.store.run import Run
@@ -112,7 +113,7 @@ def writer_of(path: Path) -> str:
     The lock itself is not tried: that could make a writer fail that begins just then.
     """
     try:
-        text = (path / LOCK_NAME).read_text(encoding="utf-8", errors="replace").strip()
+        text = shown(read_file(path / LOCK_NAME, 1000).decode(errors="replace").strip())
     except OSError:
         return ""
     found = re.fullmatch(r"process (\d+) on (.+)", text)

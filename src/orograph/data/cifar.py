@@ -4,16 +4,20 @@ Five files of 10,000 training images and one of 10,000 test images, in `cifar-10
 `cifar-10-batches-bin`. Red, green and blue planes follow each other, row by row.
 """
 
-import io
+import gzip
 import logging
 import tarfile
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 
 from orograph.data.names import DATA_VARIABLE, FACTS
 from orograph.errors import DataError
+from orograph.memory import format_bytes
+from orograph.reading import open_file, read_file
 
 NAME = "cifar10"
 ARCHIVE, FOLDER = "cifar-10-binary.tar.gz", "cifar-10-batches-bin"
@@ -22,6 +26,7 @@ URL = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}"
 TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 TEST = "test_batch.bin"
 _RECORD = 1 + 3 * 32 * 32
+_LARGEST = 2**28  # bytes of the unpacked archive, and of any of its files: there are 184 MB
 _SECONDS = 60  # without an answer, before the download is given up
 
 Part = tuple[UInt8[np.ndarray, "_ 3 32 32"], Int64[np.ndarray, " _"]]
@@ -73,16 +78,37 @@ def _download(cache: Path) -> Path:
         ) from None
 
 
+class _Bounded:
+    """A stream that ends with an error where an archive of these data has long ended."""
+
+    def __init__(self, file: Any, path: Path) -> None:
+        self._file, self._path, self._left = file, path, _LARGEST
+
+    def read(self, size: int) -> bytes:
+        content = self._file.read(min(size, self._left + 1))
+        self._left -= len(content)
+        if self._left < 0:
+            raise DataError(f"{self._path} unpacks to more than {format_bytes(_LARGEST)}; fetch it again.")
+        return content
+
+
 def _unpacked(archive: Path) -> dict[str, bytes]:
-    """The files of the archive, read without unpacking it on the disk."""
-    content = {}
+    """The files of the archive, read without unpacking it on the disk; links in it are not followed."""
+    content: dict[str, bytes] = {}
     try:
-        with tarfile.open(archive, "r:*") as packed:
-            for member in packed:
-                name = Path(member.name).name
-                if name in (*TRAIN, TEST):
-                    content[name] = (packed.extractfile(member) or io.BytesIO()).read()
-    except (OSError, EOFError, tarfile.TarError) as error:
+        with open_file(archive) as raw:
+            stream = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw
+            bounded: Any = _Bounded(stream, archive)
+            with tarfile.open(fileobj=bounded, mode="r|") as packed:
+                for member in packed:
+                    name = Path(member.name).name
+                    if name not in (*TRAIN, TEST):
+                        continue
+                    if not member.isreg() or name in content:
+                        raise DataError(f"{name} in {archive} is {_what(member)}; fetch it again, in its binary version.")
+                    file = packed.extractfile(member)
+                    content[name] = file.read() if file else b""
+    except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
         raise DataError(f"{archive} is damaged ({type(error).__name__}); fetch it again.") from None
     missing = [name for name in (*TRAIN, TEST) if name not in content]
     if missing:
@@ -90,9 +116,13 @@ def _unpacked(archive: Path) -> dict[str, bytes]:
     return content
 
 
+def _what(member: tarfile.TarInfo) -> str:
+    return "there twice" if member.isreg() else "a link" if member.issym() or member.islnk() else "no regular file"
+
+
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path, _LARGEST)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; add it to the other files of '{NAME}'.") from None
 

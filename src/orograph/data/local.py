@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from orograph.data.idx import read_idx
+from orograph.data.idx import digest_of, read_idx
 from orograph.errors import DataError
 
 STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -100,7 +100,7 @@ def _named_by(place: Path) -> str | None:
 
 def _known_content(labels: Path) -> str | None:
     """The data set that a file of training labels certainly belongs to, if that is known."""
-    packed = hashlib.sha256(labels.read_bytes()).hexdigest()
+    packed = digest_of(labels)
     for name, checksums in CHECKSUMS.items():
         if packed == checksums[1]:
             return name

@@ -69,7 +69,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         with styled(), no_garbage():
             written_by(figure, buffer, metadata)
         figure.set_layout_engine("none")  # both with the layout of the first, which takes half of the time
-        path = stem.with_suffix(suffix)
+        path = stem.with_name(f"{stem.name}{suffix}")  # a point in a name is no ending
         write_bytes(path, buffer.getvalue())
         written.append(path)
     figure.set_dpi(dpi)

@@ -15,9 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from orograph.errors import DataError
+from orograph.errors import DataError, shown
+from orograph.memory import format_bytes
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
+# Several numbers a byte, or bits without arithmetic: nothing can be converted from them.
+_PACKED = {kind for name, kind in vars(torch).items() if name.startswith(("float4", "bits", "uint1", "uint2", "int4", "uint4"))}
 
 
 def load_checkpoint(path: str | Path, model: nn.Module) -> dict[str, Tensor]:
@@ -61,13 +64,34 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         raise DataError(f"checkpoint {path} holds {type(content).__name__}, not a state dict; save model.state_dict().")
     for key, value in content.items():
+        if not isinstance(key, str):
+            raise DataError(f"checkpoint {path} names a tensor by {type(key).__name__}, not by text; save model.state_dict().")
         if not isinstance(value, Tensor):
             raise DataError(
-                f"checkpoint {path} holds {type(value).__name__} under '{key}', not a tensor; save model.state_dict()."
+                f"checkpoint {path} holds {type(value).__name__} under {_quoted(key)}, not a tensor; save model.state_dict()."
             )
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise DataError(f"checkpoint {path} has non-finite values in '{key}'; take an earlier checkpoint.")
-    return {str(key): value for key, value in content.items()}
+        _check(path, key, value)
+    return dict(content)
+
+
+def _check(path: Path, key: str, value: Tensor) -> None:
+    """Refuse what is no array of numbers in memory, or would become more of it than the file holds."""
+    plain = value.layout == torch.strided and not value.is_quantized and not value.is_nested and value.device.type == "cpu"
+    if not plain or value.dtype in _PACKED or type(value) not in (Tensor, nn.Parameter):
+        kind = "meta" if value.is_meta else "nested" if value.is_nested else str(value.layout if value.is_sparse else value.dtype)
+        raise DataError(f"checkpoint {path} holds a tensor of another kind ({kind}) in {_quoted(key)}; save plain dense tensors.")
+    asked, held = value.numel() * value.element_size(), value.untyped_storage().nbytes()
+    if asked > held:
+        sizes = f"{format_bytes(asked)} for {_quoted(key)} out of {format_bytes(held)}"
+        raise DataError(f"checkpoint {path} asks for {sizes}: it is an expanded view; save it with .clone().")
+    if value.is_floating_point() or value.is_complex():
+        wide = value.float() if value.element_size() == 1 else value  # torch.isfinite knows no float8
+        if not torch.isfinite(wide).all():
+            raise DataError(f"checkpoint {path} has non-finite values in {_quoted(key)}; take an earlier checkpoint.")
+
+
+def _quoted(key: str) -> str:
+    return f"'{shown(key, 80)}'"
 
 
 def _read_safetensors(path: Path) -> Any:
@@ -76,7 +100,7 @@ def _read_safetensors(path: Path) -> Any:
 
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError, MemoryError) as error:
         raise DataError(f"checkpoint {path} is truncated or no safetensors file ({_first_line(error)}); save it again.") from None
 
 
@@ -90,20 +114,26 @@ def _read_torch(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         name = re.search(r"GLOBAL (\S+)", str(error))
         if name or _is_pickle(path):
-            what = f"asks for {name[1]}" if name else "is a pickle of something else"
+            what = f"asks for {shown(name[1], 80)}" if name else "is a pickle of something else"
             raise DataError(f"checkpoint {path} holds more than tensors (it {what}); save model.state_dict() alone.") from None
         raise DataError(f"checkpoint {path} is truncated or not written by torch.save; save it again.") from None
-    except (RuntimeError, EOFError, KeyError, ValueError, OSError, IndexError, AttributeError, TypeError, zipfile.BadZipFile):
-        # What the reader meets in arbitrary bytes has many types; all of them mean the same.
+    except DataError:
+        raise
+    except Exception:  # what the reader meets in arbitrary bytes has many types; all of them mean the same
         raise DataError(f"checkpoint {path} is truncated, corrupt or not written by torch.save; save it again.") from None
 
 
 def _check_sums(path: Path) -> None:
-    """Compare the archive's own checksums, which torch.load does not."""
+    """Compare the archive's own checksums, which torch.load does not; torch.save never packs what it stores."""
     with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise DataError(f"checkpoint {path} is a packed archive, not written by torch.save; save it again.")
+        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise DataError(f"checkpoint {path} is corrupt: its parts overlap; save it again.")
         damaged = archive.testzip()
     if damaged:
-        raise DataError(f"checkpoint {path} is corrupt in '{damaged}' (its checksum differs); copy it again.")
+        raise DataError(f"checkpoint {path} is corrupt in {_quoted(damaged)} (its checksum differs); copy it again.")
 
 
 def _is_pickle(path: Path) -> bool:
@@ -119,18 +149,19 @@ def _compare(path: Path, state: Mapping[str, Tensor], own: Mapping[str, Tensor])
     missing = [key for key in own if key not in state]
     extra = [key for key in state if key not in own]
     if missing:
-        besides = f" and has '{extra[0]}' instead" if extra else ""
-        raise DataError(f"checkpoint {path} lacks '{missing[0]}'{_others(missing)}{besides}; it was saved from another model.")
-    if extra:
+        besides = f" and has {_quoted(extra[0])} instead" if extra else ""
         raise DataError(
-            f"checkpoint {path} has '{extra[0]}'{_others(extra)}, which the model has not; it was saved from another model."
+            f"checkpoint {path} lacks {_quoted(missing[0])}{_others(missing)}{besides}; it was saved from another model."
         )
+    if extra:
+        others = f"{_quoted(extra[0])}{_others(extra)}"
+        raise DataError(f"checkpoint {path} has {others}, which the model has not; it was saved from another model.")
     for key, tensor in own.items():
         if state[key].shape != tensor.shape:
             shapes = f"{tuple(state[key].shape)}, but the model's is {tuple(tensor.shape)}"
-            raise DataError(f"'{key}' in checkpoint {path} has shape {shapes}; give the model the same sizes.")
-        if state[key].is_floating_point() != tensor.is_floating_point():
-            raise DataError(f"'{key}' in checkpoint {path} is {state[key].dtype}, but the model's is {tensor.dtype}.")
+            raise DataError(f"{_quoted(key)} in checkpoint {path} has shape {shapes}; give the model the same sizes.")
+        if state[key].is_floating_point() != tensor.is_floating_point() or state[key].is_complex() != tensor.is_complex():
+            raise DataError(f"{_quoted(key)} in checkpoint {path} is {state[key].dtype}, but the model's is {tensor.dtype}.")
 
 
 def _others(keys: list[str]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from orograph.store.provenance import mixture
 from orograph.store.run import Run
 
 Fact = tuple[str, str]
@@ -13,6 +14,8 @@ def about(run: Run) -> list[dict[str, Any]]:
     sections = [{"name": name, "facts": _facts(values)} for name, values in _tables(run.configuration)]
     sections.append({"name": "numerics", "facts": _facts(run.numerics)})
     sections += [{"name": name, "facts": _facts(values)} for name, values in _tables(run.provenance)]
+    if told := mixture(run):
+        sections.append({"name": "mixture", "facts": [("points", told)]})
     return [section for section in sections if section["facts"]]
 
 

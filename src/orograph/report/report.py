@@ -11,6 +11,7 @@ from orograph.report.settings import ReportSettings
 from orograph.report.study import study_data
 from orograph.report.sweep import sweep_data
 from orograph.store.atomic import write_bytes
+from orograph.store.names import require_free
 from orograph.store.run import Run
 
 FILE = "report.html"
@@ -28,6 +29,7 @@ def report(settings: ReportSettings) -> int:
     out = Path(settings.out or run.path / FILE)
     if out.is_dir():
         raise ConfigurationError(f"`out` {out} is a directory; name a file, as {out / FILE}.")
+    require_free(out)
     content = render(run).encode()
     write_bytes(out, content)
     if not settings.quiet:

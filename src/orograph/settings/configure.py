@@ -15,9 +15,12 @@ import tyro
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from orograph.errors import ConfigurationError, unknown
+from orograph.reading import read_file
 from orograph.settings.base import explain
 
 S = TypeVar("S", bound=BaseModel)
+
+_LONGEST = 2**20  # bytes of a file of settings
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,11 +53,11 @@ def read_toml(path: str) -> dict[str, Any]:
         ConfigurationError: there is no such file, or it is no TOML.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(read_file(Path(path), _LONGEST).decode())
     except OSError as error:
         raise ConfigurationError(f"--config {path} cannot be read: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"--config {path} is not TOML: {error}.") from None
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, integers of thousands of digits, tables without end
+        raise ConfigurationError(f"--config {path} is not TOML: {str(error).splitlines()[0].rstrip('.')}.") from None
 
 
 def _defaults(model: type[S], values: Mapping[str, Any]) -> S:

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from jaxtyping import Shaped
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
+from orograph.errors import RunError
 from orograph.store.atomic import sha256
 from orograph.store.cells import Cell
-from orograph.store.encoding import encode, plain, with_floats
+from orograph.store.encoding import encode, plain, way_out, with_floats
 from orograph.store.findings import FindingKey, write_finding
 from orograph.store.grid import GridArray, array_variable, scalar_variable
+from orograph.store.integrity import verified
 from orograph.store.lookup import quantity
 from orograph.store.run import Run
 
@@ -69,10 +71,15 @@ class Analysis:
         return {name: value for name, value in finding.scalars.items() if name not in (_OF, _SETTINGS)}
 
     def array(self, part: str, cell: Cell, name: str) -> Shaped[np.ndarray, "..."] | None:
-        """One array of a part at a point, if it is there."""
+        """One array of a part at a point, if it is there.
+
+        Raises:
+            RunError: its file is not what was committed.
+        """
         if not self.scalars(part, cell):
             return None
-        found = [read_array(self.run.path / file, name) for file in self.run.findings[self._key(part, cell)].files]
+        files = self.run.findings[self._key(part, cell)].files
+        found = [read_array(verified(self.run.path / file, digest), name) for file, digest in files.items()]
         return found[0] if found else None
 
     def _key(self, part: str, cell: Cell) -> FindingKey:
@@ -101,6 +108,7 @@ def analysis_variables(run: Run, where: Mapping[Cell, tuple[int, ...]], shape: t
     places = {(cell.model_id, run.plan.texts[cell.strength]): (index, fingerprint(run, cell)) for cell, index in where.items()}
     scalars: dict[str, dict[tuple[int, ...], Any]] = {}
     files: dict[str, dict[tuple[int, ...], Path]] = {}
+    digests: dict[Path, str] = {}
     for key, finding in run.findings.items():
         index, point = places.get((key.configuration, key.name), ((), ""))
         if finding.scalars.get(_OF) != point:
@@ -110,14 +118,15 @@ def analysis_variables(run: Run, where: Mapping[Cell, tuple[int, ...]], shape: t
                 scalars.setdefault(name, {})[index] = value
         for file in finding.files:
             files.setdefault(key.kind, {})[index] = run.path / file
+            digests[run.path / file] = finding.files[file]
     variables = {name: scalar_variable(name, found, shape) for name, found in sorted(scalars.items())}
     found = {name: variable for name, variable in variables.items() if variable is not None}
     for part in sorted(files):
-        found |= _arrays(files[part], shape)
+        found |= _arrays(files[part], digests, shape)
     return found
 
 
-def _arrays(files: Mapping[tuple[int, ...], Path], shape: tuple[int, ...]) -> dict[str, xr.Variable]:
+def _arrays(files: Mapping[tuple[int, ...], Path], digests: Mapping[Path, str], shape: tuple[int, ...]) -> dict[str, xr.Variable]:
     """The arrays of one part; a file whose array has another shape than most comes from other settings and is left out."""
     headers = {index: _header(path) for index, path in files.items()}
     variables = {}
@@ -131,12 +140,15 @@ def _arrays(files: Mapping[tuple[int, ...], Path], shape: tuple[int, ...]) -> di
         for index, path in files.items():
             if headers[index].get(name) == kind:
                 chosen[index] = path
-        variables[name] = array_variable(name, GridArray(dims, kind[0], np.dtype(kind[1]), chosen, partial(_existing, name)))
+            else:
+                verified(path, digests[path])  # other settings, not damage
+        read = partial(_existing, name, digests)
+        variables[name] = array_variable(name, GridArray(dims, kind[0], np.dtype(kind[1]), chosen, read))
     return variables
 
 
-def _existing(name: str, path: Path) -> np.ndarray:
-    array = read_array(path, name)
+def _existing(name: str, digests: Mapping[Path, str], path: Path) -> np.ndarray:
+    array = read_array(verified(path, digests[path]), name)
     assert array is not None
     return array
 
@@ -146,6 +158,9 @@ _TYPES = {"F64": "f8", "F32": "f4", "I64": "i8", "I32": "i4", "BOOL": "?", "U8":
 
 def _header(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
     """Shape and type of each array in a file."""
-    with safe_open(path, framework="numpy") as file:
-        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-        return {name: (tuple(each.get_shape()), _TYPES[each.get_dtype()]) for name, each in slices.items()}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            return {name: (tuple(each.get_shape()), _TYPES[each.get_dtype()]) for name, each in slices.items()}
+    except (SafetensorError, OSError, KeyError):
+        raise RunError(f"{path} is damaged: it has no header of safetensors; {way_out(path)}") from None

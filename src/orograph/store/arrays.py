@@ -2,9 +2,12 @@
 
 Metadata are made by zarr, in memory, so that every reader of Zarr finds its way. They and the chunks, which are plain
 little-endian bytes, are written here, atomically and durably, which zarr's own store does not do. The size of a chunk is known
-beforehand and its bytes depend on no compressor. Later points append chunks and never rewrite one.
+beforehand and its bytes depend on no compressor. Later points append chunks and never rewrite one. Metadata are sealed by an
+attribute, as other records are by a field.
 """
 
+import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from jaxtyping import Shaped
 
 from orograph.errors import ConfigurationError, RunError
 from orograph.store.atomic import write_bytes
+from orograph.store.encoding import SEAL, decode, is_digest, seal_of, way_out
 from orograph.store.lookup import quantity
 
 FOLDER = "arrays.zarr"
@@ -29,13 +33,22 @@ class ArrayStore:
 
     def names(self) -> list[str]:
         """The quantities that have an array."""
-        return sorted(path.parent.name for path in self.folder.glob(f"*/{METADATA}"))
+        return sorted(path.parent.name for path in self.folder.glob(f"[!.]*/{METADATA}"))
 
     def open(self, name: str) -> Any:
-        """The zarr array of a quantity, read-only."""
+        """The zarr array of a quantity, read-only.
+
+        Raises:
+            RunError: its metadata are damaged, or not of the form in which they are written here.
+        """
         import zarr  # here and below: a third of a second, which workers do without: they store nothing
 
-        return zarr.open_array(self.folder / name, mode="r")
+        path = self.folder / name / METADATA
+        check_metadata(path)
+        try:
+            return zarr.open_array(self.folder / name, mode="r")
+        except Exception as error:  # whatever zarr makes of them
+            raise RunError(f"{path} is damaged ({type(error).__name__}); {way_out(path)}") from None
 
     def read(self, name: str, slot: int) -> Shaped[np.ndarray, "..."]:
         """What a slot holds, mapped from the disk: only what is looked at is read."""
@@ -97,7 +110,7 @@ def _group_metadata() -> bytes:
 
     written: dict[str, Any] = {}
     zarr.create_group(MemoryStore(written), zarr_format=3)
-    return written[METADATA].to_bytes()
+    return _sealed(written[METADATA].to_bytes())
 
 
 def _array_metadata(name: str, values: np.ndarray, length: int, dims: Sequence[str]) -> bytes:
@@ -116,9 +129,40 @@ def _array_metadata(name: str, values: np.ndarray, length: int, dims: Sequence[s
         dimension_names=(SLOT, *dims),
         attributes={"long_name": label.long_name, "units": label.units},
     )
-    return written[METADATA].to_bytes()
+    return _sealed(written[METADATA].to_bytes())
+
+
+def _sealed(metadata: bytes) -> bytes:
+    content = json.loads(metadata)
+    content["attributes"] = {**content.get("attributes", {}), SEAL: _seal_of(content)}
+    return json.dumps(content, indent=2, ensure_ascii=False).encode()
+
+
+def _seal_of(content: dict[str, Any]) -> str:
+    attributes = {name: value for name, value in content.get("attributes", {}).items() if name != SEAL}
+    return seal_of({**content, "attributes": attributes})
+
+
+def check_metadata(path: Path) -> None:
+    """Raises:
+    RunError: the metadata are not those that were written.
+    """
+    content = decode(path)
+    attributes = content.get("attributes", {}) if isinstance(content, dict) else None
+    if not isinstance(attributes, dict):
+        raise RunError(f"{path} is damaged: it has no attributes; {way_out(path)}")
+    given = attributes.get(SEAL)
+    if given != _seal_of(content) if given is not None else any(map(is_digest, attributes.values())):
+        raise RunError(f"{path} is damaged: it is not what was written (another SHA-256); {way_out(path)}")
 
 
 def map_chunk(path: Path, array: Any) -> Shaped[np.ndarray, "..."]:
-    """A chunk of a zarr array, mapped from the disk."""
+    """A chunk of a zarr array, mapped from the disk.
+
+    Raises:
+        RunError: it has another size than the metadata say.
+    """
+    size = array.dtype.itemsize * math.prod(array.shape[1:])
+    if path.stat().st_size != size:
+        raise RunError(f"{path} has {path.stat().st_size} bytes, not the {size} of its array; {way_out(path)}")
     return np.memmap(path, array.dtype, "r", shape=array.shape[1:])

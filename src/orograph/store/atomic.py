@@ -1,12 +1,16 @@
 """Files that are there whole or not at all, whatever moment the process or the machine stops at.
 
 Written under a temporary name, synced, renamed over the final one, and the folder synced, since a rename is only durable
-with its folder.
+with its folder. A temporary name is new each time, so that two writers of one file do not meet, and its file is opened only if
+it was not there, so that no link is followed; while it is written it is locked, which tells it from what a dead process left.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +18,8 @@ from pathlib import Path
 from orograph.errors import RunError
 from orograph.memory import format_bytes
 
-PARTIAL = ".partial"  # the ending of temporary names, zarr's own included
+_PARTIAL = re.compile(r"\..*\.[0-9a-f]{16}\.partial")
+_LONGEST = 200  # bytes of a final name that its temporary one repeats: names end at 255
 
 
 def sha256(content: bytes | memoryview) -> str:
@@ -23,7 +28,7 @@ def sha256(content: bytes | memoryview) -> str:
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> str:
-    """Write a file atomically and durably; its folder is made if need be.
+    """Write a file atomically and durably; its folder is made if need be. A link of this name is replaced, not followed.
 
     Returns:
         The SHA-256 of the content.
@@ -31,20 +36,40 @@ def write_bytes(path: Path, content: bytes | memoryview) -> str:
     Raises:
         RunError: the system refuses (a full disk, no permission).
     """
-    temporary = path.with_name(f".{path.name}{PARTIAL}")
+    temporary = path.with_name(temporary_name(path.name))
     with _explained(path):
         make_folder(path.parent)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
-            with temporary.open("wb") as file:
+            with open(descriptor, "wb") as file:
+                with contextlib.suppress(OSError):  # some file systems have no locks
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError:
+                temporary.replace(path)
+        except BaseException:
             temporary.unlink(missing_ok=True)
             raise
         sync(path.parent)
     return sha256(content)
+
+
+def write_bytes_if_changed(path: Path, content: bytes) -> None:
+    """Write a file unless it holds just this."""
+    if not path.is_file() or path.read_bytes() != content:
+        write_bytes(path, content)
+
+
+def temporary_name(name: str) -> str:
+    """A name that nobody else has, known as temporary by its form."""
+    short = name.encode()[:_LONGEST].decode(errors="ignore")
+    return f".{short}.{secrets.token_hex(8)}.partial"
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a name is of the form that `temporary_name` gives."""
+    return _PARTIAL.fullmatch(name) is not None
 
 
 def make_folder(path: Path) -> None:
@@ -67,9 +92,24 @@ def sync(path: Path) -> None:
 
 
 def remove_partial(folder: Path) -> None:
-    """Delete what interrupted writes left behind."""
-    for path in folder.rglob(f"*{PARTIAL}"):
-        path.unlink(missing_ok=True)
+    """Delete what interrupted writes left behind, and nothing of anybody else's: not what a living process writes just now."""
+    for path in folder.rglob("*.partial"):
+        if is_temporary(path.name) and not _being_written(path):
+            path.unlink(missing_ok=True)
+
+
+def _being_written(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return True  # gone, or none of ours
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def require_space(path: Path, size: float) -> None:

@@ -6,17 +6,18 @@ as they need.
 """
 
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from orograph.errors import ConfigurationError
+from orograph.store.names import is_name, is_written_strength
 
 PUBLISHED_DECIMALS = 5
 _MOST_DECIMALS = 60  # more would make file names too long
 DIRECTIONS = ("up", "down")
-_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_SEEDS = 2**32  # as many as NumPy's stream knows
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Cell:
         configuration: its name in a study; empty in a sweep.
 
     Raises:
-        ConfigurationError: a strength that is negative or not finite, another direction than `up` and `down`, or a configuration
-            that cannot be a folder's name.
+        ConfigurationError: a seed that is no whole number from 0 to 2³² − 1, a strength that is negative or not finite, another
+            direction than `up` and `down`, or a configuration that cannot be a folder's name.
     """
 
     seed: int
@@ -40,11 +41,13 @@ class Cell:
     configuration: str = ""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.strength) and self.strength >= 0):
+        if not _is(self.seed, Integral) or not 0 <= self.seed < _SEEDS:
+            raise ConfigurationError(f"seed {self.seed} must be a whole number from 0 to {_SEEDS - 1}.")
+        if not _is(self.strength, Real) or not 0 <= self.strength < math.inf:
             raise ConfigurationError(f"strength {self.strength} must be a finite number, 0 or more.")
         if self.direction not in DIRECTIONS:
             raise ConfigurationError(f"direction '{self.direction}' is neither 'up' nor 'down'.")
-        if self.configuration and not _FOLDER_NAME.fullmatch(self.configuration):
+        if self.configuration != "" and not is_name(self.configuration):
             raise ConfigurationError(f"configuration '{self.configuration}' may hold letters, digits and any of . _ + - only.")
         object.__setattr__(self, "strength", float(self.strength) + 0.0)  # −0.0 becomes 0.0
 
@@ -52,6 +55,10 @@ class Cell:
     def model_id(self) -> str:
         """The `{ID}` of file names."""
         return f"{self.seed}-down" if self.direction == "down" else str(self.seed)
+
+
+def _is(value: object, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def strength_decimals(ladder: Iterable[float], taken: Iterable[str] = (), least: int = PUBLISHED_DECIMALS) -> int:
@@ -106,12 +113,21 @@ class Plan:
         ]
 
     @classmethod
-    def from_plain(cls, rows: Iterable[Sequence[Any]]) -> "Plan":
-        """What `to_plain` gave."""
-        cells, texts = [], {}
+    def from_plain(cls, rows: Any) -> "Plan":
+        """What `to_plain` gave.
+
+        Raises:
+            ValueError, TypeError, ConfigurationError: it is not that: a row of another form, a strength that is written
+                otherwise, a point twice.
+        """
+        cells, texts = [], dict[float, str]()
         for seed, direction, strength, text, *configuration in rows:
-            cells.append(Cell(seed, direction, strength, *configuration))
-            texts[cells[-1].strength] = text
+            cell = Cell(seed, direction, strength, *configuration)
+            if not is_written_strength(text, cell.strength) or texts.setdefault(cell.strength, text) != text:
+                raise ValueError(f"strength {strength} written as {text}")
+            cells.append(cell)
+        if len(set(cells)) != len(cells) or len(set(texts.values())) != len(texts):
+            raise ValueError("a point twice")
         return cls(tuple(cells), texts)
 
 

@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from orograph.errors import RunError
 from orograph.store import accessor as accessor  # registers ds.orograph
 from orograph.store.analysis import analysis_variables
 from orograph.store.arrays import map_chunk
 from orograph.store.cells import DIRECTIONS, Cell
+from orograph.store.encoding import way_out
 from orograph.store.grid import GRID, GridArray, array_variable, attributes, scalar_variable
+from orograph.store.integrity import verified
+from orograph.store.names import PLAN
 from orograph.store.quantities import COORDINATES
 from orograph.store.run import Run
 from orograph.store.tree import open_study
@@ -90,9 +94,13 @@ def _grid_array(run: Run, name: str, where: Mapping[Cell, tuple[int, ...]], shap
     """The chunks of one quantity on the grid: those that the records name."""
     array = run.arrays.open(name)
     chunks = np.full(shape, None, dtype=object)
+    digests: dict[Path, str] = {}
     for cell, record in run.records.items():
         path = run.arrays.chunk_path(name, record.slot, array.ndim - 1)
-        if path.relative_to(run.path).as_posix() in record.files:
-            chunks[where[cell]] = path
-    dims = array.metadata.dimension_names[1:]
-    return GridArray(dims, array.shape[1:], array.dtype, chunks, lambda path: map_chunk(path, array))
+        digest = record.files.get(path.relative_to(run.path).as_posix())
+        if digest is not None:
+            chunks[where[cell]], digests[path] = path, digest
+    dims = (array.metadata.dimension_names or [])[1:]
+    if len(dims) != array.ndim - 1:
+        raise RunError(f"array '{name}' of {run.path} does not name its dimensions; {way_out(run.path / PLAN)}")
+    return GridArray(dims, array.shape[1:], array.dtype, chunks, lambda path: map_chunk(verified(path, digests[path]), array))

@@ -14,21 +14,33 @@ import numpy as np
 from safetensors import numpy as safetensors
 from safetensors import safe_open
 
-from orograph.errors import RunError
-from orograph.store.atomic import sha256, write_bytes
-from orograph.store.encoding import decode, encode, plain, with_floats
+from orograph.errors import ConfigurationError, RunError
+from orograph.store.atomic import write_bytes
+from orograph.store.encoding import decode, plain, sealed, way_out, with_floats
 from orograph.store.former import with_present_names
+from orograph.store.integrity import verified
+from orograph.store.names import checked_files, is_name
+from orograph.store.records import STATUSES, is_damaged
 
 FOLDER = "findings"
 
 
 @dataclass(frozen=True, order=True)
 class FindingKey:
-    """What identifies a finding in a run."""
+    """What identifies a finding in a run.
+
+    Raises:
+        ConfigurationError: one of the three cannot be the name of a file.
+    """
 
     kind: str
     configuration: str
     name: str
+
+    def __post_init__(self) -> None:
+        for part in (self.kind, self.configuration, self.name):
+            if not is_name(part):
+                raise ConfigurationError(f"the name '{part}' of a finding may hold letters, digits and any of . _ + - only.")
 
     @property
     def stem(self) -> str:
@@ -66,10 +78,14 @@ class Finding:
     files: Mapping[str, str]
 
     def arrays(self, run: Path, wanted: Callable[[str, tuple[int, ...]], bool] | None = None) -> dict[str, np.ndarray]:
-        """Its arrays, read now: all, or those whose name and shape are wanted."""
+        """Its arrays, verified and read now: all, or those whose name and shape are wanted.
+
+        Raises:
+            RunError: a file is not what was committed.
+        """
         found = {}
-        for file in self.files:
-            with safe_open(run / file, framework="np") as opened:
+        for file, digest in self.files.items():
+            with safe_open(verified(run / file, digest), framework="np") as opened:
                 for name in opened.keys():  # noqa: SIM118 - no mapping
                     if wanted is None or wanted(name, tuple(opened.get_slice(name).get_shape())):
                         found[name] = opened.get_tensor(name)
@@ -90,7 +106,7 @@ def write_finding(
         path = f"{key.stem}.safetensors"
         files[path] = write_bytes(run / path, safetensors.save(ordered))
     content = {"kind": key.kind, "configuration": key.configuration, "name": key.name, "status": status}
-    write_bytes(run / f"{key.stem}.json", encode({**content, "scalars": scalars, "files": files}))
+    write_bytes(run / f"{key.stem}.json", sealed({**content, "scalars": scalars, "files": files}))
     return Finding(key, status, with_floats(plain(scalars)), files)
 
 
@@ -100,25 +116,40 @@ def read_findings(run: Path) -> dict[FindingKey, Finding]:
     Raises:
         RunError: a record is damaged, or a file it names is missing.
     """
-    found = [_read(run, path) for path in (run / FOLDER).glob("*/*/*.json")]
+    found = [read_finding(run, path) for path in finding_records(run)]
+    for finding in found:
+        for file in finding.files:
+            if not (run / file).is_file():
+                record = run / f"{finding.key.stem}.json"
+                raise RunError(f"{run / file} is missing; restore it, or delete {record} to have it measured again.")
     return {finding.key: finding for finding in sorted(found, key=lambda finding: finding.key)}
 
 
+def finding_records(run: Path) -> list[Path]:
+    """The records of all findings; what a Mac leaves beside each file is none."""
+    return sorted(path for path in (run / FOLDER).glob("*/*/*.json") if not path.name.startswith("."))
+
+
 def damaged_finding_files(run: Path, finding: Finding) -> list[str]:
-    """The files of a finding, relative to the run, whose content is not what was committed."""
-    return [file for file, digest in finding.files.items() if sha256((run / file).read_bytes()) != digest]
+    """The files of a finding, relative to the run, that are missing or whose content is not what was committed."""
+    return [file for file, digest in finding.files.items() if is_damaged(run / file, digest)]
 
 
-def _read(run: Path, path: Path) -> Finding:
+def read_finding(run: Path, path: Path) -> Finding:
+    """The finding whose record is in a file.
+
+    Raises:
+        RunError: it is damaged, or of another finding.
+    """
     content = decode(path)
     try:
         key = FindingKey(content["kind"], content["configuration"], content["name"])
-        finding = Finding(key, content["status"], with_present_names(key.kind, with_floats(content["scalars"])), content["files"])
-    except (KeyError, TypeError):
-        raise RunError(f"{path} is damaged; restore it, or delete it to have it measured again.") from None
+        if not isinstance(content["scalars"], dict) or content["status"] not in STATUSES:
+            raise TypeError("scalars")
+        scalars = with_present_names(key.kind, with_floats(content["scalars"]))
+        finding = Finding(key, content["status"], scalars, checked_files(content["files"]))
+    except (KeyError, TypeError, ConfigurationError):
+        raise RunError(f"{path} is damaged: it is no record of a finding; {way_out(path)}") from None
     if run / f"{key.stem}.json" != path:
-        raise RunError(f"{path} records another finding than its name says; restore it, or delete it.")
-    for file in finding.files:
-        if not (run / file).is_file():
-            raise RunError(f"{run / file} is missing; restore it, or delete {path} to have it measured again.")
+        raise RunError(f"{path} records another finding than its name says; {way_out(path)}")
     return finding

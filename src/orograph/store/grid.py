@@ -10,6 +10,7 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from orograph.errors import RunError
 from orograph.store.lookup import quantity
 from orograph.store.quantities import Quantity
 
@@ -35,7 +36,12 @@ def scalar_variable(name: str, found: Mapping[tuple[int, ...], Any], shape: tupl
     else:
         return None
     for index, value in found.items():
-        values[index] = value if value == value or not isinstance(first, str) else ""
+        try:
+            values[index] = value if value == value or not isinstance(first, str) else ""
+        except (TypeError, ValueError):
+            raise RunError(
+                f"field '{name}' is {first!r} at one point and {value!r} at another; measure one of them again."
+            ) from None
     return xr.Variable((*GRID, *label.dims[: values.ndim - len(shape)]), values, attributes(label))
 
 

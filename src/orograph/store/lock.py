@@ -1,17 +1,20 @@
 """One writer at a time: an advisory lock on a file in the run, which the system releases when its process ends, however it ends.
 
 So a stale lock cannot be. The file is emptied on release and stays, because deleting it would let two processes hold
-different files.
+different files. What is there under its name and is none, such as a link to something else, is left alone.
 """
 
 import fcntl
 import os
+import re
 import socket
+import stat
 from pathlib import Path
 
 from orograph.errors import RunError
 
 LOCK_NAME = ".lock"
+_HOLDER = re.compile(rb"(process \d+ on [^\n]*\n)?")
 
 
 class RunLock:
@@ -19,12 +22,20 @@ class RunLock:
 
     def __init__(self, folder: Path) -> None:
         """Raises:
-        RunError: another process holds it, or the file cannot be written.
+        RunError: another process holds it, the file cannot be written, or it is something else.
         """
+        path = folder / LOCK_NAME
+        if path.is_symlink():
+            raise RunError(f"{path} is a link, not a lock; remove it, and run again.")
         try:
-            self._descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            self._descriptor = os.open(path, flags, 0o644)
         except OSError as error:
             raise RunError(f"cannot write to {folder}: {error.strerror}; choose another place.") from None
+        regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+        if not regular or not _HOLDER.fullmatch(os.pread(self._descriptor, 400, 0)):
+            os.close(self._descriptor)
+            raise RunError(f"{path} is not the lock of a run; remove it, and run again.")
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -1,50 +1,116 @@
 """The marker that makes a directory a run, and whether a directory may be written to for a given one."""
 
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orograph.errors import RunError
-from orograph.store.atomic import PARTIAL
-from orograph.store.encoding import decode
-from orograph.store.lock import LOCK_NAME
+import tomli_w
 
-MARKER = "run.json"
+from orograph.errors import RunError
+from orograph.reading import read_file
+from orograph.store.atomic import is_temporary, write_bytes
+from orograph.store.encoding import opened, parsed, way_out
+from orograph.store.names import CONFIGURATION, COPIES, MARKER, OWN
+
 FORMAT, VERSION = "orograph run", 1
+_FIELDS = {
+    "version": int,
+    "kind": str,
+    "configuration": dict,
+    "numerics": dict,
+    "provenance": dict,
+    "classes": list,
+    "tensors": list,
+}
 
 
 def read_marker(path: Path) -> dict[str, Any] | None:
-    """What the marker says; None where there is none."""
-    if not (path / MARKER).is_file():
+    """What the marker says; None where there is none.
+
+    Raises:
+        RunError: it is damaged, of something else, or of a later version.
+    """
+    return marker_at(path / MARKER)
+
+
+def marker_at(file: Path) -> dict[str, Any] | None:
+    """The marker in a file, which may be its copy."""
+    if not file.is_file():
         return None
-    content = decode(path / MARKER)
+    content = parsed(file)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise RunError(f"{path / MARKER} is not that of an Orograph run; choose another directory.")
-    if content["version"] > VERSION:
-        raise RunError(f"{path} was written by a later version of Orograph; use that to go on.")
+        raise RunError(f"{file} is not that of an Orograph run, or is damaged; choose another directory, or {way_out(file)}")
+    if isinstance(content.get("version"), int) and content["version"] > VERSION:  # whose seals may be others
+        raise RunError(f"{file.parent} was written by a later version of Orograph; use that to go on.")
+    content = opened(content, file)
+    wrong = [name for name, kind in _FIELDS.items() if not isinstance(content.get(name), kind)]
+    if not wrong and not all(isinstance(name, str) for name in content["classes"]):
+        wrong.append("classes")
+    if not wrong and not all(map(_is_shape, content["tensors"])):
+        wrong.append("tensors")
+    if wrong:
+        raise RunError(f"{file} is damaged: its field '{wrong[0]}' is missing or of the wrong kind; {way_out(file)}")
     return content
 
 
+def _is_shape(entry: Any) -> bool:
+    """Whether this is `[name, [sizes]]`."""
+    if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[0], str) or not isinstance(entry[1], list):
+        return False
+    return all(isinstance(size, int) and size >= 0 for size in entry[1])
+
+
 def check_directory(path: Path, content: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The marker of the same run if the directory holds it, None if it is free.
+    """The marker of the same run if the directory holds it or its copy, None if it is free, or holds all of the run but that.
 
     Raises:
         RunError: it holds anything else.
     """
     if path.exists() and not path.is_dir():
         raise RunError(f"{path} is a file; give a directory for the run.")
-    found = read_marker(path)
+    found = read_marker(path) or marker_at(path / COPIES / MARKER)
     if found is None:
-        foreign = [p.name for p in path.iterdir() if p.name != LOCK_NAME and p.suffix != PARTIAL] if path.exists() else []
+        own = {*OWN, f".{MARKER}.partial"}
+        names = [each.name for each in path.iterdir() if not is_temporary(each.name)] if path.exists() else []
+        foreign = [name for name in names if name not in own]
         if foreign:
             raise RunError(f"{path} is not a run and not empty (it holds '{min(foreign)}'); give a new or an empty directory.")
-        return None
+        if CONFIGURATION not in names:
+            return None
+        found = {"kind": content["kind"], "configuration": _written(path / CONFIGURATION)}
+        content = {"kind": content["kind"], "configuration": without_none(content["configuration"])}
     if found["kind"] != content["kind"]:
         raise RunError(f"{path} holds a {found['kind']}, not a {content['kind']}; give another directory.")
     differing = _differences(found["configuration"], content["configuration"])
     if differing:
         raise RunError(f"{path} holds a run with {'; '.join(differing)}; give these values again, or another directory.")
-    return found
+    return found if "format" in found else None
+
+
+def _written(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(read_file(path, 2**20).decode())
+    except (OSError, ValueError, RecursionError):
+        raise RunError(f"{path.parent} has lost its {MARKER}, and {path.name} is damaged; choose another directory.") from None
+
+
+def write_configuration(path: Path, content: Mapping[str, Any]) -> None:
+    """The configuration once more, to be edited and run from; what says the same in another order is left as it is."""
+    text = tomli_w.dumps(without_none(content["configuration"]))
+    try:
+        same = tomllib.loads(read_file(path / CONFIGURATION).decode()) == tomllib.loads(text)
+    except (OSError, ValueError, RecursionError):
+        same = False
+    if not same:
+        write_bytes(path / CONFIGURATION, text.encode())
+
+
+def without_none(value: Any) -> Any:
+    """TOML has no null: what is None is left out."""
+    if isinstance(value, Mapping):
+        return {key: without_none(item) for key, item in value.items() if item is not None}
+    return [without_none(item) for item in value] if isinstance(value, list) else value
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -2,10 +2,14 @@
 
 import os
 import platform
+from collections import Counter
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
+
+from orograph.store.run import Run
 
 PACKAGES = ("orograph", "torch", "numpy", "scipy", "zarr", "xarray", "pyarrow", "pydantic", "mlxtend", "scikit-learn")
 
@@ -13,6 +17,27 @@ PACKAGES = ("orograph", "torch", "numpy", "scipy", "zarr", "xarray", "pyarrow", 
 def provenance(device: torch.device) -> dict[str, Any]:
     """Versions and hardware, as plain values."""
     return {"versions": {"python": platform.python_version(), **_versions()}, "hardware": _hardware(device)}
+
+
+def mixture(run: Run) -> str:
+    """What to say of a run whose points were not all made by the same program on the same machine; empty if they were."""
+    others = Counter(_differences(run.provenance, record.provenance) for record in run.records.values() if record.provenance)
+    told = [f"{count} of {len(run.records)} points were made with {what}" for what, count in others.items() if what]
+    return f"{'; '.join(told)}: their last bits may differ." if told else ""
+
+
+def _differences(begun: Mapping[str, Any], made: Mapping[str, Any]) -> str:
+    """In what the provenance of a point differs from that of its run."""
+    told = []
+    for table in sorted({*begun, *made} - {"imported"}):
+        old, new = begun.get(table), made.get(table)
+        olds, news = (each if isinstance(each, Mapping) else {table: each} for each in (old, new))
+        told += [
+            f"{name} {news.get(name)} (not {olds.get(name)})"
+            for name in sorted({*olds, *news})
+            if olds.get(name) != news.get(name)
+        ]
+    return ", ".join(told)
 
 
 def _versions() -> dict[str, str]:

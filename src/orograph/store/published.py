@@ -5,6 +5,8 @@ are written there. `{ID}` is a seed, `{ID}-down` on a descending ladder.
 """
 
 import csv
+import io
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,13 +15,16 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from orograph.errors import DataError
+from orograph.errors import ConfigurationError, DataError, shown
+from orograph.reading import read_file
 from orograph.store.artifacts import FOLDER
 from orograph.store.cells import Cell
 from orograph.store.tables import METRIC_COLUMNS
 
-_WEIGHTS = re.compile(r"model_weights-(\d+)(-down)?-(\d+\.\d+)\.pth")
-_TABLE = re.compile(r"Model-(\d+)(-down)?\.csv")
+_WEIGHTS = re.compile(r"model_weights-(\d{1,10})(-down)?-(\d{1,40}\.\d{1,60})\.pth", re.ASCII)
+_TABLE = re.compile(r"Model-(\d{1,10})(-down)?\.csv", re.ASCII)
+_STRENGTH = METRIC_COLUMNS[0]
+_LARGEST = 2**34  # bytes of a file: as many eigenvectors as anybody has written
 
 
 @dataclass(frozen=True)
@@ -53,30 +58,36 @@ def find_artifacts(folder: Path) -> list[Artifacts]:
         The files of each point.
 
     Raises:
-        DataError: there is no such folder, no point in it, or a table cannot be read.
+        DataError: there is no such folder, no point in it, a table cannot be read, or two files are of one point.
     """
     inner = folder / FOLDER
     folder = inner if inner.is_dir() else folder
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder; give the one that holds Model-0.csv and model_weights-0-….pth.")
-    tables = {found.groups(): _table(path) for path in folder.iterdir() if (found := _TABLE.fullmatch(path.name))}
-    points = []
-    for path in folder.iterdir():
-        name = _WEIGHTS.fullmatch(path.name)
-        if not name:
+    names = sorted(path.name for path in folder.iterdir())
+    tables = {found.groups(): _table(folder / name) for name in names if (found := _TABLE.fullmatch(name))}
+    points: dict[Cell, Artifacts] = {}
+    for name in names:
+        if not (found := _WEIGHTS.fullmatch(name)):
             continue
-        seed, down, text = name.groups()
-        row = _row(tables.get((seed, down), []), text, path)
+        seed, down, text = found.groups()
+        row = _row(tables.get((seed, down), []), text, folder / name)
         stem = f"{seed}{down or ''}-{text}"
         gradient, values, vectors = (
-            file if file.is_file() else None
+            file if file.exists() else None
             for file in (folder / f"{kind}-{stem}.csv" for kind in ("gradients", "Hessian-eigenvalues", "Hessian-eigenvectors"))
         )
-        cell = Cell(int(seed), "down" if down else "up", row.get(METRIC_COLUMNS[0], float(text)))
-        points.append(Artifacts(cell, path, gradient, values, vectors, row))
+        try:
+            cell = Cell(int(seed), "down" if down else "up", row.get(_STRENGTH, float(text)))
+        except ConfigurationError as error:
+            raise DataError(f"{folder / name} is of no point: {error}") from None
+        if cell in points:
+            both = f"{points[cell].weights.name} and {name}"
+            raise DataError(f"{both} in {folder} are of one point (seed {cell.seed}, λ = {cell.strength:g}); keep one of them.")
+        points[cell] = Artifacts(cell, folder / name, gradient, values, vectors, row)
     if not points:
         raise DataError(f"{folder} holds no model_weights-{{ID}}-{{L2}}.pth; give the folder of published artifacts.")
-    return sorted(points, key=_order)
+    return sorted(points.values(), key=_order)
 
 
 def _order(point: Artifacts) -> tuple[int, bool, float]:
@@ -85,15 +96,34 @@ def _order(point: Artifacts) -> tuple[int, bool, float]:
     return cell.seed, down, -cell.strength if down else cell.strength
 
 
+def read_text(path: Path) -> str:
+    """A text file made elsewhere, with or without the mark that some programs put before UTF-8.
+
+    Raises:
+        DataError: it cannot be read, or is no UTF-8.
+    """
+    try:
+        return read_file(path, _LARGEST).decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not written in UTF-8 (byte {error.start}); save it again as UTF-8.") from None
+
+
 def _table(path: Path) -> list[dict[str, float]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if METRIC_COLUMNS[0] not in (reader.fieldnames or ()):
-            raise DataError(f"{path} has no column {METRIC_COLUMNS[0]}; its header must be {','.join(METRIC_COLUMNS)}.")
-        try:
-            return [{name: float(value) for name, value in row.items()} for row in reader]
-        except (TypeError, ValueError):
-            raise DataError(f"{path} holds what is no number in line {reader.line_num}; write numbers, or nan.") from None
+    reader = csv.DictReader(io.StringIO(read_text(path)), strict=True)
+    try:
+        columns = reader.fieldnames or ()
+        if _STRENGTH not in columns or len(set(columns)) != len(columns):
+            raise DataError(f"{path} has no column {_STRENGTH}, or one twice; its header must be {','.join(METRIC_COLUMNS)}.")
+        rows = [{name: float(value) for name, value in row.items()} for row in reader]
+    except (TypeError, ValueError, csv.Error) as error:
+        why = f" ({error})" if isinstance(error, csv.Error) else ""
+        raise DataError(f"{path} holds what is no number in line {reader.line_num}{why}; write numbers, or nan.") from None
+    for row in rows:
+        if not 0 <= row[_STRENGTH] < math.inf:
+            raise DataError(f"{path} has the strength {row[_STRENGTH]}; λ must be a finite number, 0 or more.")
+    return rows
 
 
 def _row(rows: list[dict[str, float]], text: str, path: Path) -> dict[str, float]:
@@ -111,7 +141,7 @@ def read_gradient(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str
     Raises:
         DataError: a tensor is missing, of another size, or holds what is no number.
     """
-    lines = dict(line.split(": ", 1) for line in path.read_text(encoding="utf-8").splitlines() if ": " in line)
+    lines = dict(line.split(": ", 1) for line in read_text(path).splitlines() if ": " in line)
     found = {}
     for name, shape in shapes.items():
         if f"dL/d{name}" not in lines:
@@ -130,26 +160,51 @@ def read_pairs(point: Artifacts, parameters: int) -> tuple[Float[np.ndarray, " k
         DataError: numbers of pairs or of parameters do not agree.
     """
     assert point.eigenvalues is not None
-    values = np.array([_numbers(line, point.eigenvalues).item() for line in _lines(point.eigenvalues)])
+    values = read_eigenvalues(point.eigenvalues)
     order = np.argsort(-values, kind="stable")
     if point.eigenvectors is None:
         return values[order], None
-    vectors = np.array([_numbers(line, point.eigenvectors) for line in _lines(point.eigenvectors)])
-    if vectors.shape != (len(values), parameters):
+    rows = [_numbers(line, point.eigenvectors) for line in _lines(point.eigenvectors)]
+    lengths = {len(row) for row in rows}
+    if len(rows) != len(values) or lengths != {parameters}:
+        found = f"{len(rows)} lines of {' or '.join(map(str, sorted(lengths)[:3])) or 'no'} numbers"
         wanted = f"{len(values)} lines of {parameters} numbers"
-        raise DataError(f"{point.eigenvectors} has the shape {vectors.shape}, not {wanted}: one eigenvector a line.")
-    lengths = np.linalg.norm(vectors, axis=1)
-    if not (lengths > 0).all():
+        raise DataError(f"{point.eigenvectors} has {found}, not {wanted}: one eigenvector a line.")
+    vectors = np.array(rows)
+    if not np.isfinite(vectors).all():
+        raise DataError(f"{point.eigenvectors} holds NaN or infinity; write it again.")
+    norms = np.linalg.norm(vectors, axis=1)
+    if not (norms > 0).all():
         raise DataError(f"{point.eigenvectors} holds an eigenvector of length 0; write it again.")
-    return values[order], (vectors / lengths[:, None])[order]
+    return values[order], (vectors / norms[:, None])[order]
+
+
+def read_eigenvalues(path: Path) -> Float[np.ndarray, " k"]:
+    """A file of eigenvalues: one a line.
+
+    Raises:
+        DataError: there is none, or a line holds anything but one finite number.
+    """
+    lines = _lines(path)
+    if not lines:
+        raise DataError(f"{path} holds no eigenvalue; write one a line, or remove the file.")
+    parts = [_numbers(line, path) for line in lines]
+    if any(len(part) != 1 for part in parts):
+        raise DataError(f"{path} holds {max(map(len, parts))} numbers in a line; write one eigenvalue a line.")
+    values = np.concatenate(parts)
+    if not np.isfinite(values).all():
+        raise DataError(f"{path} holds NaN or infinity; write it again.")
+    return values
 
 
 def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [line for line in read_text(path).splitlines() if line.strip()]
 
 
 def _numbers(text: str, path: Path) -> Float[np.ndarray, " n"]:
     try:
         return np.array(text.split(","), dtype=np.float64)
     except ValueError:
-        raise DataError(f"{path} holds what is no number in '{text.strip()[:40]}'; write comma-separated numbers.") from None
+        raise DataError(
+            f"{path} holds what is no number in '{shown(text.strip()[:40])}'; write comma-separated numbers."
+        ) from None

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orograph.errors import RunError
-from orograph.store.atomic import sha256, write_bytes
+from orograph.errors import ConfigurationError, RunError
+from orograph.store.atomic import write_bytes
 from orograph.store.cells import Cell, Plan
-from orograph.store.encoding import decode, encode, with_floats
+from orograph.store.encoding import decode, sealed, way_out, with_floats
+from orograph.store.integrity import digest_of
+from orograph.store.names import checked_files
 
 FOLDER = "points"
 STATUSES = ("done", "failed")
+TABLED = ("train_loss", "objective", "test_loss", "test_accuracy")  # what the published tables hold
+BY_CLASS = "class_accuracy"  # and the split ones: a list
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Record:
         status: `done` or `failed`.
         scalars: numbers, texts and short lists by field name; NaN where null is written.
         files: SHA-256 by path relative to the run.
+        provenance: versions and hardware, where they are not those of the run.
     """
 
     cell: Cell
@@ -34,20 +39,23 @@ class Record:
     status: str
     scalars: Mapping[str, Any]
     files: Mapping[str, str]
+    provenance: Mapping[str, Any] | None = None
 
 
 def write_record(run: Path, name: str, record: Record) -> None:
     """Commit a point: from here on it is part of the run."""
     cell = record.cell
     named = {"configuration": cell.configuration} if cell.configuration else {}
-    content = {
+    content: dict[str, Any] = {
         "cell": {"seed": cell.seed, "direction": cell.direction, "strength": cell.strength, **named},
         "slot": record.slot,
         "status": record.status,
         "scalars": record.scalars,
         "files": record.files,
     }
-    write_bytes(run / FOLDER / f"{name}.json", encode(content))
+    if record.provenance is not None:
+        content["provenance"] = record.provenance
+    write_bytes(run / FOLDER / f"{name}.json", sealed(content))
 
 
 def read_records(run: Path, plan: Plan) -> dict[Cell, Record]:
@@ -70,11 +78,7 @@ def read_records(run: Path, plan: Plan) -> dict[Cell, Record]:
         if name not in present:
             continue
         path = run / FOLDER / name
-        record = _read(path)
-        if (record.cell, record.slot) != (cell, slot):
-            raise RunError(
-                f"{path} records another point than its name says; restore it, or delete it to have it measured again."
-            )
+        record = read_record(path, cell, slot)
         missing = [file for file in record.files if not (run / file).is_file()]
         if missing:
             others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -85,24 +89,50 @@ def read_records(run: Path, plan: Plan) -> dict[Cell, Record]:
     return {record.cell: record for record in records}
 
 
-def damaged_files(run: Path, record: Record) -> list[str]:
-    """The files of a record, relative to the run, that are missing or whose content is not what was committed."""
-    return [file for file, digest in record.files.items() if not (run / file).is_file() or _digest(run / file) != digest]
+def read_record(path: Path, cell: Cell, slot: int) -> Record:
+    """The record of a point in a file.
 
-
-def _digest(path: Path) -> str:
-    return sha256(path.read_bytes())
-
-
-def _read(path: Path) -> Record:
+    Raises:
+        RunError: it is damaged, or of another point.
+    """
     content = decode(path)
     try:
-        return Record(
+        record = Record(
             cell=Cell(**content["cell"]),
             slot=content["slot"],
             status=content["status"],
-            scalars=with_floats(content["scalars"]),
-            files=content["files"],
+            scalars=with_floats(_mapping(content["scalars"])),
+            files=checked_files(content["files"]),
+            provenance=None if content.get("provenance") is None else _mapping(content["provenance"]),
         )
-    except (KeyError, TypeError):
-        raise RunError(f"{path} is damaged; restore it, or delete it to have the point measured again.") from None
+    except (KeyError, TypeError, ConfigurationError):
+        raise RunError(f"{path} is damaged: it is no record of a point; {way_out(path)}") from None
+    by_class = record.scalars.get(BY_CLASS, [])
+    wrong = [name for name in TABLED if not isinstance(record.scalars.get(name, 0.0), int | float)]
+    if not isinstance(by_class, list) or not all(isinstance(value, int | float) for value in by_class):
+        wrong.append(BY_CLASS)
+    if record.status not in STATUSES or wrong:
+        what = f"its field '{wrong[0]}' is no number" if wrong else f"its status is none of {', '.join(STATUSES)}"
+        raise RunError(f"{path} is damaged: {what}; {way_out(path)}")
+    if (record.cell, record.slot) != (cell, slot) or isinstance(record.slot, bool):
+        raise RunError(f"{path} records another point than its name says; {way_out(path)}")
+    return record
+
+
+def damaged_files(run: Path, record: Record) -> list[str]:
+    """The files of a record, relative to the run, that are missing or whose content is not what was committed."""
+    return [file for file, digest in record.files.items() if is_damaged(run / file, digest)]
+
+
+def is_damaged(path: Path, digest: str) -> bool:
+    """Whether a file is missing, cannot be read, or holds something else."""
+    try:
+        return digest_of(path) != digest
+    except OSError:
+        return True
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError("no mapping")
+    return value

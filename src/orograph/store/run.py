@@ -7,13 +7,15 @@ plan.json           the cells in the order of their slots
 points/             one commit record a point
 test_data/          the published files
 arrays.zarr/        arrays, one chunk a point
-findings/           in a study: what was measured at minima, between them and around them
+findings/           what was measured beside the points: at minima, between them and around them
+copies/             the few files without which a run cannot be read, once more
 timings/            when and how long; the only folder whose bytes differ between equal runs
 ```
 
 A point is committed by writing its chunks and files, then its record, then the tables that follow from all records. Whatever
-moment the process is killed at, the points recorded are whole, and repeating the others gives the same bytes. In a study each
-configuration has a folder of its own in `points`, `test_data` and `arrays.zarr`.
+moment the process is killed at, the points recorded are whole, and repeating the others gives the same bytes. What is read is
+held against what was recorded of it (`integrity`, seals). In a study each configuration has a folder of its own in `points`,
+`test_data` and `arrays.zarr`.
 """
 
 import datetime
@@ -24,26 +26,24 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import tomli_w
-import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
 from orograph.errors import RunError
+from orograph.models.checkpoint import read_state
 from orograph.store import arrays as array_files
 from orograph.store import artifacts, tables
 from orograph.store.arrays import ArrayStore
-from orograph.store.atomic import make_folder, remove_partial, write_bytes
-from orograph.store.cells import EMPTY_PLAN, Cell, Plan
-from orograph.store.encoding import decode, encode, plain, with_floats
+from orograph.store.atomic import make_folder, remove_partial, write_bytes, write_bytes_if_changed
+from orograph.store.cells import EMPTY_PLAN, Cell
+from orograph.store.copies import SUM, check_sum, keep_copies, own_files, plan_bytes, read_plan, restore, sum_line, write_own
+from orograph.store.encoding import plain, sealed, with_floats
 from orograph.store.findings import Finding, FindingKey, damaged_finding_files, read_findings, write_finding
+from orograph.store.integrity import verified
 from orograph.store.lock import RunLock
-from orograph.store.marker import FORMAT, MARKER, VERSION, check_directory, read_marker
+from orograph.store.marker import FORMAT, VERSION, check_directory, read_marker, write_configuration
+from orograph.store.names import COPIES, MARKER, PLAN, TIMINGS
 from orograph.store.records import STATUSES, Record, damaged_files, read_records, write_record
-
-CONFIGURATION = "configuration.toml"
-PLAN = "plan.json"
-TIMINGS = "timings"
 
 Values = Shaped[np.ndarray, "..."] | Tensor
 
@@ -62,6 +62,7 @@ class Run:
         configuration: what was asked for, as recorded when the run was created.
         numerics: what decides the last bits, likewise.
         provenance: versions and hardware, likewise.
+        session: the provenance of this process, where it writes: recorded with each point that it makes, if it is another.
         classes: names of the classes.
         tensors: shape of each parameter tensor, in the order of the flat vector.
         plan: the cells and their slots.
@@ -78,7 +79,10 @@ class Run:
         self.provenance: dict[str, Any] = content["provenance"]
         self.classes: tuple[str, ...] = tuple(content["classes"])
         self.tensors = {name: tuple(shape) for name, shape in content["tensors"]}
-        self.plan = Plan.from_plain(decode(path / PLAN)) if (path / PLAN).exists() else EMPTY_PLAN
+        self.session: Mapping[str, Any] = self.provenance
+        self.plan = read_plan(path / PLAN)
+        if not self.plan.cells and lock is None and any((path / "points").rglob("*.json")):
+            raise RunError(f"{path / PLAN} is missing; restore it, or have it made again by: orograph doctor {path} --repair.")
         self.records = read_records(path, self.plan)
         self.findings = read_findings(path)
         self.arrays = ArrayStore(path / array_files.FOLDER)
@@ -92,6 +96,8 @@ class Run:
         """
         path = Path(path)
         content = read_marker(path)
+        if content is None and (path / COPIES / MARKER).is_file():
+            raise RunError(f"{path / MARKER} is missing; restore it by: orograph doctor {path} --repair.")
         if content is None:
             raise RunError(f"{path} is not a run: it has no {MARKER}; give the directory that a sweep or a study wrote.")
         return cls(path, content)
@@ -140,19 +146,26 @@ class Run:
                 "tensors": [[name, list(shape)] for name, shape in (tensors or {}).items()],
             }
         )
+        cells = tuple(cells)
+        EMPTY_PLAN.extended(cells)  # names that cannot be told apart are refused before anything is written
         check_directory(path, content)
         make_folder(path)
         lock = RunLock(path)
         try:
             found = check_directory(path, content)  # again, now that nobody else writes
             remove_partial(path)
+            for name in own_files(path):  # those that are lost, not those that are damaged
+                if not (path / name).exists():
+                    restore(path, name)
             if found is None:
-                write_bytes(path / MARKER, encode(content))
-            write_bytes_if_changed(path / CONFIGURATION, tomli_w.dumps(_without_none(content["configuration"])).encode())
+                write_own(path, MARKER, sealed(content))
+            write_configuration(path, content)
+            keep_copies(path)
             run = cls(path, found or content, lock)
-            run._plan_first(tuple(cells))
+            run.session = {name: value for name, value in content["provenance"].items() if name != "imported"}
+            run._plan_first(cells)
             run.project()
-            run._log_session(plain(provenance))
+            run._log_session(content["provenance"])
         except BaseException:
             lock.release()
             raise
@@ -180,7 +193,7 @@ class Run:
         before = len(self.plan.cells)
         self.plan = self.plan.extended(cells)
         if len(self.plan.cells) > before:
-            write_bytes(self.path / PLAN, encode(self.plan.to_plain()))
+            write_own(self.path, PLAN, plan_bytes(self.plan))
         return self.plan.cells[before:]
 
     def _plan_first(self, cells: tuple[Cell, ...]) -> None:
@@ -253,10 +266,11 @@ class Run:
             dims, array = values if isinstance(values, tuple) else ((), values)
             chunk, digest = self._arrays(cell).write(name, slot, _numpy(array), len(self.plan.cells), dims)
             digests[chunk.relative_to(self.path).as_posix()] = digest
+            self._copy(chunk.with_name(array_files.METADATA))
         for name, content in files.items():
             digests[f"{artifacts.FOLDER}/{name}"] = write_bytes(self.path / artifacts.FOLDER / name, content)
-        write_bytes(self.path / TIMINGS / f"{stem}.json", encode(timings or {}))
-        record = Record(cell, slot, status, with_floats(plain(scalars or {})), digests)
+        write_bytes(self.path / TIMINGS / f"{stem}.json", sealed(timings or {}))
+        record = Record(cell, slot, status, with_floats(plain(scalars or {})), digests, self._made_elsewhere())
         write_record(self.path, stem, record)
         self.records[cell] = record
         self.project(cell)
@@ -279,39 +293,84 @@ class Run:
         self._require_lock()
         if key in self.findings:
             raise RunError(f"{key} has its record in {self.path} already; findings are never rewritten.")
-        write_bytes(self.path / TIMINGS / f"{key.stem}.json", encode(timings or {}))
+        write_bytes(self.path / TIMINGS / f"{key.stem}.json", sealed(timings or {}))
         self.findings[key] = finding = write_finding(self.path, key, status, scalars, arrays or {})
         return finding
 
     def project(self, cell: Cell | None = None) -> None:
         """Bring the tables up to date with the records, for one cell's model or for all."""
         self._require_lock()
-        for one in {_model(each) for each in self.plan.cells} if cell is None else {_model(cell)}:
-            for name, content in self._tables(*one).items():
+        for one in {tables.subject(each) for each in self.plan.cells} if cell is None else {tables.subject(cell)}:
+            for name, content in tables.files(self.records, self.classes, one).items():
                 write_bytes_if_changed(self.path / artifacts.FOLDER / name, content)
 
     def keep(self, name: str, content: bytes) -> Path:
-        """Store a file that belongs to the run as a whole, such as a trained anchor."""
+        """Store a file that belongs to the run as a whole, such as a trained anchor, with its SHA-256 beside it."""
         self._require_lock()
-        write_bytes_if_changed(self.path / name, content)
+        write_own(self.path, name, content)
+        write_own(self.path, name + SUM, sum_line(self.path, name))
         return self.path / name
+
+    def keep_results(self, name: str, results: Mapping[str, Any]) -> Path:
+        """Store what follows from the records, as JSON with its seal."""
+        self._require_lock()
+        write_bytes_if_changed(self.path / name, sealed(results))
+        return self.path / name
+
+    def _made_elsewhere(self) -> Mapping[str, Any] | None:
+        """The provenance of this process, if it is not the one with which the run was begun."""
+        begun = {name: value for name, value in self.provenance.items() if name != "imported"}
+        return None if self.session in (begun, self.provenance) else self.session
+
+    def _copy(self, file: Path) -> None:
+        for each in (file, self.path / array_files.FOLDER / array_files.METADATA):
+            if each.is_file():
+                write_bytes_if_changed(self.path / COPIES / each.relative_to(self.path), each.read_bytes())
 
     # Reading
 
+    def kept(self, name: str) -> Path | None:
+        """A file that was stored with `keep`, if it is there.
+
+        Raises:
+            RunError: it is not what was stored.
+        """
+        if not (self.path / name).exists() and not (self.path / COPIES / name).exists():
+            return None
+        check_sum(self.path / name)
+        return self.path / name
+
     def weights(self, cell: Cell) -> dict[str, Tensor]:
-        """The state dict of a committed point."""
-        return torch.load(self.path / artifacts.FOLDER / artifacts.weights_name(self.plan.name(cell)), weights_only=True)
+        """The state dict of a committed point.
+
+        Raises:
+            RunError: it is not what was committed.
+        """
+        return read_state(self._verified(cell, f"{artifacts.FOLDER}/{artifacts.weights_name(self.plan.name(cell))}"))
 
     def array(self, cell: Cell, name: str) -> Shaped[np.ndarray, "..."]:
-        """One array of a committed point, mapped from the disk."""
-        return self._arrays(cell).read(name, self.records[cell].slot)
+        """One array of a committed point, mapped from the disk.
+
+        Raises:
+            RunError: it has none of that name, or it is not what was committed.
+        """
+        store, slot = self._arrays(cell), self.records[cell].slot
+        chunk = store.chunk_path(name, slot, store.open(name).ndim - 1)
+        self._verified(cell, chunk.relative_to(self.path).as_posix())
+        return store.read(name, slot)
+
+    def _verified(self, cell: Cell, file: str) -> Path:
+        digest = self.records[cell].files.get(file)
+        if digest is None:
+            raise RunError(f"{self.path} has no {file}: it was not recorded at this point.")
+        return verified(self.path / file, digest)
 
     def damaged(self) -> tuple[str, ...]:
         """The files, relative to the run, that are not what was committed; reads everything."""
         found = [file for record in self.records.values() for file in damaged_files(self.path, record)]
         found += [file for finding in self.findings.values() for file in damaged_finding_files(self.path, finding)]
-        for one in dict.fromkeys(_model(cell) for cell in self.records):
-            for name, content in self._tables(*one).items():
+        for one in dict.fromkeys(tables.subject(cell) for cell in self.records):
+            for name, content in tables.files(self.records, self.classes, one).items():
                 path = self.path / artifacts.FOLDER / name
                 if not path.is_file() or path.read_bytes() != content:
                     found.append(f"{artifacts.FOLDER}/{name}")
@@ -320,16 +379,6 @@ class Run:
     def _arrays(self, cell: Cell) -> ArrayStore:
         return ArrayStore(self.arrays.folder / cell.configuration) if cell.configuration else self.arrays
 
-    def _tables(self, configuration: str, model_id: str) -> dict[str, bytes]:
-        records = [record for cell, record in self.records.items() if _model(cell) == (configuration, model_id)]
-        if not records:
-            return {}
-        stem = f"{configuration}/Model-{model_id}" if configuration else f"Model-{model_id}"
-        content = {f"{stem}.csv": tables.metrics_bytes(records)}
-        if any("class_accuracy" in record.scalars for record in records):
-            content[f"{stem}_split_accuracy.csv"] = tables.split_accuracy_bytes(records, self.classes)
-        return content
-
     def _require_lock(self) -> None:
         if self._lock is None:
             raise RunError(f"the run {self.path} is open for reading; create it again with its configuration to write.")
@@ -337,26 +386,8 @@ class Run:
     def _log_session(self, provenance: Mapping[str, Any]) -> None:
         now = datetime.datetime.now(datetime.UTC)
         name = f"{now:%Y%m%dT%H%M%S.%f}-{os.getpid()}.json"
-        write_bytes(self.path / TIMINGS / "sessions" / name, encode({"started": now.isoformat(), "provenance": provenance}))
-
-
-def _model(cell: Cell) -> tuple[str, str]:
-    """What a table is about."""
-    return cell.configuration, cell.model_id
+        write_bytes(self.path / TIMINGS / "sessions" / name, sealed({"started": now.isoformat(), "provenance": provenance}))
 
 
 def _numpy(values: Values, dtype: type | None = None) -> np.ndarray:
     return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype)
-
-
-def write_bytes_if_changed(path: Path, content: bytes) -> None:
-    """Write a file unless it holds just this."""
-    if not path.is_file() or path.read_bytes() != content:
-        write_bytes(path, content)
-
-
-def _without_none(value: Any) -> Any:
-    """TOML has no null: what is None is left out."""
-    if isinstance(value, Mapping):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
-    return [_without_none(item) for item in value] if isinstance(value, list) else value

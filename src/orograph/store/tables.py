@@ -6,12 +6,31 @@ A failed point keeps its row, with `nan` for what could not be measured.
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from orograph.store.cells import Cell
 from orograph.store.records import Record
 
 METRIC_COLUMNS = ("L2_strength", "Train_Loss", "Train_Reg_Loss", "Test_Loss", "Test_Accuracy")
 _LOSSES = ("train_loss", "objective", "test_loss")
+
+
+def subject(cell: Cell) -> tuple[str, str]:
+    """What a table is about: a configuration, empty in a sweep, and a model ID."""
+    return cell.configuration, cell.model_id
+
+
+def files(records: Mapping[Cell, Record], classes: Sequence[str], about: tuple[str, str]) -> dict[str, bytes]:
+    """The tables of one subject by their names."""
+    chosen = [record for cell, record in records.items() if subject(cell) == about]
+    if not chosen:
+        return {}
+    configuration, model_id = about
+    stem = f"{configuration}/Model-{model_id}" if configuration else f"Model-{model_id}"
+    content = {f"{stem}.csv": metrics_bytes(chosen)}
+    if any("class_accuracy" in record.scalars for record in chosen):
+        content[f"{stem}_split_accuracy.csv"] = split_accuracy_bytes(chosen, classes)
+    return content
 
 
 def metrics_bytes(records: Iterable[Record]) -> bytes:

@@ -15,9 +15,10 @@ from rich.console import Console
 from orograph.memory import format_bytes
 from orograph.settings.shared import NumericsSettings
 from orograph.store.atomic import require_space
-from orograph.store.encoding import encode, plain
-from orograph.store.provenance import provenance
-from orograph.store.run import MARKER, Run
+from orograph.store.encoding import plain
+from orograph.store.provenance import mixture, provenance
+from orograph.store.resume import begun_run, not_taken, recorded_numerics
+from orograph.store.run import Run
 from orograph.study.bench import StudyBench
 from orograph.study.cost import disk_bytes, print_plan
 from orograph.study.grid import varied
@@ -39,15 +40,17 @@ def study_command(command: StudyCommand) -> int:
 
 
 def study(settings: StudySettings, execution: StudyExecution) -> int:
-    """Checks everything first, then works until every step is committed. Returns the exit code.
+    """Checks everything first, then works until every step is committed. Returns the exit code: 1 where a step failed.
 
     Raises:
         OrographError: anything that the user can mend; nothing has been written then.
     """
     console = Console(stderr=execution.json_output)
     out = Path(execution.out or f"runs/study-{settings.data.dataset}-{settings.digest()}")
-    resumed = (out / MARKER).exists()  # a resumed run keeps its numerics
-    numerics = NumericsSettings(**Run.open(out).numerics) if resumed else execution.shared(settings.numerics)
+    resumed = begun_run(out, "study")
+    numerics = recorded_numerics(resumed, NumericsSettings) if resumed else execution.shared(settings.numerics)
+    if resumed and (told := not_taken(settings.numerics, numerics)):
+        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(told)
     bench = StudyBench.prepare(settings.model_copy(update={"numerics": numerics}), execution)
     settings = bench.settings
     if execution.dry_run:
@@ -83,19 +86,20 @@ def study(settings: StudySettings, execution: StudyExecution) -> int:
             until.close()  # a cluster ends while the pictures are drawn
             results = gather(bench, run)
             if execution.save_results:
-                run.keep(NAME, encode(results))
+                run.keep_results(NAME, results)
             pictures = draw(results, run) if execution.plot else []
     if execution.json_output:
         json.dump(results, sys.stdout, indent=1)
     elif not execution.quiet:
         console.print(study_table(results))
-        for note in notes(results):
+        for note in (*notes(results), *filter(None, [mixture(run)])):
             console.print(note, highlight=False, markup=False, soft_wrap=True)
         if execution.save_results:
             console.print(f"results in [bold]{out / NAME}[/]", highlight=False, soft_wrap=True)
         if pictures:
             console.print(f"{len(pictures)} pictures in [bold]{pictures[0].parent}[/]", highlight=False, soft_wrap=True)
-    return 0
+    statuses = {record.status for record in run.records.values()} | {finding.status for finding in run.findings.values()}
+    return 1 if "failed" in statuses else 0
 
 
 def print_head(bench: StudyBench, out: Path, total: int, done: int, console: Console) -> None:

@@ -1,7 +1,7 @@
 """Which step of a study comes next, whoever does it: the first in the plan whose inputs are committed.
 
-A task whose worker dies is tried once more; what was lost twice is recorded as failed. Steps are committed by this process, in
-the order in which they end; what is written does not depend on it.
+Steps are committed by this process, in the order in which they end; what is written does not depend on it. A step that belongs to
+a diverged network is recorded as failed; one that met any other trouble is left, with all that needs it, to the next command.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from orograph.errors import OrographError
 from orograph.store.cells import Cell
 from orograph.store.findings import FindingKey, Result
 from orograph.store.run import Run
@@ -19,7 +18,7 @@ from orograph.study.bench import StudyBench
 from orograph.study.grid import Configuration
 from orograph.study.plan import Step
 from orograph.study.progress import summary
-from orograph.study.stages import FAILURES, Inputs, failed
+from orograph.study.stages import Diverged, Inputs, failed
 from orograph.study.trainings import commit_training, rate_key
 from orograph.work.loop import Task, work_through
 from orograph.work.pools import Workers
@@ -42,11 +41,11 @@ class StudySchedule:
         while (step := self._next()) is not None:
             try:
                 inputs = self._inputs(step)
-            except FAILURES as error:
+            except Diverged as error:
                 self._keep(step, failed(step, error), 0.0)
             else:
                 stage = "train" if step.kind == "training" else "measure"
-                return Task(stage, (step, inputs), partial(self._land, step), partial(self._lost, step))
+                return Task(stage, (step, inputs), partial(self._land, step), step.title)
         return None
 
     def _next(self) -> Step | None:
@@ -85,7 +84,8 @@ class StudySchedule:
         """What a step takes from the run: read from there, so that a resumed study computes with the same bits.
 
         Raises:
-            OrographError: a network that it needs has diverged.
+            Diverged: a network that it needs has.
+            RunError: a file is not what was committed.
         """
         name, rate = step.configuration.name, self._rate(step.configuration)
         if step.kind in ("rate", "training", "instability"):
@@ -95,7 +95,7 @@ class StudySchedule:
             record = self._run.records[cell]
             if record.status == "failed":
                 how = f"failed: {record.scalars['error']}" if "error" in record.scalars else "diverged"
-                raise OrographError(f"the training of seed {cell.seed} {how}")
+                raise Diverged(f"the training of seed {cell.seed} {how}")
         found: dict[str, Any] = {}
         if step.kind == "slice":
             found = self._arrays(FindingKey("minimum", name, str(step.seeds[0])), "eigenvectors")
@@ -112,14 +112,6 @@ class StudySchedule:
         found = finding.arrays(self._run.path, lambda each, shape: each == name) if finding else {}
         return {name: torch.from_numpy(array) for name, array in found.items()}
 
-    def _lost(self, step: Step) -> None:
-        """Raises:
-        OrographError: nothing can be trained without what this step chooses.
-        """
-        if step.kind == "rate":
-            raise OrographError(f"{step.title}: its worker was lost twice; give the same command again.")
-        self._land(step, failed(step, "its worker was lost twice"), 0.0)
-
     def _land(self, step: Step, result: Any, seconds: float) -> None:
         if step.kind == "training":
             self._keep_trained(step, result, seconds)
@@ -127,17 +119,13 @@ class StudySchedule:
             self._keep(step, result, seconds)
 
     def _keep_trained(self, step: Step, result: Any, seconds: float) -> None:
-        """The networks of a cohort, or why there are none."""
+        """The networks of a cohort."""
         for place, seed in enumerate(step.seeds):
             cell = Cell(seed, configuration=step.configuration.name)
             if cell in self._run.records:
                 continue
-            if isinstance(result, Result):
-                scalars = {"failed_epoch": None, "error": result.scalars["error"]}
-                self._run.commit(cell, status="failed", scalars=scalars, timings={"training": seconds})
-            else:
-                rate, each = self._rate(step.configuration), seconds / len(step.seeds)
-                commit_training(self._bench, self._run, step.configuration, cell, result[place], rate, each)
+            rate, each = self._rate(step.configuration), seconds / len(step.seeds)
+            commit_training(self._bench, self._run, step.configuration, cell, result[place], rate, each)
             record = self._run.records[cell]
             key = FindingKey("training", step.configuration.name, str(seed))
             self._tell(replace(step, key=key, seeds=(seed,)), record.status, record.scalars)

@@ -1,17 +1,19 @@
 """The steps of a study, each a function of the bench and plain values, so that any process can do it.
 
 None of them reads or writes the run: what a step needs of earlier ones is given to it (`Inputs`), and what it returns is
-committed by the process that holds the run. A measurement that cannot be made is returned as an error in words.
+committed by the process that holds the run. A measurement that the network does not admit, such as one where its loss is not
+finite, is returned as an error in words; a trouble that may pass, such as a lack of memory, is raised.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from orograph.errors import OrographError
+from orograph.errors import ConfigurationError, DataError, OrographError
 from orograph.settings.shared import Execution
 from orograph.store.findings import Result
 from orograph.study.bench import StudyBench
@@ -24,7 +26,12 @@ from orograph.study.trainings import choose_rate, instability, train_seeds
 from orograph.training.fitting import Fitted
 from orograph.work.worker import Say
 
-FAILURES = (OrographError, RuntimeError, ArithmeticError)  # what makes one measurement impossible, and not the study
+# What a network makes impossible, however often it is tried: values that are not finite, matrices that cannot be decomposed.
+FAILURES = (ConfigurationError, DataError, ArithmeticError, np.linalg.LinAlgError, torch.linalg.LinAlgError)
+
+
+class Diverged(OrographError):
+    """A network that a step needs has no finite loss."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +59,7 @@ def measure_step(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Res
 
     Raises:
         OrographError: no learning rate can be chosen, without which nothing can be trained.
+        MemoryError, RuntimeError, OSError: a trouble that may have passed when it is tried again.
     """
     say(step.title)
     if step.kind == "rate":

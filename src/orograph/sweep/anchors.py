@@ -10,11 +10,10 @@ from orograph.errors import RunError
 from orograph.models.checkpoint import load_checkpoint
 from orograph.objective import Objective, state_dict
 from orograph.store.artifacts import weights_bytes
+from orograph.store.copies import ANCHOR as ANCHOR_FILE
 from orograph.store.run import Run
 from orograph.training.loop import train
 from orograph.training.settings import TrainingSettings
-
-ANCHOR_FILE = "anchor.pth"
 
 
 def read_anchor(name: str, model: nn.Module, objective: Objective) -> Float[Tensor, " P"] | None:
@@ -40,12 +39,12 @@ def settle_anchor(
     """The run's own anchor: read back from it, else trained if need be, and stored with it.
 
     Raises:
-        RunError: the file named as anchor is not the one this run was begun with.
+        RunError: the file named as anchor is not the one this run was begun with, or the run's own is damaged.
     """
     if name == "origin":
         return None
-    kept = run.path / ANCHOR_FILE
-    if kept.exists():
+    kept = run.kept(ANCHOR_FILE)
+    if kept:
         anchor = objective.layout.flatten(load_checkpoint(str(kept), model)).to(objective.theta)
         if given is not None and not torch.equal(anchor, given):
             raise RunError(f"{name} is not the anchor that this run was begun with ({kept}); choose another `out`.")

@@ -12,8 +12,9 @@ from orograph.memory import format_bytes
 from orograph.settings.shared import ParallelExecution
 from orograph.store.atomic import require_space
 from orograph.store.cells import Cell
-from orograph.store.provenance import provenance
-from orograph.store.run import MARKER, Run
+from orograph.store.provenance import mixture, provenance
+from orograph.store.resume import begun_run, not_taken, recorded_numerics
+from orograph.store.run import Run
 from orograph.sweep.bench import Bench, Theta
 from orograph.sweep.cost import print_plan
 from orograph.sweep.pictures import draw
@@ -34,7 +35,7 @@ def sweep_command(command: SweepCommand) -> int:
 
 
 def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
-    """Checks everything first, then works until every point is committed. Returns the exit code.
+    """Checks everything first, then works until every point is committed. Returns the exit code: 1 where a point failed.
 
     Raises:
         OrographError: anything that the user can mend; nothing has been written then.
@@ -42,9 +43,11 @@ def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
     console = Console(stderr=execution.json_output)
     out = Path(execution.out or f"runs/{settings.data.dataset}-{settings.digest()}")
     todo = pending = cells(settings)
-    if (out / MARKER).exists():  # a resumed run keeps its numerics
-        old = Run.open(out)
-        settings = settings.model_copy(update={"numerics": SweepNumerics(**old.numerics)})
+    if old := begun_run(out, "sweep"):
+        kept = recorded_numerics(old, SweepNumerics)
+        if told := not_taken(settings.numerics, kept):
+            Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(told)
+        settings = settings.model_copy(update={"numerics": kept})
         pending = [cell for cell in todo if cell not in old.records]
     else:
         settings = settings.model_copy(update={"numerics": execution.shared(settings.numerics)})
@@ -86,12 +89,15 @@ def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
             until.close()  # a cluster ends while the picture is drawn
             pictures = draw(run, settings, bench.instruments.train.count)
             rows = [row(run, cell) for cell in todo]
+            told = mixture(run)
     if execution.json_output:
         json.dump({"run": str(out), "points": rows}, sys.stdout, indent=1)
     elif not execution.quiet:
         console.print(sweep_table(rows))
         console.print(f"files in [bold]{run.path / 'test_data'}[/], picture [bold]{pictures[0]}[/]", highlight=False)
-    return 0
+        if told:
+            console.print(told, highlight=False, markup=False)
+    return 1 if any(each["status"] == "failed" for each in rows) else 0
 
 
 def run_groups(

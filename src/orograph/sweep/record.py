@@ -31,7 +31,7 @@ def committed_theta(bench: Bench, run: Run, cell: Cell) -> Theta | None:
 def commit_point(bench: Bench, run: Run, point: PointWork, neighbour: Theta | None) -> None:
     """Commits one finished point, `neighbour` the last good θ before it."""
     trained, measured, theta = point.trained, point.measured, point.theta
-    scalars: dict[str, Any] = {"error": point.failure} if point.failure else {}
+    scalars: dict[str, Any] = {}
     if trained is not None:
         scalars |= {
             "failed_epoch": trained.failed_epoch,

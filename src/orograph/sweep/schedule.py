@@ -5,7 +5,8 @@ wanted. In a continuation a group begins where the one before it ended, so that 
 is independent. Training comes before measuring, since other work waits for it, and no group is begun that lies further ahead
 of the first unfinished one than workers can use. Points are committed by this process, those of a chain in their order.
 
-A task whose worker dies is tried once more; a point whose task was lost twice is recorded as failed.
+A point is recorded as failed where its training diverged, and only there. After any other trouble no further task is begun: what
+is finished is committed, and the rest is left to the next command.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,15 +33,14 @@ class PointWork:
     settled: bool = False
     finished: bool = False  # ready to be committed
     committed: bool = False
-    failure: str = ""
     trained: Trained | None = None
     polished: Polished | None = None
     measured: Measured | None = None
     timings: dict[str, float] = field(default_factory=dict)
 
-    def fail(self, why: str = "") -> None:
-        """No θ comes from here, or nothing more is known of it than θ."""
-        self.settled, self.finished, self.failure = True, True, why
+    def fail(self) -> None:
+        """No θ comes from here."""
+        self.settled, self.finished = True, True
 
 
 @dataclass
@@ -84,6 +84,7 @@ class Schedule:
     ) -> None:
         self._bench, self._commit, self._theta_of, self._starts = bench, commit, theta_of, dict(starts or {})
         self._groups = [[PointWork(cell) for cell in group] for group in groups]
+        self._troubled = False
         self._begun = 0  # groups whose training was asked for, or was not needed
         self._neighbours: dict[ChainKey, Theta] = dict(neighbours or {})
         self._last: dict[int, Theta] = {}  # where each seed stands: its last good point
@@ -99,6 +100,8 @@ class Schedule:
         ahead = 1 if workers.slots == 1 else 2 * workers.slots
 
         def take() -> Task | None:
+            if self._troubled:
+                return None
             self._begin_groups(ahead)
             if not self._waiting:
                 return None
@@ -106,7 +109,10 @@ class Schedule:
             self._waiting.remove(stage)
             return stage.task
 
-        work_through(workers, take, self._commit_finished)
+        work_through(workers, take, self._commit_finished, self._stop)
+
+    def _stop(self) -> None:
+        self._troubled = True
 
     def _begin_groups(self, ahead: int) -> None:
         """Ask for the training of groups whose starts are known and that are near enough."""
@@ -131,14 +137,9 @@ class Schedule:
         self, stage: str, group: int, arguments: tuple[Any, ...], done: Callable[[Any, float], None], points: list[PointWork]
     ) -> None:
         waiting = [point for point in points if not point.committed]
-
-        def lost() -> None:
-            for point in waiting:
-                point.fail(f"the worker was lost twice in its task '{stage}'")
-            for point in waiting:
-                self._measure_with(point, group)
-
-        self._waiting.append(Waiting(Task(stage, arguments, done, lost), group, waiting))
+        others = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
+        title = f"{waiting[0].cell.model_id}, λ = {waiting[0].cell.strength:g}{others}, {stage}"
+        self._waiting.append(Waiting(Task(stage, arguments, done, title), group, waiting))
 
     def _trained(self, group: list[PointWork], index: int) -> Callable[[Any, float], None]:
         def done(results: list[Trained], seconds: float) -> None:

@@ -1,6 +1,7 @@
 """Tasks handed to workers until none is left: the one loop under every schedule.
 
-A task whose worker is lost is tried once more; what becomes of one that is lost twice is its own affair.
+A task whose worker is lost is tried once more. One that is lost twice, or that meets trouble which may have passed when it is
+tried again (no memory, a full disk, a file that cannot be read), is left undone: the others go on, and in the end it is told.
 """
 
 from collections.abc import Callable
@@ -8,9 +9,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import Any
 
+from orograph.errors import OrographError
 from orograph.work.pools import WorkerLost, Workers
 
 ATTEMPTS = 2  # of a task whose worker is lost
+TROUBLES = (OrographError, MemoryError, OSError, RuntimeError)  # what the next attempt may not meet; RuntimeError is torch's
 
 
 @dataclass(eq=False)
@@ -21,25 +24,35 @@ class Task:
         stage: its name in the table of stages.
         arguments: of the stage.
         done: takes the result and its seconds, in this process.
-        lost: called when the worker was lost in every attempt.
+        title: what it is, for a reader.
         attempts: made so far.
     """
 
     stage: str
     arguments: tuple[Any, ...]
     done: Callable[[Any, float], None]
-    lost: Callable[[], None]
+    title: str
     attempts: int = 0
 
 
-def work_through(workers: Workers, take: Callable[[], Task | None], meanwhile: Callable[[], None] = lambda: None) -> None:
+def work_through(
+    workers: Workers,
+    take: Callable[[], Task | None],
+    meanwhile: Callable[[], None] = lambda: None,
+    undone: Callable[[], None] = lambda: None,
+) -> None:
     """Works until nothing is in flight and nothing is left to take.
 
     Args:
         workers: who does the tasks.
         take: the next task, None while there is none that can be begun.
         meanwhile: what this process does while workers work, such as writing what is finished.
+        undone: told that a task was left undone.
+
+    Raises:
+        OrographError: tasks were left undone; why the first was.
     """
+    troubles: list[tuple[str, BaseException]] = []
     flying: dict[Future[tuple[Any, float]], Task] = {}
     again: list[Task] = []
     while True:
@@ -49,16 +62,29 @@ def work_through(workers: Workers, take: Callable[[], Task | None], meanwhile: C
             task.attempts += 1
             flying[workers.submit(task.stage, *task.arguments)] = task
         if not flying:
-            return
+            break
         meanwhile()
         for future in wait(flying, return_when=FIRST_COMPLETED).done:
             task = flying.pop(future)
             try:
                 result, seconds = future.result()
-            except WorkerLost:
+            except WorkerLost as error:
                 if task.attempts < ATTEMPTS:
                     again.append(task)
-                else:
-                    task.lost()
+                    continue
+                troubles.append((f"{task.title}: its worker was lost twice", error))
+                undone()
+            except TROUBLES as error:
+                troubles.append((f"{task.title}: {in_words(error)}", error))
+                undone()
             else:
                 task.done(result, seconds)
+    if troubles:
+        why, first = troubles[0]
+        others = f", and {len(troubles) - 1} more" if len(troubles) > 1 else ""
+        raise OrographError(f"{why}{others}; nothing of this is recorded, and the same command tries it again.") from first
+
+
+def in_words(error: BaseException) -> str:
+    """The first line of an error, without its full stop."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -75,7 +75,10 @@ class Here:
 
     def submit(self, stage: str, *arguments: Any) -> "Future[tuple[Any, float]]":
         future: Future[tuple[Any, float]] = Future()
-        future.set_result(timed(self._bench, self._stages[stage], arguments, self._say))
+        try:
+            future.set_result(timed(self._bench, self._stages[stage], arguments, self._say))
+        except Exception as error:  # as from any other worker: whoever waits for the result meets it
+            future.set_exception(error)
         return future
 
     def close(self) -> None:

@@ -30,6 +30,14 @@ function layout(extra) {
     hoverlabel: { bgcolor: css("--panel"), bordercolor: css("--line"), font: { color: css("--text"), size: 12 } }, ...extra };
 }
 
+/* Names may come from elsewhere: what Plotly would make a link of is shown as it is written. */
+function unlinked(value) {
+  if (typeof value === "string") return value.replace(/<(?=[\s/]*a\b)/gi, "&lt;");
+  if (Array.isArray(value)) return value.length && value.every((each) => typeof each === "number") ? value : value.map(unlinked);
+  if (value && Object.getPrototypeOf(value) === Object.prototype) return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, unlinked(each)]));
+  return value;
+}
+
 const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["sendChartToCloud", "sendDataToCloud", "select2d", "lasso2d", "autoScale2d"], toImageButtonOptions: { format: "svg" } };
 
 /* draw() gives {data, layout} and a title if it changes; options: height, controls (elements), linked (shares λ), eager (drawn at once). */
@@ -45,7 +53,7 @@ function figure(parent, title, note, draw, options = {}) {
     const { data, layout: own, title: now } = draw();
     if (now) heading.textContent = now;
     if (one.linked && one.cursor) own.shapes = [...(own.shapes || []), ...one.cursor()];
-    Plotly.react(plot, data, layout(own), { ...CONFIG, displayModeBar: window.innerWidth > 600 ? "hover" : false });
+    Plotly.react(plot, unlinked(data), layout(unlinked(own)), { ...CONFIG, displayModeBar: window.innerWidth > 600 ? "hover" : false });
   };
   one.show = () => {
     if (one.drawn) return;

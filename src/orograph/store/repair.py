@@ -1,0 +1,209 @@
+"""What is damaged in a run, and its repair: own files from their copies, the rest by marking it to be made again.
+
+A point or a finding of which anything is damaged loses its record and its files: the command that made it makes just that again,
+and its bytes are the same. So nothing is lost that is not damaged already.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from orograph.errors import RunError
+from orograph.store import artifacts, findings, records
+from orograph.store.arrays import FOLDER, METADATA
+from orograph.store.cells import Cell, Plan
+from orograph.store.copies import ANCHOR, SUM, check_own, own_files, read_plan, remove, restorable, restore
+from orograph.store.encoding import decode
+from orograph.store.lock import RunLock
+from orograph.store.marker import marker_at
+from orograph.store.names import COPIES, MARKER, PLAN
+from orograph.store.run import Run
+
+RESULTS = ("analysis.json", "landscape_analysis_results.json")
+REMEDIES = {
+    "own": "restored from its copy",
+    "lost": "removed: it is made again",
+    "point": "the point is marked to be measured again",
+    "finding": "removed: it is computed again",
+    "result": "removed: it is put together again",
+    "table": "written again from the records",
+}
+Kind = Literal["own", "lost", "point", "finding", "result", "table"]
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A file of a run that is missing, cannot be read, or is not what was committed.
+
+    Attributes:
+        path: relative to the run.
+        why: in words.
+        kind: what it is, which decides its remedy.
+        cell: the point it belongs to, if it is of one.
+    """
+
+    path: str
+    why: str
+    kind: Kind
+    cell: Cell | None = None
+
+    @property
+    def remedy(self) -> str:
+        return REMEDIES[self.kind]
+
+
+def inspect(path: Path) -> list[Damage]:
+    """Everything in a run that is damaged; reads all of it.
+
+    Raises:
+        RunError: it is not a run.
+    """
+    if not (path / MARKER).exists() and not (path / COPIES / MARKER).exists():
+        raise RunError(f"{path} is not a run: it has no {MARKER}; give the directory that a sweep or a study wrote.")
+    found = [damage for name in own_files(path) if (damage := _own(path, name))]
+    plan = _plan(path, found)
+    if plan is None:
+        return found
+    arrays = {damage.path for damage in found if damage.path.endswith(METADATA) and damage.kind == "lost"}
+    whole = 0
+    for slot, cell in enumerate(plan.cells):
+        damages = _point(path, plan, cell, slot, arrays)
+        whole += not damages
+        found += damages
+    found += _findings(path)
+    found += [Damage(name, why, "result") for name in RESULTS if (why := _unreadable(path / name))]
+    if not found:
+        run = Run.open(path)
+        found += [Damage(name, "is not what follows from the records", "table") for name in run.damaged()]
+    return found
+
+
+def repair(path: Path, damages: Iterable[Damage]) -> None:
+    """Carry out the remedy of each.
+
+    Raises:
+        RunError: another process is writing to the run, or its marker is damaged and there is no copy of it.
+    """
+    damages = list(damages)
+    lock = RunLock(path)
+    try:
+        for damage in damages:
+            if damage.kind == "own":
+                restore(path, damage.path)
+        for damage in damages:
+            if damage.kind == "lost":
+                if damage.path == MARKER:
+                    remove(path / MARKER)
+                    raise RunError(f"{path / MARKER} is damaged and has no copy; give the command that made the run again.")
+                _remove(path, [damage.path, damage.path + SUM])
+        plan = read_plan(path / PLAN)
+        for damage in damages:
+            if damage.cell is not None:
+                _remove_point(path, plan, damage.cell)
+            elif damage.kind == "finding":
+                stem = damage.path.rpartition(".")[0]
+                _remove(path, [f"{stem}.json", f"{stem}.safetensors"])
+            elif damage.kind == "result" or (damage.kind == "table" and not (path / damage.path).is_file()):
+                _remove(path, [damage.path])
+    finally:
+        lock.release()
+    if (path / PLAN).exists():
+        _open_again(path)
+
+
+def _open_again(path: Path) -> None:
+    """As its own command would, which brings tables, configuration and copies up to date."""
+    run = Run.open(path)
+    Run.create(
+        path,
+        kind=run.kind,
+        configuration=run.configuration,
+        numerics=run.numerics,
+        provenance=run.provenance,
+        classes=run.classes,
+        tensors=run.tensors,
+    ).close()
+
+
+def _own(path: Path, name: str) -> Damage | None:
+    try:
+        check_own(path / name)
+    except RunError as error:
+        return Damage(name, _reason(error), "own" if restorable(path, name) else "lost")
+    if name == ANCHOR and (path / COPIES / name).is_file() and not (path / f"{name}{SUM}").is_file():
+        return Damage(name, "has lost its SHA-256", "own" if restorable(path, name) else "lost")
+    return None
+
+
+def _plan(path: Path, found: list[Damage]) -> Plan | None:
+    """The plan, or its copy; None where neither can be read, or the marker cannot."""
+    lost = {damage.path for damage in found if damage.kind == "lost"}
+    if {MARKER, PLAN} & lost:
+        return None
+    damaged = PLAN in {damage.path for damage in found}
+    marker_at(path / MARKER if MARKER not in {damage.path for damage in found} else path / COPIES / MARKER)
+    return read_plan(path / COPIES / PLAN if damaged else path / PLAN)
+
+
+def _point(path: Path, plan: Plan, cell: Cell, slot: int, lost: set[str]) -> list[Damage]:
+    name = f"{records.FOLDER}/{plan.name(cell)}.json"
+    if not (path / name).exists():
+        return []
+    try:
+        record = records.read_record(path / name, cell, slot)
+    except RunError as error:
+        return [Damage(name, _reason(error), "point", cell)]
+    damages = []
+    for file in records.damaged_files(path, record):
+        missing = not (path / file).exists()
+        damages.append(Damage(file, "is missing" if missing else "is not what was committed", "point", cell))
+    for file in lost & {str(Path(file).with_name(METADATA).as_posix()) for file in record.files}:
+        damages.append(Damage(name, f"is written again with {file}", "point", cell))
+        lost.remove(file)  # one point is enough to have the metadata back
+    return damages
+
+
+def _findings(path: Path) -> list[Damage]:
+    found = []
+    for file in findings.finding_records(path):
+        name = file.relative_to(path).as_posix()
+        try:
+            finding = findings.read_finding(path, file)
+        except RunError as error:
+            found.append(Damage(name, _reason(error), "finding"))
+            continue
+        for each in findings.damaged_finding_files(path, finding):
+            missing = not (path / each).exists()
+            found.append(Damage(each, "is missing" if missing else "is not what was committed", "finding"))
+    return found
+
+
+def _unreadable(file: Path) -> str:
+    if not file.exists():
+        return ""
+    try:
+        decode(file)
+    except RunError as error:
+        return _reason(error)
+    return ""
+
+
+def _reason(error: RunError) -> str:
+    """Of a message `FILE is damaged: why; what to do` the middle."""
+    return str(error).partition("; ")[0].rpartition("damaged: ")[2] if "damaged: " in str(error) else "is damaged"
+
+
+def _remove_point(path: Path, plan: Plan, cell: Cell) -> None:
+    """The record first: what no record names is not there."""
+    stem, slot = plan.name(cell), plan.cells.index(cell)
+    named = (artifacts.weights_name, artifacts.gradients_name, artifacts.eigenvalues_name, artifacts.eigenvectors_name)
+    files = [f"{artifacts.FOLDER}/{name(stem)}" for name in named]
+    arrays = path / FOLDER / cell.configuration
+    chunks = [*arrays.glob(f"*/c.{slot}"), *arrays.glob(f"*/c.{slot}.*")]
+    _remove(path, [f"{records.FOLDER}/{stem}.json", *files, *(chunk.relative_to(path).as_posix() for chunk in chunks)])
+
+
+def _remove(path: Path, names: Iterable[str]) -> None:
+    for name in names:
+        remove(path / name)
