@@ -15,6 +15,7 @@ from test_run_directory import files
 from writing import CELLS, commit, create
 
 from orograph.cli import main
+from orograph.commands.repairing import inspect, repair
 from orograph.errors import RunError
 from orograph.store.analysis import Analysis
 from orograph.store.copies import ANCHOR
@@ -22,7 +23,6 @@ from orograph.store.dataset import open_run
 from orograph.store.encoding import decode
 from orograph.store.findings import FindingKey
 from orograph.store.integrity import verified
-from orograph.store.repair import inspect, repair
 from orograph.store.run import Run
 
 FEW = (*CELLS[:2], CELLS[4])

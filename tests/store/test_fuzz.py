@@ -19,13 +19,13 @@ from writing import CELLS, commit, create
 
 from orograph.commands.card import card_text
 from orograph.commands.exporting import csv_bytes, table
+from orograph.commands.repairing import inspect
 from orograph.commands.watch import look, view
 from orograph.errors import OrographError
 from orograph.store.analysis import Analysis
 from orograph.store.arrays import _sealed
 from orograph.store.dataset import open_run
 from orograph.store.encoding import sealed
-from orograph.store.repair import inspect
 from orograph.store.run import Run
 
 NAMES = (

@@ -17,7 +17,7 @@ import test_damages
 from test_run_directory import files
 from writing import write
 
-from orograph.store.repair import inspect
+from orograph.commands.repairing import inspect
 from orograph.store.run import Run
 
 SERVER = multiprocessing.get_context("forkserver")  # imports once what every writer needs

@@ -38,9 +38,9 @@ def test_points_made_elsewhere_record_with_what_and_the_run_says_so(tmp_path: Pa
 
 def test_points_made_alike_record_nothing_more(tmp_path: Path) -> None:
     imported = {**OLD, "imported": {"from": "x"}}
-    for provenance in (imported, OLD, imported):
+    for cell, provenance in zip(CELLS, (imported, OLD, imported), strict=False):
         with create(tmp_path, provenance=provenance) as run:
-            commit(run, run.pending[0])
+            commit(run, cell)
     assert {record.provenance for record in Run.open(tmp_path).records.values()} == {None}
     assert mixture(run) == ""
 

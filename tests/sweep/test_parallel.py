@@ -98,7 +98,7 @@ def test_what_is_lost_twice_is_told_not_recorded_and_done_by_the_same_command(
         small(out, start, losses)
     run = Run.open(out)
     assert all(record.status == "done" for record in run.records.values())
-    assert len(run.pending) >= left
+    assert 4 - len(run.records) >= left
     small(out, start, {})
     assert sweeping.sweep(settings_of(start), ParallelExecution(out=str(tmp_path / "whole"), quiet=True)) == 0
     assert bytes_of(out) == bytes_of(tmp_path / "whole")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 from rich.console import Console
 
 from orograph.analysis.chain import Chain, chains
@@ -22,7 +21,6 @@ from orograph.analysis.summary import print_cost, print_summary
 from orograph.analysis.survey import Survey, plain_survey, survey
 from orograph.analysis.visit import Part, Visit
 from orograph.errors import ConfigurationError, RunError
-from orograph.settings.base import explain
 from orograph.settings.shared import Execution
 from orograph.store.analysis import Analysis
 from orograph.store.cells import Cell
@@ -107,10 +105,8 @@ def sweep_settings(run: Run) -> SweepSettings:
     """The settings of a run, with its own copy of the anchor where it has one."""
     try:
         settings = SweepSettings.model_validate({**run.configuration, "numerics": run.numerics})
-    except ValidationError as error:
-        raise RunError(
-            f"the settings of {run.path} are not known here: {explain(error)} Analyse it with its own version."
-        ) from None
+    except ConfigurationError as error:
+        raise RunError(f"the settings of {run.path} are not known here: {error} Analyse it with its own version.") from None
     kept = run.kept(ANCHOR_FILE)
     if kept is None:
         return settings

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orograph.commands.repairing import inspect, repair
 from orograph.commands.settings import DoctorSettings
 from orograph.data.download import cache_folder
 from orograph.data.local import find_files
@@ -24,7 +25,6 @@ from orograph.errors import ConfigurationError, DataError, shown
 from orograph.memory import format_bytes
 from orograph.store.names import CONFIGURATION
 from orograph.store.provenance import mixture, provenance
-from orograph.store.repair import inspect, repair
 from orograph.store.run import Run
 
 EMBEDDED = ("mnist-5k", "digits")

@@ -6,10 +6,7 @@ Its numerics stay, and what was asked for instead is told.
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ValidationError
-
-from orograph.errors import RunError
-from orograph.settings.base import explain
+from orograph.errors import ConfigurationError, RunError
 from orograph.settings.shared import NumericsSettings
 from orograph.store.names import COPIES, MARKER
 from orograph.store.run import Run
@@ -39,8 +36,8 @@ def recorded_numerics(run: Run, kind: type[Numerics]) -> Numerics:
     """
     try:
         return kind(**run.numerics)
-    except ValidationError as error:
-        raise RunError(f"the numerics of {run.path} are not known here: {explain(error)} Go on with its own version.") from None
+    except ConfigurationError as error:
+        raise RunError(f"the numerics of {run.path} are not known here: {error} Go on with its own version.") from None
 
 
 def not_taken(given: Numerics, kept: Numerics) -> str:
