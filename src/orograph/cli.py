@@ -92,7 +92,12 @@ CARD_HELP = """The README.md with which a run is shared on a model or data hub: 
 Example:
   orograph card runs/demo --license cc-by-4.0"""
 
-DOCTOR_HELP = """Versions, processor, threads, memory, accelerators, and which data sets are found where."""
+DOCTOR_HELP = """Versions, processor, threads, memory, accelerators, and which data sets are found where; or what is damaged in a run.
+
+Examples:
+  orograph doctor
+  orograph doctor runs/demo             every file of the run against what was committed
+  orograph doctor runs/demo --repair    restores what has a copy, and marks the rest to be made again by the same command"""
 
 
 @dataclass(frozen=True)
