@@ -92,7 +92,7 @@ CARD_HELP = """The README.md with which a run is shared on a model or data hub: 
 Example:
   orograph card runs/demo --license cc-by-4.0"""
 
-DOCTOR_HELP = """Versions, processor, threads, memory, accelerators, and which data sets are found where; or what is damaged in a run.
+DOCTOR_HELP = """Versions, processor, threads, memory, accelerators, data sets found; or what is damaged in a run.
 
 Examples:
   orograph doctor
