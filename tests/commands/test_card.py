@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from orograph.cli import main
+from orograph.store.dataset import open_run
+from orograph.store.records import at_state
 
 SWEEP = [
     "--dataset",
@@ -65,3 +67,43 @@ def test_what_a_reader_should_know_is_said(run: Path) -> None:
     text = (run / "README.md").read_text(encoding="utf-8")
     assert "not critical points" in text
     assert "no finite minimum" in text
+
+
+def published(tmp_path: Path) -> Path:
+    out = tmp_path / "published"
+    assert main(["sweep", *SWEEP, "--strengths", "0.01,0.02", "--epochs", "3", "--published", "--out", str(out)]) == 0
+    return out
+
+
+def test_running_averages_of_the_published_procedure_are_not_called_losses_of_the_weights(tmp_path: Path) -> None:
+    out = published(tmp_path)
+    assert main(["card", str(out)]) == 0
+    text = (out / "README.md").read_text(encoding="utf-8")
+    row = next(line for line in text.splitlines() if "Train_Loss" in line)
+    assert row.count("running average") == 2
+    assert "mean loss L over the training set" not in row
+
+
+def test_losses_of_the_weights_are_called_what_they_are(run: Path) -> None:
+    text = (run / "README.md").read_text(encoding="utf-8")
+    assert "`Train_Loss` mean loss L over the training set" in text
+
+
+@pytest.mark.slow
+def test_arrays_of_the_published_procedure_say_which_loss_is_an_average(tmp_path: Path) -> None:
+    found = open_run(published(tmp_path))
+    assert "running average" in found.train_loss.long_name
+    assert "running average" in found.objective.long_name
+    assert "at the recorded state" in found.final_train_loss.long_name
+    assert abs(found.train_loss - found.final_train_loss).max() > 1e-6
+
+
+def test_an_analysis_takes_the_losses_of_the_state() -> None:
+    averaged = {"train_loss": 2.0, "objective": 2.5, "final_train_loss": 1.0, "final_objective": 1.5, "test_loss": 3.0}
+    assert {name: at_state(averaged)[name] for name in ("train_loss", "objective", "test_loss")} == {
+        "train_loss": 1.0,
+        "objective": 1.5,
+        "test_loss": 3.0,
+    }
+    plain = {"train_loss": 2.0, "objective": 2.5}
+    assert at_state(plain) == plain

@@ -31,8 +31,10 @@ def exact_relative_flatness(objective: Objective, theta: torch.Tensor, name: str
 def test_relative_flatness_is_that_of_the_dense_blocks(name: str) -> None:
     objective = classifier()
     operator = MatrixOperator(dense_hessians(objective, objective.theta).mean(0))
-    found = relative_flatness(operator, objective.theta, objective.layout, name, probes=500)
-    assert abs(found.value - exact_relative_flatness(objective, objective.theta, name)) < 4 * found.error
+    found = relative_flatness(operator, objective.theta, objective.layout, name, probes=12)
+    assert (
+        abs(found.value - exact_relative_flatness(objective, objective.theta, name)) < 4 * found.margin
+    )  # twice as far as 95 % allow for
 
 
 def test_relative_flatness_does_not_change_when_a_relu_network_is_rescaled() -> None:

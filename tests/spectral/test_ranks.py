@@ -45,7 +45,7 @@ def test_the_names_of_what_k_pairs_give_carry_k() -> None:
 def test_the_entropy_rank_of_the_whole_spectrum_comes_from_its_density() -> None:
     shares = np.abs(VALUES) / np.abs(VALUES).sum()
     exact = math.exp(-(shares * np.log(shares)).sum())
-    assert full_entropy_rank(density(OPERATOR, probes=200, steps=30)) == pytest.approx(exact, rel=0.05)
+    assert full_entropy_rank(density(OPERATOR, probes=200, steps=30)).value == pytest.approx(exact, rel=0.05)
 
 
 def test_the_participation_ratio_and_its_error_bar() -> None:

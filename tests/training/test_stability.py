@@ -90,3 +90,28 @@ def test_a_sweeps_training_is_tracked_with_its_penalty(alone: bool) -> None:
     assert trained.best_epoch == 2  # so that what was kept is what was observed
     assert last["lambda_max"] == pytest.approx(largest, rel=1e-3)
     assert last["stability"] == pytest.approx(largest * 0.1 / 2, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "decay", "coupled"), [("SGD", 0.3, 0.3), ("Adam", 0.3, 0.3), ("AdamW", 0.3, 0.0), ("SGD", 0.0, 0.0)]
+)
+def test_the_decay_that_is_part_of_the_gradient_is_part_of_what_is_minimised(optimizer, decay: float, coupled: float) -> None:
+    """w/2‖θ‖² has the Hessian wI; AdamW's decay is beside the gradient and belongs to no function."""
+    model, data = problem()
+    objective = Objective(model, F.cross_entropy, [data])
+    settings = FitSettings(optimizer=optimizer, lr=0.01, weight_decay=decay, epochs=1, batch_size=16)
+    observer = StabilityObserver(objective, settings)
+    start = initial(objective, objective.theta, settings)
+    (fitted,) = fit(objective, [start], settings, order_seeds=[0], observer=observer)
+    largest = torch.linalg.eigvalsh(dense_hessian(objective, fitted.state.theta))[-1].item()
+    assert fitted.observed[-1]["lambda_max"] == pytest.approx(largest + coupled, rel=1e-3)
+
+
+def test_the_decay_comes_on_top_of_a_penalty() -> None:
+    model, data = problem()
+    objective = Objective(model, F.cross_entropy, [data])
+    settings = FitSettings(optimizer="SGD", lr=0.01, weight_decay=0.3)
+    moment = Moment(1, objective.theta, [], {}, 1, 0.01, 0.1)
+    largest = torch.linalg.eigvalsh(dense_hessian(objective, objective.theta))[-1].item()
+    found = StabilityObserver(objective, settings)(moment)
+    assert found["lambda_max"] == pytest.approx(largest + 0.3 + 2 * 0.1, rel=1e-3)

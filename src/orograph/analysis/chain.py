@@ -11,6 +11,7 @@ from numpy import ndarray
 
 from orograph.store.analysis import Analysis
 from orograph.store.cells import Cell
+from orograph.store.records import at_state
 from orograph.store.run import Run
 from orograph.store.spectra import has_vectors
 
@@ -78,8 +79,8 @@ def chains(run: Run, analysis: Analysis, ladder: Sequence[float]) -> list[Chain]
 
 
 def point_row(run: Run, analysis: Analysis, cell: Cell) -> dict[str, Any]:
-    """All scalars of a point and of its analyses."""
-    row = dict(run.records[cell].scalars)
+    """All scalars of a point and of its analyses, the losses those of its state."""
+    row = at_state(run.records[cell].scalars)
     for part in PARTS:
         row |= analysis.scalars(part, cell)
     return row

@@ -147,7 +147,8 @@ def analyse_point(bench: Bench, run: Run, analysis: Analysis, part: Part, cell: 
     visit = Visit(bench, run, cell, lambda what, count: progress.say(f"{name}: {what}, product {count}"))
     began = time.perf_counter()
     found = part.compute(visit)
-    analysis.write(part.name, cell, part.settings, found.scalars, found.arrays)
+    scalars = found.scalars | {"smooth": visit.smooth}  # of whatever is computed here, the second order leaves out kinks
+    analysis.write(part.name, cell, part.settings, scalars, found.arrays)
     progress.completed(name, f"{part.name}, {time.perf_counter() - began:.1f} s", part.work)
 
 

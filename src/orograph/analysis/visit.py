@@ -72,6 +72,11 @@ class Visit:
         return self.bench.instruments.hessian.at(self.theta)
 
     @property
+    def smooth(self) -> bool:
+        """Whether the loss is C²: if not, all second-order results leave out its kinks."""
+        return self.bench.instruments.smooth
+
+    @property
     def gradient(self) -> Float[Tensor, " P"]:
         """∇L."""
         return self.operator.gradient

@@ -35,6 +35,13 @@ _COLUMNS = {
 }
 
 
+_PUBLISHED = {
+    "Train_Loss": "running average of the loss over the last epoch, while the model moved; L at the recorded weights is "
+    "`final_train_loss` of the records",
+    "Train_Reg_Loss": "running average of L + λ‖θ − θ_ref‖², likewise; at the recorded weights it is `final_objective`",
+}
+
+
 def card(settings: CardSettings) -> int:
     """The command. Returns the exit code.
 
@@ -137,7 +144,9 @@ def _files(run: Run) -> str:
     rows = []
     tables = [path for path in (run.path / FOLDER).rglob("Model-*.csv") if not path.name.endswith("_split_accuracy.csv")]
     if tables:
-        columns = "; ".join(f"`{name}` {_COLUMNS[name]}" for name in METRIC_COLUMNS)
+        published = any("final_train_loss" in record.scalars for record in run.records.values())
+        meaning = _COLUMNS | (_PUBLISHED if published else {})
+        columns = "; ".join(f"`{name}` {meaning[name]}" for name in METRIC_COLUMNS)
         rows.append(_row(f"{folder}/Model-{{ID}}.csv", tables, columns))
     for pattern, (name, text) in known.items():
         found = list((run.path / FOLDER).rglob(pattern))

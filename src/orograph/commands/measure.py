@@ -28,11 +28,14 @@ from orograph.geometry.measurement import Measurement, measure
 from orograph.models.catalogue import build_model
 from orograph.models.checkpoint import load_checkpoint
 from orograph.objective import Loss
+from orograph.spectral.traces import Estimate
 from orograph.store.atomic import write_bytes
 from orograph.store.lookup import quantity
 from orograph.store.names import require_free
 from orograph.store.provenance import provenance
 from orograph.work.progress import duration
+
+_IN_95 = "in 95 %"  # what stands behind ± an interval
 
 
 def measure_checkpoint(settings: MeasureSettings) -> int:
@@ -116,7 +119,10 @@ def rows(found: Measurement) -> list[tuple[str, str]]:
     """The measurement for reading: a name and a value with its error a line."""
     square, index_, edges = found.parameter_norm**2, found.index, found.outliers
     ranks_ = found.ranks
-    participation = ranks_.participation_ratio
+    remarks = {
+        ", k cuts a cluster": found.spectrum.cut,
+        ", copies of multiple eigenvalues may be missing": not found.spectrum.searched,
+    }
     noise = int(found.spectrum.noise.sum())
     loose = int((~found.spectrum.converged).sum())
     pairs = f"{len(found.spectrum.eigenvalues)} pairs by {found.spectrum.which}, {loose} unconverged, {noise} at noise"
@@ -125,29 +131,37 @@ def rows(found: Measurement) -> list[tuple[str, str]]:
         "loss": f"{found.loss:.6g}",
         "gradient_norm": f"{found.gradient_norm:.3e}",
         "parameter_norm": f"{found.parameter_norm:.4g}",
-        "eigenvalue": pairs + (", k cuts a cluster" if found.spectrum.cut else ""),
-        "lambda_max": _with_error(found.lambda_max, float(found.spectrum.residuals[0])),
-        "lambda_min": _with_error(index_.lowest, index_.residual),
+        "eigenvalue": pairs + "".join(text for text, said in remarks.items() if said),
+        "lambda_max": _with_error(found.lambda_max, float(found.largest.residuals[0]), "residual"),
+        "lambda_min": _with_error(index_.lowest, index_.residual, "residual"),
         "negative_eigenvalues": f"{'at least ' if index_.lower_bound else ''}{index_.count}",
-        "trace": _with_error(found.trace.value, found.trace.error),
-        "frobenius_square": _with_error(found.density.frobenius.value, found.density.frobenius.error),
+        "trace": _estimate(found.trace),
+        "frobenius_square": _estimate(found.density.frobenius),
         f"effective_rank_top_{k}": f"{ranks_.effective_rank:.3g}",
         f"entropy_rank_top_{k}": f"{ranks_.entropy_rank:.3g}",
-        "entropy_rank": f"{ranks_.full_entropy_rank:.3g}",
-        "participation_ratio": _with_error(participation.value, participation.error),
+        "entropy_rank": _estimate(ranks_.full_entropy_rank),
+        "participation_ratio": _estimate(ranks_.participation_ratio),
         "outliers": f"{'at least ' if edges.lower_bound else ''}{edges.count} above the bulk edge {edges.edge:.3g}"
         if edges
         else "no two positive pairs",
         "scaled_lambda_max": f"{square * found.lambda_max:.4g}",
-        "scaled_trace": _with_error(square * found.trace.value, square * found.trace.error),
+        "scaled_trace": _with_error(square * found.trace.value, square * found.trace.margin, _IN_95),
         "smooth": "yes" if found.smooth else "no: the Hessian leaves out the kinks of the activation",
         "products": f"{found.products}, {found.plan}",
     }
+    finite = found.companions
+    values |= {name: f"{finite[name]:.5g}" for name in ("finite_lambda_max", "finite_lambda_min") if name in finite}
+    if "finite_trace" in finite:
+        values["finite_trace"] = _with_error(finite["finite_trace"], finite["finite_trace_margin"], _IN_95)
     return [(quantity(name).heading, value) for name, value in values.items()]
 
 
-def _with_error(value: float, error: float) -> str:
-    return f"{value:.5g}" if math.isnan(error) else f"{value:.5g} ± {error:.2g}"
+def _estimate(found: Estimate) -> str:
+    return _with_error(found.value, found.margin, _IN_95)
+
+
+def _with_error(value: float, error: float, what: str) -> str:
+    return f"{value:.5g}" if math.isnan(error) else f"{value:.5g} ± {error:.2g} ({what})"
 
 
 def _figure(found: Measurement, settings: MeasureSettings) -> Any:

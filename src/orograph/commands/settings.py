@@ -84,7 +84,7 @@ class MeasureSettings(Settings):
     k: int = Field(30, description="eigenpairs")
     which: Literal["LM", "LA", "SA", "BE"] = Field("LM", description="largest magnitude, largest, smallest, both ends")
     tolerance: float = Field(1e-3, description="largest residual ‖Hv − λv‖ / |λ|")
-    probes: int = Field(4, description="random vectors of the density, of 80 products each")
+    probes: int = Field(6, description="random vectors of the density, of 80 products each")
     trace_probes: int = Field(16, description="random vectors of the trace, of 2 products each")
     parameters: str = Field("*", description="globs of the parameters that make up θ, as fc1.*,fc2.*")
     memory: str = Field(DEFAULT_MEMORY, description="budget for activations and what the Hessian keeps of them")

@@ -1,4 +1,4 @@
-"""Class means and cross-class means of the gradients of the logits, which span the outliers of the Hessian (Papyan, 2020).
+"""Class means and cross-class means of the gradients of the logits, which span the outliers of the Hessian (Papyan, 2019).
 
 For softmax outputs with probabilities p the Gauss–Newton matrix is a sum over samples n and classes c' of δδᵀ/N with
 

@@ -13,9 +13,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.geometry.evaluation import losses_at
-from orograph.geometry.perturbations import ProbeMean, SpherePairs, estimate, even_and_odd
+from orograph.geometry.perturbations import ProbeMean, SpherePairs, estimate, even_and_odd, known_rises
 from orograph.objective import Objective
+from orograph.spectral.intervals import estimate_fields
+from orograph.spectral.spectrum import Spectrum
 
+RADIUS = 0.02  # ε, relative to ‖θ‖
+TRACE_PAIRS = 15  # for the trace at a finite radius
 STEPS = (16.0, 4.0, 1.0, 0.25, 0.0625)  # of one ascent, in radii; the longest is nearly a step of the power method
 
 
@@ -66,14 +70,15 @@ def sharpness(
     objective: Objective,
     theta: Float[Tensor, " P"],
     *,
-    radius: float = 0.02,
+    radius: float = RADIUS,
     pairs: int = 50,
     seed: int = 0,
     adaptive: bool = False,
+    spectrum: Spectrum | None = None,
 ) -> SampledSharpness:
     """Sample the loss at `pairs` pairs ±u on the sphere of radius `radius`·‖θ‖ (adaptive: `radius`·√P in w).
 
-    Costs `2·pairs + 1` evaluations of the loss.
+    Costs `2·pairs + 1` evaluations of the loss. Known pairs of the Hessian (`spectrum`) make the means of even parts sharper.
 
     ε-sharpness (Keskar et al., 2017), sampled; adaptive as of Kwon et al. (2021).
 
@@ -103,6 +108,7 @@ def sharpness(
     losses = losses_at(objective, perturbations)
     increases = losses[1:] - losses[0]
     even, odd = even_and_odd(losses)
+    even = even + known_rises(perturbations, spectrum)
     squares = estimate(odd.square())
     odd_size = math.sqrt(squares.value)
     return SampledSharpness(
@@ -111,10 +117,27 @@ def sharpness(
         increases=increases,
         largest=increases.max().item(),
         even=estimate(even),
-        odd=ProbeMean(odd_size, squares.error / (2 * odd_size) if odd_size else 0.0),
+        odd=ProbeMean(odd_size, squares.error / (2 * odd_size) if odd_size else 0.0, squares.degrees),
         curvature=estimate(2 * even / length**2),
         gradient_norm=math.nan if adaptive else odd_size * math.sqrt(len(theta)) / length,
     )
+
+
+def finite_trace(objective: Objective, theta: Float[Tensor, " P"], *, seed: int = 0) -> dict[str, float]:
+    """tr H at a finite radius of 2 % of ‖θ‖, P·E[L(θ+u) + L(θ−u) − 2L(θ)]/R², as a record keeps it; nothing at θ = 0.
+
+    Args:
+        objective: the loss.
+        theta: `(P,)`.
+        seed: of the perturbations.
+
+    Returns:
+        `finite_trace` with its standard error and margin, and the radius.
+    """
+    if not theta.any():
+        return {}
+    sampled = sharpness(objective, theta, radius=RADIUS, pairs=TRACE_PAIRS, seed=seed)
+    return estimate_fields("finite_trace", sampled.curvature, len(theta)) | {"finite_trace_radius": sampled.perturbations.radius}
 
 
 def worst_case(

@@ -8,8 +8,10 @@ from torch import Tensor
 
 from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import evaluate, losses_at
-from orograph.geometry.perturbations import ProbeMean, SpherePairs, estimate
+from orograph.geometry.perturbations import ProbeMean, SpherePairs, estimate, even_and_odd, known_rises
 from orograph.objective import Objective
+from orograph.spectral.intervals import welch_degrees
+from orograph.spectral.spectrum import Spectrum
 
 RADII = (0.01, 0.02, 0.03, 0.04, 0.05)
 
@@ -58,10 +60,12 @@ def loss_increase(
     radii: tuple[float, ...] = RADII,
     samples: int = 10,
     seed: int = 0,
+    spectrum: Spectrum | None = None,
 ) -> LossIncrease:
     """Mean of L(θ+u) − L(θ) over spheres of radius r‖θ‖, `samples` perturbations each, as pairs ±u.
 
-    The pairs of a radius are its own, so that the error of the mean over radii follows from theirs.
+    The pairs of a radius are its own, so that the error of the mean over radii follows from theirs. Known pairs of the Hessian
+    (`spectrum`) make the means sharper and leave their expectation as it is.
 
     Args:
         objective: loss and data.
@@ -90,10 +94,11 @@ def loss_increase(
     for index, radius in enumerate(radii):
         around = SpherePairs(theta, radius * norm, samples // 2, seed, stream=index)
         losses = losses_at(objective, around)
-        found.append(estimate((losses[1::2] + losses[2::2]) / 2 - losses[0]))
+        found.append(estimate(even_and_odd(losses)[0] + known_rises(around, spectrum)))
     value = sum(each.value for each in found) / len(found)
     error = sum(each.error**2 for each in found) ** 0.5 / len(found)
-    return LossIncrease(tuple(radii), tuple(found), ProbeMean(value, error))
+    degrees = welch_degrees([each.error for each in found], [each.degrees for each in found])
+    return LossIncrease(tuple(radii), tuple(found), ProbeMean(value, error, degrees))
 
 
 def noise_robustness(

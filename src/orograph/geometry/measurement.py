@@ -5,19 +5,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from orograph.curvature.counting import OnProduct, renamed
 from orograph.curvature.determinism import check_data
 from orograph.curvature.hessian import HessianOperator
 from orograph.errors import ConfigurationError
-from orograph.geometry.smoothness import is_smooth
+from orograph.geometry.epsilon_sharpness import finite_trace
+from orograph.geometry.smoothness import finite_companions, is_smooth
 from orograph.memory import DEFAULT_MEMORY
 from orograph.objective import Loss, Objective
 from orograph.spectral.bulk import Outliers, outliers
 from orograph.spectral.densities import Density, density
 from orograph.spectral.effective_ranks import Ranks, ranks
 from orograph.spectral.eigenpairs import Which, lanczos
+from orograph.spectral.intervals import estimate_fields
 from orograph.spectral.morse_index import Index, index
 from orograph.spectral.spectrum import Spectrum
 from orograph.spectral.traces import Estimate, trace
@@ -37,12 +40,14 @@ class Measurement:
         parameters: P.
         smooth: whether the loss is C² in θ; if not, the Hessian leaves out the kinks (ReLU).
         spectrum: the k pairs asked for.
+        largest: pairs that hold λ_max: the same, unless those are of the lower end or all negative.
         lowest: a few pairs of the lower end.
-        index: what these show.
+        index: what all these show.
         density: of all eigenvalues, normalised to 1.
         trace: XTrace's, sharper than the density's own.
         ranks: of the k pairs and of the whole spectrum.
         outliers: None where fewer than two pairs are positive.
+        companions: curvature at a finite radius, where the loss is not C² (and one process measures).
         method: how products were computed.
         plan: what was chosen for that, in one line.
         products: how many, in all.
@@ -62,20 +67,22 @@ class Measurement:
     parameters: int
     smooth: bool
     spectrum: Spectrum
+    largest: Spectrum
     lowest: Spectrum
     index: Index
     density: Density
     trace: Estimate
     ranks: Ranks
     outliers: Outliers | None
+    companions: dict[str, float]
     method: str
     plan: str
     products: int
 
     @property
     def lambda_max(self) -> float:
-        """The largest eigenvalue found."""
-        return float(self.spectrum.eigenvalues[0])
+        """The largest eigenvalue, whichever pairs were asked for."""
+        return float(self.largest.eigenvalues[0])
 
     def fields(self) -> dict[str, Any]:
         """Names and plain values: what the JSON file holds."""
@@ -88,16 +95,16 @@ class Measurement:
             "parameters": self.parameters,
             "smooth": self.smooth,
             "lambda_max": self.lambda_max,
+            "lambda_max_residual": float(self.largest.residuals[0]),
             "lambda_min": self.index.lowest,
             "lambda_min_residual": self.index.residual,
             "negative_eigenvalues": self.index.count,
             "negative_eigenvalues_lower_bound": self.index.lower_bound,
-            "trace": self.trace.value,
-            "trace_error": self.trace.error,
-            "frobenius_square": self.density.frobenius.value,
-            "frobenius_square_error": self.density.frobenius.error,
+            **estimate_fields("trace", self.trace),
+            **estimate_fields("frobenius_square", self.density.frobenius),
             "scaled_lambda_max": square * self.lambda_max,
-            "scaled_trace": square * self.trace.value,
+            **estimate_fields("scaled_trace", self.trace, square),
+            **self.companions,
             **self.ranks.fields(),
             "outliers": found.count if found else None,
             "bulk_edge": found.edge if found else None,
@@ -120,7 +127,7 @@ def measure(
     k: int = 30,
     which: Which = "LM",
     tolerance: float = 1e-3,
-    probes: int = 4,
+    probes: int = 6,
     steps: int = 80,
     trace_probes: int = 16,
     parameters: str = "*",
@@ -139,7 +146,8 @@ def measure(
         k: how many eigenpairs.
         which: of the spectrum, as `lanczos` takes it.
         tolerance: of ‖Hv − λv‖/|λ|, as `lanczos` takes it.
-        probes: of the density; each costs `steps` products. At least 3 give ranks their error.
+        probes: of the density; each costs `steps` products. At least 3 give ranks their error, and the pairs of the spectrum make
+            tr H² and ranks many times sharper than probes alone.
         steps: of the density.
         trace_probes: of XTrace, two products each.
         parameters: comma-separated globs of the parameter names that make up θ.
@@ -175,24 +183,38 @@ def measure(
     spectrum = lanczos(operator, k, which=which, **common, on_product=on_product)
     few = min(_LOWEST, size - 1)
     lowest = lanczos(operator, few, which="SA", **common, on_product=renamed(on_product, "λ_min"))
-    profile = density(operator, probes=probes, steps=steps, seed=seed, memory=memory, on_product=on_product)
+    largest, spent = spectrum, 0
+    if not spectrum.holds_largest:
+        largest = lanczos(operator, 1, which="LA", **common, on_product=renamed(on_product, "λ_max"))
+        spent = largest.products
+    profile = density(operator, probes=probes, steps=steps, seed=seed, memory=memory, spectrum=spectrum, on_product=on_product)
     total = trace(operator, probes=trace_probes, seed=seed, on_product=on_product)
-    positive = int((spectrum.signs > 0).sum())
+    positive, smooth = int((spectrum.signs > 0).sum()), is_smooth(objective)
     return Measurement(
         loss=operator.loss,
         gradient_norm=operator.gradient.double().norm().item(),
         parameter_norm=operator.theta.double().norm().item(),
         count=objective.count,
         parameters=size,
-        smooth=is_smooth(objective),
+        smooth=smooth,
         spectrum=spectrum,
+        largest=largest,
         lowest=lowest,
-        index=index(lowest),
+        index=index(lowest, negative=int((spectrum.signs < 0).sum())),
         density=profile,
         trace=total,
         ranks=ranks(spectrum, profile),
         outliers=outliers(spectrum, profile) if positive > 1 and which != "SA" else None,
+        companions={} if smooth or group is not None else _companions(objective, operator.theta, largest, lowest, seed),
         method=operator.method,
         plan=operator.plan,
-        products=spectrum.products + lowest.products + profile.products + total.products,
+        products=spectrum.products + lowest.products + spent + profile.products + total.products,
     )
+
+
+def _companions(
+    objective: Objective, theta: Float[Tensor, " P"], largest: Spectrum, lowest: Spectrum, seed: int
+) -> dict[str, float]:
+    """What kinks add: λ_max, λ_min and the trace at a finite radius, where the Hessian of autograd leaves them out."""
+    ends = {"lambda_max": largest.eigenvectors[0], "lambda_min": lowest.eigenvectors[-1]}
+    return finite_companions(objective, theta, ends) | finite_trace(objective, theta, seed=seed)

@@ -9,19 +9,27 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import ParameterSet
+from orograph.spectral.intervals import half_width
+from orograph.spectral.spectrum import Spectrum
 
 
 @dataclass(frozen=True)
 class ProbeMean:
-    """A mean over random probes and its standard error (NaN from a single probe)."""
+    """A mean over random probes, its standard error (NaN from a single probe) and the degrees of freedom of that error."""
 
     value: float
     error: float
+    degrees: float = math.inf
+
+    @property
+    def margin(self) -> float:
+        """Half of the 95 % interval value ± margin, by Student's quantile."""
+        return half_width(self.error, self.degrees)
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,22 @@ def estimate(values: Float[Tensor, " n"]) -> ProbeMean:
     """Mean and standard error of independent values."""
     count = len(values)
     error = values.double().std().item() / math.sqrt(count) if count > 1 else math.nan
-    return ProbeMean(values.double().mean().item(), error)
+    return ProbeMean(values.double().mean().item(), error, count - 1)
+
+
+def known_rises(pairs: SpherePairs, spectrum: Spectrum | None) -> Float64[Tensor, " pairs"]:
+    """What known pairs of the Hessian would add to the even part of each ±u on average, less what they add to this one.
+
+    ½λ(vᵀu)² of an eigenpair is ½λρ²‖s∘v‖²/P in the mean over directions. Adding the difference takes the chance out with which
+    few random directions meet the few directions that are curved most; for any loss and any vectors it leaves the mean as it is.
+    """
+    if spectrum is None:
+        return torch.zeros(pairs.pairs, dtype=torch.float64)
+    vectors, values = spectrum.eigenvectors.to(pairs.theta), spectrum.eigenvalues.double().cpu()
+    stretched = vectors if pairs.scale is None else vectors * pairs.scale
+    mean = pairs.radius**2 * stretched.double().square().sum(1).cpu() / len(pairs.theta)
+    met = torch.stack([(vectors @ pairs.perturbation(2 * pair + 1)).double().square().cpu() for pair in range(pairs.pairs)])
+    return (mean - met) @ values / 2
 
 
 def even_and_odd(losses: Float[Tensor, " samples"]) -> tuple[Float[Tensor, " pairs"], Float[Tensor, " pairs"]]:

@@ -16,6 +16,8 @@ from torch import Tensor
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError
 from orograph.geometry.perturbations import ProbeMean, estimate, rademacher
+from orograph.spectral.effective_ranks import quotient
+from orograph.spectral.intervals import half_width, jackknifed
 from orograph.spectral.spectrum import Spectrum
 
 
@@ -28,6 +30,7 @@ class ScalarCurvature:
         error: jackknife standard error over the probes.
         trace: tr H.
         squared_trace: tr H².
+        participation_ratio: (tr H)²/tr H², by the jackknife.
         gradient_norm: ‖∇L‖.
         beta: 1/(1 + ‖∇L‖²).
         products: how many Hessian products were spent.
@@ -37,9 +40,15 @@ class ScalarCurvature:
     error: float
     trace: ProbeMean
     squared_trace: ProbeMean
+    participation_ratio: ProbeMean
     gradient_norm: float
     beta: float
     products: int
+
+    @property
+    def margin(self) -> float:
+        """Half of the 95 % interval value ± margin, by Student's quantile."""
+        return half_width(self.error, self.trace.degrees)
 
 
 def scalar_curvature(
@@ -111,7 +120,16 @@ def scalar_curvature(
     kept = [torch.arange(probes, device=t.device) != index for index in range(probes)]
     without = torch.tensor([combined(t[keep], q[keep]) for keep in kept], dtype=torch.float64)
     error = math.sqrt((probes - 1) / probes * (without - without.mean()).square().sum().item())
-    return ScalarCurvature(combined(t, q), error, estimate(t), estimate(q), math.sqrt(norm_square), beta, products=probes + 1)
+    return ScalarCurvature(
+        value=combined(t, q),
+        error=error,
+        trace=estimate(t),
+        squared_trace=estimate(q),
+        participation_ratio=estimate(jackknifed(quotient, t.cpu(), q.cpu())),
+        gradient_norm=math.sqrt(norm_square),
+        beta=beta,
+        products=probes + 1,
+    )
 
 
 def scalar_curvature_top_k(spectrum: Spectrum, gradient: Float[Tensor, " P"]) -> float:

@@ -12,12 +12,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orograph.curvature.operator import LinearOperator
-from orograph.errors import unknown
+from orograph.curvature.operator import FunctionOperator, LinearOperator
+from orograph.errors import ConfigurationError, unknown
 from orograph.geometry.directional import sample_slopes
-from orograph.geometry.perturbations import ProbeMean, estimate, rademacher
+from orograph.geometry.perturbations import ProbeMean
 from orograph.objective import Objective
 from orograph.parameters import Layout
+from orograph.spectral.traces import trace as estimated_trace
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class ScaledSharpness:
 
 
 def scaled_sharpness(
-    theta: Float[Tensor, " P"], *, largest: float, trace: float, trace_error: float = math.nan
+    theta: Float[Tensor, " P"], *, largest: float, trace: float, trace_error: float = math.nan, degrees: float = math.inf
 ) -> ScaledSharpness:
     """λ_max and tr H, with its standard error, times ‖θ‖².
 
@@ -47,6 +48,7 @@ def scaled_sharpness(
         largest: λ_max.
         trace: tr H.
         trace_error: its standard error.
+        degrees: degrees of freedom of that error.
 
     Returns:
         ‖θ‖², ‖θ‖²λ_max and ‖θ‖² tr H, in the unit of the loss.
@@ -57,7 +59,7 @@ def scaled_sharpness(
         50.0
     """
     square = theta.double().square().sum().item()
-    return ScaledSharpness(square, square * largest, ProbeMean(square * trace, square * trace_error))
+    return ScaledSharpness(square, square * largest, ProbeMean(square * trace, square * trace_error, degrees))
 
 
 def relative_flatness(
@@ -65,22 +67,22 @@ def relative_flatness(
 ) -> ProbeMean:
     """κ = Σ_{s,s'} ⟨w_s, w_s'⟩ tr(H_{s,s'}) of one layer's weight W with rows w_s (Petzka et al., 2021), usually the last.
 
-    H_{s,s'} are the blocks of the Hessian between rows. Unbiased from one product a probe: with independent signs y and z,
-    E[(W y zᵀ)ᵀ H (W y zᵀ)] = κ, because E[W y yᵀ Wᵀ] = W Wᵀ and E[zᵀ H_{s,s'} z] = tr(H_{s,s'}).
+    H_{s,s'} are the blocks of the Hessian between rows. With S = (WWᵀ)^½, κ is the trace of X ↦ S·H[S·X] on matrices of W's
+    shape, which XTrace estimates from random matrices of full rank; products of random vectors would make heavy tails.
 
     Args:
         operator: H over all of θ.
         theta: `(P,)`.
         layout: of θ.
         name: of a weight with at least two dimensions; those after the first are one.
-        probes: how many products.
-        seed: of the signs.
+        probes: how many products, at least 4.
+        seed: of the random matrices.
 
     Returns:
         κ with its standard error, in the unit of the loss.
 
     Raises:
-        ConfigurationError: no such weight.
+        ConfigurationError: no such weight, or too few products.
 
     Examples:
         >>> import torch, orograph as og
@@ -94,14 +96,19 @@ def relative_flatness(
     if name not in matrices:
         raise unknown("weight", name, matrices)
     weight = theta[place[name]].view(len(theta[place[name]]) // shapes[name][1:].numel(), -1)
-    values = []
-    for probe in range(probes):
-        signs = rademacher(torch.empty(2 * weight.shape[1], dtype=theta.dtype, device=theta.device), seed, probe)
-        left, right = signs.chunk(2)
+    if probes < 4:
+        raise ConfigurationError(f"{probes} products give no standard error of the relative flatness; take at least 4.")
+    squares, rotation = torch.linalg.eigh(weight.double() @ weight.double().T)
+    root = ((rotation * squares.clamp(min=0).sqrt()) @ rotation.T).to(weight)
+
+    def between(vector: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         direction = torch.zeros_like(theta)
-        direction[place[name]] = torch.outer(weight @ left, right).reshape(-1)
-        values.append(torch.dot(direction.double(), (operator @ direction).double()))
-    return estimate(torch.stack(values))
+        direction[place[name]] = (root @ vector.view(weight.shape)).reshape(-1)
+        return (root @ (operator @ direction)[place[name]].view(weight.shape)).reshape(-1)
+
+    scaled = FunctionOperator(between, weight.numel(), dtype=theta.dtype, device=theta.device)
+    found = estimated_trace(scaled, probes=probes // 2, seed=seed)
+    return ProbeMean(found.value, found.error, len(found.samples) - 1)
 
 
 def fisher_rao_norm(objective: Objective, theta: Float[Tensor, " P"]) -> float:

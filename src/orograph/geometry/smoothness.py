@@ -4,6 +4,7 @@ Autograd's second derivative of ReLU is zero almost everywhere: its Hessian leav
 averaged over samples. A second difference over a finite radius sees them.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from orograph.geometry.evaluation import Points, losses_at
 from orograph.objective import Objective
+
+FINITE_RADIUS = 1e-3  # of ‖θ‖: along an eigenvector small enough for a parabola, and far above the rounding of float32 losses
 
 # Kinks in the value or the slope. ELU, CELU and SELU have a jump in the second derivative, GELU, SiLU, softplus and tanh none.
 NONSMOOTH = frozenset(
@@ -62,6 +65,27 @@ def is_smooth(objective: Objective) -> bool:
         Whether nothing that is not C² was found.
     """
     return not nonsmooth_operations(objective)
+
+
+def finite_companions(
+    objective: Objective, theta: Float[Tensor, " P"], directions: Mapping[str, Float[Tensor, " P"]], *, shift: float = 0.0
+) -> dict[str, float]:
+    """The curvature of the loss along unit directions at a small finite radius, which sees kinks that autograd leaves out.
+
+    Args:
+        objective: the loss; its penalty plays no part.
+        theta: where; nothing is found at θ = 0, which has no length to compare a radius with.
+        directions: each `(P,)`, by name.
+        shift: what a penalty adds to the curvature in every direction.
+
+    Returns:
+        `finite_{name}` for each of them, and `finite_radius`.
+    """
+    radius = FINITE_RADIUS * theta.double().norm().item()
+    if not directions or not radius > 0:
+        return {}
+    found = finite_curvatures(objective, theta, torch.stack(list(directions.values())), radius).tolist()
+    return {f"finite_{name}": value + shift for name, value in zip(directions, found, strict=True)} | {"finite_radius": radius}
 
 
 def finite_curvatures(

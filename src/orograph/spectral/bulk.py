@@ -1,9 +1,10 @@
 """Bulk and outliers of a spectrum (Sagun et al. 2017; Ghorbani, Krishnan & Xiao 2019; Papyan 2019).
 
 Two criteria stand side by side. The *log-gap*: the largest step ln(λᵢ/λᵢ₊₁) between neighbours among the largest pairs
-separates what is above it. The *bulk edge*: the 99.9 % quantile of the density without these, and the pairs above it. By
-definition a thousandth of the bulk lies above its own edge, so that for P ≫ 1000 the edge counts some of the bulk's tail as
-well, where the gap does not.
+separates what is above it. The *bulk edge*: where the density without the outliers ends, and the pairs above it. A quantile is
+no edge, since by definition a share of the bulk lies above it. Bulks of random matrices end like a square root (Wigner 1955;
+Marchenko & Pastur 1967): above x remains a share ∝ (E − x)^{3/2}, so that two quantiles give the edge E, and how much the first
+of P eigenvalues varies about it (Tracy & Widom 1994). A bulk with a heavier tail reaches beyond that, and the tail is counted.
 """
 
 import math
@@ -13,7 +14,7 @@ from orograph.errors import ConfigurationError
 from orograph.spectral.densities import Density
 from orograph.spectral.spectrum import Spectrum
 
-_BULK = 0.999
+_QUANTILES = (0.9, 0.98)
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Outliers:
     """Large eigenvalues beyond the bulk.
 
     Attributes:
-        edge: the 99.9 % quantile of the density without the eigenvalues above the gap.
+        edge: of the bulk, the density without the outliers, from two of its quantiles.
         count: pairs above the edge.
         lower_bound: all pairs that were looked at are above the edge, so that there may be more.
         gap: the largest ln(λᵢ/λᵢ₊₁) between neighbouring pairs; a small one (ln 2 is a factor of two) separates nothing.
@@ -69,7 +70,19 @@ def outliers(spectrum: Spectrum, density: Density) -> Outliers:
         )
     steps = (values[:-1] / values[1:]).log()
     above = int(steps.argmax()) + 1
-    below = math.sqrt(float(values[above - 1]) * float(values[above]))
-    edge = density.quantile(_BULK, below=below)
-    count = int((values > edge).sum())
+    taken = above
+    while True:  # what lies above the edge is left out of the bulk, whose edge then lies lower
+        edge = _edge(density, math.sqrt(float(values[taken - 1]) * float(values[taken])))
+        count = int((values > edge).sum())
+        if count <= taken or count == len(values):
+            break
+        taken = count
     return Outliers(edge, count, count == len(values), float(steps.max()), above)
+
+
+def _edge(density: Density, below: float) -> float:
+    """Where the density below a value ends, and the distance beyond that by which the last eigenvalue of a finite bulk varies."""
+    inner, outer = (density.quantile(share, below=below) for share in _QUANTILES)
+    above_inner, above_outer = (1 - share for share in _QUANTILES)
+    rest = (outer - inner) / ((above_inner / above_outer) ** (2 / 3) - 1)  # from the upper quantile to the edge
+    return outer + rest * (1 + min(1.0, 1 / (density.size * above_outer)) ** (2 / 3))

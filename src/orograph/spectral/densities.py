@@ -12,7 +12,7 @@ in step, so that their products are blocks, as many at a time as fit into the me
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ from orograph.errors import ConfigurationError, DataError
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.spectral.basis import Basis
 from orograph.spectral.shards import Shards
+from orograph.spectral.spectrum import Spectrum
 from orograph.spectral.traces import Estimate, estimate, rademacher
 
 _TAIL = 6  # standard deviations of broadening that the grid extends beyond the nodes: 2e-9 of the mass is lost
@@ -45,6 +46,8 @@ class Density:
         width: σ of the Gaussian.
         size: P.
         products: matrix–vector products spent.
+        known: eigenvalues λ that were known beforehand.
+        overlaps: (vᵀz)² of their vectors with the signs z of each probe, 1 on average; None where none were known.
 
     Examples:
         >>> import torch, orograph as og
@@ -61,6 +64,8 @@ class Density:
     width: float
     size: int
     products: int
+    known: Float64[Tensor, " k"] = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))
+    overlaps: Float64[Tensor, "probes k"] | None = None
 
     @property
     def trace(self) -> Estimate:
@@ -72,16 +77,22 @@ class Density:
         """tr A² = ‖A‖_F², one sample a probe."""
         return self.trace_of(torch.square)
 
-    def trace_of(self, function: Callable[[Float64[Tensor, "probes steps"]], Float64[Tensor, "probes steps"]]) -> Estimate:
+    def trace_of(self, function: Callable[[Float64[Tensor, "*n"]], Float64[Tensor, "*n"]]) -> Estimate:
         """tr f(A) = P Σ τ f(θ), one sample a probe; exact for the probe's zᵀf(A)z where f is a polynomial of degree below 2s.
 
+        Of known pairs, what a probe happens to hold of them is replaced by f(λ): only the others are estimated, without a bias
+        however good the pairs are, because (vᵀz)² is 1 on average for any unit vector.
+
         Args:
-            function: f, of the Ritz values `(probes, steps)`.
+            function: f, of values in any shape.
 
         Returns:
             The estimate, with its standard error over probes.
         """
-        return estimate(self.size * (self.weights * function(self.nodes)).sum(1), self.products)
+        samples = self.size * (self.weights * function(self.nodes)).sum(1)
+        if self.overlaps is not None:
+            samples = samples + (1 - self.overlaps) @ function(self.known)
+        return estimate(samples, self.products)
 
     def mass(self, a: float, b: float) -> float:
         """The share of eigenvalues in [a, b], by the quadrature without broadening; times P, it counts them.
@@ -132,6 +143,7 @@ def density(
     max_products: int | None = None,
     seed: int = 0,
     memory: str | int = DEFAULT_MEMORY,
+    spectrum: Spectrum | None = None,
     on_product: OnProduct | None = None,
 ) -> Density:
     """The density of eigenvalues of a symmetric operator; tr A and tr A² come with it.
@@ -150,6 +162,7 @@ def density(
         max_products: with a tolerance, no round begins that would go beyond it (default 8·probes·steps).
         seed: of the probes.
         memory: budget of the Krylov vectors, steps·P numbers a probe; at least one probe is kept, memory-mapped if it must be.
+        spectrum: pairs of the same operator, which make traces of functions, and ranks, many times sharper.
         on_product: called with "density" and the products so far; see `orograph.curvature.counting`.
 
     Returns:
@@ -183,9 +196,8 @@ def density(
     if tolerance is not None and not tolerance > 0:
         raise ConfigurationError(f"tolerance={tolerance} must be positive.")
     limit = 8 * probes * steps if max_products is None else max_products
-    chains = _Chains(
-        operator, min(steps, operator.size), torch.Generator().manual_seed(seed), memory, counter(on_product, "density")
-    )
+    told = counter(on_product, "density")
+    chains = _Chains(operator, min(steps, operator.size), torch.Generator().manual_seed(seed), memory, spectrum, told)
     chains.run(probes)
     result = _profile(chains, width, points)
     while tolerance is not None and 2 * chains.products <= limit:
@@ -205,9 +217,11 @@ class _Chains:
         steps: int,
         generator: torch.Generator,
         memory: str | int,
+        spectrum: Spectrum | None,
         told: Callable[[int], Any],
     ) -> None:
         self.operator, self.steps, self.generator, self.memory, self.told = operator, steps, generator, memory, told
+        self.spectrum, self.overlaps = spectrum, list[Float64[Tensor, "b k"]]()
         self.nodes: list[Float64[Tensor, " steps"]] = []
         self.weights: list[Float64[Tensor, " steps"]] = []
         self.products = 0
@@ -221,6 +235,9 @@ class _Chains:
             group = min(probes, fitting)
             starts = rademacher(operator.size, group, operator, self.generator).T / math.sqrt(operator.size)
             self._run_group(shards.local(starts), shards)
+            if self.spectrum is not None:
+                shares = shards.local(starts).double() @ self.spectrum.eigenvectors.T.to(starts).double()
+                self.overlaps.append(operator.size * shards.total(shares).square().cpu())
             probes -= group
 
     def _run_group(self, starts: Float[Tensor, "b W"], shards: Shards) -> None:
@@ -297,5 +314,14 @@ def _profile(chains: _Chains, width: float | None, points: int) -> Density:
     profiles = cumulative.diff(dim=1).clamp(min=0) / edges.diff()  # rounding of the sums may leave −1e-16
     errors = profiles.std(0) / math.sqrt(len(profiles))
     return Density(
-        (edges[1:] + edges[:-1]) / 2, profiles.mean(0), errors, nodes, weights, width, chains.operator.size, chains.products
+        (edges[1:] + edges[:-1]) / 2,
+        profiles.mean(0),
+        errors,
+        nodes,
+        weights,
+        width,
+        chains.operator.size,
+        chains.products,
+        torch.empty(0, dtype=torch.float64) if chains.spectrum is None else chains.spectrum.eigenvalues,
+        torch.cat(chains.overlaps) if chains.overlaps else None,
     )

@@ -3,10 +3,12 @@
 *Effective rank* Σλ₊/λ_max: of k pairs it is a lower bound of the whole operator's, so that what it is called carries k.
 *Entropy rank* exp(−Σ p log p), p = |λ|/Σ|λ| (Roy & Vetterli 2007): of k pairs, and of the whole spectrum by its density.
 *Participation ratio* (tr H)²/tr H² of the whole spectrum, from the probes of its density; (tr H)² is the mean of tᵢtⱼ over i ≠
-j, because the square of a mean is biased by its variance.
+j, because the square of a mean is biased by its variance. What bias the quotient and the exponential add is the jackknife's to
+take out; a density that knows the largest pairs makes it and the error many times smaller.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +16,9 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from orograph.spectral.densities import Density
+from orograph.spectral.intervals import estimate_fields, jackknifed
 from orograph.spectral.spectrum import Spectrum
-from orograph.spectral.traces import Estimate
+from orograph.spectral.traces import Estimate, estimate
 
 
 @dataclass(frozen=True)
@@ -24,27 +27,24 @@ class Ranks:
 
     Attributes:
         k: how many pairs `effective_rank` and `entropy_rank` are of.
-        effective_rank: Σλ₊/λ_max of the k pairs; nan where none is positive.
-        entropy_rank: exp(−Σ p log p) of the k pairs; nan where all are 0.
+        effective_rank: Σλ₊/λ_max of the k pairs; nan where none is positive, or where λ_max is not among them.
+        entropy_rank: exp(−Σ p log p) of the k pairs; nan where all are 0, or where they are of the lower end.
         full_entropy_rank: exp(−Σ p log p) of the whole spectrum.
-        participation_ratio: (tr H)²/tr H², with its jackknife error.
+        participation_ratio: (tr H)²/tr H².
     """
 
     k: int
     effective_rank: float
     entropy_rank: float
-    full_entropy_rank: float
+    full_entropy_rank: Estimate
     participation_ratio: Estimate
 
     def fields(self) -> dict[str, float]:
         """Names and values to keep; what is of k pairs says so."""
-        return {
-            f"effective_rank_top_{self.k}": self.effective_rank,
-            f"entropy_rank_top_{self.k}": self.entropy_rank,
-            "entropy_rank": self.full_entropy_rank,
-            "participation_ratio": self.participation_ratio.value,
-            "participation_ratio_error": self.participation_ratio.error,
-        }
+        found = {f"effective_rank_top_{self.k}": self.effective_rank, f"entropy_rank_top_{self.k}": self.entropy_rank}
+        for name, each in (("entropy_rank", self.full_entropy_rank), ("participation_ratio", self.participation_ratio)):
+            found |= estimate_fields(name, each)
+        return found
 
 
 def ranks(spectrum: Spectrum, density: Density) -> Ranks:
@@ -64,9 +64,13 @@ def ranks(spectrum: Spectrum, density: Density) -> Ranks:
         >>> round(found.effective_rank, 3)  # (100 + 99)/100
         1.99
     """
-    values = spectrum.eigenvalues
+    values, upper = spectrum.eigenvalues, spectrum.which != "SA"
     return Ranks(
-        len(values), effective_rank(values), entropy_rank(values), full_entropy_rank(density), participation_ratio(density)
+        len(values),
+        effective_rank(values) if spectrum.holds_largest else math.nan,
+        entropy_rank(values) if upper else math.nan,
+        full_entropy_rank(density),
+        participation_ratio(density),
     )
 
 
@@ -96,44 +100,49 @@ def entropy_rank(eigenvalues: Float64[Tensor, " k"]) -> float:
     return float((-torch.special.xlogy(shares, shares).sum()).exp())
 
 
-def full_entropy_rank(density: Density) -> float:
+def full_entropy_rank(density: Density) -> Estimate:
     """The same of the whole spectrum: S exp(−Σ|λ| log|λ| / S) with S = Σ|λ|, both by quadrature; nan where S is 0.
 
     Args:
         density: of the whole spectrum.
 
     Returns:
-        A pure number between 1 and P.
+        A pure number between 1 and P, its bias taken out by the jackknife, with its standard error.
     """
-    total = density.trace_of(torch.abs).value
-    if total == 0:
-        return math.nan
-    logarithmic = density.trace_of(lambda values: torch.special.xlogy(values.abs(), values.abs())).value
-    return total * math.exp(-logarithmic / total)
+    sums = density.trace_of(torch.abs).samples
+    logarithmic = density.trace_of(lambda values: torch.special.xlogy(values.abs(), values.abs())).samples
+    return _estimate(_entropy, density.products, sums, logarithmic)
 
 
 def participation_ratio(density: Density) -> Estimate:
-    """(tr H)²/tr H²; nan of the zero operator. The error is the jackknife's over probes, nan below three.
-
-    `samples` are the jackknife's pseudo-values; their mean is `value` less the jackknife's estimate of the bias.
+    """(tr H)²/tr H²; nan of the zero operator.
 
     Args:
         density: of the whole spectrum.
 
     Returns:
-        The ratio, between 1 and P where eigenvalues are positive, with its standard error.
+        The ratio, between 1 and P where eigenvalues are positive, its bias taken out by the jackknife, with its standard error,
+        nan below three probes.
     """
-    traces, squares = density.trace.samples, density.frobenius.samples
-    m = len(traces)
-    value = float(_ratio(traces, squares))
-    kept = ~torch.eye(m, dtype=torch.bool)
-    pseudo = torch.stack([m * value - (m - 1) * _ratio(traces[row], squares[row]) for row in kept])
-    return Estimate(value, float(pseudo.std() / math.sqrt(m)), density.products, pseudo)
+    return _estimate(quotient, density.products, density.trace.samples, density.frobenius.samples)
 
 
-def _ratio(traces: Float64[Tensor, " m"], squares: Float64[Tensor, " m"]) -> Float64[Tensor, ""]:
-    """The mean of tᵢtⱼ over i ≠ j by the mean of the squares; nan of fewer than two."""
+def quotient(traces: Float64[Tensor, " m"], squares: Float64[Tensor, " m"]) -> Float64[Tensor, ""]:
+    """(tr H)²/tr H² of samples of both: the mean of tᵢtⱼ over i ≠ j by the mean of the squares; nan of fewer than two."""
     m = len(traces)
     if m < 2:
         return torch.tensor(math.nan, dtype=torch.float64)
     return (traces.sum().square() - traces.square().sum()) / (m * (m - 1)) / squares.mean()
+
+
+def _entropy(sums: Float64[Tensor, " m"], logarithmic: Float64[Tensor, " m"]) -> Float64[Tensor, ""]:
+    total = sums.mean()
+    return total * (-logarithmic.mean() / total).exp()
+
+
+def _estimate(function: Callable[..., Float64[Tensor, ""]], products: int, *samples: Float64[Tensor, " m"]) -> Estimate:
+    """A function of means with the jackknife's error, its bias taken out; below three probes as it is, without an error."""
+    if len(samples[0]) < 3:
+        value = float(function(*samples))
+        return Estimate(value, math.nan, products, torch.tensor([value], dtype=torch.float64))
+    return estimate(jackknifed(function, *samples), products)

@@ -171,6 +171,7 @@ def spectrum_of(iteration: Iteration, *, full: bool) -> Spectrum:
         rounding=iteration.rounding,
         others=others,
         basis_bytes=krylov.basis.rows.nbytes,
+        searched=iteration.searched or krylov.multiplied >= krylov.operator.size,
         shared_size=krylov.operator.size if krylov.shards.group is not None else 0,
     )
 

@@ -64,6 +64,7 @@ class Iteration:
     probes: list[int] = field(default_factory=list)  # rows that were random directions of the last search
     beyond: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))  # Ritz values given up for a search
     found: bool = False  # whether a search has found a missed eigenvalue
+    searched: bool = False  # whether the last search has shown that nothing is missing
     settled: bool = False  # whether the wanted pairs have converged, and a search is next
     values: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))  # all Ritz values, ascending
     weights: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.float64))
@@ -228,6 +229,7 @@ class Iteration:
             verdict = judge(krylov, begin, krylov.multiplied - start, limits, self.spread)
             if verdict is not Search.UNSURE:
                 self.found |= verdict is Search.FOUND
+                self.searched = verdict is Search.CLEAR
                 return krylov.multiplied - start if verdict is Search.FOUND else 0
             direction = krylov.coefficients[krylov.multiplied : krylov.count, krylov.multiplied - 1].clone()
         return 0

@@ -30,11 +30,12 @@ class Index:
     lower_bound: bool
 
 
-def index(spectrum: Spectrum) -> Index:
+def index(spectrum: Spectrum, *, negative: int = 0) -> Index:
     """λ_min and the index from pairs computed with `SA` or `BE`.
 
     Args:
         spectrum: pairs of the low end, computed with `SA` or `BE`.
+        negative: how many eigenvalues other pairs of the operator have shown to be negative; there are no fewer.
 
     Returns:
         λ_min with its residual, and how many eigenvalues are known to be negative.
@@ -59,4 +60,5 @@ def index(spectrum: Spectrum) -> Index:
     undecided = int(((signs == 0) & (values < -noise)).sum())
     whole = k == spectrum.size
     ended = bool(values[0] < -noise) and not whole
-    return Index(float(values[-1]), float(spectrum.residuals[-1]), int((signs < 0).sum()), undecided, ended or undecided > 0)
+    count = max(int((signs < 0).sum()), negative)
+    return Index(float(values[-1]), float(spectrum.residuals[-1]), count, undecided, ended or undecided > 0)

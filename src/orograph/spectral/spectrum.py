@@ -91,6 +91,8 @@ class Spectrum:
         which: LM, LA, SA or BE.
         tolerance: what was asked of ‖r‖/|λ|.
         basis_bytes: what the Lanczos basis took in this process.
+        searched: the search for missed copies of multiple eigenvalues has ended with its certificate. Where it was cut short
+            (P > 5,000, or no product left) a residual shows nothing of copies that are missing.
         shared_size: P where products are shared among processes (`LinearOperator.group`) and `eigenvectors` are only this
             process's columns of them, else 0.
 
@@ -115,6 +117,7 @@ class Spectrum:
     which: str
     tolerance: float
     basis_bytes: int = 0
+    searched: bool = False
     shared_size: int = 0
 
     def fields(self) -> dict[str, Any]:
@@ -126,6 +129,7 @@ class Spectrum:
             "basis_bytes": self.basis_bytes,
             "clusters": [list(cluster) for cluster in self.clusters],
             "cut": self.cut,
+            "copies_searched": self.searched,
             "eigenvalues": self.eigenvalues.tolist(),
             "residuals": self.residuals.tolist(),
             "converged": self.converged.tolist(),
@@ -136,6 +140,11 @@ class Spectrum:
     def size(self) -> int:
         """P."""
         return self.shared_size or self.eigenvectors.shape[1]
+
+    @property
+    def holds_largest(self) -> bool:
+        """Whether the first pair is λ_max: of `LM` only where it is positive, since a larger one would be larger in magnitude."""
+        return self.which in ("LA", "BE") or (self.which == "LM" and int(self.signs[0]) > 0)
 
     @property
     def relative_residuals(self) -> Float64[Tensor, " k"]:
@@ -155,6 +164,7 @@ def certified(
     rounding: float = 0.0,
     others: Float64[Tensor, " n"] | None = None,
     basis_bytes: int = 0,
+    searched: bool = False,
     shared_size: int = 0,
 ) -> Spectrum:
     """What k pairs and their residuals certify.
@@ -163,7 +173,7 @@ def certified(
         eigenvalues: λ, descending.
         eigenvectors: one unit vector a row.
         residuals: ‖Hv − λv‖, of true products.
-        tolerance, which, products, noise_level, basis_bytes, shared_size: as a `Spectrum` has them.
+        tolerance, which, products, noise_level, basis_bytes, searched, shared_size: as a `Spectrum` has them.
         rounding: of a product in the residuals' arithmetic; it widens the intervals λ ± ‖r‖.
         others: approximations of eigenvalues beyond the k pairs.
     """
@@ -186,5 +196,6 @@ def certified(
         which=which,
         tolerance=tolerance,
         basis_bytes=basis_bytes,
+        searched=searched,
         shared_size=shared_size,
     )

@@ -17,6 +17,7 @@ from orograph.store.grid import GRID, GridArray, array_variable, attributes, sca
 from orograph.store.integrity import verified
 from orograph.store.names import PLAN
 from orograph.store.quantities import COORDINATES
+from orograph.store.records import AVERAGED
 from orograph.store.run import Run
 from orograph.store.tree import open_study
 
@@ -75,6 +76,11 @@ def open_sweep(run: Run) -> xr.Dataset:
         variable = scalar_variable(name, found, shape)
         if variable is not None:
             variables[name] = variable
+    for name, own in AVERAGED.items():
+        if own in variables and name in variables:
+            label = variables[name].attrs["long_name"]
+            variables[own].attrs["long_name"] = f"{label} at the recorded state"
+            variables[name].attrs["long_name"] = f"{label}, running average over the last epoch while the model moved"
     for name in run.arrays.names():
         variables[name] = array_variable(name, _grid_array(run, name, where, shape))
     variables |= analysis_variables(run, where, shape)

@@ -22,7 +22,7 @@ TABLES = {
     ),
     "certificates": (
         *("chain", "strength", "certificate", "certified_gradient_norm", "gradient_norm_limit", "objective_lambda_min"),
-        *("objective_lambda_min_residual", "objective_negative_eigenvalues"),
+        *("objective_lambda_min_residual", "objective_negative_eigenvalues", "objective_negative_eigenvalues_lower_bound"),
     ),
     "configurations": (
         *("test_accuracy", "test_loss", "lambda_max", "trace", "flatness_measure", "gradient_norm"),
@@ -87,6 +87,8 @@ def find(path: str) -> Quantity | None:
         return known
     if name == f"{entry}_error":
         return Quantity(f"standard error: {known.long_name}", known.units)
+    if name == f"{entry}_margin":
+        return Quantity(f"half of the 95 % interval: {known.long_name}", known.units)
     place = name.removeprefix(f"{known.listed}_").removeprefix(f"{entry}_")
     return Quantity(f"{known.long_name}, {known.dims[0]} {place}", known.units)
 
@@ -119,7 +121,7 @@ def _known(name: str) -> str | None:
     family = next((family for family in _FAMILIES if name.startswith(family)), None)
     if family is not None:
         return f"{family}*"
-    of = name.removesuffix("_error")
+    of = name.removesuffix("_error").removesuffix("_margin")
     if of != name and of in ENTRIES and ENTRIES[of].error:
         return of
     lists = (entry for entry, each in ENTRIES.items() if len(each.dims) == 1)

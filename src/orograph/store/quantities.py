@@ -23,7 +23,7 @@ class Quantity:
         symbol: the formula by which it is known, `_` before what stands below the line: `λ_max`.
         short: words for a narrow heading, where there is no symbol that says it.
         role: `target` is a measure of generalisation, `metric` what is held against these.
-        error: whether its standard error stands beside it, as `{name}_error`.
+        error: whether its standard error and half of its 95 % interval stand beside it, as `{name}_error` and `{name}_margin`.
         listed: its name where the values of all pairs or points are one list.
     """
 
@@ -143,8 +143,8 @@ TRAINING = {
     "failed_epoch": Q("epoch in which the loss was not finite"),
     "error": Q("why it failed"),
     "trained": Q("how many networks were trained in step"),
-    "final_train_loss": Q("training loss at the end, where the published one is a running mean", "nat"),
-    "final_objective": Q("objective at the end, where the published one is a running mean", "nat"),
+    "final_train_loss": Q("training loss L at the recorded state, where `train_loss` is a running mean", "nat"),
+    "final_objective": Q("objective at the recorded state, where `objective` is a running mean", "nat"),
     "gradient_decay_rate": Q("slope of log‖∇L‖ over all epochs", "1/epoch"),
     "gradient_decay": Q("slope of log‖∇L‖ over the last epochs", "1/epoch"),
     "stability": Q("sharpness relative to the edge of plain gradient descent", symbol="ηλ_max/2"),
@@ -189,6 +189,10 @@ SPECTRUM = {
     "unconverged_pairs": Q("recorded pairs that have not converged"),
     "clusters": Q("pairs that cannot be told apart, first and one past the last", dims=("cluster", "ends")),
     "cut": Q("whether k splits a cluster of eigenvalues"),
+    "copies_searched": Q("whether a search has shown that no copy of a multiple eigenvalue is missing"),
+    "finite_lambda_first": Q("curvature along the first recorded pair at a finite radius"),
+    "finite_lambda_last": Q("curvature along the last recorded pair at a finite radius"),
+    "finite_lambda_min": Q("curvature along the direction of λ_min at a finite radius", short="curvature along λ_min"),
     "hessian": Q("whose Hessian was decomposed"),
     "which": Q("which end of the spectrum was asked for"),
     "tolerance": Q("tolerance of ‖Hv − λv‖/|λ|"),
@@ -202,7 +206,7 @@ SPECTRUM = {
     "density_error": Q("standard error of the spectral density", dims=("grid",), listed="density_errors"),
     "density_probes": Q("chains of the spectral density"),
     "density_steps": Q("steps of each chain of the spectral density"),
-    "entropy_rank": Q("entropy rank of the whole spectrum", short="entropy rank"),
+    "entropy_rank": Q("entropy rank of the whole spectrum", short="entropy rank", error=True),
     "outliers": Q("eigenvalues above the bulk edge", short="outliers"),
     "bulk_edge": Q("upper edge of the bulk of the spectrum"),
     "outlier_gap": Q("largest ln(λᵢ/λᵢ₊₁) between neighbouring pairs"),
@@ -301,13 +305,16 @@ ANALYSIS = {
     "objective_lambda_min_residual": Q("residual of the smallest eigenvalue of L_eff", short="residual"),
     "objective_lambda_min_noise": Q("noise of the products that gave the smallest eigenvalue of L_eff"),
     "objective_negative_eigenvalues": Q("negative eigenvalues of the Hessian of L_eff", short="negative"),
-    "objective_negative_eigenvalues_lower_bound": Q("whether L_eff may have more negative eigenvalues"),
+    "objective_negative_eigenvalues_lower_bound": Q("whether L_eff may have more negative eigenvalues", short="or more"),
     "susceptibility": Q("susceptibility χ = −d‖θ − θ_ref‖²/dλ", symbol="χ"),
     "susceptibility_residual": Q("relative residual of its linear system"),
     "susceptibility_converged": Q("whether its linear system was solved"),
     "susceptibility_negative_curvature": Q("whether its linear system met negative curvature"),
     "susceptibility_products": Q("Hessian-vector products of the susceptibility"),
     "response_norm": Q("norm of dθ/dλ"),
+    "response_curvature": Q("curvature of L_eff along dθ/dλ"),
+    "finite_response_curvature": Q("curvature of L_eff along dθ/dλ at a finite radius"),
+    "finite_objective_lambda_min": Q("curvature of L_eff along the direction of its λ_min at a finite radius"),
     "order_parameter": Q("order parameter ‖θ − θ_ref‖²", symbol="q"),
     "envelope_defect": Q("relative defect of dF/dλ = ‖θ − θ_ref‖² from the point below", short="defect"),
     "step_length": Q("distance from the point below in λ"),

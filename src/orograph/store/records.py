@@ -42,6 +42,15 @@ class Record:
     provenance: Mapping[str, Any] | None = None
 
 
+# Of the published procedure the tables hold running averages over the moving model; losses of the state have their own names.
+AVERAGED = {"train_loss": "final_train_loss", "objective": "final_objective"}
+
+
+def at_state(scalars: Mapping[str, Any]) -> dict[str, Any]:
+    """A record's scalars with the losses at θ, where it also has averages over the last epoch."""
+    return dict(scalars) | {name: scalars[own] for name, own in AVERAGED.items() if own in scalars}
+
+
 def write_record(run: Path, name: str, record: Record) -> None:
     """Commit a point: from here on it is part of the run."""
     cell = record.cell

@@ -65,6 +65,7 @@ def _scalars(spectrum: Spectrum) -> dict[str, Any]:
         "unconverged_pairs": int(loose.sum()),
         "clusters": [list(cluster) for cluster in spectrum.clusters],
         "cut": spectrum.cut,
+        "copies_searched": spectrum.searched,
         "products": spectrum.products,
     }
 
@@ -85,6 +86,7 @@ def recorded_spectrum(run: Run, cell: Cell, *, vectors: bool = True) -> Spectrum
         noise_level=float(scalars["noise_level"]),
         clusters=tuple((int(start), int(stop)) for start, stop in scalars["clusters"]),
         cut=bool(scalars["cut"]),
+        searched=bool(scalars.get("copies_searched", False)),  # older runs do not say
         products=int(scalars["products"]),
         which=chosen["which"],
         tolerance=chosen["tolerance"],

@@ -48,7 +48,8 @@ def _minima(run: Run, configuration: str) -> xr.Dataset:
     found["status"] = ("seed", np.array([record.status if record else "missing" for record in records], dtype=object))
     rows = [{} if record is None else record.scalars for record in records]
     for name, values in _columns([{k: v for k, v in row.items() if k not in _LISTS} for row in rows]).items():
-        found[name] = _variable(("seed",), values, name)
+        if name not in found:  # what was measured at the minimum comes before what its training said of the same quantity
+            found[name] = _variable(("seed",), values, name)
     for field, dim in zip(_LISTS, ("epoch", "tracked_epoch"), strict=True):
         courses = [list(row.get(field) or []) for row in rows]
         epochs = sorted({int(each["epoch"]) for course in courses for each in course})

@@ -18,16 +18,16 @@ from orograph.curvature.hessian import HessianOperator
 from orograph.geometry.perturbations import ProbeMean
 from orograph.geometry.ricci import ScalarCurvature, scalar_curvature
 from orograph.geometry.scale import scaled_sharpness
-from orograph.geometry.smoothness import finite_curvatures, is_smooth
+from orograph.geometry.smoothness import FINITE_RADIUS, finite_curvatures, is_smooth
 from orograph.objective import Objective
 from orograph.spectral.densities import Density, density
 from orograph.spectral.effective_ranks import effective_rank, entropy_rank
 from orograph.spectral.eigenpairs import lanczos
+from orograph.spectral.intervals import estimate_fields
 from orograph.spectral.spectrum import Spectrum
 from orograph.study.budget import Budget, BudgetSpent
 
 WEIGHTS = {"top": 5.0, "lowest": 3.0, "trace": 2.0, "density": 1.5}
-FINITE_RADIUS = 1e-3  # of ‖θ‖: along an eigenvector small enough for a parabola, and far above the rounding of float32 losses
 
 _RESERVE = 10  # what Lanczos may spend after its last step: a search for copies (8), and a product or two of verification
 _SMALL = 5000  # parameters up to which a search for copies may take as many steps as all that came before
@@ -44,12 +44,12 @@ class Curvature:
     Attributes:
         scalars: by name; what the budget did not reach is missing.
         arrays: eigenvalues with their residuals, and the density on its grid.
-        eigenvectors: `(k, P)`, of the largest eigenvalues, largest first; None where none was finished.
+        top: the pairs of the largest eigenvalues; None where none was finished.
     """
 
     scalars: dict[str, Any]
     arrays: dict[str, np.ndarray]
-    eigenvectors: Float[Tensor, "k P"] | None
+    top: Spectrum | None
 
 
 def measure_curvature(
@@ -91,7 +91,7 @@ def measure_curvature(
     lowest = _lowest(budget, operator, tolerance, seed)
     total = _trace(budget, operator, top, probes, seed)
     profile = _density(budget, operator, seed) if with_density else None
-    scalars: dict[str, Any] = {"smooth": smooth, "gradient_norm": operator.gradient.double().norm().item()}
+    scalars: dict[str, Any] = {"smooth": smooth}
     if top is not None:
         scalars |= _top_fields(top)
         vectors = top.eigenvectors[:finite_pairs]
@@ -111,7 +111,7 @@ def measure_curvature(
         arrays |= {f"density_{name}": getattr(profile, name).numpy() for name in ("grid", "values", "errors")}
         scalars |= {"density_probes": len(profile.nodes), "density_steps": profile.nodes.shape[1]}
     scalars |= {"products": budget.fields(), "plan": operator.plan}
-    return Curvature(scalars, arrays, None if top is None else top.eigenvectors)
+    return Curvature(scalars, arrays, top)
 
 
 def condition_number(top: Spectrum | None, lowest: Spectrum | None) -> tuple[float, str]:
@@ -206,6 +206,7 @@ def _top_fields(top: Spectrum) -> dict[str, Any]:
         "eigenvalues": top.eigenvalues.tolist(),
         "residuals": top.residuals.tolist(),
         "converged": top.converged.tolist(),
+        "copies_searched": top.searched,
         "noise_level": top.noise_level,
         "tolerance": top.tolerance,
         f"effective_rank_top_{k}": effective_rank(top.eigenvalues),
@@ -217,26 +218,22 @@ def _trace_fields(total: ScalarCurvature | None) -> dict[str, Any]:
     if total is None:
         return {}
     trace, square = total.trace, total.squared_trace
-    unbiased = trace.value**2 - trace.error**2  # the square of a mean exceeds the squared mean by its variance
-    return {
-        "trace": trace.value,
-        "trace_error": trace.error,
-        "frobenius_square": square.value,
-        "frobenius_square_error": square.error,
-        "participation_ratio": unbiased / square.value if square.value > 0 else math.nan,
-        "scalar_curvature": total.value,
-        "scalar_curvature_error": total.error,
+    estimates: dict[str, ProbeMean | ScalarCurvature] = {
+        "trace": trace,
+        "frobenius_square": square,
+        "participation_ratio": total.participation_ratio,
+        "scalar_curvature": total,
     }
+    return {name: value for key, each in estimates.items() for name, value in estimate_fields(key, each).items()}
 
 
 def _scaled(theta: Float[Tensor, " P"], top: Spectrum | None, total: ScalarCurvature | None) -> dict[str, Any]:
     """The companions that do not change with the overall scale."""
     largest = math.nan if top is None else top.eigenvalues[0].item()
     trace = ProbeMean(math.nan, math.nan) if total is None else total.trace
-    found = scaled_sharpness(theta, largest=largest, trace=trace.value, trace_error=trace.error)
+    found = scaled_sharpness(theta, largest=largest, trace=trace.value, trace_error=trace.error, degrees=trace.degrees)
     return {
         "parameter_norm": math.sqrt(found.squared_norm),
         "scaled_lambda_max": found.scaled_largest,
-        "scaled_trace": found.scaled_trace.value,
-        "scaled_trace_error": found.scaled_trace.error,
+        **estimate_fields("scaled_trace", found.scaled_trace),
     }

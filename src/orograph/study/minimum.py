@@ -19,18 +19,19 @@ from torch import Tensor
 from orograph.curvature.counting import OnProduct
 from orograph.curvature.hessian import HessianOperator
 from orograph.errors import DataError, OrographError
-from orograph.geometry.epsilon_sharpness import SampledSharpness, WorstCase, sharpness, worst_case
+from orograph.geometry.epsilon_sharpness import RADIUS, SampledSharpness, WorstCase, sharpness, worst_case
 from orograph.geometry.evaluation import evaluate
 from orograph.geometry.flatness import loss_increase, noise_robustness
 from orograph.geometry.perturbations import seeded
 from orograph.geometry.scale import fisher_rao_norm, relative_flatness
 from orograph.objective import Objective
 from orograph.parameters import Layout
+from orograph.spectral.intervals import estimate_fields
+from orograph.spectral.spectrum import Spectrum
 from orograph.store.findings import Result
 from orograph.study.curvature import measure_curvature
 from orograph.study.settings import MetricsSettings
 
-RADIUS = 0.02  # ε of sharpness, relative to ‖θ‖
 ENOUGH = 0.01  # an ascent ends when a step gains less than this share of the rise
 
 
@@ -105,7 +106,7 @@ def measure_minimum(
     name = level(settings)
     effort = LEVELS[name]
     some = _subset(train, effort.images, seed)
-    scalars = generalisation(train, test, theta)
+    scalars = generalisation(train, test, theta) | {"gradient_norm": train.gradient(theta).double().norm().item()}
     failures: dict[str, str] = {}
     spent = 0
 
@@ -123,7 +124,7 @@ def measure_minimum(
             failures[part] = str(error)
 
     arrays: dict[str, np.ndarray] = {}
-    vectors: list[Tensor] = []
+    known: list[Spectrum] = []
 
     def curvature() -> dict[str, Any]:
         found = measure_curvature(
@@ -139,21 +140,21 @@ def measure_minimum(
             on_product=told,
         )
         arrays.update(found.arrays)
-        vectors.extend([] if found.eigenvectors is None else [found.eigenvectors])
+        known.extend([] if found.top is None else [found.top])
         return found.scalars
 
     attempt("curvature", curvature)
-    top = vectors[0][0] if vectors else None
+    top = known[0] if known else None
     attempt("sharpness", lambda: _sharpness(some, theta, effort, seed, top))
     attempt("adaptive sharpness", lambda: _adaptive(some, theta, effort, seed))
-    attempt("flatness", lambda: _flatness(some, theta, effort, seed))
+    attempt("flatness", lambda: _flatness(some, theta, effort, seed, top))
     attempt("noise robustness", lambda: _robustness(test, theta, effort, seed))
     attempt("relative flatness", lambda: _relative_flatness(some, theta, effort, seed))
     attempt("Fisher–Rao norm", lambda: {"fisher_rao_norm": fisher_rao_norm(some, theta)})
     scalars["failures"] = failures
     scalars["measured"] = {**asdict(effort), "level": name, "images": some.count, "of": train.count, "parameters": len(theta)}
-    if settings.keep_eigenvectors and vectors:
-        arrays["eigenvectors"] = vectors[0].cpu().numpy()
+    if settings.keep_eigenvectors and top is not None:
+        arrays["eigenvectors"] = top.eigenvectors.cpu().numpy()
     return Result(scalars, arrays)
 
 
@@ -183,20 +184,17 @@ def _subset(train: Objective, images: int | None, seed: int) -> Objective:
 
 
 def _sharpness(
-    objective: Objective, theta: Float[Tensor, " P"], effort: Effort, seed: int, top: Float[Tensor, " P"] | None
+    objective: Objective, theta: Float[Tensor, " P"], effort: Effort, seed: int, top: Spectrum | None
 ) -> dict[str, Any]:
     """ε-sharpness; from the same samples the trace at a finite radius, E[L(θ+Ru) + L(θ−Ru) − 2L]/R² = tr H / P."""
-    sampled = sharpness(objective, theta, radius=RADIUS, pairs=effort.pairs, seed=seed)
-    best = worst_case(objective, sampled, top=top, steps=effort.ascent, tolerance=ENOUGH)
-    size = len(theta)
+    sampled = sharpness(objective, theta, radius=RADIUS, pairs=effort.pairs, seed=seed, spectrum=top)
+    first = None if top is None else top.eigenvectors[0]
+    best = worst_case(objective, sampled, top=first, steps=effort.ascent, tolerance=ENOUGH)
     return {
         **_rises("sharpness", sampled, best),
-        "sharpness_even": sampled.even.value,
-        "sharpness_even_error": sampled.even.error,
-        "sharpness_odd": sampled.odd.value,
-        "sharpness_odd_error": sampled.odd.error,
-        "finite_trace": size * sampled.curvature.value,
-        "finite_trace_error": size * sampled.curvature.error,
+        **estimate_fields("sharpness_even", sampled.even),
+        **estimate_fields("sharpness_odd", sampled.odd),
+        **estimate_fields("finite_trace", sampled.curvature, len(theta)),
         "finite_trace_radius": sampled.perturbations.radius,
     }
 
@@ -212,11 +210,12 @@ def _rises(name: str, sampled: SampledSharpness, best: WorstCase) -> dict[str, A
     return {f"{name}_sampled": sampled.largest, f"{name}_best_found": best.increase, f"{name}_start": best.start}
 
 
-def _flatness(objective: Objective, theta: Float[Tensor, " P"], effort: Effort, seed: int) -> dict[str, Any]:
-    found = loss_increase(objective, theta, samples=effort.around, seed=seed)
+def _flatness(
+    objective: Objective, theta: Float[Tensor, " P"], effort: Effort, seed: int, top: Spectrum | None
+) -> dict[str, Any]:
+    found = loss_increase(objective, theta, samples=effort.around, seed=seed, spectrum=top)
     return {
-        "loss_increase": found.loss_increase.value,
-        "loss_increase_error": found.loss_increase.error,
+        **estimate_fields("loss_increase", found.loss_increase),
         "loss_increase_by_radius": [each.value for each in found.by_radius],
         "loss_increase_radii": list(found.radii),
         "flatness_measure": found.flatness_measure,
@@ -226,12 +225,9 @@ def _flatness(objective: Objective, theta: Float[Tensor, " P"], effort: Effort, 
 def _robustness(test: Objective, theta: Float[Tensor, " P"], effort: Effort, seed: int) -> dict[str, Any]:
     found = noise_robustness(test, theta, samples=effort.around, seed=seed)
     return {
-        "noise_loss_rise": found.loss_rise.value,
-        "noise_loss_rise_error": found.loss_rise.error,
-        "noise_accuracy_drop": 100 * found.accuracy_drop.value,
-        "noise_accuracy_drop_error": 100 * found.accuracy_drop.error,
-        "noise_margin_drop": found.margin_drop.value,
-        "noise_margin_drop_error": found.margin_drop.error,
+        **estimate_fields("noise_loss_rise", found.loss_rise),
+        **estimate_fields("noise_accuracy_drop", found.accuracy_drop, 100),
+        **estimate_fields("noise_margin_drop", found.margin_drop),
     }
 
 
@@ -249,11 +245,7 @@ def _relative_flatness(objective: Objective, theta: Float[Tensor, " P"], effort:
     layer = Objective(model, objective.output_losses, whole, parameters=name, memory=objective.memory, dtype=objective.dtype)
     operator = HessianOperator.of(layer)
     found = relative_flatness(operator, layer.theta, layer.layout, name, probes=effort.rows, seed=seed)
-    return {
-        "relative_flatness": found.value,
-        "relative_flatness_error": found.error,
-        "relative_flatness_layer": name,
-    }
+    return {**estimate_fields("relative_flatness", found), "relative_flatness_layer": name}
 
 
 def last_weight(layout: Layout) -> str | None:

@@ -24,6 +24,12 @@ from orograph.geometry.correlation import (
 from orograph.store.lookup import with_role
 from orograph.study.grid import VARIABLE
 
+# Metrics that are made of the same measured number as a target, and go with it whatever the geometry.
+SHARED = {
+    "train_loss": ("gap",),  # test less training loss
+    "noise_loss_rise": ("test_loss", "gap"),  # test loss under noise less test loss
+    "noise_accuracy_drop": ("test_accuracy",),
+}
 RESAMPLES = 5_000  # so many that Holm's rule over a whole table can leave p-values small
 
 
@@ -37,7 +43,8 @@ def relate(rows: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> dict[str
 
     Returns:
         `metrics` and `targets` that were found; `minima` and `configurations`, how many; `note`, what can be said from so many;
-        `table`, one mapping for each metric and target: `count`, `independent`, the coefficients with `value`, `sign` and, from
+        `table`, one mapping for each metric and target: `shared`, whether both are made of one measured number and go together
+        whatever the geometry; `count`, `independent`, the coefficients with `value`, `sign` and, from
         five independent values on, `p_value`, `adjusted` (Holm over the table), `low` and `high` (95 %), `kendall_within`
         groups of equal settings, and `granulated` Kendall's coefficients by setting with their `mean` where settings vary.
 
@@ -87,7 +94,8 @@ def _fields(found: Correlation) -> dict[str, Any]:
     for kind in COEFFICIENTS:
         each: Coefficient = getattr(found, kind)
         fields[kind] = asdict(each) | {"sign": each.sign}
-    return fields | {"kendall_within": found.kendall_within}
+    shared = found.target in SHARED.get(found.metric, ())
+    return fields | {"kendall_within": found.kendall_within, "shared": shared}
 
 
 def _granulated(

@@ -87,8 +87,13 @@ def _correlations(correlations: Mapping[str, Any]) -> list[str]:
         for row in correlations.get("table", [])
         if row["target"] == "test_accuracy" and row["count"] > 2 and row["spearman"]["value"] is not None
     ]
+    whole = len(rows)
+    rows = [row for row in rows if not row.get("shared")]
     rows.sort(key=lambda row: -abs(row["spearman"]["value"]))
     text = ", ".join(f"{row['metric']} {row['spearman']['value']:+.2f}" for row in rows[:_SHOWN])
     if not rows:
         return []
-    return [f"with test accuracy go, by Spearman's ρ: {text}", correlations.get("note", "")]
+    chosen = (
+        f"the largest {min(_SHOWN, len(rows))} of {whole}, chosen by |ρ| and therefore larger than they would be in another study"
+    )
+    return [f"with test accuracy go, by Spearman's ρ: {text} ({chosen})", correlations.get("note", "")]

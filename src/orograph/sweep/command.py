@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from orograph.errors import ConfigurationError
 from orograph.memory import format_bytes
 from orograph.settings.shared import ParallelExecution
 from orograph.store.atomic import require_space
@@ -50,6 +51,7 @@ def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
         settings = settings.model_copy(update={"numerics": kept})
         pending = [cell for cell in todo if cell not in old.records]
     else:
+        refuse_decay(settings)
         settings = settings.model_copy(update={"numerics": execution.shared(settings.numerics)})
     bench = Bench.prepare(settings, execution)
     settings = bench.settings
@@ -98,6 +100,21 @@ def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
         if told:
             console.print(told, highlight=False, markup=False)
     return 1 if any(each["status"] == "failed" for each in rows) else 0
+
+
+def refuse_decay(settings: SweepSettings) -> None:
+    """A sweep is of L_eff, whose minima, patience and F(λ) know nothing of what an optimiser adds to it.
+
+    Raises:
+        ConfigurationError: the optimiser has a weight decay of its own.
+    """
+    decay = settings.training.weight_decay
+    if decay:
+        raise ConfigurationError(
+            f"--weight-decay {decay:g} is minimised beside L_eff and belongs to none of its numbers: patience, F(λ) and critical "
+            f"points would be those of another function; around the origin raise the strengths by {decay / 2:g} instead (λ‖θ‖² "
+            "has no factor ½), or leave it out."
+        )
 
 
 def run_groups(

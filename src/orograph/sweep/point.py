@@ -15,6 +15,7 @@ from orograph.curvature.counting import OnProduct
 from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.operator import LinearOperator
 from orograph.geometry.classes import class_hits
+from orograph.geometry.smoothness import finite_companions, is_smooth
 from orograph.objective import Objective
 from orograph.spectral.cohort import lanczos_cohort
 from orograph.spectral.eigenpairs import lanczos
@@ -36,6 +37,11 @@ class Instruments:
     def hessian(self) -> HessianOperator:
         """Of the loss; traced when it is first needed, which is never where workers compute."""
         return HessianOperator.of(self.train)
+
+    @cached_property
+    def smooth(self) -> bool:
+        """Whether the loss is C²: if not, all second-order results leave out its kinks."""
+        return is_smooth(self.train)
 
     def cohort(self, thetas: Float[Tensor, "M P"]) -> CohortHessian:
         """The Hessians of several models, traced once for each number of them."""
@@ -69,9 +75,23 @@ def measure_points(
     spectra = decompose(instruments, hessians, strengths, on_product)
     seconds = (time.perf_counter() - began) / len(points)
     return [
-        replace(point, spectrum=spectrum, seconds=point.seconds | {"spectrum": seconds})
-        for point, spectrum in zip(points, spectra, strict=True)
+        replace(
+            point,
+            scalars=point.scalars | {"smooth": instruments.smooth} | _companions(instruments, theta, spectrum, strength),
+            spectrum=spectrum,
+            seconds=point.seconds | {"spectrum": seconds},
+        )
+        for point, theta, spectrum, strength in zip(points, thetas, spectra, strengths, strict=True)
     ]
+
+
+def _companions(instruments: Instruments, theta: Float[Tensor, " P"], spectrum: Spectrum, strength: float) -> dict[str, float]:
+    """The first and the last eigenvalue at a finite radius, where the Hessian leaves out kinks."""
+    if instruments.smooth:
+        return {}
+    ends = {"lambda_first": spectrum.eigenvectors[0], "lambda_last": spectrum.eigenvectors[-1]}
+    shift = 0.0 if instruments.settings.hessian == "loss" else 2 * strength
+    return finite_companions(instruments.train, theta, ends, shift=shift)
 
 
 def _metrics(instruments: Instruments, operator: HessianOperator, strength: float) -> Measured:

@@ -3,7 +3,8 @@
 Gradient descent on a quadratic is stable while λ_max·lr/2 ≤ 1, with momentum β while it is at most 1 + β. Adam and AdamW divide
 the gradient by P = (1 − β₁ᵗ)(diag √v̂ + ε); for them the largest eigenvalue of P⁻¹H counts, and the edge lies where it equals
 (2 + 2β₁)/((1 − β₁)·lr), which is 38/lr. H is the Hessian of what is minimised: of L_eff = L + λ‖θ − θ_ref‖² where there is a
-penalty.
+penalty, and of that with w/2‖θ‖² more where SGD or Adam has a weight decay w, which both add to the gradient. AdamW's decay is
+decoupled: it shrinks θ beside the preconditioned step and belongs to no function that is minimised, so that H is without it.
 """
 
 import copy
@@ -21,6 +22,7 @@ from orograph.training.settings import OptimizerSettings
 
 TOLERANCE = 1e-2  # ‖Hv − λv‖/λ: the eigenvalue itself is then good to about 1e-4
 PRODUCTS = 60  # at most, for one eigenvalue
+COUPLED = ("SGD", "Adam")  # whose weight decay w is the gradient of w/2‖θ‖²
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # as `update` sets them
 
 
@@ -41,7 +43,8 @@ class StabilityObserver:
         `preconditioned_stability`, which is 1 at the edge.
         """
         plain, settings = self._hessian(moment), self._settings
-        hessian: LinearOperator = plain.shifted(2 * moment.strength) if moment.strength else plain
+        shift = 2 * moment.strength + (settings.weight_decay if settings.optimizer in COUPLED else 0.0)
+        hessian: LinearOperator = plain.shifted(shift) if shift else plain
         largest = _largest(hessian)
         found = {"lambda_max": largest, "stability": largest * moment.lr / 2, "edge": 1 + settings.momentum}
         if settings.optimizer != "SGD":

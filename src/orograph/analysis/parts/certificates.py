@@ -9,6 +9,7 @@ import math
 from typing import Literal
 
 from orograph.analysis.visit import Visit
+from orograph.geometry.smoothness import finite_companions
 from orograph.spectral.eigenpairs import lanczos
 from orograph.spectral.morse_index import Index, index
 from orograph.store.findings import Result
@@ -54,7 +55,8 @@ def certificate_part(visit: Visit, *, max_products: int, tolerance: float, seed:
         seed=seed,
         on_product=visit.counting("λ_min"),
     )
-    lowest = index(spectrum)
+    lowest = index(spectrum, negative=_negative(visit, strength))
+    kinks = {} if visit.smooth else {"objective_lambda_min": spectrum.eigenvectors[-1]}
     return Result(
         {
             "certificate": verdict(norm, limit, lowest, spectrum.noise_level, strength),
@@ -66,5 +68,15 @@ def certificate_part(visit: Visit, *, max_products: int, tolerance: float, seed:
             "objective_negative_eigenvalues": lowest.count,
             "objective_negative_eigenvalues_lower_bound": lowest.lower_bound,
             "certificate_products": spectrum.products,
+            **finite_companions(visit.objective, visit.theta, kinks, shift=2 * strength),
         }
     )
+
+
+def _negative(visit: Visit, strength: float) -> int:
+    """How many recorded pairs of H show a negative eigenvalue of H + 2λI."""
+    known = visit.spectrum
+    if known is None:
+        return 0
+    noise = known.noise_level if known.noise_level > 0 else 0.0  # nan: never measured
+    return int((known.eigenvalues + 2 * strength < -known.residuals - noise).sum())

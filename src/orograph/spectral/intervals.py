@@ -1,0 +1,62 @@
+"""How far a number from few random vectors may be off: 95 % intervals that hold for small samples.
+
+A standard error from m samples is itself uncertain, so that ± 1.96 of it cover less than 95 %: 86 % for m = 4. What is stated
+is Student's (1908) interval; where independent standard errors are added, with the degrees of freedom of Welch (1947).
+Functions of several means (ratios, entropies) are biased by their curvature; the jackknife (Quenouille 1956; Tukey 1958) takes
+the bias out and gives the error.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float64
+from scipy.special import stdtrit
+from torch import Tensor
+
+LEVEL = 0.95
+
+
+def half_width(error: float, degrees: float) -> float:
+    """Half of the 95 % interval around an estimate with this standard error and degrees of freedom; NaN without any."""
+    if not degrees >= 1:
+        return math.nan
+    return error * float(stdtrit(degrees, (1 + LEVEL) / 2))
+
+
+def welch_degrees(errors: Sequence[float], degrees: Sequence[float]) -> float:
+    """The degrees of freedom of √Σe², of independent standard errors each with its own."""
+    squares = [error**2 for error in errors]
+    spread = sum(square**2 / each for square, each in zip(squares, degrees, strict=True) if each > 0)
+    return sum(squares) ** 2 / spread if spread else min(degrees)
+
+
+def jackknifed(function: Callable[..., Float64[Tensor, ""]], *samples: Float64[Tensor, " m"]) -> Float64[Tensor, " m"]:
+    """The pseudo-values of a function of samples that belong together.
+
+    Their mean is the function of all samples less the jackknife's estimate of its bias, their spread gives its standard error.
+    """
+    count = len(samples[0])
+    whole = function(*samples)
+    kept = ~torch.eye(count, dtype=torch.bool)
+    return torch.stack([count * whole - (count - 1) * function(*(each[row] for each in samples)) for row in kept])
+
+
+@runtime_checkable
+class Uncertain(Protocol):
+    """What came out of random vectors."""
+
+    @property
+    def value(self) -> float: ...
+
+    @property
+    def error(self) -> float: ...
+
+    @property
+    def margin(self) -> float: ...
+
+
+def estimate_fields(name: str, found: Uncertain, scale: float = 1.0) -> dict[str, float]:
+    """An estimate as a record keeps it: the value, its standard error, and half of its 95 % interval."""
+    return {name: scale * found.value, f"{name}_error": scale * found.error, f"{name}_margin": scale * found.margin}
