@@ -3,16 +3,36 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from torch.nn import functional as F
+from torch.nn.utils import vector_to_parameters
 
 from orograph.analysis import command
 from orograph.cli import main
+from orograph.data.catalogue import load_data
+from orograph.models.catalogue import build_model
 from orograph.store.dataset import open_run
 from orograph.store.run import Run
 
 SMALL = ["--dataset", "digits", "--subset-size", "100", "--widths", "4", "--epochs", "3", "--threads", "1", "--quiet"]
 LADDER = ["--strengths", "0.02,0.05,0.1", "--dtype", "float64"]
 FEW = ["--probes", "3", "--images", "2", "--path-steps", "0", "--resamples", "19", "--quiet"]
+
+
+def second_difference(theta: np.ndarray, direction: np.ndarray, radius: float) -> float:
+    """[L(θ+Rv) + L(θ−Rv) − 2L(θ)]/R² of a network with the parameters of the sweep."""
+    data = load_data("digits", subset_size=100)
+    inputs, targets = data.train_inputs, data.train_targets
+    model = build_model("mlp", input_shape=data.input_shape, classes=10, widths=(4,), activation="relu", init_seed=0).double()
+
+    def loss(step: float) -> float:
+        vector_to_parameters(torch.from_numpy(np.array(theta) + step * np.array(direction)).double(), model.parameters())
+        return F.cross_entropy(model(inputs.double()), targets).item()
+
+    with torch.no_grad():
+        return (loss(radius) + loss(-radius) - 2 * loss(0.0)) / radius**2
 
 
 def swept(out: Path, *flags: str) -> Path:
@@ -32,10 +52,13 @@ def test_the_spectrum_and_the_analysis_of_a_relu_network_carry_their_companions(
     tmp_path: Path, monkeypatch, hessian: str
 ) -> None:
     out = analysed(swept(tmp_path / "run", "--activation", "relu", "--k", "2", "--hessian", hessian), monkeypatch)
-    for record in Run.open(out).records.values():
+    run = Run.open(out)
+    for cell, record in run.records.items():
         scalars = record.scalars
         assert scalars["smooth"] is False
-        assert scalars["finite_lambda_first"] == pytest.approx(scalars["lambda_first"], rel=0.5)
+        shift = 0.0 if hessian == "loss" else 2 * cell.strength
+        along = second_difference(run.array(cell, "theta"), run.array(cell, "eigenvector")[0], scalars["finite_radius"])
+        assert scalars["finite_lambda_first"] == pytest.approx(along + shift, rel=1e-5)
     found = open_run(out)
     companions = {"finite_trace", "finite_trace_margin", "finite_objective_lambda_min", "finite_response_curvature"}
     assert companions <= set(found.data_vars)
