@@ -89,6 +89,7 @@ def sharpness(
         pairs: how many ±u.
         seed: of the draws, the same on every device.
         adaptive: perturbations relative to each weight, u = |θ|∘w.
+        spectrum: pairs of the Hessian at θ, which make the means sharper and leave their expectation as it is.
 
     Returns:
         The `2·pairs` rises of the loss, in its unit (nat for a cross-entropy), with their largest, their even and their odd part.

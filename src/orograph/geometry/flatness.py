@@ -73,6 +73,7 @@ def loss_increase(
         radii: r of each sphere, relative to ‖θ‖.
         samples: perturbations on each sphere, an even number.
         seed: of the draws, the same on every device.
+        spectrum: pairs of the Hessian at θ, which make the means sharper and leave their expectation as it is.
 
     Returns:
         The mean rise over all radii and on each, in the loss's unit (nat for a cross-entropy), with standard errors.

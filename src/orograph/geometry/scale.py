@@ -86,10 +86,10 @@ def relative_flatness(
 
     Examples:
         >>> import torch, orograph as og
-        >>> problem = torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)]
+        >>> problem = torch.nn.Linear(9, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(9), torch.arange(9) % 2)]
         >>> hessian, objective = og.HessianOperator(*problem), og.Objective(*problem)
-        >>> found = og.relative_flatness(hessian, objective.theta, objective.layout, "weight")
-        >>> assert found.error > 0
+        >>> found = og.relative_flatness(hessian, objective.theta, objective.layout, "weight", probes=8)
+        >>> assert found.value > 0
     """
     place, shapes = layout.slices(), dict(zip(layout.names, layout.shapes, strict=True))
     matrices = [each for each in layout.names if len(shapes[each]) > 1]
