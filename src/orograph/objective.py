@@ -6,9 +6,7 @@ evaluation is a functional call in eval mode. L is the mean over all samples, su
 
 import contextlib
 import copy
-import functools
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -19,35 +17,13 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from orograph.errors import ConfigurationError, DataError
 from orograph.memory import DEFAULT_MEMORY, chunk_length, parse_bytes
-from orograph.parameters import Layout, layout_of
+from orograph.parameters import Layout, layout_of, working_dtype
+from orograph.meaning import read
+from orograph.reduction import Loss, Over, Reduction, in_dtype
+from orograph.samples import chosen, take
 
 Inputs = Any  # a tensor, or a tuple or mapping of tensors that the module takes as arguments
 Batch = tuple[Inputs, Tensor]
-Loss = Callable[[Tensor, Tensor], Tensor]
-
-
-def unreduced(loss: Loss) -> Loss:
-    """The same loss with one value per sample where that can be had, else unchanged.
-
-    Modules and functions with a `reduction` are re-reduced; anything else is taken as it is.
-
-    Raises:
-        ConfigurationError: a class-weighted mean, whose value depends on how the data are batched.
-    """
-    if isinstance(loss, nn.Module) and hasattr(loss, "reduction"):
-        if loss.reduction == "mean" and getattr(loss, "weight", None) is not None:
-            raise ConfigurationError(
-                f"{type(loss).__name__}(weight=…) divides by the weights of each batch, so its mean depends on batching; "
-                "pass it with reduction='none', its weights scaled so that the plain mean over samples is meant."
-            )
-        module: Any = copy.copy(loss)
-        module.reduction = "none"
-        return module
-    with contextlib.suppress(TypeError, ValueError):  # builtins have no signature
-        if "reduction" in inspect.signature(loss).parameters:
-            partial: Any = functools.partial
-            return partial(loss, reduction="none")
-    return loss
 
 
 @contextlib.contextmanager
@@ -101,19 +77,20 @@ class Objective:
 
     Args:
         model: any module; evaluated in eval mode.
-        loss: `(output, target) → ` one value per sample, or a mean; standard losses are re-reduced.
+        loss: `(output, target) → ` one value per sample, a mean or a sum; what a standard loss averages over is kept.
         data: re-iterable of `(inputs, targets)`.
         parameters: comma-separated globs of the parameter names that make up θ.
         strength: λ ≥ 0.
         anchor: θ_ref, `(P,)`; None is the origin.
         memory: budget for activations, in bytes or like `4GiB`.
-        dtype: of θ and all evaluations; the module's own when None.
+        dtype: of θ and all evaluations, float32 or float64; the widest of the module's own when None, float32 for half precision.
 
     Attributes:
         layout: names and shapes of θ.
         theta: `(P,)`, the module's parameters when this was made.
         count: N, the number of samples.
-        per_sample: whether the loss gives one value a sample; if not, batches stay as they came and are weighted by size.
+        per_sample: whether every sample has a loss of its own; if not, batches stay as they came.
+        whole: why batches stay as they came, in words; empty if they do not.
         strength: λ of the penalty; another one is another objective: `penalised`.
         anchor: θ_ref of the penalty; None is the origin.
         traces: what others traced of this loss on these data and keep for later calls, by key; all penalties share it.
@@ -141,9 +118,8 @@ class Objective:
         self.model = model
         self.layout: Layout = layout_of(model, parameters)
         named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-        first = named[self.layout.names[0]]
-        self.dtype = dtype or first.dtype
-        self.device = first.device
+        self.dtype = working_dtype(self.layout, model, dtype)
+        self.device = named[self.layout.names[0]].device
         self.theta = self.layout.flatten(named).to(self.dtype)
         self.constants = {
             name: tensor.detach().to(self.dtype) if tensor.is_floating_point() else tensor.detach()
@@ -153,15 +129,56 @@ class Objective:
         self._strength, self._anchor = strength, anchor
         self.traces: dict[Any, Any] = {}
         self.memory = parse_bytes(memory)
-        self._loss = unreduced(loss)
         batches = gather(data, device=self.device, dtype=self.dtype)
         self.count = sum(len(targets) for _, targets in batches)
-        self.per_sample = self._gives_one_value_per_sample(batches[0])
-        self._batches = batches
-        if self.per_sample and len(batches) > 1:
-            inputs = tree_map(lambda *leaves: torch.cat(leaves), *(inputs for inputs, _ in batches))
-            self._batches = [(inputs, torch.cat([targets for _, targets in batches]))]
+        with self._in_dtype():
+            reading = read(model, self.outputs, self.theta, in_dtype(loss, self.dtype, self.device), batches)
+        self.whole, self._batches = reading.whole, reading.batches
+        self._weigh(reading.reduction)
         self.chunk = chunk_length(self.count, 3 * self.activation_bytes(), self.memory)
+
+    @contextlib.contextmanager
+    def _in_dtype(self) -> Iterator[None]:
+        """Says what is the matter where a module that converts tensors by itself meets another dtype than its own."""
+        try:
+            yield
+        except RuntimeError as error:
+            own = {p.dtype for p in self.model.parameters() if p.is_floating_point()}
+            if own <= {self.dtype}:
+                raise
+            names = ", ".join(sorted(str(each).removeprefix("torch.") for each in own))
+            raise ConfigurationError(
+                f"the module, whose parameters are {names}, cannot be evaluated in {str(self.dtype).removeprefix('torch.')} "
+                f"({str(error).splitlines()[0]}): it converts tensors by itself in forward; make it follow its parameters' dtype."
+            ) from error
+
+    def follows(self, dtype: torch.dtype) -> bool:
+        """Whether the module and the loss can be evaluated in this dtype, tried on few samples."""
+        few = copy.copy(self)
+        few._batches = self._batches[:1] if self.whole else [take(self._batches[0], slice(0, 2))]
+        try:
+            few = few.to(dtype)
+            few.summed(few.theta, *few._batches[0])
+        except RuntimeError:
+            return False
+        return True
+
+    def _weigh(self, reduction: Reduction) -> None:
+        self.reduction, self._factor = reduction.over_data([targets for _, targets in self._batches])
+
+    @property
+    def per_sample(self) -> bool:
+        return not self.whole
+
+    @property
+    def over(self) -> Over:
+        """What the loss is averaged over, in words; `sum`: nothing."""
+        return self.reduction.over
+
+    def require_samples(self, what: str) -> None:
+        """Raise ConfigurationError with the reason unless every sample has a loss of its own."""
+        if self.whole:
+            raise ConfigurationError(f"{self.whole}; {what} one value per sample.")
 
     @property
     def strength(self) -> float:
@@ -196,63 +213,62 @@ class Objective:
         other._anchor = None if self.anchor is None else cast(self.anchor)
         other.traces = {}
         other.constants = {name: cast(tensor) for name, tensor in self.constants.items()}
-        other._loss = copy.deepcopy(self._loss).to(dtype) if isinstance(self._loss, nn.Module) else self._loss
+        other.reduction = self.reduction.to(dtype, self.device)
         other._batches = [(tree_map(cast, inputs), cast(targets)) for inputs, targets in self._batches]
         return other
 
-    def subset(self, samples: Int[Tensor, " n"]) -> "Objective":
-        """The same objective over some of the samples: its L is their mean.
+    def subset(self, samples: Int[Tensor, " n"], *, weighed: bool = True) -> "Objective":
+        """The same objective over some of the samples.
+
+        Args:
+            samples: `(n,)` indices.
+            weighed: whether its L is that of these samples alone; if not, each sample keeps the loss that it has among all.
 
         Raises:
-            ConfigurationError: no samples, an index outside the data, or a loss that only gives a mean.
+            ConfigurationError: no samples, an index outside the data, or samples without a loss of their own.
         """
-        if not self.per_sample:
-            raise ConfigurationError("this loss gives only a mean; a subset of samples needs one value per sample.")
+        self.require_samples("a subset of samples needs")
         if not len(samples) or not 0 <= int(samples.min()) <= int(samples.max()) < self.count:
             raise ConfigurationError(f"samples must be at least one index between 0 and {self.count - 1}.")
         other = copy.copy(self)
-        inputs, targets = self._batches[0]
-        chosen = samples.to(targets.device)
-        other._batches = [(tree_map(lambda leaf: leaf[chosen], inputs), targets[chosen])]
-        other.count = len(chosen)
+        other._batches = chosen(self._batches, samples)
+        other.count = len(samples)
         other.traces = {}
         other.chunk = min(self.chunk, other.count)
+        if weighed:
+            other._weigh(self.reduction)
         return other
 
-    def _gives_one_value_per_sample(self, batch: Batch) -> bool:
-        few = _take(batch, slice(0, 2))
-        with torch.no_grad():
-            values = self._loss(self.outputs(self.theta, few[0]), few[1])
-        if values.ndim and values.shape[0] != len(few[1]):
-            raise DataError(f"the loss gives {tuple(values.shape)} for {len(few[1])} samples; it must give one value each.")
-        return values.ndim > 0
-
     def batches(self, length: int | None = None) -> Iterator[Batch]:
-        """All samples in order, in chunks of `length` (default `self.chunk`); a mean-only loss keeps its own batches."""
+        """All samples in order, in chunks of `length` (default `self.chunk`) at most, or in batches as they came."""
         if not self.per_sample:
             yield from self._batches
             return
         length = length or self.chunk
-        for start in range(0, self.count, length):
-            yield _take(self._batches[0], slice(start, start + length))
+        for batch in self._batches:
+            for start in range(0, len(batch[1]), length):
+                yield take(batch, slice(start, start + length))
 
     def activation_bytes(self) -> int:
         """Bytes that a gradient keeps per sample, counted on a forward pass of a few samples."""
         batch = self._batches[0]
+        if self.whole:
+            return max(self.dtype.itemsize, self._kept_bytes(batch) // len(batch[1]))
         few = max(1, len(batch[1]) // 2 if len(batch[1]) < 4 else 2)
-        sizes = []
-        for length in (few, 2 * few):
-            kept: dict[tuple[int, int], Tensor] = {}
-
-            def pack(tensor: Tensor, kept: dict[tuple[int, int], Tensor] = kept) -> None:
-                # Nothing goes into the graph: an output kept by its own node would be a cycle that is never freed.
-                kept[(tensor.data_ptr(), tensor.numel())] = tensor.detach()
-
-            theta = self.theta.clone().requires_grad_()
-            with torch.autograd.graph.saved_tensors_hooks(pack, lambda nothing: nothing):
-                self.summed(theta, *_take(batch, slice(0, length)))
-            sizes.append(sum(tensor.nbytes for tensor in kept.values()))
+        sizes = [self._kept_bytes(take(batch, slice(0, length))) for length in (few, 2 * few)]
         return max(self.dtype.itemsize, (sizes[1] - sizes[0]) // few)
+
+    def _kept_bytes(self, batch: Batch) -> int:
+        kept: dict[tuple[int, int], Tensor] = {}
+
+        def pack(tensor: Tensor) -> None:
+            # Nothing goes into the graph: an output kept by its own node would be a cycle that is never freed.
+            kept[(tensor.data_ptr(), tensor.numel())] = tensor.detach()
+
+        theta = self.theta.clone().requires_grad_()
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda nothing: nothing):
+            self.summed(theta, *batch)
+        return sum(tensor.nbytes for tensor in kept.values())
 
     # Functions of θ on one batch, to be differentiated, mapped or traced.
 
@@ -265,19 +281,19 @@ class Objective:
         """One loss per sample of a batch.
 
         Raises:
-            ConfigurationError: the loss only gives a mean.
+            ConfigurationError: samples have no loss of their own.
         """
-        if not self.per_sample:
-            raise ConfigurationError("this loss gives only a mean; per-sample results need one value per sample.")
+        self.require_samples("per-sample results need")
         return self.output_losses(self.outputs(theta, inputs), targets)
 
     def output_losses(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, "*n"]:
-        """One loss per sample from the module's outputs, or the mean of a loss that gives only that.
+        """One loss per sample from the module's outputs, whose mean over all samples is L; where batches stay whole, one number.
 
-        Trailing dimensions (tokens, pixels) are averaged.
+        Trailing dimensions (tokens, pixels) are averaged, or summed where the loss averages over all that count.
         """
-        values = self._loss(outputs, targets)
-        return values.flatten(1).mean(1) if values.ndim > 1 else values
+        if self.whole:
+            return self.summed_of(outputs, targets) / len(targets)
+        return self._scaled(self.reduction.numerators(outputs, targets))
 
     def summed(self, theta: Float[Tensor, " P"], inputs: Inputs, targets: Tensor) -> Float[Tensor, ""]:
         """The sum of the losses of a batch (its mean times its size where the loss is a mean)."""
@@ -285,9 +301,12 @@ class Objective:
 
     def summed_of(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, ""]:
         """The same sum from the module's outputs."""
-        if self.per_sample:
-            return self.output_losses(outputs, targets).sum()
-        return self._loss(outputs, targets) * len(targets)
+        if self.whole:
+            return self._scaled(self.reduction.total(outputs, targets))
+        return self.output_losses(outputs, targets).sum()
+
+    def _scaled(self, values: Tensor) -> Tensor:
+        return values if self._factor == 1 else values * self._factor
 
     # Functions of θ over all data.
 
@@ -315,8 +334,9 @@ class Objective:
         """∇L(θ)."""
         total = torch.zeros_like(theta)
         for batch in self.batches():
-            point = theta.detach().requires_grad_()
-            total += torch.autograd.grad(self.summed(point, *batch), point)[0]
+            with torch.enable_grad():
+                point = theta.detach().requires_grad_()
+                total += torch.autograd.grad(self.summed(point, *batch), point)[0]
         return total / self.count
 
     def offset(self, theta: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
@@ -334,10 +354,6 @@ class Objective:
     def value_gradient(self, theta: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         """∇L_eff(θ) = ∇L(θ) + 2λ(θ − θ_ref)."""
         return self.gradient(theta) + 2 * self.strength * self.offset(theta)
-
-
-def _take(batch: Batch, part: slice) -> Batch:
-    return tree_map(lambda leaf: leaf[part], batch[0]), batch[1][part]
 
 
 def correct(outputs: Float[Tensor, "*m n C"], targets: Int[Tensor, " n"]) -> Bool[Tensor, "*m n"]:

@@ -64,3 +64,29 @@ def layout_of(model: nn.Module, pattern: str = "*") -> Layout:
             raise unknown("parameter pattern", glob, named)
     chosen = [name for name in named if any(fnmatch.fnmatchcase(name, glob) for glob in globs)]
     return Layout(tuple(chosen), tuple(named[name].shape for name in chosen))
+
+
+def working_dtype(layout: Layout, model: nn.Module, asked: torch.dtype | None = None) -> torch.dtype:
+    """The floating dtype in which θ is kept and everything is evaluated: that asked for, else the widest of the parameters'.
+
+    Half precision has too few digits for curvature; its weights are taken into float32, which holds them exactly.
+
+    Raises:
+        ConfigurationError: complex parameters, or another dtype than float32 and float64 asked for.
+    """
+    named = dict(model.named_parameters())
+    for name in layout.names:
+        if named[name].is_complex():
+            raise ConfigurationError(
+                f"parameter '{name}' is complex ({str(named[name].dtype).removeprefix('torch.')}), and θ is real: keep it as "
+                "torch.view_as_real gives it and use torch.view_as_complex in forward."
+            )
+    if asked not in (None, torch.float32, torch.float64):
+        raise ConfigurationError(
+            f"dtype {str(asked).removeprefix('torch.')} has too few digits for curvature; float32 or float64 do."
+        )
+    widest = torch.float32
+    for each in named.values():
+        if each.is_floating_point():
+            widest = torch.promote_types(widest, each.dtype)
+    return asked or widest

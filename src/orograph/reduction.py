@@ -1,8 +1,8 @@
 """How a loss over a batch is made of its samples: loss(batch) = Σ_n a_n / Σ_n w_n.
 
 The standard losses say by `reduction`, `ignore_index` and `weight` what they average over. All are read from a module's
-attributes, from `functools.partial`, or from a function's defaults; what is read is then tried (`agrees`): value and gradient must
-be those of the loss as it was passed. A loss of which nothing is known gives one number a batch, and batches stay whole.
+attributes, from `functools.partial`, or from a function's defaults; what is read is then tried (`agrees`): value and gradient
+must be those of the loss as it was passed. A loss of which nothing is known gives one number a batch, and batches stay whole.
 
     mean over positions         a_n = mean of ℓ over the positions of sample n, w_n = 1
     counted targets             a_n = Σ ℓ, w_n = targets that are not `ignore_index`
@@ -14,13 +14,17 @@ be those of the loss as it was passed. A loss of which nothing is known gives on
 import copy
 import functools
 import inspect
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+
+from orograph.errors import ConfigurationError, DataError
 
 Loss = Callable[[Any, Any], Tensor]
 Over = Literal["samples", "counted targets", "class weights", "sum", "samples, positions summed", "batches"]
@@ -32,13 +36,15 @@ class Reduction:
     """What a loss is averaged over.
 
     Attributes:
-        over: in words: a sum is over all data; `batches` means that the loss gives one number a batch.
-        values: `(outputs, targets) →` one value for each sample, or for each of its positions; None for `batches`.
+        over: in words: a sum is over all data; `batches` means one number a batch, averaged by the batches' sizes.
+        loss: as it was passed.
+        values: `(outputs, targets) →` one value for each sample, or for each of its positions; None where only a batch has one.
         ignored: the target that does not count; None where all do.
         classes: weights of classes; None where all weigh the same.
     """
 
     over: Over
+    loss: Loss
     values: Loss | None = None
     ignored: int | None = None
     classes: Tensor | None = None
@@ -66,45 +72,220 @@ class Reduction:
         total = self.numerators(outputs, targets).sum()
         return total if self.over == "sum" else total / self.weights(targets).sum().to(total)
 
+    def total(self, outputs: Any, targets: Tensor) -> Float[Tensor, ""]:
+        """Σ a_n of a batch; of a mean that is only known for a batch, that mean times the batch's size."""
+        if self.values is not None:
+            return self.numerators(outputs, targets).sum()
+        value = self.loss(outputs, targets)
+        return value if self.over == "sum" else (value if not value.ndim else value.mean()) * len(targets)
+
+    def over_data(self, targets: list[Tensor]) -> "tuple[Reduction, float]":
+        """Itself, and N / Σ w_n over all data, with which the mean of a_n over samples is the loss.
+
+        Where every target of every sample counts once, that is the plain mean over samples.
+
+        Raises:
+            DataError: no target counts.
+        """
+        count = sum(len(each) for each in targets)
+        if self.over == "sum":
+            return self, float(count)
+        if self.over not in ("counted targets", "class weights"):
+            return self, 1.0
+        weights = torch.cat([self.weights(each) for each in targets])
+        positions = torch.cat([torch.full((len(each),), max(1, each[:1].numel())) for each in targets]).to(weights)
+        if targets[0].is_floating_point() or (torch.equal(weights, positions) and len(positions.unique()) == 1):
+            return replace(self, over="samples", ignored=None, classes=None), 1.0
+        total = weights.sum().item()
+        if not total > 0:
+            raise DataError(f"no target counts: the weights of all {count} samples add up to {total:g}.")
+        return self, count / total
+
+    def to(self, dtype: torch.dtype, device: torch.device) -> "Reduction":
+        """The same with all tensors that the loss holds in another dtype."""
+        classes = None if self.classes is None else self.classes.to(device)
+        values = None if self.values is None else in_dtype(self.values, dtype, device)
+        return replace(self, loss=in_dtype(self.loss, dtype, device), values=values, classes=classes)
+
 
 def reductions_of(loss: Loss) -> list[Reduction]:
     """The ways in which a loss may be made of its samples, the most particular first; none where it says nothing."""
     asked = _setting(loss, "reduction")
-    if asked is _ABSENT:
+    if not isinstance(asked, str) or asked == "none":
         return []
     values = _unreduced(loss)
     if asked == "sum":
-        return [Reduction("sum", values)]
+        return [Reduction("sum", loss, values)]
     if asked == "batchmean":
-        return [Reduction("samples, positions summed", values)]
+        return [Reduction("samples, positions summed", loss, values)]
     found: list[Reduction] = []
     ignored, classes = _setting(loss, "ignore_index"), _setting(loss, "weight")
     ignored = ignored if isinstance(ignored, int) else None
     if asked == "mean" and isinstance(classes, Tensor) and classes.ndim == 1:
-        found.append(Reduction("class weights", values, ignored, classes.detach()))
+        found.append(Reduction("class weights", loss, values, ignored, classes.detach()))
     if asked == "mean" and ignored is not None:
-        found.append(Reduction("counted targets", values, ignored))
-    return [*found, Reduction("samples", values)]
+        found.append(Reduction("counted targets", loss, values, ignored))
+    return [*found, Reduction("samples", loss, values)]
 
 
-def agrees(loss: Loss, reduction: Reduction, outputs: Tensor, targets: Tensor) -> bool:
+def reduction_of(loss: Loss, outputs: Any, targets: Tensor) -> Reduction:
+    """What a loss is averaged over, tried on the outputs of a few samples and on two parts of them unlike each other.
+
+    Raises:
+        ConfigurationError: a loss that does not depend on the outputs, or does so without a gradient.
+        DataError: shapes of outputs and targets that do not fit.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        value, slopes = _value_slopes(loss, outputs, targets)
+    if any("Using a target size" in str(each.message) for each in caught) and _unaligned(outputs, targets):
+        raise _unlike(outputs, targets)
+    if slopes is None:
+        raise ConfigurationError(
+            f"the loss {name_of(loss)} has no gradient by the outputs (detached, or an accuracy?); pass one that has."
+        )
+    if value.ndim:
+        if value.shape[0] != len(targets):
+            raise DataError(f"the loss gives {tuple(value.shape)} for {len(targets)} samples; it must give one value each.")
+        return Reduction("samples", loss, loss)
+    for found in reductions_of(loss):
+        assert found.values is not None
+        try:
+            shape = found.values(outputs, targets).shape
+        except Exception:  # whatever a function does with a keyword that it passes on
+            continue
+        if shape and _spread(shape, outputs, targets):
+            raise _unlike(outputs, targets)
+        if shape[:1] == (len(targets),) and all(agrees(loss, found, *part) for part in _parts(outputs, targets)):
+            return found
+    return Reduction("sum" if adds_up(loss, outputs, targets) else "batches", loss)
+
+
+def agrees(loss: Loss, reduction: Reduction, outputs: Any, targets: Tensor) -> bool:
     """Whether a batch put together from its samples has the value, and the gradient by the outputs, of the loss as passed."""
-    with torch.enable_grad():
-        found = [_value_gradient(each, outputs, targets) for each in (loss, reduction.joined)]
-    (value, slope), (other, again) = found
+    try:
+        (value, slope), (other, again) = (_value_slopes(each, outputs, targets) for each in (loss, reduction.joined))
+    except (RuntimeError, IndexError, ValueError):  # class weights of another kind, targets that are no classes
+        return False
     if not torch.isfinite(value):  # as the mean over no target: torch gives NaN
         return bool(~torch.isfinite(other))
     tolerance = torch.finfo(value.dtype).eps ** 0.5  # half of the digits: sums in another order differ in the last ones
-    return bool((value - other).abs() <= tolerance * value.abs()) and bool(
-        (slope - again).norm() <= tolerance * slope.norm() + torch.finfo(value.dtype).tiny
+    if not (value - other).abs() <= tolerance * value.abs():
+        return False
+    if slope is None or again is None:
+        return slope is again
+    return all((a - b).norm() <= tolerance * a.norm() + torch.finfo(a.dtype).tiny for a, b in zip(slope, again, strict=True))
+
+
+def in_dtype(loss: Loss, dtype: torch.dtype, device: torch.device) -> Loss:
+    """The same loss with its tensors (class weights, say) on this device and in this floating dtype, itself left as it is."""
+
+    def cast(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.detach().to(device=device, dtype=dtype if value.is_floating_point() else None)
+        return value
+
+    if isinstance(loss, functools.partial):
+        inner: Any = functools.partial
+        return inner(
+            in_dtype(loss.func, dtype, device),
+            *tree_map(cast, loss.args),
+            **{name: cast(value) for name, value in loss.keywords.items()},
+        )
+    if isinstance(loss, nn.Module):
+        module = copy.deepcopy(loss).to(dtype=dtype, device=device)
+        for name, value in vars(module).items():
+            if isinstance(value, Tensor):  # a plain attribute, which Module.to leaves as it is
+                setattr(module, name, cast(value))
+        return module
+    return loss
+
+
+def reads_whole_batches(reduction: Reduction, outputs: Any, targets: Tensor) -> bool:
+    """Whether losses or their gradient by the outputs change when half of the samples are evaluated alone."""
+    count = len(targets)
+    half = (count + 1) // 2
+    if half == count:  # one sample
+        return False
+    order = torch.arange(count, device=targets.device)
+    pieces = [order, order[:half], order[half:]]
+    try:
+        (value, slopes), *parts = (_value_slopes(reduction.numerators, *_chosen(outputs, targets, each)) for each in pieces)
+    except Exception:  # it knows how long its batches are
+        return True
+    (first, some), (second, others) = parts
+    pairs = [(value, torch.cat([first, second]))]
+    pairs += [(a, torch.cat([b, c])) for a, b, c in zip(slopes or [], some or [], others or [], strict=True) if len(a) == count]
+    return any(a.shape != b.shape or not (a - b).norm() <= torch.finfo(a.dtype).eps ** 0.5 * a.norm() for a, b in pairs)
+
+
+def _value_slopes(loss: Loss, outputs: Any, targets: Tensor) -> tuple[Tensor, list[Tensor] | None]:
+    """The loss, and its gradient by all outputs; None where there is none, empty where torch cannot look into the outputs."""
+    leaves, spec = tree_flatten(outputs)
+    with torch.enable_grad():
+        points = [leaf.detach().clone().requires_grad_() if _moves(leaf) else leaf for leaf in leaves]
+        value = loss(tree_unflatten(points, spec), targets)
+        moving = [point for point in points if _moves(point)]
+        if not moving:
+            return value.detach(), []
+        if not value.requires_grad:
+            return value.detach(), None
+        slopes = torch.autograd.grad(value.sum(), moving, allow_unused=True)
+    return value.detach(), [torch.zeros_like(p) if slope is None else slope for p, slope in zip(moving, slopes, strict=True)]
+
+
+def _moves(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.is_floating_point()
+
+
+def _parts(outputs: Any, targets: Tensor) -> list[tuple[Any, Tensor]]:
+    """The samples, and their two halves when sorted by their targets: unlike in classes and in how many targets count."""
+    order = targets.reshape(len(targets), -1).double().sum(1).argsort()
+    halves = [half for half in order.tensor_split(2) if len(half)]
+    chosen = [order, *halves] if len(halves) > 1 else [order]
+    return [_chosen(outputs, targets, part) for part in chosen]
+
+
+def _chosen(outputs: Any, targets: Tensor, part: Tensor) -> tuple[Any, Tensor]:
+    count = len(targets)
+    return tree_map(lambda x: x[part] if isinstance(x, Tensor) and x.ndim and len(x) == count else x, outputs), targets[part]
+
+
+def adds_up(loss: Loss, outputs: Any, targets: Tensor) -> bool:
+    """Whether the loss of a batch joined with itself is twice as large: a sum, where a mean would stay the same."""
+    with torch.no_grad():
+        try:
+            once = loss(outputs, targets).double()
+            doubled = tree_map(lambda leaf: torch.cat([leaf, leaf]) if isinstance(leaf, Tensor) else leaf, outputs)
+            twice = loss(doubled, torch.cat([targets, targets])).double()
+        except Exception:  # it knows how long its batches are: one number a batch
+            return False
+    return bool((twice - 2 * once).abs() <= 1e-3 * once.abs()) and bool(once != 0)
+
+
+def _spread(shape: torch.Size, outputs: Any, targets: Tensor) -> bool:
+    """Whether every output met every target, as (n, 1) and (n,) do to give (n, n)."""
+    try:
+        return _unaligned(outputs, targets) and shape == torch.broadcast_shapes(outputs.shape, targets.shape)
+    except RuntimeError:
+        return False
+
+
+def _unaligned(outputs: Any, targets: Tensor) -> bool:
+    """Whether broadcasting, which begins with the last dimension, would not put sample beside sample."""
+    return isinstance(outputs, Tensor) and outputs.ndim != targets.ndim and len(targets) > 1
+
+
+def _unlike(outputs: Any, targets: Tensor) -> DataError:
+    shapes = [tuple(leaf.shape) for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
+    return DataError(
+        f"outputs of shape {shapes[0]} and targets of shape {tuple(targets.shape)} are broadcast, so that every output meets "
+        "every target; give both the same shape, as by targets[:, None] or outputs.squeeze(1)."
     )
 
 
-def _value_gradient(loss: Loss, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    point = outputs.detach().clone().requires_grad_()
-    value = loss(point, targets)
-    (slope,) = torch.autograd.grad(value, point, allow_unused=True)
-    return value.detach(), torch.zeros_like(point) if slope is None else slope
+def name_of(loss: Any) -> str:
+    return type(loss).__name__ if isinstance(loss, nn.Module) else getattr(loss, "__name__", type(loss).__name__)
 
 
 def _setting(loss: Any, name: str) -> Any:

@@ -14,10 +14,10 @@ from orograph.objective import Batch, Objective, call
 def minibatches(objective: Objective, size: int | None, generator: torch.Generator) -> Iterator[Batch]:
     """Batches without end; every sample once an epoch, a short last batch is left out. `size=None` is all data at once.
 
-    A loss that only gives a mean keeps its own batches, in shuffled order.
+    Batches that cannot be joined and cut come as they are, in shuffled order.
     """
     batches = list(objective.batches(objective.count))
-    if not objective.per_sample:
+    if not objective.per_sample or len(batches) > 1:
         while True:
             for index in torch.randperm(len(batches), generator=generator).tolist():
                 yield batches[index]

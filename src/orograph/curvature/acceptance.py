@@ -1,4 +1,4 @@
-"""Is what is multiplied the curvature of the user's loss? Tests on a few of their own samples, by routes without second derivatives.
+"""Is what is multiplied the curvature of the user's loss? Tests on a few of their own samples, without second derivatives.
 
 Automatic differentiation may be wrong without a word: a function whose backward pass takes something for a constant, a forward
 mode that moves what reverse mode holds fast. In float64, for random u and v and a small step h,

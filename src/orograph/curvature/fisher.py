@@ -7,7 +7,6 @@ from torch import Tensor
 from orograph.curvature.formulas import FISHER
 from orograph.curvature.matrix import CurvatureOperator
 from orograph.curvature.precision import Precision
-from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 
 
@@ -28,6 +27,5 @@ class EmpiricalFisherOperator(CurvatureOperator):
     formula = FISHER
 
     def _begin(self, objective: Objective, samples: Tensor | None, precision: Precision, group: Any) -> None:
-        if not objective.per_sample:
-            raise ConfigurationError("this loss gives only a mean; the empirical Fisher matrix needs one value per sample.")
+        objective.require_samples("the empirical Fisher matrix needs")
         super()._begin(objective, samples, precision, group)

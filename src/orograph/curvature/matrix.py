@@ -109,7 +109,7 @@ class CurvatureOperator(Standing, LinearOperator):
             engine = Engine(whole, self.formula)
         else:
             mine = share_of(whole.count, group)
-            engine = SharedEngine(whole.subset(mine), self.formula, share=len(mine) / whole.count, group=group)
+            engine = SharedEngine(whole.subset(mine, weighed=False), self.formula, share=len(mine) / whole.count, group=group)
         self._stand(engine, whole.theta, precision)
 
     def _stand(self, engine: Engine, theta: Tensor, precision: Precision) -> None:
@@ -133,9 +133,12 @@ class CurvatureOperator(Standing, LinearOperator):
         other.products, other._shift = 0, self._shift + shift
         return other
 
-    def double(self: Kind) -> Kind:
+    def double(self: Kind) -> Kind | None:
+        """The same operator in float64; None where the module cannot follow (it makes float32 tensors by itself)."""
         if self.dtype == torch.float64:
             return self
+        if not self._engine.objective.follows(torch.float64):
+            return None
         return self._sibling(self._engine.double(), self.theta.double(), "high")
 
     @property

@@ -168,8 +168,7 @@ def class_gradients(
     """
     members = class_labels(objective, labels)
     count = _class_count(members, classes)
-    if not objective.per_sample:
-        raise ConfigurationError("this loss gives only a mean; classes need one value per sample.")
+    objective.require_samples("classes need")
     totals = torch.zeros(count, len(theta), dtype=theta.dtype, device=theta.device)
     start = 0
     for inputs, targets in objective.batches():

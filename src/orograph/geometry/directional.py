@@ -28,7 +28,6 @@ from orograph.curvature.formulas import Formula
 from orograph.curvature.tracing.simplify import simplify
 from orograph.curvature.tracing.traced import record
 from orograph.curvature.tracing.widen import widen
-from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import CPU_BLOCK
 from orograph.objective import Batch, Inputs, Objective
 
@@ -87,7 +86,7 @@ def sample_derivatives(objective: Objective, theta: Float[Tensor, " P"], directi
     Raises:
         ConfigurationError: the loss only gives a mean.
     """
-    _require_samples(objective)
+    objective.require_samples("per-sample results need")
     length = _length(objective)
     blocks = -(-len(directions) // WIDTH) * -(-objective.count // length)
     found = torch.empty(3, len(directions), objective.count, dtype=torch.float64, device=objective.device)
@@ -110,7 +109,7 @@ def sample_slopes(objective: Objective, theta: Float[Tensor, " P"], directions: 
     Raises:
         ConfigurationError: the loss only gives a mean.
     """
-    _require_samples(objective)
+    objective.require_samples("per-sample results need")
 
     def slope(direction: Tensor, inputs: Inputs, targets: Tensor) -> Tensor:
         return jvp(lambda point: objective.losses(point, inputs, targets), (theta,), (direction,))[1]
@@ -165,8 +164,3 @@ def _length(objective: Objective) -> int:
     """Samples in a chunk: with a block of directions they fill a CPU's cache, or a quarter of an accelerator's budget."""
     budget = min(CPU_BLOCK, objective.memory) if objective.device.type == "cpu" else objective.memory // 4
     return even_length(objective.count, max(1, budget // (WIDTH * objective.activation_bytes())))
-
-
-def _require_samples(objective: Objective) -> None:
-    if not objective.per_sample:
-        raise ConfigurationError("this loss gives only a mean; per-sample results need one value per sample.")

@@ -1,0 +1,193 @@
+"""Which batches may be joined and cut: those of which a sample's loss is the same whatever stands beside it.
+
+A loss over N samples is computed in chunks of any length, with samples of several batches side by side. That is right only where
+neither the module nor the loss reads a batch as a whole, and where samples are the first dimension. So a few real samples are
+evaluated together and in two halves: losses and gradient have to be the same. (Both halves: a causal network that takes the first
+dimension for time passes with the first one alone.) Where they are not, batches stay as they came.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map, tree_structure
+
+Batch = tuple[Any, Tensor]
+Call = tuple[str, list[Tensor], list[Tensor]]  # name of the module, its inputs, its output
+Run = Callable[[Tensor, Any], Any]  # (θ, inputs) → outputs
+
+FEW = 8  # samples evaluated together and apart
+MANY = 32  # samples on which a loss is tried
+
+
+def joined(batches: Sequence[Batch]) -> list[Batch]:
+    """One batch of all samples where they can stand side by side, else the batches as they came."""
+    if len(batches) < 2 or any(_shapes(batch) != _shapes(batches[0]) for batch in batches):
+        return list(batches)
+    leaves = tree_map(lambda *parts: torch.cat(parts) if isinstance(parts[0], Tensor) else parts[0], *(x for x, _ in batches))
+    return [(leaves, torch.cat([targets for _, targets in batches]))]
+
+
+def take(batch: Batch, part: slice | Tensor) -> Batch:
+    """Some samples of a batch."""
+    return tree_map(lambda leaf: leaf[part] if isinstance(leaf, Tensor) else leaf, batch[0]), batch[1][part]
+
+
+def chosen(batches: Sequence[Batch], samples: Tensor) -> list[Batch]:
+    """Samples by their places among all, in the order asked for: a batch for each run of samples of one batch."""
+    if len(batches) == 1:
+        return [take(batches[0], samples.to(batches[0][1].device))]
+    ends = torch.tensor([len(targets) for _, targets in batches]).cumsum(0)
+    places = samples.cpu()
+    owners = torch.searchsorted(ends, places, right=True)
+    runs = torch.unique_consecutive(owners, return_counts=True)[1].tolist()
+    found = []
+    for run, owner in zip(places.split(runs), owners.split(runs), strict=True):
+        inputs, targets = batches[int(owner[0])]
+        found.append(take((inputs, targets), (run - ends[owner[0]] + len(targets)).to(targets.device)))
+    return found
+
+
+def spread(batch: Batch, count: int) -> Batch:
+    """So many samples at most, from the first to the last, in order."""
+    whole = len(batch[1])
+    if whole <= count:
+        return batch
+    return take(batch, torch.linspace(0, whole - 1, count, device=batch[1].device).round().long())
+
+
+def mixes(run: Run, theta: Tensor, batch: Batch) -> bool:
+    """Whether the outputs for a batch's samples, or their gradient by θ, change when half of the samples are evaluated alone.
+
+    The gradient is that of outputs weighted at random: that of the losses may vanish at a minimum, and rounding remains.
+    """
+    count = len(batch[1])
+    half = (count + 1) // 2
+    together, slope = _pulled(run, theta, batch, slice(None))
+    if half == count:  # one sample
+        return False
+    if any(not leaf.ndim or len(leaf) % count for leaf in together):
+        return True
+    try:
+        parts = [_pulled(run, theta, batch, part) for part in (slice(0, half), slice(half, None))]
+    except Exception:  # a graph of another size than its nodes: it cannot be cut
+        return True
+    (first, one), (second, two) = parts
+    if [leaf.shape[1:] for leaf in first] != [leaf.shape[1:] for leaf in second]:
+        return True
+    return not equal(together, [torch.cat(pair) for pair in zip(first, second, strict=True)]) or not equal([slope], [one + two])
+
+
+def culprit(model: nn.Module, run: Callable[[Any], Any], batch: Batch) -> str:
+    """The innermost module whose output for half of the samples depends on the other half; empty if there is none."""
+    count = len(batch[1])
+    half = (count + 1) // 2
+    for part in (slice(0, half), slice(half, None)):
+        try:
+            alone = record(model, run, take(batch, part)[0])
+        except Exception:
+            return f"{named(model)[model]}, which cannot be evaluated on a part of a batch,"
+        together = [
+            (name, _part(given, count, part), _part(result, count, part)) for name, given, result in record(model, run, batch[0])
+        ]
+        if not equal(together[-1][2], alone[-1][2]):
+            return parting(together, alone)
+    return ""
+
+
+def record(model: nn.Module, run: Callable[[Any], Any], inputs: Any) -> list[Call]:
+    """Name, inputs and output of every module call, innermost first."""
+    calls: list[Call] = []
+    names = named(model)
+
+    def hook(module: nn.Module, arguments: Any, output: Any) -> None:
+        calls.append((names[module], _tensors(arguments), _tensors(output)))
+
+    handles = [module.register_forward_hook(hook) for module in names]
+    try:
+        with torch.no_grad():
+            output = run(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [*calls, (names[model], _tensors(inputs), _tensors(output))]
+
+
+def parting(first: list[Call], second: list[Call]) -> str:
+    """The innermost module with equal inputs and unequal outputs."""
+    for (name, given, result), (_, again, other) in zip(first, second, strict=False):
+        if equal(given, again) and not equal(result, other):
+            return name
+    return first[-1][0]
+
+
+def equal(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
+    """Whether tensors are the same within half of the digits.
+
+    That is far above what atomic additions or another GEMM kernel move, far below dropout.
+    """
+    if [a.shape for a in first] != [b.shape for b in second]:
+        return False
+    for a, b in zip(first, second, strict=True):
+        tolerance = torch.finfo(a.dtype).eps ** 0.5 if a.is_floating_point() else 0.0
+        a, b = a.double().nan_to_num(), b.double().nan_to_num()
+        if a.numel() and not (a - b).abs().max() <= tolerance * a.abs().max():
+            return False
+    return True
+
+
+def named(model: nn.Module) -> dict[nn.Module, str]:
+    """How messages call the modules of a model."""
+    return {module: f"{name or 'model'} ({type(module).__name__})" for name, module in model.named_modules()}
+
+
+def _part(tensors: Sequence[Tensor], count: int, part: slice) -> list[Tensor]:
+    """What belongs to some of the samples."""
+    found = []
+    for tensor in tensors:
+        if tensor.ndim and len(tensor) and len(tensor) % count == 0:
+            rows = len(tensor) // count
+            tensor = tensor[(part.start or 0) * rows : None if part.stop is None else part.stop * rows]
+        found.append(tensor)
+    return found
+
+
+def _pulled(run: Run, theta: Tensor, batch: Batch, part: slice) -> tuple[list[Tensor], Tensor]:
+    """Outputs for some of the samples, and Jᵀw with weights w that belong to the sample."""
+    with torch.enable_grad():
+        point = theta.detach().clone().requires_grad_()
+        outputs = run(point, batch[0] if part == slice(None) else take(batch, part)[0])
+        leaves = [leaf for leaf in tensors_in(outputs) if leaf.is_floating_point()]
+        total = torch.zeros_like(point[:1]).sum()
+        for leaf in leaves:
+            each = leaf.reshape(len(leaf), -1) if leaf.ndim else leaf.reshape(1, 1)
+            first = (part.start or 0) * len(each) // max(1, len(batch[1][part]))
+            places = torch.arange(first * each.shape[1], first * each.shape[1] + each.numel(), device=leaf.device)
+            total = total + (each * places.view_as(each).cos().to(each)).sum()
+        slope = torch.zeros_like(point)
+        if total.requires_grad:
+            (slope,) = torch.autograd.grad(total, point, materialize_grads=True)
+    return [leaf.detach() for leaf in leaves], slope
+
+
+def tensors_in(tree: Any) -> list[Tensor]:
+    """The tensors of outputs, also of objects that have them as attributes."""
+    found: list[Tensor] = []
+    for leaf in tree_leaves(tree):
+        if isinstance(leaf, Tensor):
+            found.append(leaf)
+        elif dataclasses.is_dataclass(leaf):
+            found += [value for value in vars(leaf).values() if isinstance(value, Tensor)]
+    return found
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf.detach().clone() for leaf in tensors_in(tree)]
+
+
+def _shapes(batch: Batch) -> Any:
+    """All that batches need to have in common to be joined."""
+    kept = [leaf.shape[1:] if isinstance(leaf, Tensor) else leaf for leaf in tree_leaves(batch[0])]
+    return kept, batch[1].shape[1:], tree_structure(batch[0])
