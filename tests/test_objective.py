@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from orograph.errors import ConfigurationError, DataError
+from orograph.errors import DataError
 from orograph.objective import Objective
 
 
@@ -76,11 +76,6 @@ def test_the_module_keeps_its_mode_and_its_parameters(model: nn.Module) -> None:
 def test_unusable_data_are_refused(model: nn.Module, data, words: str) -> None:
     with pytest.raises(DataError, match=words):
         Objective(model, F.cross_entropy, data)
-
-
-def test_class_weighted_means_are_refused(model: nn.Module) -> None:
-    with pytest.raises(ConfigurationError, match="weight"):
-        Objective(model, nn.CrossEntropyLoss(weight=torch.ones(3)), [whole()])
 
 
 def test_another_penalty_shares_everything_but_the_penalty() -> None:

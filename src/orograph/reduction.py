@@ -94,7 +94,8 @@ class Reduction:
             return self, 1.0
         weights = torch.cat([self.weights(each) for each in targets])
         positions = torch.cat([torch.full((len(each),), max(1, each[:1].numel())) for each in targets]).to(weights)
-        if targets[0].is_floating_point() or (torch.equal(weights, positions) and len(positions.unique()) == 1):
+        plain = self.classes is None and len(positions.unique()) == 1 and torch.equal(weights, positions)
+        if plain or targets[0].is_floating_point():
             return replace(self, over="samples", ignored=None, classes=None), 1.0
         total = weights.sum().item()
         if not total > 0:
@@ -256,6 +257,8 @@ def adds_up(loss: Loss, outputs: Any, targets: Tensor) -> bool:
     with torch.no_grad():
         try:
             once = loss(outputs, targets).double()
+            if once.ndim:
+                return False
             doubled = tree_map(lambda leaf: torch.cat([leaf, leaf]) if isinstance(leaf, Tensor) else leaf, outputs)
             twice = loss(doubled, torch.cat([targets, targets])).double()
         except Exception:  # it knows how long its batches are: one number a batch

@@ -38,7 +38,6 @@ def samples(count: int = 12) -> tuple[Tensor, Tensor]:
     [
         (nn.Sequential(nn.Linear(4, 4), Noise(), nn.Linear(4, 3)), r"'1 \(Noise\)' is random"),
         (nn.Sequential(nn.Identity(), AlwaysDropping()), r"'1 \(AlwaysDropping\)' is random"),
-        (nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3, track_running_stats=False)), r"'1 \(BatchNorm1d\)' mixes them"),
     ],
 )
 def test_a_model_that_moves_is_refused_and_the_layer_named(model: nn.Module, culprit: str) -> None:

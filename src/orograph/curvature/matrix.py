@@ -17,7 +17,8 @@ from orograph.curvature.precision import Precision, fast_kind
 from orograph.curvature.standing import Standing
 from orograph.errors import ConfigurationError
 from orograph.memory import DEFAULT_MEMORY
-from orograph.objective import Loss, Objective
+from orograph.objective import Objective
+from orograph.reduction import Loss, Over
 
 Kind = TypeVar("Kind", bound="CurvatureOperator")
 
@@ -176,9 +177,16 @@ class CurvatureOperator(Standing, LinearOperator):
         return self._engine.loss(self._point).item()
 
     @property
+    def over(self) -> Over:
+        """What the loss is averaged over, in words: samples, counted targets, class weights, batches; `sum`: nothing."""
+        return self._engine.objective.over
+
+    @property
     def plan(self) -> str:
         """What was chosen, in one line: method, chunks, what is kept, bytes, precision."""
         kind = fast_kind(self.device, self.dtype) if self.precision == "fast" else None
         reason = f" ({self.fallback_reason})" if self.fallback_reason else ""
         together = self._engine.together
-        return f"{together}{self.method}{reason}, {self._engine.plan}, {kind or str(self.dtype).removeprefix('torch.')} products"
+        over = "" if self.over == "samples" else f", over {self.over}"
+        products = f"{kind or str(self.dtype).removeprefix('torch.')} products"
+        return f"{together}{self.method}{reason}, {self._engine.plan}, {products}{over}"

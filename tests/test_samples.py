@@ -1,0 +1,205 @@
+"""Batches are joined and cut only where a sample's loss does not depend on those beside it; the budget never changes a number."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from orograph.curvature.fisher import EmpiricalFisherOperator
+from orograph.curvature.hessian import HessianOperator
+from orograph.errors import ConfigurationError
+from orograph.objective import Objective
+
+Batches = list[tuple[Any, Tensor]]
+
+
+class Recurrent(nn.Module):
+    """Time first: causal, so that the first half of a batch does not know of the second."""
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__()
+        self.r, self.o = kind(2, 3), nn.Linear(3, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.o(self.r(x)[0]).transpose(1, 2)
+
+
+class Centred(nn.Module):
+    """Subtracts the batch's mean."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x - x.mean(0)
+
+
+class Graph(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(2, 3)
+
+    def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
+        return adjacency @ self.inner(x)
+
+
+class Straight(torch.autograd.Function):
+    """Values of each sample, gradients of the batch."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Any:
+        return slope - slope.mean(0)
+
+
+class Secretly(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return Straight.apply(x)
+
+
+class Pooled(nn.Module):
+    """Of sequences of any length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.e, self.o = nn.Embedding(7, 3), nn.Linear(3, 3)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.o(self.e(ids).mean(1).tanh())
+
+
+def contrast(z: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
+    near = F.normalize(z, dim=1)
+    return F.cross_entropy(near @ near.T, (y + 1) % len(z), reduction=reduction)
+
+
+def several(*sizes: int, classes: int = 3) -> Batches:
+    return [(torch.randn(n, 2), torch.randint(classes, (n,))) for n in sizes]
+
+
+def sequences() -> Batches:
+    return [(torch.randn(5, 3, 2), torch.randint(4, (5, 3))) for _ in range(3)]
+
+
+def layers(*middle: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 4), *middle, nn.Tanh(), nn.Linear(4, 3))
+
+
+# name: module, loss, data, and what is named as the reason to keep batches whole
+MIXING: dict[str, tuple[Callable[[], nn.Module], Any, Callable[[], Batches], str]] = {
+    "LSTM, time first": (lambda: Recurrent(nn.LSTM), nn.CrossEntropyLoss(), sequences, r"'r \(LSTM\)' mixes"),
+    "GRU, time first": (lambda: Recurrent(nn.GRU), F.cross_entropy, sequences, r"'r \(GRU\)' mixes"),
+    "BatchNorm without statistics": (
+        lambda: layers(nn.BatchNorm1d(4, track_running_stats=False)),
+        F.cross_entropy,
+        lambda: several(6, 5),
+        r"'1 \(BatchNorm1d\)' mixes.*track_running_stats",
+    ),
+    "a batch's mean": (lambda: layers(Centred()), F.cross_entropy, lambda: several(6, 5), r"'1 \(Centred\)' mixes"),
+    "gradients of the batch": (lambda: layers(Secretly()), F.cross_entropy, lambda: several(6, 5), "mixes"),
+    "a graph": (
+        Graph,
+        F.cross_entropy,
+        lambda: [((torch.randn(9, 2), torch.rand(9, 9).round()), torch.randint(3, (9,)))],
+        r"'model \(Graph\), which cannot be evaluated on a part",
+    ),
+    "a contrastive loss": (layers, contrast, lambda: several(6, 6), "contrast reads a batch as a whole"),
+    "one that gives values": (
+        layers,
+        lambda z, y: contrast(z, y, "none"),
+        lambda: several(6, 6),
+        "reads a batch as a whole",
+    ),
+    "a pooled loss": (
+        layers,
+        lambda z, y: F.cross_entropy(z, y) + z.var(0).sum(),
+        lambda: several(6, 5),
+        "gives only a mean",
+    ),
+}
+
+
+def truth(model: nn.Module, loss: Any, batches: Batches) -> Tensor:
+    """The user's own, batch by batch as they came, weighted by size."""
+    total: Any = 0
+    for x, y in batches:
+        total = total + len(y) * loss(model(*x) if isinstance(x, tuple) else model(x), y).mean()
+    return total / sum(len(y) for _, y in batches)
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_what_mixes_samples_is_evaluated_on_batches_as_they_came(name: str) -> None:
+    torch.manual_seed(0)
+    make, loss, data, reason = MIXING[name]
+    model, batches = make().double().eval(), data()
+    batches = [
+        (tuple(each.double() for each in x) if isinstance(x, tuple) else x.double(), y) for x, y in batches
+    ]  # the truth has the same dtype
+    expected = truth(model, loss, batches)
+    gradient = torch.cat([g.reshape(-1) for g in torch.autograd.grad(expected, list(model.parameters()))])
+    for memory in ("4GiB", "2kB"):
+        objective = Objective(model, loss, batches, memory=memory)
+        assert objective.loss(objective.theta) == pytest.approx(expected.item(), rel=1e-12)
+        torch.testing.assert_close(objective.gradient(objective.theta), gradient, rtol=1e-10, atol=1e-12)
+    assert not objective.per_sample
+    with pytest.raises(ConfigurationError, match=reason):
+        EmpiricalFisherOperator.of(objective)
+    with pytest.raises(ConfigurationError, match=reason):
+        objective.subset(torch.tensor([0]))
+
+
+def test_batches_that_fit_no_common_tensor_are_cut_within_themselves() -> None:
+    torch.manual_seed(0)
+    model = Pooled().double()
+    batches = [(torch.randint(7, (4, n)), torch.randint(3, (4,))) for n in (5, 8, 6, 8)]
+    expected = truth(model, F.cross_entropy, batches)
+    objective = Objective(model, nn.CrossEntropyLoss(), batches, memory="1kB")
+    assert objective.per_sample
+    assert max(len(y) for _, y in objective.batches()) < 4
+    assert objective.loss(objective.theta) == pytest.approx(expected.item(), rel=1e-12)
+    samples = torch.tensor([9, 1, 2, 15])
+    part = objective.subset(samples)
+    alone = torch.stack(
+        [F.cross_entropy(model(batches[i // 4][0][i % 4][None]), batches[i // 4][1][i % 4][None]) for i in samples.tolist()]
+    )
+    found = torch.cat([part.losses(part.theta, *batch) for batch in part.batches()])
+    torch.testing.assert_close(found, alone, rtol=1e-12, atol=0)
+    vector = torch.randn(objective.theta.numel(), dtype=torch.float64)
+    matrix = torch.autograd.functional.hessian(
+        lambda theta: truth(Functional(model, objective, theta), F.cross_entropy, batches), objective.theta
+    )
+    torch.testing.assert_close(HessianOperator.of(objective) @ vector, matrix @ vector, rtol=1e-9, atol=1e-12)
+
+
+class Functional(nn.Module):
+    def __init__(self, model: nn.Module, objective: Objective, theta: Tensor) -> None:
+        super().__init__()
+        self.model, self.tensors = model, objective.layout.unflatten(theta)
+
+    def forward(self, *inputs: Any) -> Tensor:
+        return torch.func.functional_call(self.model, self.tensors, inputs)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.sampled_from([*MIXING, "ragged", "plain"]), st.integers(200, 20000), st.integers(0, 1000))
+def test_the_budget_never_changes_a_number(name: str, memory: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    if name == "ragged":
+        make, loss, data = Pooled, nn.CrossEntropyLoss(), lambda: [(torch.randint(7, (4, n)), classes(4)) for n in (5, 8)]
+    elif name == "plain":
+        make, loss, data = layers, nn.CrossEntropyLoss(), lambda: several(7, 6, 2)
+    else:
+        make, loss, data, _ = MIXING[name]
+    model, batches = make().double(), data()
+    large, small = (Objective(model, loss, batches, memory=each) for each in ("4GiB", memory))
+    assert small.loss(small.theta) == pytest.approx(large.loss(large.theta), rel=1e-12)
+    torch.testing.assert_close(small.gradient(small.theta), large.gradient(large.theta), rtol=1e-10, atol=1e-13)
+
+
+def classes(n: int) -> Tensor:
+    return torch.randint(3, (n,))
