@@ -16,9 +16,9 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_leaves, tree_map
 
 from orograph.errors import ConfigurationError, DataError
-from orograph.memory import DEFAULT_MEMORY, chunk_length, parse_bytes
-from orograph.parameters import Layout, layout_of, working_dtype
 from orograph.meaning import read
+from orograph.memory import DEFAULT_MEMORY, chunk_length, parse_bytes
+from orograph.parameters import Layout, follow, layout_of, working_dtype
 from orograph.reduction import Loss, Over, Reduction, in_dtype
 from orograph.samples import chosen, take
 
@@ -57,7 +57,7 @@ def gather(data: Iterable[Any], *, device: torch.device, dtype: torch.dtype) -> 
         data = [data]
 
     def place(tensor: Tensor) -> Tensor:
-        return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
+        return follow(tensor.to(device), dtype)
 
     batches = []
     for index, batch in enumerate(data):
@@ -122,9 +122,7 @@ class Objective:
         self.device = named[self.layout.names[0]].device
         self.theta = self.layout.flatten(named).to(self.dtype)
         self.constants = {
-            name: tensor.detach().to(self.dtype) if tensor.is_floating_point() else tensor.detach()
-            for name, tensor in named.items()
-            if name not in self.layout.names
+            name: follow(tensor.detach(), self.dtype) for name, tensor in named.items() if name not in self.layout.names
         }
         self._strength, self._anchor = strength, anchor
         self.traces: dict[Any, Any] = {}
@@ -205,7 +203,7 @@ class Objective:
         """The same objective at the same θ in another floating dtype."""
 
         def cast(tensor: Tensor) -> Tensor:
-            return tensor.to(dtype) if tensor.is_floating_point() else tensor
+            return follow(tensor, dtype)
 
         other = copy.copy(self)
         other.dtype = dtype

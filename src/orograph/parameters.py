@@ -90,3 +90,10 @@ def working_dtype(layout: Layout, model: nn.Module, asked: torch.dtype | None = 
         if each.is_floating_point():
             widest = torch.promote_types(widest, each.dtype)
     return asked or widest
+
+
+def follow(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor in this floating dtype, or the complex one of as many digits; integers and flags stay as they are."""
+    if tensor.is_complex():
+        return tensor.to(dtype.to_complex())
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor

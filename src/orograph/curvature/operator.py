@@ -116,13 +116,21 @@ class LinearOperator(ABC):
         """
         from scipy.sparse.linalg import LinearOperator as SciPyOperator  # half a second, which workers do without
 
-        dtype = dtype or torch.empty(0, dtype=self.dtype).numpy().dtype
+        own = torch.float32 if self.dtype == torch.bfloat16 else self.dtype  # numpy has no bfloat16
+        dtype = dtype or torch.empty(0, dtype=own).numpy().dtype
 
         def matmul(array: Any) -> Any:
             tensor = torch.as_tensor(array, dtype=self.dtype, device=self.device)
-            return (self @ tensor).cpu().numpy().astype(dtype)
+            return (self @ tensor).cpu().to(own).numpy().astype(dtype)
 
         return SciPyOperator(self.shape, matvec=lambda v: matmul(v.reshape(-1)), matmat=matmul, dtype=dtype)
+
+
+def require_digits(operator: LinearOperator, what: str) -> None:
+    """Raise ConfigurationError for an operator in half precision, of whose products two to three digits are right."""
+    if operator.dtype not in (torch.float32, torch.float64):
+        kind = str(operator.dtype).removeprefix("torch.")
+        raise ConfigurationError(f"{what} of an operator in {kind} cannot be had: give the operator in float32 or float64.")
 
 
 class _Combination(LinearOperator):

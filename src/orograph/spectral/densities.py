@@ -20,7 +20,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from orograph.curvature.counting import OnProduct, counter
-from orograph.curvature.operator import LinearOperator
+from orograph.curvature.operator import LinearOperator, require_digits
 from orograph.errors import ConfigurationError, DataError
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.spectral.basis import Basis
@@ -179,6 +179,7 @@ def density(
         >>> found.grid.shape, found.products
         (torch.Size([1024]), 160)
     """
+    require_digits(operator, "the density")
     if products is not None:
         if probes is not None:
             raise ConfigurationError(f"probes={probes} and products={products} say the same thing twice; give one of them.")

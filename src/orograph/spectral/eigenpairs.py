@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.curvature.counting import OnProduct, counter
-from orograph.curvature.operator import LinearOperator
+from orograph.curvature.operator import LinearOperator, require_digits
 from orograph.errors import ConfigurationError, unknown
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.spectral.iteration import WHICH, Iteration, Which
@@ -105,6 +105,7 @@ def begin(
     Raises:
         ConfigurationError: k, tolerance, block or which is out of range.
     """
+    require_digits(operator, "eigenpairs")
     if which not in WHICH:
         raise unknown("which", which, WHICH)
     if not 1 <= k < operator.size:

@@ -29,7 +29,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from orograph.curvature.counting import OnProduct, counter
-from orograph.curvature.operator import LinearOperator
+from orograph.curvature.operator import LinearOperator, require_digits
 from orograph.errors import ConfigurationError, DataError, unknown
 from orograph.spectral.intervals import half_width
 
@@ -121,6 +121,7 @@ def trace(
         >>> found = og.trace(og.MatrixOperator(matrix))
         >>> assert abs(found.value - matrix.trace()) < 5 * found.error
     """
+    require_digits(operator, "the trace")
     if method not in METHODS:
         raise unknown("method", str(method), METHODS)
     probes = _probes(method, probes, products)
