@@ -48,11 +48,11 @@ class CurvatureOperator(Standing, LinearOperator):
 
         Args:
             model: any module; evaluated in eval mode.
-            loss: `(output, target) → ` one value per sample, or a mean; standard losses are re-reduced.
+            loss: `(output, target) → ` one value per sample, a mean or a sum; what a standard loss averages over is kept.
             data: re-iterable of `(inputs, targets)`.
             parameters: comma-separated globs of the names of the parameters that make up θ.
             memory: budget for residuals and temporaries, in bytes or like `4GiB`.
-            dtype: of θ and all products; the module's own when None.
+            dtype: of θ and all products, float32 or float64; the module's widest when None, float32 for half precision.
             samples: `(n,)` indices of the samples whose mean loss is meant; all when None.
             precision: `fast` rounds the operands of GEMMs to TF32 or BF16 where the device can.
             strength: deprecated: shifts the matrix by 2·strength.

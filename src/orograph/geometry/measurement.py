@@ -37,6 +37,7 @@ class Measurement:
         gradient_norm: ‖∇L(θ)‖.
         parameter_norm: ‖θ‖.
         count: N, the number of samples.
+        over: what the loss is averaged over, in words: samples, targets that count, class weights, batches; `sum`: nothing.
         parameters: P.
         smooth: whether the loss is C² in θ; if not, the Hessian leaves out the kinks (ReLU).
         spectrum: the k pairs asked for.
@@ -64,6 +65,7 @@ class Measurement:
     gradient_norm: float
     parameter_norm: float
     count: int
+    over: str
     parameters: int
     smooth: bool
     spectrum: Spectrum
@@ -92,6 +94,7 @@ class Measurement:
             "gradient_norm": self.gradient_norm,
             "parameter_norm": self.parameter_norm,
             "samples": self.count,
+            "averaged_over": self.over,
             "parameters": self.parameters,
             "smooth": self.smooth,
             "lambda_max": self.lambda_max,
@@ -141,7 +144,7 @@ def measure(
 
     Args:
         model: any module; evaluated in eval mode.
-        loss: `(output, target) → ` one value per sample, or a mean; standard losses are re-reduced.
+        loss: `(output, target) → ` one value per sample, a mean or a sum; what a standard loss averages over is kept.
         data: re-iterable of `(inputs, targets)`.
         k: how many eigenpairs.
         which: of the spectrum, as `lanczos` takes it.
@@ -195,6 +198,7 @@ def measure(
         gradient_norm=operator.gradient.double().norm().item(),
         parameter_norm=operator.theta.double().norm().item(),
         count=objective.count,
+        over=objective.over,
         parameters=size,
         smooth=smooth,
         spectrum=spectrum,
