@@ -28,7 +28,8 @@ class Case:
         name: what is awkward about it.
         build: module, loss as passed, data.
         refused: what the refusal says (a pattern), empty where there is a right number.
-        total: `(call, batches) →` L with the user's own loss, where that is not the mean over batches by size; `call(inputs)` runs the module.
+        total: `(call, batches) →` L with the user's own loss, where that is not the mean over batches by size;
+            `call(inputs)` runs the module.
         frozen: names of parameters and rows of them that do not move.
         smooth: whether the loss is twice continuously differentiable at θ.
     """

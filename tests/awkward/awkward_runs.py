@@ -1,7 +1,7 @@
 """Every public function on an awkward case, beside a truth that the library has no part in: right, or refused in one sentence.
 
-The truth is the user's own module in eval mode with the user's own loss, θ written into its parameters, in float64 where the module
-can be; the Hessian is that of central differences of its gradients.
+The truth is the user's own module in eval mode with the user's own loss, θ written into its parameters, in float64 where the
+module can be; the Hessian is that of central differences of its gradients.
 """
 
 import copy
@@ -53,12 +53,12 @@ class Truth:
         with torch.no_grad():
             for p, part in zip(self.named.values(), theta.split([p.numel() for p in self.named.values()]), strict=True):
                 p.copy_(part.view_as(p))
-        model = copy.deepcopy(self.model) if not list(self.model.buffers()) == [] else self.model
+        model = copy.deepcopy(self.model) if list(self.model.buffers()) else self.model
         self._used = [p for p in model.parameters() if p.requires_grad]
 
         def call(inputs: Any) -> Any:
             inputs = _cast(inputs, self.dtype)
-            if isinstance(inputs, Mapping) or hasattr(inputs, "data") and hasattr(inputs, "keys"):
+            if isinstance(inputs, Mapping) or (hasattr(inputs, "data") and hasattr(inputs, "keys")):
                 return model(**inputs)
             return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
 
@@ -135,7 +135,7 @@ def untouched(model: nn.Module, batches: Batches) -> Iterator[None]:
         yield
     finally:
         after = state()
-        assert len(before) == len(after) and all(torch.equal(a, b) for a, b in zip(before, after, strict=True)), "touched"
+        assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True)), "touched"
         assert known == facts(), "modes, gradients, hooks or attributes changed"
 
 
@@ -194,7 +194,7 @@ def _density(given: Given) -> None:
 
 
 def _gauss_newton(given: Given) -> None:
-    """The part of H that is left where the outputs are linear in θ: v ↦ vᵀGv is never negative for these losses, and G is symmetric."""
+    """The part of H that is left where the outputs are linear in θ: G is symmetric, and its gradient that of the loss."""
     operator = og.GaussNewtonOperator(given.model, given.loss, given.batches)
     dense = torch.stack([operator @ row for row in torch.eye(operator.size, dtype=operator.dtype)], 1)
     near(dense, dense.T, given.tolerance * 10)
@@ -290,7 +290,8 @@ def outcome(case: Case, function: str) -> str:
             FUNCTIONS[function](given) if not case.refused else _only_run(given, function)
     except OrographError as error:
         text = str(error)
-        assert "\n" not in text and len(text) < 500, text
+        assert "\n" not in text, text
+        assert len(text) < 500, text
         return text
     return "right"
 
