@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils._pytree import tree_leaves, tree_map
 
+from orograph.calling import apart, call, check_modes, differentiable, evaluation_mode, forget, usable
 from orograph.errors import ConfigurationError, DataError
 from orograph.meaning import read
 from orograph.memory import DEFAULT_MEMORY, chunk_length, parse_bytes
@@ -24,25 +24,6 @@ from orograph.samples import chosen, take
 
 Inputs = Any  # a tensor, or a tuple or mapping of tensors that the module takes as arguments
 Batch = tuple[Inputs, Tensor]
-
-
-@contextlib.contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Dropout off, BatchNorm on its running statistics; every submodule's mode is restored after."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def call(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
-    """The module's output with these parameters and buffers."""
-    if isinstance(inputs, Mapping):
-        return functional_call(model, dict(tensors), (), dict(inputs))
-    return functional_call(model, dict(tensors), tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,))
 
 
 def gather(data: Iterable[Any], *, device: torch.device, dtype: torch.dtype) -> list[Batch]:
@@ -57,7 +38,7 @@ def gather(data: Iterable[Any], *, device: torch.device, dtype: torch.dtype) -> 
         data = [data]
 
     def place(tensor: Tensor) -> Tensor:
-        return follow(tensor.to(device), dtype)
+        return usable(follow(tensor.to(device), dtype))
 
     batches = []
     for index, batch in enumerate(data):
@@ -103,6 +84,7 @@ class Objective:
         True
     """
 
+    @apart()
     def __init__(
         self,
         model: nn.Module,
@@ -121,16 +103,21 @@ class Objective:
         self.dtype = working_dtype(self.layout, model, dtype)
         self.device = named[self.layout.names[0]].device
         self.theta = self.layout.flatten(named).to(self.dtype)
+        buffers = {name for name, _ in model.named_buffers()}  # copied, for training moves them; frozen parameters stay
         self.constants = {
-            name: follow(tensor.detach(), self.dtype) for name, tensor in named.items() if name not in self.layout.names
+            name: usable(follow(tensor.detach().clone() if name in buffers else tensor.detach(), self.dtype))
+            for name, tensor in named.items()
+            if name not in self.layout.names
         }
         self._strength, self._anchor = strength, anchor
         self.traces: dict[Any, Any] = {}
         self.memory = parse_bytes(memory)
         batches = gather(data, device=self.device, dtype=self.dtype)
         self.count = sum(len(targets) for _, targets in batches)
+        forget(model)
         with self._in_dtype():
             reading = read(model, self.outputs, self.theta, in_dtype(loss, self.dtype, self.device), batches)
+            check_modes(model, batches[0][0], lambda: self.outputs(self.theta, batches[0][0]), self.dtype)
         self.whole, self._batches = reading.whole, reading.batches
         self._weigh(reading.reduction)
         self.chunk = chunk_length(self.count, 3 * self.activation_bytes(), self.memory)
@@ -149,17 +136,6 @@ class Objective:
                 f"the module, whose parameters are {names}, cannot be evaluated in {str(self.dtype).removeprefix('torch.')} "
                 f"({str(error).splitlines()[0]}): it converts tensors by itself in forward; make it follow its parameters' dtype."
             ) from error
-
-    def follows(self, dtype: torch.dtype) -> bool:
-        """Whether the module and the loss can be evaluated in this dtype, tried on few samples."""
-        few = copy.copy(self)
-        few._batches = self._batches[:1] if self.whole else [take(self._batches[0], slice(0, 2))]
-        try:
-            few = few.to(dtype)
-            few.summed(few.theta, *few._batches[0])
-        except RuntimeError:
-            return False
-        return True
 
     def _weigh(self, reduction: Reduction) -> None:
         self.reduction, self._factor = reduction.over_data([targets for _, targets in self._batches])
@@ -199,6 +175,7 @@ class Objective:
         other._strength, other._anchor = strength, anchor
         return other
 
+    @differentiable()
     def to(self, dtype: torch.dtype) -> "Objective":
         """The same objective at the same θ in another floating dtype."""
 
@@ -215,6 +192,7 @@ class Objective:
         other._batches = [(tree_map(cast, inputs), cast(targets)) for inputs, targets in self._batches]
         return other
 
+    @differentiable()
     def subset(self, samples: Int[Tensor, " n"], *, weighed: bool = True) -> "Objective":
         """The same objective over some of the samples.
 
@@ -247,6 +225,7 @@ class Objective:
             for start in range(0, len(batch[1]), length):
                 yield take(batch, slice(start, start + length))
 
+    @differentiable()
     def activation_bytes(self) -> int:
         """Bytes that a gradient keeps per sample, counted on a forward pass of a few samples."""
         batch = self._batches[0]
@@ -264,7 +243,7 @@ class Objective:
             kept[(tensor.data_ptr(), tensor.numel())] = tensor.detach()
 
         theta = self.theta.clone().requires_grad_()
-        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda nothing: nothing):
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda nothing: nothing):
             self.summed(theta, *batch)
         return sum(tensor.nbytes for tensor in kept.values())
 
@@ -328,13 +307,13 @@ class Objective:
             ]
             return torch.stack(parts).sum().item() / self.count
 
+    @differentiable()
     def gradient(self, theta: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         """∇L(θ)."""
         total = torch.zeros_like(theta)
         for batch in self.batches():
-            with torch.enable_grad():
-                point = theta.detach().requires_grad_()
-                total += torch.autograd.grad(self.summed(point, *batch), point)[0]
+            point = theta.detach().requires_grad_()
+            total += torch.autograd.grad(self.summed(point, *batch), point)[0]
         return total / self.count
 
     def offset(self, theta: Float[Tensor, " P"]) -> Float[Tensor, " P"]:

@@ -32,7 +32,7 @@ class Truth:
         ):
             model = model._orig_mod if hasattr(model, "_orig_mod") else model.module
         self.dtype = torch.float32 if case.name in NOT_DOUBLE else torch.float64
-        self.model = copy.deepcopy(model).to(self.dtype)
+        self.model = model.to(self.dtype)
         for module in self.model.modules():
             module.training = False
         self.loss = _cast_loss(loss, self.dtype)

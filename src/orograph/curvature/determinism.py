@@ -47,7 +47,9 @@ def check_data(data: Iterable[Any], objective: Objective) -> None:
     if isinstance(data, list | tuple):  # what it holds cannot move
         return
     held = list(objective.batches(objective.count))
-    again = gather(data, device=objective.device, dtype=objective.dtype)
+    with torch.random.fork_rng(devices=[]):
+        torch.rand(1)  # what shuffles by torch's random numbers shall find others than the first time
+        again = gather(data, device=objective.device, dtype=objective.dtype)
     if sum(len(targets) for _, targets in again) != objective.count:
         raise DataError(f"the data have {objective.count} samples the first time and another number the second.")
     if len(held) == 1:

@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
+from orograph.calling import apart, differentiable, usable
+from orograph.curvature.acceptance import Examination, Tests, refusal
 from orograph.curvature.chunks import Chunking, even_length, first_length, how_many_fit
 from orograph.curvature.formulas import Formula
 from orograph.curvature.precision import Precision, products_in
@@ -40,34 +42,55 @@ class Engine:
 
     Attributes:
         method: `traced`, `forward-over-reverse` or `double-backward`.
+        certificate: names of the tests that its products passed (`acceptance.py`).
         fallback_reason: why it is not `traced`; empty if it is.
         plan: chunks and residuals.
+        doubles: whether the module can be evaluated in float64.
         traces: how many graphs were recorded.
         group: the process group whose processes share the work; None for one process.
     """
 
     group: Any = None
+    _separate = False  # whether the tangents of a block are multiplied one by one
 
     def __init__(self, objective: Objective, formula: Formula, *, models: int | None = None) -> None:
         self.objective, self.formula, self.models = objective, formula, models
         self.method, self.fallback_reason = TRACED, ""
+        self.certificate: tuple[str, ...] = ()
         self._traces: dict[Any, Trace] = {}
         self._chunks: list[tuple[Trace, Values]] = []
         self._residuals: list[Values] = []
         self._resident: weakref.ref[Point] | None = None
         self._double: Engine | None = None
+        with apart():
+            self._begin()
+
+    def _begin(self) -> None:
+        examination = Examination(self.objective, self.formula)
+        tests = {REVERSE: examination.of("reverse") if examination.judged else Tests()}
+        if not tests[REVERSE].sound:
+            tests[FORWARD] = examination.of("forward")
+            if not tests[FORWARD].sound:
+                raise refusal(examination, tests[REVERSE], tests[FORWARD])
+        self.doubles = examination.dtype == torch.float64
+        reference = REVERSE if tests[REVERSE].sound else FORWARD
+        self.certificate = tests[reference].passed
         try:
             self.plan = self._plan()
-            self._verify()
+            self._verify(reference)
         except Exception as error:  # whatever a tracer may raise on a model it cannot follow
             self._chunks = []
             self._traces = {}
-            self._fall_back(error)
+            self.fallback_reason = _sentence(error)
+            if FORWARD not in tests and examination.judged:
+                tests[FORWARD] = examination.of("forward")
+            self._fall_back(tests)
 
     @property
     def traces(self) -> int:
         return len(self._traces)
 
+    @differentiable()
     def double(self) -> "Engine":
         """The same in float64, made when first asked for, within half the memory."""
         if self._double is None:
@@ -96,6 +119,7 @@ class Engine:
         assert point.loss is not None
         return point.loss
 
+    @differentiable()
     def evaluate(self, point: Point) -> None:
         """Gradient, loss and residuals at a point, by one pass over the data."""
         with torch.no_grad():
@@ -104,12 +128,13 @@ class Engine:
             elif self._resident is None or self._resident() is not point:
                 self._settle(point)
 
+    @differentiable()
     def multiply(self, point: Point, vectors: Tensor, precision: Precision = "high") -> Tensor:
         """The matrix of the mean loss times `(P,)`; times each row of `(b, P)`; or, for a cohort, row by row."""
         count = self.objective.count
         block = vectors.ndim == 2 and self.models is None
         if self.method != TRACED:
-            rows = [self._multiply_directly(point, row) for row in (vectors if block else vectors[None])]
+            rows = [self._multiply_directly(point, usable(row)) for row in (vectors if block else vectors[None])]
             return torch.stack(rows).div_(count) if block else rows[0].div_(count)
         self.evaluate(point)
         with torch.no_grad(), products_in(precision, vectors.device, vectors.dtype):
@@ -117,9 +142,19 @@ class Engine:
                 return self._multiply(point, vectors, wide=False).div_(count)
             if len(vectors) == 1:
                 return self._multiply(point, vectors[0], wide=False).div_(count)[None]
-            length = even_length(len(vectors), self._width())
-            groups = [group if len(group) > 1 else group[0] for group in vectors.split(length)]
-            return torch.cat([self._multiply(point, g, wide=g.ndim == 2).view(-1, vectors.shape[1]) for g in groups]).div_(count)
+            if not self._separate:
+                try:
+                    return self._by_groups(point, vectors).div_(count)
+                except torch.OutOfMemoryError:
+                    raise
+                except RuntimeError:  # an operation that torch has no rule for in blocks
+                    self._separate = True
+            return torch.stack([self._multiply(point, row, wide=False) for row in vectors]).div_(count)
+
+    def _by_groups(self, point: Point, vectors: Tensor) -> Tensor:
+        length = even_length(len(vectors), self._width())
+        groups = [group if len(group) > 1 else group[0] for group in vectors.split(length)]
+        return torch.cat([self._multiply(point, g, wide=g.ndim == 2).view(-1, vectors.shape[1]) for g in groups])
 
     def _multiply(self, point: Point, vectors: Tensor, *, wide: bool) -> Tensor:
         total = torch.zeros_like(vectors)
@@ -192,35 +227,34 @@ class Engine:
     def _key(batch: Batch) -> Any:
         return tuple((leaf.shape, leaf.stride(), leaf.dtype) for leaf in tree_leaves(batch) if isinstance(leaf, Tensor))
 
-    def _verify(self) -> None:
-        """One product of every trace against reverse mode on plain autograd."""
+    def _verify(self, reference: str) -> None:
+        """One product of every trace against a route on plain autograd that passed its tests."""
         length = self.plan.length
         for batch in self.objective.batches(length):
             trace = self._traces[self._key(batch)]
             if not any(trace is other for other, _ in self._chunks):
                 continue
-            check_product(trace, self.objective, self.formula, batch, self.models)
+            check_product(trace, self.objective, self.formula, batch, self.models, reference)
             if trace is self._chunks[-1][0]:  # chunks of one length come first
                 break
 
-    def _fall_back(self, error: Exception) -> None:
-        lines = str(error).strip().splitlines()
-        self.fallback_reason = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+    def _fall_back(self, tests: dict[str, Tests]) -> None:
+        """Products on plain autograd: in forward mode where that passes its tests, for it is the quicker."""
         length = self.objective.chunk
         self.plan = Chunking(length, -(-self.objective.count // length), 0, 0, self.objective.memory)
-        batch = next(self.objective.batches(1))
+        self.method = REVERSE
+        if FORWARD not in tests:
+            return
+        if not tests[FORWARD].sound:
+            self.fallback_reason += f"; forward mode: {tests[FORWARD]}"
+            return
         vector = torch.ones_like(self.objective.theta)
-        self.method = FORWARD
         try:
-            with sdpa_kernel(SDPBackend.MATH):
-                product = self.formula.forward(self.objective, self.objective.theta, vector, *batch)[0]
-                expected = self.formula.reverse(self.objective, self.objective.theta, vector, *batch)
-            if not agree(product, expected):
-                raise RuntimeError("forward-over-reverse and double backward disagree.")
-        except Exception as second:  # no forward mode for some operation
-            lines = str(second).strip().splitlines()
-            self.fallback_reason += f"; {type(second).__name__}: {lines[0] if lines else 'no message'}"
-            self.method = REVERSE
+            multiplied(self.formula, FORWARD, self.objective, self.objective.theta, vector, next(self.objective.batches(1)))
+        except Exception as error:  # as of an operation that torch has in float64 alone
+            self.fallback_reason += f"; {_sentence(error)}"
+            return
+        self.method, self.certificate = FORWARD, tests[FORWARD].passed
 
     def _rows(self, point: Point, vectors: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         if self.models is None:
@@ -237,7 +271,7 @@ class Engine:
             point.loss = loss[0] if self.models is None else loss
 
     def _gradient(self, theta: Tensor) -> Tensor:
-        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH):
             return self.objective.gradient(theta)
 
     def _multiply_directly(self, point: Point, vectors: Tensor) -> Tensor:
@@ -245,17 +279,28 @@ class Engine:
         for theta, vector in self._rows(point, vectors):
             total = torch.zeros_like(vector)
             for batch in self.objective.batches():
-                with sdpa_kernel(SDPBackend.MATH):
-                    if self.method == FORWARD:
-                        total += self.formula.forward(self.objective, theta, vector, *batch)[0].detach()
-                    else:
-                        total += self.formula.reverse(self.objective, theta, vector, *batch).detach()
+                total += multiplied(self.formula, self.method, self.objective, theta, vector, batch)
             totals.append(total)
         return totals[0] if self.models is None else torch.stack(totals)
 
 
-def check_product(trace: Trace, objective: Objective, formula: Formula, batch: Batch, models: int | None) -> None:
-    """Raises unless a traced product of a fixed random tangent agrees with reverse mode.
+def multiplied(formula: Formula, route: str, objective: Objective, theta: Tensor, vector: Tensor, batch: Batch) -> Tensor:
+    """The product of a batch on plain autograd."""
+    with sdpa_kernel(SDPBackend.MATH):
+        if route == FORWARD:
+            return formula.forward(objective, theta, vector, *batch)[0].detach()
+        return formula.reverse(objective, theta, vector, *batch).detach()
+
+
+def _sentence(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+
+
+def check_product(
+    trace: Trace, objective: Objective, formula: Formula, batch: Batch, models: int | None, reference: str = REVERSE
+) -> None:
+    """Raises unless a traced product of a fixed random tangent agrees with one on plain autograd.
 
     Where rounding alone parts the two (cancellation in float32), float64 decides. Of a cohort, made up for the purpose, the
     first and the last member are checked.
@@ -272,19 +317,15 @@ def check_product(trace: Trace, objective: Objective, formula: Formula, batch: B
         trace.multiply(total, values | given | residuals | trace.direction(values, vectors if models else vector))
     products = total if models else total[None]
     for member in {0, len(members) - 1}:
-        _check(products[member], objective, formula, points[member], vector, batch)
-
-
-def _check(product: Tensor, objective: Objective, formula: Formula, theta: Tensor, vector: Tensor, batch: Batch) -> None:
-    with sdpa_kernel(SDPBackend.MATH):
-        expected = formula.reverse(objective, theta, vector, *batch)
-        if agree(product, expected):
-            return
+        place = points[member]
+        expected = multiplied(formula, reference, objective, place, vector, batch)
+        if agree(products[member], expected):
+            continue
         exact = objective.to(torch.float64)
-        inputs, targets = tree_map(lambda x: x.double() if isinstance(x, Tensor) and x.is_floating_point() else x, batch)
-        truth = formula.reverse(exact, theta.double(), vector.double(), inputs, targets)
-    if not (product.double() - truth).norm() <= 10 * (expected.double() - truth).norm():
-        raise RuntimeError("the first traced product differs from its double-backward check.")
+        doubled = tree_map(lambda x: x.double() if isinstance(x, Tensor) and x.is_floating_point() else x, batch)
+        truth = multiplied(formula, reference, exact, place.double(), vector.double(), doubled)
+        if not (products[member].double() - truth).norm() <= 10 * (expected.double() - truth).norm():
+            raise RuntimeError(f"the first traced product differs from its {reference} check.")
 
 
 def agree(product: Tensor, expected: Tensor) -> bool:

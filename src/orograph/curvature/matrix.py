@@ -9,12 +9,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from orograph.calling import apart
 from orograph.curvature.determinism import check_data, check_model
 from orograph.curvature.distributed import SharedEngine, share_of
 from orograph.curvature.engine import Engine
 from orograph.curvature.operator import LinearOperator
 from orograph.curvature.precision import Precision, fast_kind
 from orograph.curvature.standing import Standing
+from orograph.curvature.watch import Watch
 from orograph.errors import ConfigurationError
 from orograph.memory import DEFAULT_MEMORY
 from orograph.objective import Objective
@@ -72,9 +74,11 @@ class CurvatureOperator(Standing, LinearOperator):
         objective = Objective(model, loss, data, parameters=parameters, memory=memory, dtype=dtype)
         check_data(data, objective)
         self._begin(objective, samples, precision, None)
+        self._watch = Watch(objective.model, objective.layout, objective.theta)
         self._shift = 2 * (strength or 0.0)
 
     _shift = 0.0
+    _watch: Watch | None = None  # of the module where θ is what it was; None where θ was given
 
     @classmethod
     def of(
@@ -101,6 +105,7 @@ class CurvatureOperator(Standing, LinearOperator):
         operator._begin(objective, samples, precision, group)
         return operator
 
+    @apart()
     def _begin(self, objective: Objective, samples: Tensor | None, precision: Precision, group: Any) -> None:
         if precision not in ("high", "fast"):
             raise ConfigurationError(f"precision '{precision}' is neither 'high' nor 'fast'.")
@@ -126,7 +131,9 @@ class CurvatureOperator(Standing, LinearOperator):
         Returns:
             Another operator, which shares the graphs of this one.
         """
-        return self._moved(theta)
+        other = self._moved(theta)
+        other._watch = None
+        return other
 
     def shifted(self: Kind, shift: float) -> Kind:
         """A + shift·I, here and wherever `at` moves it; `gradient` and `loss` stay those of the loss."""
@@ -138,7 +145,7 @@ class CurvatureOperator(Standing, LinearOperator):
         """The same operator in float64; None where the module cannot follow (it makes float32 tensors by itself)."""
         if self.dtype == torch.float64:
             return self
-        if not self._engine.objective.follows(torch.float64):
+        if not self._engine.doubles:
             return None
         return self._sibling(self._engine.double(), self.theta.double(), "high")
 
@@ -154,12 +161,18 @@ class CurvatureOperator(Standing, LinearOperator):
         return operator
 
     def product(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
+        self._look()
         result = self._multiply(vector)
         return self._shift * vector + result if self._shift else result
 
     def block_product(self, block: Float[Tensor, "P b"]) -> Float[Tensor, "P b"]:
+        self._look()
         result = self._multiply(block.T).T
         return self._shift * block + result if self._shift else result
+
+    def _look(self) -> None:
+        if self._watch is not None:
+            self._watch.look()
 
     @property
     def theta(self) -> Float[Tensor, " P"]:
@@ -169,11 +182,13 @@ class CurvatureOperator(Standing, LinearOperator):
     @property
     def gradient(self) -> Float[Tensor, " P"]:
         """∇L(θ), of the loss without penalty."""
+        self._look()
         return self._engine.gradient(self._point)
 
     @property
     def loss(self) -> float:
         """L(θ), without penalty; summed over chunks in float64."""
+        self._look()
         return self._engine.loss(self._point).item()
 
     @property
@@ -188,5 +203,6 @@ class CurvatureOperator(Standing, LinearOperator):
         reason = f" ({self.fallback_reason})" if self.fallback_reason else ""
         together = self._engine.together
         over = "" if self.over == "samples" else f", over {self.over}"
+        tests = f", tested: {', '.join(self.certificate)}" if self.certificate else ""
         products = f"{kind or str(self.dtype).removeprefix('torch.')} products"
-        return f"{together}{self.method}{reason}, {self._engine.plan}, {products}{over}"
+        return f"{together}{self.method}{reason}, {self._engine.plan}, {products}{over}{tests}"

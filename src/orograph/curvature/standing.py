@@ -5,6 +5,7 @@ from typing import ClassVar, TypeVar
 
 from torch import Tensor
 
+from orograph.calling import usable
 from orograph.curvature.engine import Engine, Point
 from orograph.curvature.formulas import Formula
 from orograph.curvature.precision import Precision
@@ -23,7 +24,7 @@ class Standing:
 
     def _stand(self, engine: Engine, theta: Tensor, precision: Precision) -> None:
         self._engine, self.precision, self.products = engine, precision, 0
-        self._point = Point(theta.detach().contiguous())
+        self._point = Point(usable(theta.detach().contiguous()))
 
     def _sibling(self: Kind, engine: Engine, theta: Tensor, precision: Precision) -> Kind:
         other = copy.copy(self)
@@ -49,6 +50,11 @@ class Standing:
     def fallback_reason(self) -> str:
         """Why the method is not `traced`; empty if it is."""
         return self._engine.fallback_reason
+
+    @property
+    def certificate(self) -> tuple[str, ...]:
+        """Names of the tests that products passed on a few of the samples: `slope`, `symmetry`, `difference` or `metric`."""
+        return self._engine.certificate
 
     @property
     def traces(self) -> int:
