@@ -262,10 +262,18 @@ def test_padding_of_an_embedding_that_shares_its_weight_is_refused() -> None:
         og.HessianOperator(model, F.cross_entropy, [(torch.tensor([[0, 1], [0, 2], [3, 4]]), torch.tensor([0, 1, 2]))])
 
 
-@pytest.mark.parametrize("loss", [lambda z, y: F.cross_entropy(z.detach(), y), lambda z, y: (z.argmax(1) == y).double().mean()])
-def test_a_loss_that_gradients_do_not_see_is_refused(loss: Any) -> None:
+class Detached(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.detach()
+
+
+@pytest.mark.parametrize("chosen", ["0.*", "unused.*"])
+def test_parameters_that_have_no_part_in_the_loss_are_refused(chosen: str) -> None:
+    model = nn.Sequential(nn.Linear(4, 3), Detached(), nn.Linear(3, 3)).double()
+    model.unused = nn.Linear(2, 2).double()
+    model.forward = lambda x: model.get_submodule("2")(model.get_submodule("1")(model.get_submodule("0")(x)))
     with pytest.raises(ConfigurationError, match="does not depend on the parameters"):
-        og.HessianOperator(net(nn.Tanh()), loss, data())
+        og.HessianOperator(model, F.cross_entropy, data(), parameters=chosen)
 
 
 @pytest.mark.parametrize("module", ["bytes", "attribute"])
