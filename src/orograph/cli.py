@@ -3,15 +3,18 @@
 Settings and what they start are imported when their command is given: `--help` is quick, and torch is imported only for work.
 """
 
+import contextlib
 import importlib
+import io
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orograph.errors import OrographError, shown, unknown
-from orograph.process import keep_imports, no_garbage
+from orograph.process import keep_imports, no_garbage, out_of_memory
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -175,6 +178,8 @@ COMMANDS = {
     ),
 }
 COMPLETION = "completion"
+DEBUG = "--debug"
+FAULT = 70  # the exit code of a fault of the program, as in sysexits.h
 
 
 def settings_of(command: str) -> "type[BaseModel]":
@@ -205,13 +210,47 @@ def usage() -> str:
     summaries = {name: command.summary for name, command in COMMANDS.items()} | {COMPLETION: "completion for bash, zsh or tcsh"}
     lines = [f"  {name:<10} {text}" for name, text in summaries.items()]
     head = ["usage: orograph COMMAND [OPTIONS]", "", "Measures and maps the loss landscapes of neural networks.", ""]
-    tail = ["", "orograph COMMAND --help shows a command's options and examples; orograph --version the version."]
+    tail = [
+        "",
+        "orograph COMMAND --help shows a command's options and examples; orograph --version the version.",
+        f"Exit codes: 0 done, 1 points or steps failed, 2 refused, {FAULT} a fault of the program, which {DEBUG} shows in full.",
+    ]
     return "\n".join([*head, *lines, *tail])
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Runs one command; an input error is one sentence on stderr and exit code 2."""
+    """Runs one command, and turns whatever ends it into an exit code.
+
+    What a person can cause is one sentence on stderr and exit code 2; points or steps that failed are exit code 1. An exception
+    that nobody foresaw is a fault of the program: one sentence and exit code 70, and its traceback with --debug or
+    OROGRAPH_DEBUG.
+    """
     args = list(sys.argv[1:] if args is None else args)
+    debug = DEBUG in args or bool(os.environ.get("OROGRAPH_DEBUG"))
+    args = [word for word in args if word != DEBUG]
+    for stream in (sys.stdout, sys.stderr):  # what an encoding lacks is spelled out; a stand-in may have no encoding
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    name = args[0] if args else ""
+    try:
+        code = _answered(args)
+        sys.stdout.flush()
+    except OrographError as error:
+        return _refused(_told(name, error))
+    except BrokenPipeError:  # as in `orograph sweep --help | head`: whoever read has gone
+        _silence()
+        return 141
+    except KeyboardInterrupt:
+        print("\nstopped; the same command resumes.", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if debug:
+            raise
+        return _ended(error)
+    return code
+
+
+def _answered(args: Sequence[str]) -> int:
     if not args or args[0] in ("-h", "--help"):
         print(usage())
         return 0 if args else 2
@@ -220,21 +259,31 @@ def main(args: Sequence[str] | None = None) -> int:
 
         print(version("orograph"))
         return 0
-    try:
-        return _run(args[0], args[1:])
-    except OrographError as error:
-        return _refused(_told(args[0], error))
-    except BrokenPipeError:  # as in `orograph sweep --help | head`: whoever read has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
-        return 141
-    except OSError as error:  # a disk, a folder or a device that no message foresaw
+    return _run(args[0], args[1:])
+
+
+def _ended(error: Exception) -> int:
+    """What no command foresaw: the system or its memory at an end, or a fault of the program."""
+    _silence()
+    if isinstance(error, OSError):
         place = f" ({error.filename})" if error.filename else ""
         return _refused(f"the system refuses: {error.strerror or error}{place}; see to that, and give the same command again.")
-    except MemoryError:
+    if isinstance(error, MemoryError) or out_of_memory(error):
         return _refused("there is not enough memory; give a smaller --memory, fewer --jobs or fewer samples, and try again.")
-    except KeyboardInterrupt:
-        print("\nstopped; the same command resumes.", file=sys.stderr)
-        return 130
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{os.path.basename(frame.filename)}, line {frame.lineno}"
+    said = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    _refused(f"this is a fault of orograph ({said}; {where}); the same command with {DEBUG} shows it in full, please report it.")
+    return FAULT
+
+
+def _silence() -> None:
+    """Standard output takes no more, or the interpreter complains when it flushes at its end."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(name: str, args: Sequence[str]) -> int:
@@ -283,6 +332,7 @@ def _refused(why: str) -> int:
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(Text.assemble(("error:", "bold red"), " ", shown(why)))
+    with contextlib.suppress(OSError):  # where nobody can be told, the exit code still tells
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print(Text.assemble(("error:", "bold red"), " ", shown(why)))
     return 2

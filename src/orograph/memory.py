@@ -9,6 +9,7 @@ _UNITS = {"": 1, "b": 1, "k": 1e3, "kb": 1e3, "m": 1e6, "mb": 1e6, "g": 1e9, "gb
 _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 
 DEFAULT_MEMORY = "4GiB"
+_MOST = 2**60  # bytes
 
 
 def parse_bytes(budget: str | int) -> int:
@@ -20,7 +21,10 @@ def parse_bytes(budget: str | int) -> int:
     match = re.fullmatch(r"\s*([0-9.]+)\s*([a-zA-Z]*)\s*", str(budget))
     if match is None or match[2].lower() not in _UNITS or match[1].count(".") > 1 or match[1] == ".":
         raise ConfigurationError(f"memory '{budget}' is not a size; write it like 4GiB or 500MB.")
-    size = int(float(match[1]) * _UNITS[match[2].lower()])
+    wanted = float(match[1]) * _UNITS[match[2].lower()]
+    if wanted > _MOST:
+        raise ConfigurationError(f"memory '{str(budget)[:20]}…' is more than any machine has; write it like 4GiB or 500MB.")
+    size = int(wanted)
     if size <= 0:
         raise ConfigurationError(f"memory '{budget}' must be positive; write it like 4GiB or 500MB.")
     return size

@@ -1,10 +1,12 @@
 """What belongs to the process as a whole: its device, its threads, its random streams, its garbage. Imports nothing heavy."""
 
+import contextlib
 import functools
 import gc
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orograph.errors import ConfigurationError
@@ -43,9 +45,38 @@ def choose_device(name: str | None) -> "torch.device":
         device = torch.device(name)
     except RuntimeError:
         raise ConfigurationError(f"`device` '{name}' is no device; use auto, cpu or cuda.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigurationError(
+            f"`device` {name} cannot be computed on here, where float64 and exact sums are needed; use cpu or cuda."
+        )
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigurationError(f"`device` {name} needs a CUDA device, and PyTorch finds none; use cpu.")
+    if (device.index or 0) >= max(1, torch.cuda.device_count()):
+        raise ConfigurationError(
+            f"`device` {name} is none of the {max(1, torch.cuda.device_count())} there are; leave out its number."
+        )
     return device
+
+
+def free_memory() -> int | None:
+    """Bytes that this process can still have: of the machine's, or of its control group's where that has less; None where the
+    system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    known = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    with contextlib.suppress(OSError, ValueError):  # no such group, or `max`
+        group = Path("/sys/fs/cgroup")
+        held = int((group / "memory.current").read_text(encoding="ascii"))
+        known.append(max(0, int((group / "memory.max").read_text(encoding="ascii")) - held))
+    return min(known, default=None)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether torch could not allocate: it says so with a RuntimeError."""
+    told = str(error)
+    return isinstance(error, RuntimeError) and ("out of memory" in told or "can't allocate memory" in told)
 
 
 def seed_everything(seed: int) -> None:

@@ -1,6 +1,5 @@
 """The command `orograph analyze`: all that a finished sweep shows, computed beside its points, resumable at any moment."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.text import Text
 
 from orograph.analysis.chain import Chain, chains
 from orograph.analysis.comparisons import LoopAreas, commands, loop_areas, other_run
@@ -20,11 +20,11 @@ from orograph.analysis.settings import AnalyzeSettings
 from orograph.analysis.summary import print_cost, print_summary
 from orograph.analysis.survey import Survey, plain_survey, survey
 from orograph.analysis.visit import Part, Visit
-from orograph.errors import ConfigurationError, RunError
+from orograph.errors import ConfigurationError, RunError, shown
 from orograph.settings.shared import Execution
 from orograph.store.analysis import Analysis
 from orograph.store.cells import Cell
-from orograph.store.encoding import plain
+from orograph.store.encoding import json_text
 from orograph.store.provenance import provenance
 from orograph.store.run import Run
 from orograph.store.spectra import has_vectors
@@ -77,10 +77,11 @@ def analyze(settings: AnalyzeSettings) -> int:
         run.keep_results(FILE, results)
         pictures = draw(bench, run, found, measured)
     if settings.json_output:
-        print(json.dumps(plain(results), indent=1, ensure_ascii=False))
+        print(json_text(results))
     elif not settings.quiet:
         print_summary(run, found, measured, areas, results["commands"], console)
-        console.print(f"numbers in [bold]{run.path / FILE}[/], pictures in [bold]{pictures[0].parent}[/]", highlight=False)
+        numbers, folder = shown(run.path / FILE), shown(pictures[0].parent)
+        console.print(Text.assemble("numbers in ", (numbers, "bold"), ", pictures in ", (folder, "bold")), highlight=False)
     return 0
 
 

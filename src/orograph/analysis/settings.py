@@ -7,10 +7,11 @@ import tyro
 from pydantic import Field, model_validator
 
 from orograph.errors import ConfigurationError
-from orograph.settings.base import Settings
+from orograph.settings.base import MOST_SEED, Settings, require_range
 from orograph.settings.words import Auto
 
 FEWEST_PROBES = 3
+MOST_VECTORS = 1_000_000
 
 
 class AnalyzeSettings(Settings):
@@ -44,6 +45,9 @@ class AnalyzeSettings(Settings):
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ConfigurationError(f"`{name}` {getattr(self, name)} must be at least {bound}")
+        for name in ("probes", "images", "density_probes", "refine_points", "resamples"):
+            require_range(name, getattr(self, name), least[name], MOST_VECTORS)
+        require_range("seed", self.seed, 0, MOST_SEED)
         if not math.isfinite(self.refine_width) or self.refine_width < 0:
             raise ConfigurationError(f"`refine_width` {self.refine_width} must be a number ≥ 0")
         if self.response_products == 1:

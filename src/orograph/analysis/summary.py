@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from orograph.analysis.comparisons import Comparison, LoopAreas
 from orograph.analysis.loops import MeasuredLoop
 from orograph.analysis.survey import Survey
 from orograph.analysis.visit import Part
+from orograph.errors import shown
 from orograph.ladder.changes import ChangePoint
 from orograph.ladder.hysteresis import Loop, Spinodal
 from orograph.memory import format_bytes
@@ -37,7 +39,8 @@ def print_cost(bench: Bench, run: Run, work: Sequence[tuple[Part, Cell]], consol
         operator @ vector
     product = (time.perf_counter() - began) / _PRODUCTS
     done = sum(record.status == "done" for record in run.records.values())
-    console.print(f"[bold]{run.path}[/]: {done} points, {objective.layout.size:,} parameters, {objective.count:,} samples")
+    told = f": {done} points, {objective.layout.size:,} parameters, {objective.count:,} samples"
+    console.print(Text.assemble((shown(run.path), "bold"), told))
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("part")
     for column in ("to do at", "products a point", "time"):

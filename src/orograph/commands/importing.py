@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 from rich.console import Console
+from rich.text import Text
 from torch import Tensor
 
 from orograph.commands.settings import ImportSettings
 from orograph.curvature.hessian import HessianOperator
-from orograph.errors import ConfigurationError, RunError
+from orograph.errors import ConfigurationError, RunError, shown
 from orograph.models.checkpoint import load_checkpoint
 from orograph.settings.shared import Execution
 from orograph.spectral.spectrum import Spectrum, certified
@@ -55,7 +56,7 @@ def import_run(settings: ImportSettings) -> int:
     with Run.create(
         out,
         kind="sweep",
-        configuration=sweep.configuration(),
+        configuration=stated(sweep, out),
         numerics=bench.settings.numerics.model_dump(),
         provenance={**provenance(bench.device), "imported": {"from": folder.resolve().name, "training": "not known"}},
         cells=[point.cell for point in points],
@@ -73,11 +74,24 @@ def import_run(settings: ImportSettings) -> int:
                     progress.completed(name, describe({"status": "done", **run.records[point.cell].scalars}))
     if not settings.execution.quiet:
         told = ", ".join(f"{name} {value:.2g}" for name, value in differences.items())
-        console.print(
-            f"[bold]{out}[/]: {len(points)} points"
-            + (f"; files differ from what was measured by at most: {told}" if told else "")
-        )
+        differ = f"; files differ from what was measured by at most: {told}" if told else ""
+        console.print(Text.assemble((shown(out), "bold"), f": {len(points)} points{differ}"), highlight=False)
     return 0
+
+
+def stated(sweep: SweepSettings, out: Path) -> dict[str, Any]:
+    """What was given, without what stands at a default that nobody chose: how the points were trained, and their ladder's making.
+
+    Runs that an earlier version imported state it all, and go on to do so.
+    """
+    full = sweep.configuration()
+    if (out / MARKER).exists() and Run.open(out).configuration == full:
+        return full
+    kept = {"ladder": ("strengths", "direction"), "training": ("polish_tolerance",)}  # the latter is the limit of certificates
+    return {
+        table: {name: value for name, value in values.items() if name in kept.get(table, values)}
+        for table, values in full.items()
+    }
 
 
 def sweep_settings(settings: ImportSettings, points: list[Artifacts]) -> SweepSettings:

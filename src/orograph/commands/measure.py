@@ -1,13 +1,7 @@
 """The command `orograph measure`: a checkpoint, a model and data by name or by import, and the numbers as table, JSON, figure."""
 
-import importlib
-import json
 import math
 import os
-import sys
-import time
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +9,23 @@ import torch
 import torch.distributed
 from rich.console import Console
 from rich.table import Table
-from torch import nn
-from torch.nn import functional as F
+from rich.text import Text
 
+from orograph.commands.brought import brought, first_line
 from orograph.commands.settings import MeasureSettings
-from orograph.data.catalogue import load_data
-from orograph.data.names import NAMES as DATASETS
-from orograph.errors import ConfigurationError, DataError, unknown
+from orograph.errors import ConfigurationError, DataError, OrographError, shown
 from orograph.figures.eigenvalues import spectrum as draw_spectrum
 from orograph.figures.style import save
 from orograph.geometry.measurement import Measurement, measure
-from orograph.models.catalogue import build_model
-from orograph.models.checkpoint import load_checkpoint
-from orograph.objective import Loss
+from orograph.process import out_of_memory
+from orograph.spectral.bulk import Outliers
 from orograph.spectral.traces import Estimate
 from orograph.store.atomic import write_bytes
+from orograph.store.encoding import json_text
 from orograph.store.lookup import quantity
 from orograph.store.names import require_free
 from orograph.store.provenance import provenance
-from orograph.work.progress import duration
+from orograph.work.progress import Working
 
 _IN_95 = "in 95 %"  # what stands behind ± an interval
 
@@ -48,23 +40,20 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
         raise ConfigurationError("measure needs a checkpoint: a .pth or .safetensors state dict.")
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    data, shape = _data(settings)
-    model = _model(settings, shape)
-    model.load_state_dict(load_checkpoint(settings.checkpoint, model))
     stem = _stem(settings)
+    model, loss, data = brought(settings)
     group = process_group()
     first = group is None or torch.distributed.get_rank(group) == 0
     console = Console(stderr=settings.json_output)
-    began = time.monotonic()
-    with console.status("tracing") if first and not settings.quiet else nullcontext() as status:
+    with Working("tracing", console=console, quiet=settings.quiet or not first) as working:
 
         def on_product(name: str, count: int) -> None:
-            assert status is not None
-            status.update(f"{name}: product {count}, {duration(time.monotonic() - began)}")
+            working.say(f"{name}: product {count}")
 
-        found = measure(
+        found = measured(
+            settings,
             model,
-            _loss(settings.loss),
+            loss,
             data,
             k=settings.k,
             which=settings.which,
@@ -76,12 +65,12 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
             dtype=getattr(torch, settings.dtype),
             seed=settings.seed,
             group=group,
-            on_product=None if status is None else on_product,
+            on_product=on_product,
         )
     if not first:
         return 0
     fields = {"settings": settings.model_dump(), **provenance(torch.device("cpu")), **found.fields()}
-    text = json.dumps(fields, indent=1, ensure_ascii=False)
+    text = json_text(fields)
     write_bytes(stem.with_name(f"{stem.name}.json"), text.encode())
     picture, _ = save(_figure(found, settings), stem)
     if settings.json_output:
@@ -89,10 +78,29 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
     elif not settings.quiet:
         table = Table(box=None, show_header=False, pad_edge=False)
         for name, value in rows(found):
-            table.add_row(f"[bold]{name}", value)
+            table.add_row(Text(name, "bold"), Text(value))
         console.print(table)
-        console.print(f"numbers in [bold]{stem}.json[/], picture [bold]{picture}[/]", highlight=False)
+        console.print(
+            Text.assemble("numbers in ", (shown(f"{stem}.json"), "bold"), ", picture ", (shown(picture), "bold")), highlight=False
+        )
     return 0
+
+
+def measured(settings: MeasureSettings, *arguments: Any, **options: Any) -> Measurement:
+    """`measure`, with whatever a person's own code raises beyond its first batch as one sentence.
+
+    Raises:
+        DataError: a model, a loss or data of one's own failed.
+    """
+    try:
+        return measure(*arguments, **options)
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        own = [name for name in ("model", "loss", "data") if ":" in getattr(settings, name)]
+        if isinstance(error, OrographError) or out_of_memory(error) or not own:
+            raise
+        raise DataError(
+            f"{' or '.join(f'`{name}`' for name in own)} failed after the first batch: {first_line(error)}."
+        ) from error
 
 
 def _stem(settings: MeasureSettings) -> Path:
@@ -141,9 +149,7 @@ def rows(found: Measurement) -> list[tuple[str, str]]:
         f"entropy_rank_top_{k}": f"{ranks_.entropy_rank:.3g}",
         "entropy_rank": _estimate(ranks_.full_entropy_rank),
         "participation_ratio": _estimate(ranks_.participation_ratio),
-        "outliers": f"{'at least ' if edges.lower_bound else ''}{edges.count} above the bulk edge {edges.edge:.3g}"
-        if edges
-        else "no two positive pairs",
+        "outliers": _outliers(edges),
         "scaled_lambda_max": f"{square * found.lambda_max:.4g}",
         "scaled_trace": _with_error(square * found.trace.value, square * found.trace.margin, _IN_95),
         "smooth": "yes" if found.smooth else "no: the Hessian leaves out the kinks of the activation",
@@ -154,6 +160,15 @@ def rows(found: Measurement) -> list[tuple[str, str]]:
     if "finite_trace" in finite:
         values["finite_trace"] = _with_error(finite["finite_trace"], finite["finite_trace_margin"], _IN_95)
     return [(quantity(name).heading, value) for name, value in values.items()]
+
+
+def _outliers(found: Outliers | None) -> str:
+    """What stands above the largest gap between neighbours is told first: the bulk's own tail lies above its edge too."""
+    if found is None:
+        return "no two positive pairs"
+    more = " or more" if found.lower_bound else ""
+    edge = f"{found.count}{more} above the bulk edge {found.edge:.3g}"
+    return f"{found.above_gap} above the largest gap, a factor of {math.exp(found.gap):.3g}; {edge}"
 
 
 def _estimate(found: Estimate) -> str:
@@ -174,55 +189,3 @@ def _figure(found: Measurement, settings: MeasureSettings) -> Any:
         edge=found.outliers.edge if found.outliers else None,
         title=f"{Path(settings.checkpoint).name}, {settings.data}: {found.parameters:,} parameters, {found.count:,} samples",
     )
-
-
-def _data(settings: MeasureSettings) -> tuple[Iterable[Any], tuple[tuple[int, ...], int] | None]:
-    """The batches, and for a named set the shape of an input and the number of classes."""
-    if ":" in settings.data:
-        return imported("`data`", settings.data)(), None
-    if settings.data not in DATASETS:
-        raise unknown("data set", settings.data, DATASETS)
-    found = load_data(settings.data, data_dir=settings.data_dir, subset_size=settings.subset_size)
-    return found.train, (found.input_shape, len(found.classes))
-
-
-def _model(settings: MeasureSettings, shape: tuple[tuple[int, ...], int] | None) -> nn.Module:
-    if ":" in settings.model:
-        made = imported("`model`", settings.model)()
-        if not isinstance(made, nn.Module):
-            raise ConfigurationError(f"`model` {settings.model} gave {type(made).__name__}, not a torch.nn.Module.")
-        return made
-    if shape is None:
-        raise ConfigurationError(f"`model` {settings.model} needs named data to know its input; use module:factory instead.")
-    options = {"widths": settings.widths, "activation": settings.activation} if settings.model == "mlp" else {}
-    return build_model(settings.model, input_shape=shape[0], classes=shape[1], init_seed=0, **options)
-
-
-def _loss(name: str) -> Loss:
-    if ":" in name:
-        return imported("`loss`", name)
-    found = getattr(F, name, None)
-    if not callable(found):
-        raise unknown("loss", name, [loss for loss in dir(F) if loss.endswith(("loss", "entropy"))])
-    return found
-
-
-def imported(flag: str, path: str) -> Callable[..., Any]:
-    """The function that `module:name` means, looked for in the working directory too.
-
-    Raises:
-        ConfigurationError: there is no such module or name.
-        DataError: importing the module fails.
-    """
-    module_name, _, name = path.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(f"{flag} {path}: no module named '{error.name}'; run where it can be imported.") from None
-    except Exception as error:  # whatever the user's module raises
-        raise DataError(f"{flag} {path}: importing {module_name} failed with {type(error).__name__}: {error}.") from error
-    if not callable(getattr(module, name, None)):
-        raise ConfigurationError(f"{flag} {path}: module {module_name} has no function '{name}'.")
-    return getattr(module, name)

@@ -3,16 +3,19 @@
 from typing import Annotated, Literal
 
 import tyro
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from orograph.data.names import NAMES as DATASETS
+from orograph.errors import ConfigurationError
 from orograph.memory import DEFAULT_MEMORY
 from orograph.models.names import ACTIVATIONS, MODELS
-from orograph.settings.base import Settings, group
-from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings
+from orograph.settings.base import MOST_PARALLEL, MOST_SEED, Settings, group, require_range
+from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings, require_budget
 from orograph.settings.words import Auto, Count, Integers
 from orograph.sweep.settings import AnchorSettings
 
+MOST_PAIRS = 1_000_000
+MOST_PROBES = 1_000_000
 _RUN = "the directory of a sweep or a study"
 
 
@@ -23,6 +26,12 @@ class ExportSettings(Settings):
     to: Literal["csv", "parquet", "netcdf"] = Field("csv", description="one row a point, or all arrays")
     out: Auto = Field(None, description="the file to write; auto is NAME.csv, .parquet or .nc beside the run's directory")
     vectors: bool = Field(False, description="of netcdf: with θ, gradients and eigenvectors, which are large")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "ExportSettings":
+        if self.vectors and self.to != "netcdf":
+            raise ConfigurationError(f"`vectors` do not fit into {self.to}; add `to` netcdf or leave it out")
+        return self
 
 
 class ImportExecution(Settings):
@@ -97,3 +106,15 @@ class MeasureSettings(Settings):
     data_dir: Auto = Field(None, description="where IDX files lie; auto is $OROGRAPH_DATA, else downloads")
     quiet: bool = Field(False, description="no progress, no table")
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, description="print the numbers as JSON")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "MeasureSettings":
+        require_range("threads", self.threads, 0, MOST_PARALLEL)
+        require_range("seed", self.seed, 0, MOST_SEED)
+        require_range("k", self.k, 1, MOST_PAIRS)
+        require_range("probes", self.probes, 1, MOST_PROBES)
+        require_range("trace_probes", self.trace_probes, 1, MOST_PROBES)
+        require_budget(self.memory)
+        if any(width < 1 for width in self.widths):
+            raise ConfigurationError(f"`widths` {','.join(map(str, self.widths))} must all be at least 1")
+        return self

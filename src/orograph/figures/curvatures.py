@@ -47,7 +47,7 @@ def curvature(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") -> 
         accuracy.plot(strengths, line.test_accuracy.values, ":", color="#000000", lw=1.4, label="test accuracy")
         accuracy.set(ylabel="percent", ylim=(-3, 103))
         accuracy.grid(visible=False)
-        strength_axis(trace)
+        strength_axis(trace, strengths)
         for axes in (scalar, trace):
             mark_bands(axes, bands)
         handles, labels = trace.get_legend_handles_labels()

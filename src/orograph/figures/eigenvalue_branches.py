@@ -57,7 +57,7 @@ def branches(line: xr.Dataset, meetings: Sequence[Met] = (), bands: Sequence[Ban
         if (rows.size) > 0:
             handles.append(Line2D([], [], marker=".", ls="", color="#cccccc", label="at the noise level"))
         axes.set(ylabel="Hessian eigenvalue", title="Directions followed along λ")
-        strength_axis(axes)
+        strength_axis(axes, strengths)
         mark_bands(axes, bands)
         bands_shown, _ = axes.get_legend_handles_labels()
         axes.legend(handles=[*handles, *bands_shown], loc="best")

@@ -49,7 +49,7 @@ def thermodynamics(lines: Sequence[xr.Dataset], bands: Sequence[Band] = (), titl
         for axes in (order, response, defect):
             logarithmic_scale(axes)
         for axes in (response, defect):
-            strength_axis(axes)
+            strength_axis(axes, np.concatenate([line.strength.values for line in lines]))
         for axes in (energy, order, response, defect):
             mark_bands(axes, bands)
         energy.legend(loc="best")

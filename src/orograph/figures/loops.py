@@ -58,13 +58,13 @@ def hysteresis(up: xr.Dataset, down: xr.Dataset, loops: Sequence[LoopMarks] = ()
         lowest.set(title=r"$\lambda_{\min}$ of $L_{\mathrm{eff}}$", ylabel="eigenvalue")
         _both(accuracy, up, down, "test_accuracy")
         accuracy.set(title="Test accuracy", ylabel="percent")
+        for axes in (lowest, accuracy):
+            strength_axis(axes, up.strength.values)
         for axes in (order, difference, lowest, accuracy):
             limits = axes.get_xlim()
             for loop in loops:
                 _mark(axes, loop)
             axes.set_xlim(limits)
-        for axes in (lowest, accuracy):
-            strength_axis(axes)
         handles, labels = order.get_legend_handles_labels()
         unique = dict(zip(labels, handles, strict=True))
         figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=len(unique))

@@ -28,8 +28,10 @@ def mark_bands(axes: Axes, bands: Sequence[Band]) -> None:
 def band(axes: Axes, start: float, stop: float, **looks: Any) -> None:
     """A stretch of the horizontal axis; a narrow one is widened to be seen."""
     low, high = axes.get_xlim()
-    middle, half = (start + stop) / 2, max(stop - start, 0.003 * (high - low)) / 2
-    axes.axvspan(middle - half, middle + half, lw=0, zorder=0, **looks)
+    across = axes.get_xaxis().get_transform()  # of the scale, linear or logarithmic
+    first, last, left, right = across.transform([start, stop, low, high])
+    middle, half = (first + last) / 2, max(last - first, 0.003 * (right - left)) / 2
+    axes.axvspan(*across.inverted().transform([middle - half, middle + half]), lw=0, zorder=0, **looks)
     axes.set_xlim(low, high)
 
 
@@ -39,10 +41,16 @@ def class_colours(count: int) -> list[str]:
     return [mpl.colors.to_hex(known[index % len(known)]) for index in range(count)]
 
 
-def strength_axis(axes: Axes, *, logarithmic: bool = False) -> None:
-    """The label, and a readable number of ticks."""
+def is_logarithmic(strengths: Sequence[float] | np.ndarray) -> bool:
+    """Whether most of a ladder would be crowded into the left of a linear axis."""
+    known = np.asarray(strengths, dtype=float)
+    return bool(known.size and known.min() > 0 and np.median(known) < 0.25 * known.max())
+
+
+def strength_axis(axes: Axes, strengths: Sequence[float] | np.ndarray = ()) -> None:
+    """The label, a readable number of ticks, and a logarithmic axis where the ladder is one."""
     axes.set_xlabel("strength λ")
-    if logarithmic:
+    if is_logarithmic(strengths):
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
@@ -64,7 +72,8 @@ def signed_scale(axes: Axes, largest: float, smallest: float) -> None:
         if largest <= 100 * smallest:
             plain_ticks(axes.yaxis)
         return
-    axes.set_yscale("symlog", linthresh=max(largest, -smallest) * 1e-3)
+    if outermost := max(largest, -smallest):  # else all are zero
+        axes.set_yscale("symlog", linthresh=outermost * 1e-3)
     axes.axhline(0, color="#555555", lw=0.8, zorder=2)
 
 

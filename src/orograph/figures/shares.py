@@ -11,9 +11,9 @@ from orograph.figures.style import styled
 
 
 def class_shares(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") -> Figure:
-    """Shares of the classes in the largest eigenvalue (signed), in the Gauss–Newton part of all pairs (stacked), and accuracies.
+    """Contributions of the classes to the largest eigenvalue (signed; they add up to it), their fractions of the Gauss–Newton part of all pairs (stacked), and accuracies.
 
-    Where the largest eigenvalue belongs to a cluster, its share is the mean over the cluster, since no single direction of it
+    Where the largest eigenvalue belongs to a cluster, the contribution is the mean over the cluster, since no single direction of it
     means anything.
 
     Args:
@@ -39,14 +39,14 @@ def class_shares(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") 
             first.plot(strengths, largest[:, index], marker=few, ms=2.5, color=colour)
             accuracy.plot(strengths, line.class_accuracy.values[:, index], marker=few, ms=2.5, color=colour, label=name)
         first.axhline(0, color="#555555", lw=0.8)
-        first.set(title=r"Share in $\lambda_1$, signed", ylabel="share of the eigenvalue")
+        first.set(title=r"Contribution to $\lambda_1$, signed", ylabel="part of the eigenvalue")
         stacked.stackplot(strengths, parts.T, colors=colours, lw=0)
         stacked.set(title="Gauss–Newton part of all pairs", ylabel="fraction", ylim=(0, 1))
         stacked.margins(x=0)
         stacked.grid(visible=False)
         accuracy.set(title="Test accuracy of the class", ylabel="percent", ylim=(-3, 103))
         for axes in (first, stacked, accuracy):
-            strength_axis(axes)
+            strength_axis(axes, strengths)
         for axes in (first, accuracy):
             mark_bands(axes, bands)
         lines = [line for line in accuracy.get_lines() if line.get_label() in names]

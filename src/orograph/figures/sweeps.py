@@ -35,19 +35,13 @@ def sweep(ds: xr.Dataset, title: str = "") -> Figure:
         _curves(gradient, ds, ("gradient_norm", "objective_gradient_norm"))
         gradient.set(title="Gradient norm", yscale="log")
         _eigenvalues(spectrum, ds)
-        logarithmic = _logarithmic(ds.strength.values)
         for axes in (gradient, spectrum):
-            strength_axis(axes, logarithmic=logarithmic)
+            strength_axis(axes, ds.strength.values)
         for axes in (loss, accuracy, gradient):
             _mark_failures(axes, ds)
             axes.legend(loc="best")
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
         return figure
-
-
-def _logarithmic(strengths: np.ndarray) -> bool:
-    """Whether most of a ladder would be crowded into the left of a linear axis."""
-    return bool(strengths.min() > 0 and np.median(strengths) < 0.25 * strengths.max())
 
 
 def _chains(ds: xr.Dataset) -> list[tuple[str, xr.Dataset]]:
@@ -68,11 +62,11 @@ def _curves(axes: Axes, ds: xr.Dataset, names: tuple[str, ...]) -> None:
         for direction, chain in chains:
             line, marker = _LINES[direction]
             shown = label if len(ds.direction) == 1 else f"{label}, {direction}"
-            values = chain[name].values
+            values = chain[name].values if name in chain else np.full(chain.sizes["strength"], np.nan)  # all points failed
             few = marker if len(values) <= 60 else ""
             axes.plot(chain.strength, values, line, marker=few, color=colour, alpha=fade, label=None if shown in seen else shown)
             seen.add(shown)
-            frozen = chain.frozen.values.astype(bool)
+            frozen = chain.frozen.values == 1 if "frozen" in chain else np.zeros(len(values), dtype=bool)
             axes.plot(chain.strength[frozen], values[frozen], "o", mfc="white", mec=colour, ms=6)
 
 
@@ -85,7 +79,8 @@ def _eigenvalues(axes: Axes, ds: xr.Dataset) -> None:
     if np.nanmin(values) > 0:
         axes.set_yscale("log")
     else:
-        axes.set_yscale("symlog", linthresh=np.nanmax(np.abs(values)) * 1e-3)
+        if largest := np.nanmax(np.abs(values)):  # else all are zero
+            axes.set_yscale("symlog", linthresh=largest * 1e-3)
         axes.axhline(0, color="#555555", lw=0.8, zorder=2)
     k = ds.sizes["eigen"]
     colours = mpl.colormaps["viridis"](np.linspace(0, 0.85, k))

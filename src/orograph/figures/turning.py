@@ -26,7 +26,7 @@ def angles(line: xr.Dataset, title: str = "") -> Figure:
         mesh = axes.pcolormesh(strengths, rank, values.T, cmap="viridis", vmin=0, vmax=90)
         axes.grid(visible=False)
         axes.set(ylabel="principal angle, from the smallest", title="Turning of the eigenspace between neighbours")
-        strength_axis(axes)
+        strength_axis(axes, strengths)
         bar = figure.colorbar(mesh, ax=axes, ticks=[0, 30, 60, 90])
         bar.set_label("degrees")
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")

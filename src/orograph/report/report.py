@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
-from orograph.errors import ConfigurationError, RunError
+from orograph.errors import ConfigurationError, RunError, shown
 from orograph.memory import format_bytes
 from orograph.report.page import page
 from orograph.report.settings import ReportSettings
@@ -33,7 +34,8 @@ def report(settings: ReportSettings) -> int:
     content = render(run).encode()
     write_bytes(out, content)
     if not settings.quiet:
-        Console(highlight=False).print(f"[bold]{out}[/], {format_bytes(len(content))}: open it in any browser", soft_wrap=True)
+        told = Text.assemble((shown(out), "bold"), f", {format_bytes(len(content))}: open it in any browser")
+        Console(highlight=False).print(told, soft_wrap=True)
     return 0
 
 

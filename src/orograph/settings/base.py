@@ -3,9 +3,25 @@
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from orograph.errors import ConfigurationError
+
+MOST_SEED = 2**32 - 1  # NumPy's global stream takes no more
+MOST_PARALLEL = 1024  # threads of a process, and processes
+LARGEST = {"float32": 1e37, "float64": 1e300}  # numbers whose products with 2 and with a small θ are finite
+
+
+def require_range(name: str, value: float, least: float, most: float) -> None:
+    """Refuses a number outside its bounds.
+
+    Raises:
+        ConfigurationError: naming the value and the bounds.
+    """
+    if value < least:
+        raise ConfigurationError(f"`{name}` {value} must be at least {least}")
+    if not value <= most:
+        raise ConfigurationError(f"`{name}` {value} must be at most {most}")
 
 
 class Settings(BaseModel):
@@ -13,6 +29,16 @@ class Settings(BaseModel):
 
     # Validators are built when something is validated: `--help` needs none.
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _writable(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            if "\0" in value:
+                raise ConfigurationError(f"{value!r} holds a character with the number 0, which no name can have; leave it out.")
+            if any("\ud800" <= letter <= "\udfff" for letter in value):  # how Python keeps what it cannot decode
+                raise ConfigurationError(f"{value!r} is no text in this locale; rename it, or set a locale of UTF-8.")
+        return value
 
     if not TYPE_CHECKING:  # so that a type checker sees the fields in place of these
 

@@ -1,7 +1,7 @@
 """Settings that several commands share: data, model, numerics, and how this process does the work."""
 
 import os
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 from pydantic import Field, field_validator, model_validator
@@ -10,8 +10,12 @@ from orograph.data.names import NAMES as DATASETS
 from orograph.errors import ConfigurationError, unknown
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.models.names import ACTIVATIONS, MODELS
-from orograph.settings.base import Settings
+from orograph.settings.base import LARGEST, MOST_PARALLEL, MOST_SEED, Settings, require_range
 from orograph.settings.words import Auto, Count, Integers
+
+LEAST_MEMORY = 1_000_000  # bytes
+MOST_WIDTH = 10_000_000
+MOST_LAYERS = 100  # tracing a network nests its layers
 
 
 class DataSettings(Settings):
@@ -26,6 +30,12 @@ class DataSettings(Settings):
             raise unknown("data set", name, DATASETS)
         return name
 
+    @field_validator("subset_seed")
+    @classmethod
+    def _seed(cls, seed: int) -> int:
+        require_range("subset_seed", seed, 0, MOST_SEED)
+        return seed
+
     @field_validator("subset_size")
     @classmethod
     def _positive(cls, size: int | None) -> int | None:
@@ -36,7 +46,10 @@ class DataSettings(Settings):
 
 class ModelSettings(Settings):
     model: str = Field("mlp", description=f"model: {', '.join(MODELS)}")
-    widths: Integers = Field((128, 128), description="widths of the hidden layers")
+    widths: Integers = Field(
+        (128, 128),
+        description="widths of the hidden layers; one for MLP1 to MLP3 and CNN, which else have their own, none for ResNet",
+    )
     activation: str = Field("sigmoid", description=f"activation: {', '.join(ACTIVATIONS)}")
 
     @field_validator("model")
@@ -56,9 +69,35 @@ class ModelSettings(Settings):
     @field_validator("widths")
     @classmethod
     def _positive(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
-        if any(width < 1 for width in widths):
-            raise ConfigurationError(f"`widths` {widths} must all be at least 1")
+        if any(not 1 <= width <= MOST_WIDTH for width in widths) or len(widths) > MOST_LAYERS:
+            given = ",".join(map(str, widths))
+            raise ConfigurationError(
+                f"`widths` {given} must be at most {MOST_LAYERS} numbers, each at least 1 and at most {MOST_WIDTH}"
+            )
         return widths
+
+    @model_validator(mode="after")
+    def _fitting(self) -> "ModelSettings":
+        if self.model == "mlp":
+            if not self.widths:
+                raise ConfigurationError("`widths` of mlp must name at least one hidden layer, like 128,128")
+            return self
+        widths = () if self.widths == type(self).model_fields["widths"].default else self.widths
+        most = 1 if "hidden_size" in MODELS[self.model] else 0
+        if len(widths) > most:
+            few = "one number" if most else "left out"
+            raise ConfigurationError(f"`widths` {','.join(map(str, widths))} of `model` {self.model} must be {few}")
+        object.__setattr__(self, "widths", widths)
+        return self
+
+    def options(self) -> dict[str, Any]:
+        """Of the named model, as it takes them."""
+        own: dict[str, Any] = {"activation": self.activation}
+        if self.model == "mlp":
+            own["widths"] = self.widths
+        elif self.widths:
+            own["hidden_size"] = self.widths[0]
+        return own
 
 
 class NumericsSettings(Settings):
@@ -74,12 +113,35 @@ class NumericsSettings(Settings):
 
     @model_validator(mode="after")
     def _possible(self) -> "NumericsSettings":
-        if self.threads < 0:
-            raise ConfigurationError(f"`threads` {self.threads} must be at least 0")
+        require_range("threads", self.threads, 0, MOST_PARALLEL)
         if self.cohort < 0:
             raise ConfigurationError(f"`cohort` {self.cohort} must be at least 0")
-        parse_bytes(self.memory)
+        require_budget(self.memory)
         return self
+
+    def require_finite(self, **values: float | tuple[float, ...]) -> None:
+        """Refuses numbers that are finite as they are written and would not be in the arithmetic chosen.
+
+        Raises:
+            ConfigurationError: naming the first such number.
+        """
+        most = LARGEST[self.dtype]
+        for name, given in values.items():
+            for value in given if isinstance(given, tuple) else (given,):
+                if abs(value) > most:
+                    raise ConfigurationError(
+                        f"`{name}` {value} is beyond what {self.dtype} can be multiplied with; give {most:g} at most"
+                    )
+
+
+def require_budget(memory: str) -> None:
+    """Refuses a budget in which nothing fits.
+
+    Raises:
+        ConfigurationError: it is no size, or below 1 MB, with which every sample would be computed alone.
+    """
+    if parse_bytes(memory) < LEAST_MEMORY:
+        raise ConfigurationError(f"`memory` {memory} holds nothing; give 1MB or more, like 4GiB or 500MB")
 
 
 Numerics = TypeVar("Numerics", bound=NumericsSettings)
@@ -104,8 +166,7 @@ class ParallelExecution(Execution):
 
     @model_validator(mode="after")
     def _together(self) -> "ParallelExecution":
-        if self.jobs < 0:
-            raise ConfigurationError(f"`jobs` {self.jobs} must be at least 0")
+        require_range("jobs", self.jobs, 0, MOST_PARALLEL)
         if self.jobs and self.parallel == "none":
             raise ConfigurationError(f"`jobs` {self.jobs} needs `parallel` processes, dask or ray")
         if self.address and self.parallel not in ("dask", "ray"):

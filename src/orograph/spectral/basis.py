@@ -5,13 +5,16 @@ All work on the P-long vectors goes through a few matrix calls on one preallocat
 system pages (memory map).
 """
 
+import os
 import tempfile
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from orograph.memory import parse_bytes
+from orograph.errors import RunError
+from orograph.memory import format_bytes, parse_bytes
 from orograph.spectral.shards import Shards
 
 _SPAN = 1 << 15  # columns rotated at a time, so that a restart needs no second basis
@@ -23,6 +26,9 @@ class Basis:
 
     On the given device when `capacity` vectors fit into `memory`, else in a memory-mapped file on the CPU, paged by the
     operating system.
+
+    Raises:
+        RunError: that file does not fit on the disk.
     """
 
     def __init__(self, capacity: int, shards: Shards, *, dtype: torch.dtype, device: torch.device, memory: str | int) -> None:
@@ -32,6 +38,7 @@ class Basis:
         self.device, self.dtype = device, dtype
         if self.mapped:
             with tempfile.NamedTemporaryFile(prefix="orograph-basis-") as file:  # the map outlives the name
+                _reserve(file, needed)
                 self.rows = torch.from_file(file.name, shared=True, size=capacity * size, dtype=dtype).view(capacity, size)
         else:
             self.rows = torch.empty(capacity, size, dtype=dtype, device=device)
@@ -71,6 +78,24 @@ class Basis:
 
     def _local(self, weights: Float64[Tensor, "n l"]) -> Float[Tensor, "n l"]:
         return weights.to(self.rows.device, self.dtype)
+
+
+def _reserve(file: Any, size: int) -> None:
+    """Space on the disk for all of a mapped file: without it, writing to the map would end the process by a signal.
+
+    Raises:
+        RunError: the disk has less.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        folder = os.path.dirname(file.name)
+        raise RunError(
+            f"a basis of {format_bytes(size)} is more than `memory` allows, and {folder} takes no file of that size "
+            f"({error.strerror}); set TMPDIR to a folder with more space, give a larger `memory` or fewer eigenpairs."
+        ) from None
 
 
 def summing_span(rows: Float[Tensor, "*M n P"]) -> int:

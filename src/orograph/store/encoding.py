@@ -48,6 +48,11 @@ def encode(value: Any) -> bytes:
     return (json.dumps(plain(value), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
+def json_text(value: Any) -> str:
+    """The JSON of a value for readers, its fields in their own order."""
+    return json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False)
+
+
 def sealed(value: Mapping[str, Any]) -> bytes:
     """The JSON of a mapping with its seal."""
     content = plain(value)

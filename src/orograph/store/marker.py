@@ -78,7 +78,9 @@ def check_directory(path: Path, content: Mapping[str, Any]) -> dict[str, Any] | 
             raise RunError(f"{path} is not a run and not empty (it holds '{min(foreign)}'); give a new or an empty directory.")
         if CONFIGURATION not in names:
             return None
-        found = {"kind": content["kind"], "configuration": _written(path / CONFIGURATION)}
+        written = _written(path / CONFIGURATION)
+        written.pop("numerics", None)
+        found = {"kind": content["kind"], "configuration": written}
         content = {"kind": content["kind"], "configuration": without_none(content["configuration"])}
     if found["kind"] != content["kind"]:
         raise RunError(f"{path} holds a {found['kind']}, not a {content['kind']}; give another directory.")
@@ -95,15 +97,19 @@ def _written(path: Path) -> dict[str, Any]:
         raise RunError(f"{path.parent} has lost its {MARKER}, and {path.name} is damaged; choose another directory.") from None
 
 
-def write_configuration(path: Path, content: Mapping[str, Any]) -> None:
-    """The configuration once more, to be edited and run from; what says the same in another order is left as it is."""
-    text = tomli_w.dumps(without_none(content["configuration"]))
+def write_configuration(path: Path, content: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """The configuration once more, to be edited and run from, with the numerics asked for where the run is new.
+
+    What says the same in another order is left as it is.
+    """
+    configuration = without_none(content["configuration"])
+    numerics = without_none({"numerics": asked} if asked else {})
     try:
-        same = tomllib.loads(read_file(path / CONFIGURATION).decode()) == tomllib.loads(text)
+        found = tomllib.loads(read_file(path / CONFIGURATION).decode())
     except (OSError, ValueError, RecursionError):
-        same = False
-    if not same:
-        write_bytes(path / CONFIGURATION, text.encode())
+        found = {}
+    if {name: value for name, value in found.items() if name != "numerics"} != configuration:
+        write_bytes(path / CONFIGURATION, tomli_w.dumps({**configuration, **numerics}).encode())
 
 
 def without_none(value: Any) -> Any:

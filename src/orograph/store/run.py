@@ -114,6 +114,7 @@ class Run:
         cells: Iterable[Cell] = (),
         classes: Sequence[str] = (),
         tensors: Mapping[str, Sequence[int]] | None = None,
+        asked: Mapping[str, Any] | None = None,
     ) -> "Run":
         """A run to write to, and the only one: new, or resumed where the directory holds the same run already.
 
@@ -128,6 +129,7 @@ class Run:
             cells: all points, in an order that follows from the configuration; their slots.
             classes: names of the classes.
             tensors: shape of each parameter tensor by name, in the order of the flat vector.
+            asked: the numerics as they were asked for, before the machine settled them; for `configuration.toml` of a new run.
 
         Raises:
             RunError: the directory holds something else, a run of another configuration, or a run that another process is
@@ -159,7 +161,7 @@ class Run:
                     restore(path, name)
             if found is None:
                 write_own(path, MARKER, sealed(content))
-            write_configuration(path, content)
+            write_configuration(path, content, asked or {})
             keep_copies(path)
             run = cls(path, found or content, lock)
             run.session = {name: value for name, value in content["provenance"].items() if name != "imported"}

@@ -20,7 +20,7 @@ from orograph.training.cohort import fitting_cohort
 from orograph.training.fitting import State, initial
 from orograph.training.settings import FitSettings
 from orograph.training.stability import with_buffers
-from orograph.work.bench import objectives, prepare
+from orograph.work.bench import objectives, prepare, require_memory
 
 FEWEST_TO_HOLD_OUT = 12  # training images from which some can be held out
 ALONE = 2**21  # networks of more parameters train one by one: their matrix products fill the machine
@@ -62,6 +62,8 @@ class StudyBench:
         """Raises:
         ConfigurationError: a configuration cannot be trained or measured on these data.
         """
+        shape = {"input_shape": self.data.input_shape, "classes": len(self.data.classes), **chosen.options()}
+        require_memory(chosen.model, shape, getattr(torch, self.settings.numerics.dtype), self.device)
         objective, _ = self.objectives(chosen)
         size, top, images = objective.layout.size, self.settings.metrics.top_k, objective.count
         if top >= size:

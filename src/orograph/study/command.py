@@ -4,23 +4,23 @@ Every step is committed when it is done; the same command again does the rest. A
 cannot be made, is recorded with its reason, and the others go on.
 """
 
-import json
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
+from orograph.errors import shown
 from orograph.memory import format_bytes
 from orograph.settings.shared import NumericsSettings
 from orograph.store.atomic import require_space
-from orograph.store.encoding import plain
+from orograph.store.encoding import json_text, plain
 from orograph.store.provenance import mixture, provenance
 from orograph.store.resume import begun_run, not_taken, recorded_numerics
 from orograph.store.run import Run
 from orograph.study.bench import StudyBench
-from orograph.study.cost import disk_bytes, print_plan
+from orograph.study.cost import disk_bytes, show_plan
 from orograph.study.grid import varied
 from orograph.study.pictures import draw
 from orograph.study.plan import steps
@@ -47,6 +47,7 @@ def study(settings: StudySettings, execution: StudyExecution) -> int:
     """
     console = Console(stderr=execution.json_output)
     out = Path(execution.out or f"runs/study-{settings.data.dataset}-{settings.digest()}")
+    asked = settings.numerics.model_dump()
     resumed = begun_run(out, "study")
     numerics = recorded_numerics(resumed, NumericsSettings) if resumed else execution.shared(settings.numerics)
     if resumed and (told := not_taken(settings.numerics, numerics)):
@@ -54,7 +55,7 @@ def study(settings: StudySettings, execution: StudyExecution) -> int:
     bench = StudyBench.prepare(settings.model_copy(update={"numerics": numerics}), execution)
     settings = bench.settings
     if execution.dry_run:
-        print_plan(bench, out, console)
+        show_plan(bench, out, Console(), as_json=execution.json_output)
         return 0
     require_space(out, 0 if resumed else disk_bytes(bench))
     everything = steps(bench)
@@ -73,6 +74,7 @@ def study(settings: StudySettings, execution: StudyExecution) -> int:
             kind="study",
             configuration=settings.model_dump(mode="json", exclude={"numerics"}),
             numerics=settings.numerics.model_dump(),
+            asked=asked,
             provenance=provenance(bench.device),
             cells=bench.cells(),
             classes=bench.data.classes,
@@ -89,15 +91,16 @@ def study(settings: StudySettings, execution: StudyExecution) -> int:
                 run.keep_results(NAME, results)
             pictures = draw(results, run) if execution.plot else []
     if execution.json_output:
-        json.dump(results, sys.stdout, indent=1)
+        print(json_text(results))
     elif not execution.quiet:
         console.print(study_table(results))
         for note in (*notes(results), *filter(None, [mixture(run)])):
             console.print(note, highlight=False, markup=False, soft_wrap=True)
         if execution.save_results:
-            console.print(f"results in [bold]{out / NAME}[/]", highlight=False, soft_wrap=True)
+            console.print(Text.assemble("results in ", (shown(out / NAME), "bold")), highlight=False, soft_wrap=True)
         if pictures:
-            console.print(f"{len(pictures)} pictures in [bold]{pictures[0].parent}[/]", highlight=False, soft_wrap=True)
+            folder = Text.assemble(f"{len(pictures)} pictures in ", (shown(pictures[0].parent), "bold"))
+            console.print(folder, highlight=False, soft_wrap=True)
     statuses = {record.status for record in run.records.values()} | {finding.status for finding in run.findings.values()}
     return 1 if "failed" in statuses else 0
 
@@ -105,13 +108,12 @@ def study(settings: StudySettings, execution: StudyExecution) -> int:
 def print_head(bench: StudyBench, out: Path, total: int, done: int, console: Console) -> None:
     """What is about to be done, with the budget of products."""
     settings = bench.settings
-    console.print(
-        f"[bold]{out}[/]: {len(bench.configurations)} configurations × {settings.optimisation.num_seeds} seeds, {total} steps, "
+    counts = (
+        f": {len(bench.configurations)} configurations × {settings.optimisation.num_seeds} seeds, {total} steps, "
         f"{done} done; at most {settings.metrics.products} Hessian products a minimum; "
-        f"{format_bytes(disk_bytes(bench))} when finished",
-        highlight=False,
-        soft_wrap=True,
+        f"{format_bytes(disk_bytes(bench))} when finished"
     )
+    console.print(Text.assemble((shown(out), "bold"), counts), highlight=False, soft_wrap=True)
 
 
 def gather(bench: StudyBench, run: Run) -> dict[str, Any]:

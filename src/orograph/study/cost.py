@@ -8,9 +8,12 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from rich.text import Text
 
 from orograph.curvature.hessian import HessianOperator
+from orograph.errors import shown
 from orograph.memory import format_bytes, parse_bytes
+from orograph.store.encoding import json_text
 from orograph.study.bench import StudyBench
 from orograph.study.grid import CANDIDATES, Configuration
 from orograph.study.plan import Step, steps
@@ -95,8 +98,8 @@ def disk_bytes(bench: StudyBench) -> float:
     return total
 
 
-def print_plan(bench: StudyBench, out: Path, console: Console) -> None:
-    """What would be done, and what it would cost."""
+def show_plan(bench: StudyBench, out: Path, console: Console, *, as_json: bool = False) -> None:
+    """What would be done, and what it would cost, to be read or as JSON."""
     settings, everything = bench.settings, steps(bench)
     lines = {
         "run": str(out),
@@ -125,6 +128,9 @@ def print_plan(bench: StudyBench, out: Path, console: Console) -> None:
         "memory": f"about {format_bytes(largest)} each process",
         "disk": f"about {format_bytes(disk_bytes(bench))}",
     }
+    if as_json:
+        print(json_text({**lines, "steps": len(everything), "seconds": total, "bytes": disk_bytes(bench)}))
+        return
     width = max(len(name) for name in lines)
     for name, text in lines.items():
-        console.print(f"[bold]{name:>{width}}[/]  {text}", highlight=False, soft_wrap=True)
+        console.print(Text.assemble((f"{name:>{width}}", "bold"), f"  {shown(text)}"), highlight=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from orograph.errors import ConfigurationError, unknown
 from orograph.models.names import ACTIVATIONS, MODELS
-from orograph.settings.base import Settings, group
+from orograph.settings.base import MOST_SEED, Settings, group, require_range
 from orograph.settings.shared import DataSettings, NumericsSettings, ParallelExecution
 from orograph.settings.words import Integers, Numbers, Words
 from orograph.training.settings import OPTIMIZERS, SCHEDULERS
@@ -21,6 +21,9 @@ from orograph.training.settings import OPTIMIZERS, SCHEDULERS
 STUDY_MODELS = tuple(name for name in MODELS if name != "mlp")  # MLP1 to MLP3 are the perceptrons of studies
 PATHS = ("linear", "bezier", "chain", "band", "aligned")
 COMPARED = ("SGD", "Adam", "AdamW")
+MOST_SEEDS = 1_000  # of a configuration: every two of their minima are a pair
+MOST_STEPS = 1_000_000  # of a study
+MOST_POSITIONS = 10_000  # along a curve or an axis
 
 
 def _known(kind: str, names: Iterable[str], known: tuple[str, ...]) -> tuple[str, ...]:
@@ -112,6 +115,8 @@ class OptimisationSettings(Settings):
             for value in values if isinstance(values, tuple) else (values,):
                 if not math.isfinite(value) or value < bound or (value == bound and not itself):
                     raise ConfigurationError(f"`{name}` {value} must be {'at least' if itself else 'above'} {bound} and finite")
+        require_range("num_seeds", self.num_seeds, 1, MOST_SEEDS)
+        require_range("seed", self.seed, 0, MOST_SEED - self.num_seeds)
         if self.momentum >= 1:
             raise ConfigurationError(f"`momentum` {self.momentum} must be below 1: the steps would grow without bound")
         late = [epoch for epoch in self.instability if epoch >= self.epochs]
@@ -170,8 +175,7 @@ class ConnectivitySettings(Settings):
 
     @model_validator(mode="after")
     def _possible(self) -> "ConnectivitySettings":
-        if self.curve_points < 3:
-            raise ConfigurationError(f"`curve_points` {self.curve_points} must be at least 3")
+        require_range("curve_points", self.curve_points, 3, MOST_POSITIONS)
         if self.path_epochs < 1:
             raise ConfigurationError(f"`path_epochs` {self.path_epochs} must be at least 1")
         return self
@@ -189,8 +193,7 @@ class SurfaceSettings(Settings):
 
     @model_validator(mode="after")
     def _possible(self) -> "SurfaceSettings":
-        if self.slice_points < 3:
-            raise ConfigurationError(f"`slice_points` {self.slice_points} must be at least 3")
+        require_range("slice_points", self.slice_points, 3, MOST_POSITIONS)
         if not math.isfinite(self.slice_radius) or self.slice_radius <= 0:
             raise ConfigurationError(f"`slice_radius` {self.slice_radius} must be above 0 and finite")
         return self
@@ -213,6 +216,19 @@ class StudySettings(Settings):
             raise ConfigurationError(
                 f"`num_seeds` {self.optimisation.num_seeds} leaves no two minima to connect; give 2 or more, or `paths` none"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _feasible(self) -> "StudySettings":
+        shape, training = self.architecture, self.optimisation
+        lists = (*(getattr(shape, name) for name in ("model", "hidden_size", "depth", "width_factor", "activation")),)
+        lists += (training.optimizers, training.scheduler, training.lr, training.weight_decay, training.batch_size)
+        seeds = training.num_seeds
+        pairs = seeds * (seeds - 1) // 2 if self.connectivity.paths else 0
+        count = math.prod(len(values) or 1 for values in lists) * (2 * seeds + pairs)
+        if count > MOST_STEPS:
+            raise ConfigurationError(f"{count} steps are more than a study holds, {MOST_STEPS}; give fewer `num_seeds` or values")
+        self.numerics.require_finite(lr=training.lr, weight_decay=training.weight_decay, min_lr=training.min_lr)
         return self
 
     def digest(self) -> str:

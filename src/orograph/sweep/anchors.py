@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from orograph.errors import RunError
+from orograph.errors import DataError, RunError
 from orograph.models.checkpoint import load_checkpoint
 from orograph.objective import Objective, state_dict
 from orograph.store.artifacts import weights_bytes
@@ -20,11 +20,14 @@ def read_anchor(name: str, model: nn.Module, objective: Objective) -> Float[Tens
     """The anchor that a file holds; None for the origin and for one that is still to be trained.
 
     Raises:
-        DataError: the file is no state dict of this model.
+        DataError: the file is no state dict of this model, or is not finite in its arithmetic.
     """
     if name == "origin" or name.startswith("train:"):
         return None
-    return objective.layout.flatten(load_checkpoint(name, model)).to(objective.theta)
+    anchor = objective.layout.flatten(load_checkpoint(name, model)).to(objective.theta)
+    if not anchor.isfinite().all():
+        raise DataError(f"{name} holds weights that {str(anchor.dtype).removeprefix('torch.')} cannot hold; use `dtype` float64.")
+    return anchor
 
 
 def settle_anchor(

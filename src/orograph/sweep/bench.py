@@ -20,7 +20,8 @@ from orograph.sweep.plan import cells
 from orograph.sweep.point import Instruments
 from orograph.sweep.settings import SweepSettings
 from orograph.training.cohort import fitting_cohort
-from orograph.work.bench import objectives, prepare, with_numerics
+from orograph.training.gradient import tracks_statistics
+from orograph.work.bench import objectives, prepare, require_memory, with_numerics
 
 Theta = Float[Tensor, " P"]
 
@@ -43,7 +44,7 @@ class Bench:
         """Loads and checks all that the sweep needs; writes nothing."""
         settings, device, data = prepare(settings, execution.data_dir, seed=settings.anchor.seeds[0])
         numerics = settings.numerics
-        model = _build(settings, data, settings.anchor.seeds[0]).to(device)
+        model = _checked(settings, data, device)
         train_set, test_set = objectives(model, data, numerics)
         parameters = train_set.layout.size
         if settings.spectrum.k >= parameters:
@@ -99,12 +100,25 @@ class Bench:
         return base + choice.perturb * noise.to(base.device)
 
 
+def _checked(settings: SweepSettings, data: Dataset, device: torch.device) -> torch.nn.Module:
+    """The model, if a run can hold its points and memory its training.
+
+    Raises:
+        ConfigurationError: it has BatchNorm, or is too large.
+    """
+    chosen = settings.model
+    shape = {"input_shape": data.input_shape, "classes": len(data.classes), **chosen.options()}
+    require_memory(chosen.model, shape, getattr(torch, settings.numerics.dtype), device)
+    model = _build(settings, data, settings.anchor.seeds[0])
+    if any(map(tracks_statistics, model.modules())):
+        raise ConfigurationError(
+            f"`model` {chosen.model} has BatchNorm, whose running averages are another at every point, where a run keeps weights "
+            "alone; take mlp, MLP1, MLP2, MLP3 or CNN, or train it by orograph study, or measure checkpoints by orograph measure."
+        )
+    return model.to(device)
+
+
 def _build(settings: SweepSettings, data: Dataset, seed: int) -> torch.nn.Module:
-    return build_model(
-        settings.model.model,
-        input_shape=data.input_shape,
-        classes=len(data.classes),
-        init_seed=seed,
-        widths=settings.model.widths,
-        activation=settings.model.activation,
-    )
+    chosen = settings.model
+    shape, classes = data.input_shape, len(data.classes)
+    return build_model(chosen.model, input_shape=shape, classes=classes, init_seed=seed, **chosen.options())

@@ -1,23 +1,23 @@
 """The λ-sweep: train at every strength, measure the converged point, commit it; resumable at any moment."""
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
-from orograph.errors import ConfigurationError
+from orograph.errors import ConfigurationError, shown
 from orograph.memory import format_bytes
 from orograph.settings.shared import ParallelExecution
 from orograph.store.atomic import require_space
 from orograph.store.cells import Cell
+from orograph.store.encoding import json_text
 from orograph.store.provenance import mixture, provenance
 from orograph.store.resume import begun_run, not_taken, recorded_numerics
 from orograph.store.run import Run
 from orograph.sweep.bench import Bench, Theta
-from orograph.sweep.cost import print_plan
+from orograph.sweep.cost import show_plan
 from orograph.sweep.pictures import draw
 from orograph.sweep.plan import cells, cohorts
 from orograph.sweep.progress import describe
@@ -44,6 +44,7 @@ def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
     console = Console(stderr=execution.json_output)
     out = Path(execution.out or f"runs/{settings.data.dataset}-{settings.digest()}")
     todo = pending = cells(settings)
+    asked = settings.numerics.model_dump()
     if old := begun_run(out, "sweep"):
         kept = recorded_numerics(old, SweepNumerics)
         if told := not_taken(settings.numerics, kept):
@@ -56,7 +57,7 @@ def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
     bench = Bench.prepare(settings, execution)
     settings = bench.settings
     if execution.dry_run:
-        print_plan(bench, out, console)
+        show_plan(bench, out, Console(), as_json=execution.json_output)
         return 0
     disk = bench.disk()
     require_space(out, disk.per_point * len(pending))
@@ -76,6 +77,7 @@ def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
             kind="sweep",
             configuration=settings.configuration(),
             numerics=settings.numerics.model_dump(),
+            asked=asked,
             provenance=provenance(bench.device),
             cells=todo,
             classes=bench.data.classes,
@@ -84,7 +86,7 @@ def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
         with run:
             if not execution.quiet:
                 counts = f"{len(todo)} points, {progress.done} done, {format_bytes(disk.total)} when finished"
-                console.print(f"[bold]{out}[/]: {counts}", highlight=False)
+                console.print(Text.assemble((shown(out), "bold"), f": {counts}"), highlight=False)
             bench.settle(run)
             with progress:
                 run_groups(bench, run, cohorts(settings), workers, progress)
@@ -93,10 +95,11 @@ def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
             rows = [row(run, cell) for cell in todo]
             told = mixture(run)
     if execution.json_output:
-        json.dump({"run": str(out), "points": rows}, sys.stdout, indent=1)
+        print(json_text({"run": str(out), "points": rows}))
     elif not execution.quiet:
         console.print(sweep_table(rows))
-        console.print(f"files in [bold]{run.path / 'test_data'}[/], picture [bold]{pictures[0]}[/]", highlight=False)
+        files, picture = shown(run.path / "test_data"), shown(pictures[0])
+        console.print(Text.assemble("files in ", (files, "bold"), ", picture ", (picture, "bold")), highlight=False)
         if told:
             console.print(told, highlight=False, markup=False)
     return 1 if any(each["status"] == "failed" for each in rows) else 0

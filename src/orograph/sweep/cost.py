@@ -6,10 +6,13 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.text import Text
 
 from orograph.curvature.hessian import HessianOperator
+from orograph.errors import shown
 from orograph.memory import format_bytes
 from orograph.objective import Objective
+from orograph.store.encoding import json_text
 from orograph.sweep.bench import Bench
 from orograph.sweep.plan import cells, cohorts
 from orograph.sweep.settings import SweepSettings
@@ -60,8 +63,8 @@ def time_cost(settings: SweepSettings, objective: Objective, hessian: HessianOpe
     return Cost(epoch, product, points, settings.training.epochs, expected_products(settings))
 
 
-def print_plan(bench: Bench, out: Path, console: Console) -> None:
-    """What would be done, and what it would cost."""
+def show_plan(bench: Bench, out: Path, console: Console, *, as_json: bool = False) -> None:
+    """What would be done, and what it would cost, to be read or as JSON."""
     settings, objective = bench.settings, bench.instruments.train
     points = len(cells(settings))
     cost = time_cost(settings, objective, bench.instruments.hessian, points)
@@ -79,5 +82,8 @@ def print_plan(bench: Bench, out: Path, console: Console) -> None:
         f"{cost.product:.3f} s a product (about {cost.products} a point), without polishing",
         "disk": f"{format_bytes(disk.total)}: {format_bytes(disk.per_point)} a point",
     }
+    if as_json:
+        print(json_text({**lines, "points": points, "seconds": cost.seconds, "bytes": disk.total}))
+        return
     for name, text in lines.items():
-        console.print(f"[bold]{name:>8}[/]  {text}", highlight=False)
+        console.print(Text.assemble((f"{name:>8}", "bold"), f"  {shown(text)}"), highlight=False)

@@ -6,15 +6,18 @@ process shows and places its work; they are not stored.
 
 import hashlib
 import math
+import re
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from orograph.errors import ConfigurationError
-from orograph.settings.base import Settings, group
+from orograph.settings.base import MOST_SEED, Settings, group, require_range
 from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings, ParallelExecution
 from orograph.settings.words import Integers, Numbers
 from orograph.training.settings import TrainingSettings
+
+MOST_POINTS = 100_000  # of a run: strengths × seeds × directions
 
 
 class LadderSettings(Settings):
@@ -27,8 +30,7 @@ class LadderSettings(Settings):
 
     @model_validator(mode="after")
     def _ladder(self) -> "LadderSettings":
-        if self.points < 1:
-            raise ConfigurationError(f"`points` {self.points} must be at least 1")
+        require_range("points", self.points, 1, MOST_POINTS)  # before any list is made
         for name, value in [("min", self.min), ("max", self.max), *(("strengths", s) for s in self.strengths)]:
             if not math.isfinite(value) or value < 0:
                 raise ConfigurationError(f"`{name}` {value}: a strength λ must be a number ≥ 0")
@@ -64,10 +66,13 @@ class AnchorSettings(Settings):
     def _possible(self) -> "AnchorSettings":
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or any(seed < 0 for seed in self.seeds):
             raise ConfigurationError(f"`seeds` {','.join(map(str, self.seeds))} must be different numbers ≥ 0")
+        require_range("seeds", max(self.seeds), 0, MOST_SEED)
         if not math.isfinite(self.perturb) or self.perturb < 0:
             raise ConfigurationError(f"`perturb` {self.perturb} must be a number ≥ 0")
-        if self.anchor.startswith("train:") and not self.anchor[6:].isdigit():
-            raise ConfigurationError(f"`anchor` {self.anchor} must name a seed, like train:0")
+        if self.anchor.startswith("train:"):
+            if not re.fullmatch("[0-9]{1,10}", self.anchor[6:]):
+                raise ConfigurationError(f"`anchor` {self.anchor} must name a seed, like train:0")
+            require_range("anchor", int(self.anchor[6:]), 0, MOST_SEED)
         if self.start == "anchor" and self.anchor == "origin" and self.perturb == 0:
             raise ConfigurationError(
                 "`start` anchor with `anchor` origin begins where all units are alike, which training cannot leave; "
@@ -130,6 +135,22 @@ class SweepSettings(Settings):
     spectrum: SpectrumSettings = group(SpectrumSettings)
     tracking: TrackingSettings = group(TrackingSettings)
     numerics: SweepNumerics = group(SweepNumerics)
+
+    @model_validator(mode="after")
+    def _feasible(self) -> "SweepSettings":
+        chosen = self.ladder
+        points = (len(chosen.strengths) or chosen.points) * len(self.anchor.seeds) * (2 if chosen.direction == "both" else 1)
+        if points > MOST_POINTS:
+            raise ConfigurationError(f"{points} points are more than a run holds, {MOST_POINTS}; give fewer `points` or `seeds`")
+        training = self.training
+        self.numerics.require_finite(
+            max=chosen.max,
+            strengths=chosen.strengths,
+            perturb=self.anchor.perturb,
+            lr=training.lr,
+            weight_decay=training.weight_decay,
+        )
+        return self
 
     def _later(self) -> set[str]:
         """Settings that older runs do not know, where they change nothing: left out, so that those runs resume."""

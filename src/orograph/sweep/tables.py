@@ -46,6 +46,7 @@ def sweep_table(rows: Sequence[Mapping[str, Any]], *, most: int = 24) -> Table:
 def remarks(record: Mapping[str, Any]) -> list[str]:
     """What a reader should know about a point."""
     found = [
+        (record.get("best_epoch") == 0 and not record.get("frozen"), "no epoch improved on the start"),
         (record.get("frozen"), "frozen"),
         (record.get("noise_pairs"), f"{record.get('noise_pairs')} noise"),
         (record.get("unconverged_pairs"), f"{record.get('unconverged_pairs')} unconverged"),

@@ -1,5 +1,6 @@
 """What every bench begins with: this process made ready, the data loaded, the objectives on them."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -8,9 +9,14 @@ from torch.nn import functional as F
 
 from orograph.data.catalogue import load_data
 from orograph.data.dataset import Dataset
+from orograph.errors import ConfigurationError
+from orograph.memory import format_bytes
+from orograph.models.catalogue import build_model
 from orograph.objective import Objective
-from orograph.process import choose_device, seed_everything
+from orograph.process import choose_device, free_memory, seed_everything
 from orograph.settings.shared import DataSettings, NumericsSettings
+
+STATE_VECTORS = 6  # as long as θ, of a training: θ, its gradient, two moments, the best state and a copy
 
 
 class Prepared(Protocol):
@@ -53,3 +59,25 @@ def objectives(model: nn.Module, data: Dataset, numerics: NumericsSettings) -> t
     memory, dtype = numerics.memory, getattr(torch, numerics.dtype)
     train, test = (Objective(model, F.cross_entropy, part, memory=memory, dtype=dtype) for part in (data.train, data.test))
     return train, test
+
+
+def require_memory(name: str, options: Mapping[str, Any], dtype: torch.dtype, device: torch.device) -> None:
+    """Refuses a named model that is larger than memory, before it is made.
+
+    Raises:
+        ConfigurationError: an option is out of range, or its training alone takes more than there is.
+    """
+    try:
+        with torch.device("meta"):  # shapes without values
+            size = sum(each.numel() for each in build_model(name, **options).parameters())
+    except (RuntimeError, TypeError, OverflowError):  # torch counts in 64 bits
+        raise ConfigurationError(
+            f"`model` {name} with {dict(options)} is larger than torch can count; make it smaller."
+        ) from None
+    needed = STATE_VECTORS * size * dtype.itemsize
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    if free is not None and needed > free:
+        raise ConfigurationError(
+            f"`model` {name} with {size:,} parameters takes {format_bytes(needed)} in training, and {format_bytes(free)} "
+            "of memory are free; give smaller widths."
+        )

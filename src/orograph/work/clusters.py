@@ -5,13 +5,15 @@ that started it. Nothing here needs torch, so that a cluster can start while tor
 """
 
 import logging
+import re
+import socket
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from orograph.errors import ConfigurationError
+from orograph.errors import ConfigurationError, RunError
 
-PATIENCE = 20  # seconds in which a scheduler must answer
+PATIENCE = 8  # seconds in which a scheduler must answer
 
 Wanted = tuple[str, int, str]  # the kind, `dask` or `ray`; the workers of a local cluster; the address of another
 _ASIDE = ThreadPoolExecutor(1)
@@ -55,11 +57,13 @@ def _dask(jobs: int, address: str) -> tuple[Any, Any]:
         }
     )
     cluster = None
-    if not address:
+    if address:
+        require_answer("Dask scheduler", address)
+    else:
         cluster = LocalCluster(n_workers=jobs, threads_per_worker=1, processes=True, dashboard_address=None)
     try:
         return Client(address or cluster, timeout=PATIENCE), cluster
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a protocol that Dask does not know
         raise ConfigurationError(f"no Dask scheduler answers at `address` {address}: {error}") from None
 
 
@@ -69,12 +73,60 @@ def _ray(jobs: int, address: str) -> Any:
         import ray
     except ImportError:
         raise ConfigurationError("`parallel` ray needs the package ray: pip install 'orograph[ray]'.") from None
+    if address:
+        require_answer("Ray cluster", address)
     where = {"address": address} if address else {"num_cpus": jobs, "include_dashboard": False}
     try:
         ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
         raise ConfigurationError(f"no Ray cluster answers at `address` {address}: {error}") from None
     return ray
+
+
+class Line:
+    """The connection to a cluster elsewhere; one that was started here ends with this process.
+
+    Args:
+        what: is at the other end.
+        address: of it, empty where it was started here.
+    """
+
+    def __init__(self, what: str, address: str) -> None:
+        self.dead = False
+        self._what, self._address = what, address
+
+    def check(self) -> None:
+        """Asks whether it is still there.
+
+        Raises:
+            RunError: it does not answer.
+        """
+        if not self._address:
+            return
+        try:
+            require_answer(self._what, self._address)
+        except ConfigurationError as error:
+            self.dead = True
+            raise RunError(
+                f"{str(error).rstrip('.')}; what is finished is committed, and the same command does the rest."
+            ) from None
+
+
+def require_answer(what: str, address: str) -> None:
+    """Whether anything listens at `host:port` or `ray://host:port`, found in less time than a client that tries again and again.
+
+    Raises:
+        ConfigurationError: nothing does within `PATIENCE`, or the address is no such.
+    """
+    found = re.fullmatch(r"(?:\w+://)?([^\s:/]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})", address)
+    if found is None:
+        if address in ("auto", "local"):  # Ray's own words, which it answers at once
+            return
+        raise ConfigurationError(f"`address` {address} of a {what} must be like host:port.")
+    try:
+        socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=PATIENCE).close()
+    except (OSError, OverflowError, UnicodeError) as error:  # also of names that cannot be resolved, and ports that are none
+        raise ConfigurationError(f"no {what} answers at `address` {address}: {error}.") from None
 
 
 _STARTS: dict[str, Callable[[int, str], Any]] = {"dask": _dask, "ray": _ray}

@@ -12,6 +12,7 @@ from typing import Any
 from orograph.errors import OrographError
 from orograph.work.pools import WorkerLost, Workers
 
+PULSE = 5.0  # seconds without a result after which workers are asked whether they are there
 ATTEMPTS = 2  # of a task whose worker is lost
 TROUBLES = (OrographError, MemoryError, OSError, RuntimeError)  # what the next attempt may not meet; RuntimeError is torch's
 
@@ -50,6 +51,7 @@ def work_through(
         undone: told that a task was left undone.
 
     Raises:
+        RunError: whoever hands out the work is gone.
         OrographError: tasks were left undone; why the first was.
     """
     troubles: list[tuple[str, BaseException]] = []
@@ -64,7 +66,10 @@ def work_through(
         if not flying:
             break
         meanwhile()
-        for future in wait(flying, return_when=FIRST_COMPLETED).done:
+        done = wait(flying, timeout=PULSE, return_when=FIRST_COMPLETED).done
+        if not done:
+            workers.check()
+        for future in done:
             task = flying.pop(future)
             try:
                 result, seconds = future.result()

@@ -37,6 +37,13 @@ class Workers(Protocol):
     def submit(self, stage: str, *arguments: Any) -> "Future[tuple[Any, float]]":
         """Begin a stage; its result and the seconds it took."""
 
+    def check(self) -> None:
+        """Whether whoever hands out the work is still there; asked every few seconds while nothing ends.
+
+        Raises:
+            RunError: it no longer answers.
+        """
+
     def close(self) -> None:
         """Stop, at once or in the background; whatever is in flight is given up."""
 
@@ -81,6 +88,9 @@ class Here:
             future.set_exception(error)
         return future
 
+    def check(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -105,6 +115,9 @@ class Processes:
             self._executors[slot] = self._start(slot)
             inner = self._executors[slot].submit(work)
         return _relayed(inner, BrokenProcessPool, before=partial(self._free, slot))
+
+    def check(self) -> None:
+        pass  # a process that dies ends its future
 
     def close(self) -> None:
         self._closed = True
@@ -131,7 +144,7 @@ class Dask:
         self._client, self._cluster = clusters.started("dask", jobs, address)
         from distributed.scheduler import KilledWorker
 
-        self._context, self._killed = context, KilledWorker
+        self._context, self._killed, self._line = context, KilledWorker, clusters.Line("Dask scheduler", address)
         self.slots = sum(self._client.nthreads().values()) if address else jobs
         if not self.slots:
             raise ConfigurationError(f"the Dask scheduler at `address` {address} has no workers yet.")
@@ -140,7 +153,12 @@ class Dask:
         inner = self._client.submit(perform, self._context(), stage, packed(arguments), pure=False)
         return _relayed(inner, self._killed)
 
+    def check(self) -> None:
+        self._line.check()
+
     def close(self) -> None:
+        if self._line.dead:
+            return  # its client would wait for an answer
         clusters.end(self._client.close)
         if self._cluster:
             clusters.end(self._cluster.close)
@@ -151,6 +169,7 @@ class Ray:
 
     def __init__(self, context: Callable[[], bytes], jobs: int, address: str) -> None:
         self._ray, self._context = clusters.started("ray", jobs, address), context
+        self._line = clusters.Line("Ray cluster", address)
         self._perform = self._ray.remote(num_cpus=1, max_retries=0)(perform)
         self.slots = max(1, int(self._ray.cluster_resources().get("CPU", 1))) if address else jobs
 
@@ -158,8 +177,12 @@ class Ray:
         inner = self._perform.remote(self._context(), stage, packed(arguments)).future()
         return _relayed(inner, self._ray.exceptions.WorkerCrashedError)
 
+    def check(self) -> None:
+        self._line.check()
+
     def close(self) -> None:
-        clusters.end(self._ray.shutdown)
+        if not self._line.dead:
+            clusters.end(self._ray.shutdown)
 
 
 def _start_method(imported: str) -> multiprocessing.context.BaseContext:
@@ -176,7 +199,10 @@ def _relayed(inner: Any, lost: type[BaseException], before: Callable[[bool], Non
     outer: Future[tuple[Any, float]] = Future()
 
     def done(finished: Any) -> None:
-        error = finished.exception()
+        try:
+            error = finished.exception()
+        except BaseException as cancelled:  # by a cluster that ended: whoever waits must learn it
+            error = lost(f"the task was cancelled: {cancelled}")
         if before:
             before(isinstance(error, lost))
         if isinstance(error, lost):

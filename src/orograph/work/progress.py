@@ -5,11 +5,44 @@ from types import TracebackType
 from typing import TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
 # Not typing.Self: the runtime checker of the tests sees functions one by one and cannot resolve it.
 Display = TypeVar("Display", bound="WorkProgress")
+
+
+_MINUTE = 60.0  # seconds between lines where there is no terminal
+_NEWEST = 0.3  # the weight of the newest pace in the time left: kinds of work are guessed one by one
+
+
+class Working:
+    """One long piece of work: its stage on a terminal, a line a minute elsewhere, nothing when quiet."""
+
+    def __init__(self, text: str, *, console: Console, quiet: bool) -> None:
+        self._console, self._quiet = console, quiet
+        self._began = self._told = time.monotonic()
+        self._status = console.status(text) if console.is_terminal and not quiet else None
+
+    def __enter__(self: "Working") -> "Working":
+        if self._status:
+            self._status.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._status:
+            self._status.stop()
+
+    def say(self, text: str) -> None:
+        """What is going on now."""
+        now = time.monotonic()
+        line = f"{text}, {duration(now - self._began)}"
+        if self._status:
+            self._status.update(escape(line))
+        elif not self._quiet and now - self._told >= _MINUTE:
+            self._told = now
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class WorkProgress:
@@ -36,7 +69,8 @@ class WorkProgress:
         self.quiet, self.total, self.done = quiet, total, 0
         self._remaining = float(total if work is None else work)
         self._finished = 0.0  # work done by this process
-        self._began = time.monotonic()
+        self._began = self._told = time.monotonic()
+        self._end: float | None = None  # when all is done, as far as is known
         self._drawn = 0.0
         self._live: Progress | None = None
         if not quiet and self.console.is_terminal:
@@ -65,10 +99,13 @@ class WorkProgress:
             self._live.stop()
 
     def say(self, text: str) -> None:
-        """What is going on now; drawn at most ten times a second."""
-        if self._live and time.monotonic() - self._drawn > 0.1:
-            self._drawn = time.monotonic()
-            self._live.update(self._task, detail=text, left=self._left())
+        """What is going on now; drawn at most ten times a second, and told once a minute where nothing is drawn."""
+        now = time.monotonic()
+        if self._live and now - self._drawn > 0.1:
+            self._drawn = now
+            self._live.update(self._task, detail=escape(text), left=self._left())
+        elif not self._live and not self.quiet and now - self._told >= _MINUTE:
+            self._tell(f"[{self.done}/{self.total}] {text} {self._left()}")
 
     def passed(self, count: int, work: float) -> None:
         """Results that an earlier process left, and what they took; known before the display begins."""
@@ -89,18 +126,27 @@ class WorkProgress:
         self.done += 1
         self._finished += work
         self._remaining -= work
+        self._estimate()
         if self._live:
             self._live.update(self._task, completed=self.done, left=self._left())
         elif not self.quiet:
-            line = f"[{self.done}/{self.total}] {name}: {text} {self._left()}"
-            self.console.print(line.rstrip(), markup=False, soft_wrap=True)
+            self._tell(f"[{self.done}/{self.total}] {name}: {text} {self._left()}")
+
+    def _tell(self, line: str) -> None:
+        self._told = time.monotonic()
+        self.console.print(line.rstrip(), markup=False, soft_wrap=True)
+
+    def _estimate(self) -> None:
+        """The end by the work that this process has done in its time; one result moves it by a part of the way only."""
+        now = time.monotonic()
+        if not self._finished:
+            return
+        end = now + (now - self._began) * max(0.0, self._remaining) / self._finished
+        self._end = end if self._end is None or self._remaining <= 0 else self._end + _NEWEST * (end - self._end)
 
     def _left(self) -> str:
-        """The time left, by the work that this process has done in its time."""
-        if not self._finished:
-            return ""
-        seconds = (time.monotonic() - self._began) * max(0.0, self._remaining) / self._finished
-        return f"ETA {duration(seconds)}"
+        """The time until the end that was estimated last."""
+        return "" if self._end is None else f"ETA {duration(max(0.0, self._end - time.monotonic()))}"
 
 
 def duration(seconds: float) -> str:

@@ -21,7 +21,7 @@ function ramp(t) {
 
 function axis(title, extra = {}) {
   return { title: { text: title, font: { size: 12 }, standoff: 6 }, gridcolor: css("--grid"), linecolor: css("--line"), zerolinecolor: css("--line"),
-    automargin: true, tickfont: { size: 11 }, exponentformat: "power", ...extra };
+    automargin: true, tickfont: { size: 11 }, exponentformat: "power", ...(extra.type === "log" ? { tickformat: "~g" } : {}), ...extra };
 }
 
 function layout(extra) {

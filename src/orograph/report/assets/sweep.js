@@ -16,7 +16,11 @@ function show(report) {
   const analysis = report.analysis;
 
   const ladder = [...new Set(chains.flatMap((chain) => chain.strengths))].sort((a, b) => a - b);
-  const pad = 0.015 * (ladder[ladder.length - 1] - ladder[0]) || 0.01;
+  /* The axis of λ is logarithmic where most of the ladder would be crowded into the left of a linear one. */
+  const wide = ladder[0] > 0 && ladder[Math.floor(ladder.length / 2)] < 0.25 * ladder[ladder.length - 1];
+  const ends = [ladder[0], ladder[ladder.length - 1]].map((value) => (wide ? Math.log10(value) : value));
+  const pad = 0.015 * (ends[1] - ends[0]) || 0.01;
+  const across = { range: [ends[0] - pad, ends[1] + pad], ...(wide ? { type: "log", minor: { showgrid: false } } : {}) };
   const lines = Math.max(...chains.map((chain) => chain.strengths.length)) <= 60 ? "lines+markers" : "lines";
 
   const cursor = () => [{ type: "line", x0: strength(), x1: strength(), y0: 0, y1: 1, yref: "paper", line: { color: css("--quiet"), width: 1, dash: "dot" } }];
@@ -31,7 +35,7 @@ function show(report) {
   }
   const along = (parent, title, note, draw, options = {}) => figure(parent, title, note, () => {
     const { data, y, ...more } = draw();
-    return { data, layout: { xaxis: axis("strength λ", { range: [ladder[0] - pad, ladder[ladder.length - 1] + pad] }), yaxis: y, shapes: bands(), ...more } };
+    return { data, layout: { xaxis: axis("strength λ", across), yaxis: y, shapes: bands(), ...more } };
   }, { linked: true, cursor, onpick: pick, ...options });
 
   function curves(names) {
@@ -72,7 +76,11 @@ function show(report) {
     const kinds = certificates();
     const total = Object.values(kinds).reduce((a, b) => a + b, 0);
     if (total) found.push([kinds.saddle || kinds["not converged"] || kinds.undecided ? "warn" : "good", `Certificates: ${Object.entries(kinds).map(([kind, n]) => `${n} ${kind}`).join(", ")}.`]);
-    if (!analysis) found.push(["", "Not analysed: orograph analyze adds classes, branches, transitions, hysteresis and certificates to this report."]);
+    const idle = chains.reduce((sum, chain) => sum + (chain.scalars.best_epoch || []).filter((epoch, i) => epoch === 0 && !(chain.scalars.frozen || [])[i]).length, 0);
+    if (idle) found.push(["warn", `${points(idle)} whose best state is the one that training began with.`]);
+    const begun = chains.some((chain) => chain.texts.certificate || chain.arrays.class_share);
+    if (!analysis && begun) found.push(["warn", "Partly analysed: the same orograph analyze again adds what is missing to this report."]);
+    if (!analysis && !begun) found.push(["", "Not analysed: orograph analyze adds classes, branches, transitions, hysteresis and certificates to this report."]);
     return found;
   }
 
