@@ -11,10 +11,10 @@ from orograph.figures.style import styled
 
 
 def class_shares(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") -> Figure:
-    """Contributions of the classes to the largest eigenvalue (signed; they add up to it), their fractions of the Gauss–Newton part of all pairs (stacked), and accuracies.
+    """Contributions of the classes to the largest eigenvalue, their fractions of the Gauss–Newton part of all pairs, accuracies.
 
-    Where the largest eigenvalue belongs to a cluster, the contribution is the mean over the cluster, since no single direction of it
-    means anything.
+    Contributions have signs and add up to the eigenvalue. Where it belongs to a cluster, they are means over the cluster, since
+    no single direction of it means anything.
 
     Args:
         line: one seed and direction of what `open_run` gives for an analysed sweep, without missing points.
