@@ -215,7 +215,7 @@ def strict(text: str) -> object:
 
 
 def test_a_sweep_of_which_every_point_fails_ends_draws_and_resumes(capsys: pytest.CaptureFixture[str]) -> None:
-    args = ("sweep", *SMALL, "--lr", "1e36", "--epochs", "4", "--points", "2", "--out", "run", "--json")
+    args = ("sweep", *SMALL, "--optimizer", "SGD", "--epochs", "4", "--strengths", "1e30,2e30", "--out", "run", "--json")
     for _ in range(2):  # again: a resume
         assert main(args) == 1
         found = strict(capsys.readouterr().out)
