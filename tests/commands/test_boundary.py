@@ -121,7 +121,7 @@ def test_so_are_those_of_other_commands(capsys: pytest.CaptureFixture[str], args
     assert words in told(capsys, *args, *here)
 
 
-MODULE = '''
+MODULE = """
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -150,7 +150,7 @@ def nothing(): return nn.Identity()
 def meta(): return nn.Linear(3, 2, device="meta")
 def complex_(): return nn.Linear(3, 2, dtype=torch.complex64)
 def function(): return net
-'''
+"""
 
 
 @pytest.mark.parametrize(
@@ -233,10 +233,39 @@ def test_a_dry_run_prints_its_plan_as_json(capsys: pytest.CaptureFixture[str]) -
     assert not Path("run").exists()
 
 
-@pytest.mark.parametrize("model", ["MLP1", "CNN"])
-def test_every_listed_model_without_batchnorm_is_swept(model: str) -> None:
+@pytest.mark.parametrize(("model", "widths"), [("MLP1", "3"), ("CNN", "3"), ("MLP3", "")])
+def test_every_listed_model_without_batchnorm_is_swept_and_imported(model: str, widths: str) -> None:
     few = [word for word in SMALL if word not in ("--widths", "4")]
-    assert main(["sweep", *few, "--model", model, "--widths", "3", "--points", "1", "--out", "run"]) == 0
+    chosen = ["--model", model, *(["--widths", widths] if widths else [])]
+    assert main(["sweep", *few, *chosen, "--points", "1", "--out", "run"]) == 0
+    data = ["--dataset", "digits", "--subset-size", "60", "--threads", "1", "--quiet"]
+    assert main(["import", "run/test_data", *data, *chosen, "--out", "theirs"]) == 0
+    assert "epochs" not in Path("theirs/configuration.toml").read_text()
+    stated = json.loads(Path("theirs/run.json").read_text())["configuration"]
+    assert stated["model"]["model"] == model
+    assert "epochs" not in stated["training"]  # nobody said how the points were trained
+    assert "points" not in stated["ladder"]
+    if model == "MLP1":
+        assert main(["import", "run/test_data", *data, *chosen, "--out", "theirs"]) == 0  # a resume
+        assert main(["analyze", "theirs", "--dry-run"]) == 0
+
+
+def test_a_point_that_is_its_start_says_so() -> None:
+    from orograph.sweep.tables import remarks
+
+    start = "no epoch improved on the start"
+    assert remarks({"best_epoch": 0, "frozen": False}) == [start]
+    assert remarks({"best_epoch": 0, "frozen": True}) == ["frozen"]
+    assert remarks({"best_epoch": 3, "frozen": False}) == []
+
+
+def test_outliers_are_told_by_the_gap_first() -> None:
+    from orograph.commands.measure import _outliers
+    from orograph.spectral.bulk import Outliers
+
+    assert _outliers(None) == "no two positive pairs"
+    found = Outliers(edge=0.05, count=30, lower_bound=True, gap=1.0986, above_gap=9)
+    assert _outliers(found) == "9 above the largest gap, a factor of 3; 30 or more above the bulk edge 0.05"
 
 
 def test_the_configuration_runs_again_in_the_same_arithmetic(capsys: pytest.CaptureFixture[str]) -> None:
@@ -297,7 +326,9 @@ def test_the_system_at_its_end_is_no_fault_of_the_program(
     ],
 )
 def test_a_terminal_of_ascii_alone_is_written_to(args: list[str], environment: dict[str, str]) -> None:
-    done = subprocess.run([sys.executable, "-m", "orograph", *args], capture_output=True, env=os.environ | environment, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "orograph", *args], capture_output=True, env=os.environ | environment, check=False
+    )
     assert done.returncode == (2 if "--min" in args else 0), done.stderr
     assert b"Traceback" not in done.stderr
     assert (done.stdout + done.stderr).isascii()
@@ -307,7 +338,9 @@ def test_a_terminal_of_ascii_alone_is_written_to(args: list[str], environment: d
 @pytest.mark.parametrize("args", [["--help"], ["doctor"], ["sweep", "--help"]])
 def test_output_that_goes_nowhere_is_one_sentence(args: list[str]) -> None:
     with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-m", "orograph", *args], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "orograph", *args], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
     assert done.returncode == 2, done.stderr
     assert "No space left on device" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -20,11 +20,9 @@ from orograph import cli
 
 QUICK, SLOW = 250, 3000
 
-AWKWARD = st.sampled_from(
-    ["", " ", "0", "-1", "-0.0", "²", "1e39", "1e400", "nan", "inf", "-inf", "9" * 320, "1_000", "0x10", "1,2,3", ",", "1,,2", "1,1"]
-    + ["None", "auto", "all", "true", "False", "[1]", "{}", "=cmd", "[/b]", "[bold]", "\x1b[31m", "a\nb", "a\0b", "\udcff", "ä" * 300]
-    + ["train:", "train:-1", "train:²", "os:system", ":", "a:b:c", "meta", "mps", "cuda:99", "--", "-h0", "../../x", "/dev/null"]
-)
+TEXTS = """0 -1 -0.0 ² 1e39 1e400 nan inf -inf 1_000 0x10 1,2,3 , 1,,2 1,1 None auto all true False [1] {} =cmd [/b] [bold] train:
+train:-1 train:² os:system : a:b:c meta mps cuda:99 -- -h0 ../../x /dev/null"""
+AWKWARD = st.sampled_from([*TEXTS.split(), "", " ", "9" * 320, "ä" * 300, "\x1b[31m", "a\nb", "a\0b", "\udcff"])
 VALUES = st.one_of(AWKWARD, st.integers().map(str), st.floats().map(str), st.text(max_size=20))
 
 
@@ -43,7 +41,9 @@ WORDS = st.sampled_from(sorted(cli.COMMANDS)).flatmap(
     lambda name: st.tuples(
         st.just(name),
         st.lists(
-            st.one_of(st.tuples(st.sampled_from(FLAGS[name]), VALUES), st.tuples(st.sampled_from(FLAGS[name])), st.tuples(VALUES)),
+            st.one_of(
+                st.tuples(st.sampled_from(FLAGS[name]), VALUES), st.tuples(st.sampled_from(FLAGS[name])), st.tuples(VALUES)
+            ),
             max_size=6,
         ),
     )
@@ -51,13 +51,27 @@ WORDS = st.sampled_from(sorted(cli.COMMANDS)).flatmap(
 PLAIN = st.one_of(
     st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(st.characters(codec="utf-8"), max_size=8), AWKWARD
 ).filter(lambda value: not isinstance(value, str) or "\udcff" not in value)
-TABLES = ["data", "model", "ladder", "anchor", "training", "spectrum", "tracking", "numerics", "execution", "architecture", "other"]
+TABLES = [
+    "data",
+    "model",
+    "ladder",
+    "anchor",
+    "training",
+    "spectrum",
+    "tracking",
+    "numerics",
+    "execution",
+    "architecture",
+    "other",
+]
 NAMES = st.one_of(
     st.sampled_from(sorted({flag[2:].replace("-", "_") for each in FLAGS.values() for flag in each})),
     st.text(st.characters(codec="utf-8"), max_size=8),
 )
 CONTENT = st.dictionaries(
-    st.sampled_from(TABLES), st.one_of(PLAIN, st.dictionaries(NAMES, st.one_of(PLAIN, st.lists(PLAIN, max_size=3)), max_size=4)), max_size=4
+    st.sampled_from(TABLES),
+    st.one_of(PLAIN, st.dictionaries(NAMES, st.one_of(PLAIN, st.lists(PLAIN, max_size=3)), max_size=4)),
+    max_size=4,
 )
 
 
