@@ -177,8 +177,16 @@ def test_families_errors_and_entries_of_lists_are_derived_from_what_declares_the
     assert quantity("trace_error").long_name == "standard error: trace of the Hessian"
     assert quantity("eigenvalues") == quantity("eigenvalue")
     assert quantity("class_accuracy_cat").long_name == "test accuracy of a class, class cat"
-    assert quantity("eigenvalue_2").long_name == "Hessian eigenvalue, eigen 2"
-    for name in ("effective_rank_top", "lambda_max_error", "trace_2", "unheard_of"):  # nobody declares them
+    assert quantity("eigenvalue_2").long_name == quantity("eigenvalues_2").long_name == "Hessian eigenvalue, eigen 2"
+    undeclared = (
+        "effective_rank_top",
+        "lambda_max_error",
+        "trace_2",
+        "unheard_of",
+        "gradient_frobenius_norm",
+        "eigenvalue_spread",
+    )
+    for name in (*undeclared, "eigenvalue_", "theta_-1", "class_accuracy_"):
         assert find(name) is None, name
     assert quantity("unheard_of").long_name == "unheard of"  # what users record beside
 
@@ -198,7 +206,7 @@ def test_tables_and_settings_are_made_of_quantities_that_are_known() -> None:
     assert heading("test_accuracy") == "test acc. %"
     page = described(["mine"])
     assert page["mine"] == {"label": "mine", "heading": "mine", "units": "1"}
-    assert set(page) == {name for name in ENTRIES if not name.endswith("*")} | {"mine"}
+    assert set(page) == {name for name in ENTRIES if "*" not in name} | {"mine"}
 
 
 def test_a_finding_of_before_is_read_by_the_names_of_now(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ TABLES = {
 }
 
 _LISTED = {each.listed: name for name, each in ENTRIES.items() if each.listed}
-_FAMILIES = [name[:-1] for name in ENTRIES if name.endswith("*")]
+_FAMILIES = {name: name.split("*") for name in ENTRIES if "*" in name}  # what stands before the member's own words, and after
 
 
 def quantity(name: str) -> Quantity:
@@ -74,23 +74,25 @@ def quantity(name: str) -> Quantity:
 def find(path: str) -> Quantity | None:
     """What is known of a name, dotted where it lies in mappings of a record; None where nobody entered it.
 
-    Members of a family (`effective_rank_top_10`), standard errors (`trace_error`) and entries of a list (`class_accuracy_3`) are
-    told by the entry that declares them.
+    Members of a family (`effective_rank_top_10`), standard errors (`trace_error`) and entries of a list (`eigenvalue_3`, by class
+    `class_accuracy_cat`) are told by the entry that declares them.
     """
     name, entry = _entry(path)
     if entry is None:
         return None
     known = ENTRIES[entry]
-    if entry.endswith("*"):
-        return replace(known, long_name=known.long_name.replace("*", name[len(entry) - 1 :].replace("_", " ")))
+    if entry in _FAMILIES:
+        before, after = _FAMILIES[entry]
+        return replace(
+            known, long_name=known.long_name.replace("*", name[len(before) : len(name) - len(after)].replace("_", " "))
+        )
     if name in (entry, known.listed):
         return known
     if name == f"{entry}_error":
         return Quantity(f"standard error: {known.long_name}", known.units)
     if name == f"{entry}_margin":
         return Quantity(f"half of the 95 % interval: {known.long_name}", known.units)
-    place = name.removeprefix(f"{known.listed}_").removeprefix(f"{entry}_")
-    return Quantity(f"{known.long_name}, {known.dims[0]} {place}", known.units)
+    return Quantity(f"{known.long_name}, {known.dims[0]} {_place(name, entry)}", known.units)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -118,19 +120,28 @@ def _known(name: str) -> str | None:
         return name
     if name in _LISTED:
         return _LISTED[name]
-    family = next((family for family in _FAMILIES if name.startswith(family)), None)
+    families = _FAMILIES.items()
+    family = next((family for family, (start, end) in families if name.startswith(start) and name.endswith(end)), None)
     if family is not None:
-        return f"{family}*"
+        return family
     of = name.removesuffix("_error").removesuffix("_margin")
     if of != name and of in ENTRIES and ENTRIES[of].error:
         return of
-    lists = (entry for entry, each in ENTRIES.items() if len(each.dims) == 1)
-    return next((entry for entry in lists if name.startswith((f"{entry}_", f"{ENTRIES[entry].listed or entry}_"))), None)
+    return next((entry for entry, each in ENTRIES.items() if len(each.dims) == 1 and _place(name, entry)), None)
+
+
+def _place(name: str, entry: str) -> str:
+    """What an entry of a list has behind the name of the list: its number, or its class where the list goes by class."""
+    for start in (entry, ENTRIES[entry].listed):
+        place = name.removeprefix(f"{start}_")
+        if start and place != name and (place.isdecimal() or ENTRIES[entry].by_class):
+            return place
+    return ""
 
 
 def described(names: Iterable[str]) -> dict[str, dict[str, str]]:
     """What a page needs to know of these and of all that the registry lists by name: label, heading and unit, in its order."""
-    listed = [name for name in ENTRIES if not name.endswith("*")]
+    listed = [name for name in ENTRIES if "*" not in name]
     found = {name: quantity(name) for name in in_order(dict.fromkeys([*names, *listed]))}
     return {name: {"label": each.long_name, "heading": heading(name), "units": each.units} for name, each in found.items()}
 

@@ -25,6 +25,7 @@ class Quantity:
         role: `target` is a measure of generalisation, `metric` what is held against these.
         error: whether its standard error and half of its 95 % interval stand beside it, as `{name}_error` and `{name}_margin`.
         listed: its name where the values of all pairs or points are one list.
+        by_class: whether an entry of the list is also told by the name of its class: `class_accuracy_cat`.
     """
 
     long_name: str
@@ -35,6 +36,7 @@ class Quantity:
     role: Role = ""
     error: bool = False
     listed: str = ""
+    by_class: bool = False
 
     @property
     def heading(self) -> str:
@@ -96,7 +98,7 @@ GENERALISATION = {
     "train_accuracy": Q("training accuracy", "%", short="train acc."),
     "accuracy_gap": Q("generalisation gap of the accuracy", "percentage points", short="accuracy gap"),
     "test_margin": Q("mean margin of the test samples", short="test margin"),
-    "class_accuracy": Q("test accuracy of a class", "%", ("class",)),
+    "class_accuracy": Q("test accuracy of a class", "%", ("class",), by_class=True),
 }
 
 # In the order in which they are correlated with generalisation.
@@ -349,7 +351,7 @@ ARRAYS = {
     "class_gradient_total_cosine": Q("cosine between a class's gradient and ∇L", dims=("class",)),
     "class_mean_overlap": Q("squared projection of a pair on the class means of logit gradients", dims=("eigen",)),
     "cross_mean_overlap": Q("squared projection of a pair on the cross-class means", dims=("eigen",)),
-    "train_class_accuracy": Q("training accuracy of a class", "%", ("class",)),
+    "train_class_accuracy": Q("training accuracy of a class", "%", ("class",), by_class=True),
     "tensor_weight": Q("weight of a direction on a parameter tensor", dims=("eigen", "tensor")),
     "inverse_participation": Q("inverse participation ratio Σ v⁴ of a direction", dims=("eigen",)),
     "gradient_overlap": Q("squared cosine of a direction with ∇L", dims=("eigen",)),
