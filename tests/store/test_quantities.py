@@ -12,14 +12,22 @@ import torch
 
 import orograph
 from orograph.analysis import command
+from orograph.analysis.comparisons import LoopAreas
 from orograph.cli import main
+from orograph.geometry.correlation import Coefficient
 from orograph.geometry.measurement import measure
 from orograph.ladder.barrier import BranchBarrier
+from orograph.ladder.branches import Meeting
+from orograph.ladder.changes import ChangePoint
+from orograph.ladder.hysteresis import Comparison, Loop, Spinodal
+from orograph.ladder.relations import ClassRelation
+from orograph.ladder.thermodynamics import Envelope
+from orograph.ladder.transitions import Coincidence, Judgement
 from orograph.store.encoding import decode
 from orograph.store.findings import FindingKey, read_findings, write_finding
 from orograph.store.former import FORMER
 from orograph.store.lookup import ENTRIES, TABLES, described, find, heading, in_order, quantity, with_role
-from orograph.store.quantities import QUANTITIES
+from orograph.store.quantities import COORDINATES, QUANTITIES
 from orograph.store.run import Run
 from orograph.study.grid import VARIABLE
 
@@ -64,6 +72,27 @@ PLOTS = (
     "--slice-directions",
     "eigenvector",
 )
+
+
+# What a file of results holds beside quantities: settings and where it was made.
+NO_QUANTITIES = ("format", "version", "configuration", "numerics", "data", "run", "settings", "versions", "hardware", "commands")
+# The results that an analysis writes into its file, by where they stand there.
+RESULTS = {
+    "envelope": Envelope,
+    "meetings": Meeting,
+    "changes.*": ChangePoint,
+    "change": ChangePoint,
+    "judgement": Judgement,
+    "coincidences": Coincidence,
+    "class_relations": ClassRelation,
+    "loops": Loop,
+    "spinodal_up": Spinodal,
+    "spinodal_down": Spinodal,
+    "rate": Comparison,
+    "null": Comparison,
+    "loop_areas": LoopAreas,
+    "pearson": Coefficient,
+}
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +154,7 @@ def test_everything_that_a_run_records_is_in_the_registry(made: Path, kind: str)
 def test_the_runs_record_what_is_correlated_and_what_an_analysis_finds(made: Path) -> None:
     """So that the check above can fail."""
     study, sweep = recorded(Run.open(made / "study")), recorded(Run.open(made / "sweep"))
-    assert {name for name, each in QUANTITIES.items() if each.role and not name.endswith("*")} <= study
+    assert {name for name, each in QUANTITIES.items() if each.role and "*" not in name} <= study
     assert {
         "objective_lambda_min",
         "frobenius_square",
@@ -138,11 +167,21 @@ def test_the_runs_record_what_is_correlated_and_what_an_analysis_finds(made: Pat
 
 
 @pytest.mark.slow
-def test_everything_that_results_of_a_study_hold_of_a_minimum_is_in_the_registry(made: Path) -> None:
-    results = decode(made / "study" / "landscape_analysis_results.json")
-    found = {name for row in results["metrics"] for name in names(row)}
-    found |= {name for row in results["histories"] for name in names(row)}
+@pytest.mark.parametrize("path", ["study/landscape_analysis_results.json", "sweep/analysis.json"])
+def test_everything_that_a_file_of_results_holds_is_in_the_registry(made: Path, path: str) -> None:
+    results = decode(made / path)
+    found = set(names({name: value for name, value in results.items() if name not in NO_QUANTITIES}))
+    assert len(found) > 40
+    assert {"correlations.table.pearson.value", "chains.envelope.defect"} & found
     assert unknown(found) == []
+
+
+@pytest.mark.parametrize(("prefix", "result"), RESULTS.items(), ids=RESULTS)
+def test_every_field_of_what_an_analysis_finds_is_in_the_registry(prefix: str, result: type) -> None:
+    """Few of them are found in runs so small."""
+    found = {field.name for field in fields(result)} - set(COORDINATES)
+    assert [name for name in sorted(found) if f"{prefix}.{name}" not in ENTRIES] == []
+    assert unknown({f"{prefix}.{name}" for name in found}) == []
 
 
 def test_everything_that_a_measurement_holds_is_in_the_registry() -> None:
