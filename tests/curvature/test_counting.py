@@ -44,6 +44,24 @@ def test_a_callback_of_the_count_alone_still_works_with_a_warning(stage: str) ->
     assert counts[-1] == result.products
 
 
+def test_arguments_with_defaults_are_a_former_callbacks_own() -> None:
+    counts: list[int] = []
+
+    def append(count: int, into: list[int] = counts, *, twice: bool = False) -> None:
+        into.append(count)
+
+    with pytest.warns(DeprecationWarning, match=r"on_product\(stage, count\)"):
+        counter(append, "trace")(7)
+    assert counts == [7]
+
+
+def test_a_callback_of_any_number_of_arguments_is_told_both(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        counter(print, "trace")(7)
+    assert capsys.readouterr().out == "trace 7\n"
+
+
 class _Bar:
     def __init__(self) -> None:
         self.told: list[Any] = []

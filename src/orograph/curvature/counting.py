@@ -17,7 +17,7 @@ OnProduct = Callable[[str, int], None]
 def counter(on_product: Callable[..., Any] | None, stage: str) -> Callable[[int], Any]:
     """Tells a callback of one stage; nobody where there is none.
 
-    A callback of one argument, the count alone, still works, with a `DeprecationWarning`.
+    A callback of one argument without a default, the count alone, still works, with a `DeprecationWarning`.
     """
     if on_product is None:
         return lambda count: None
@@ -38,12 +38,11 @@ def renamed(on_product: OnProduct | None, stage: str) -> OnProduct | None:
 
 
 def _takes_count_alone(function: Callable[..., Any]) -> bool:
+    """Whether a callback asks for one argument: a second with a default (`lambda count, bar=bar: …`) is its own affair."""
     try:
-        signature = inspect.signature(function)
+        parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # a builtin without one
         return False
-    try:
-        signature.bind("stage", 0)
-    except TypeError:
-        return True
-    return False
+    asked = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    anything = any(each.kind is each.VAR_POSITIONAL for each in parameters)
+    return not anything and sum(each.default is each.empty for each in asked) < 2
