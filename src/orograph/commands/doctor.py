@@ -27,7 +27,6 @@ from orograph.store.names import CONFIGURATION
 from orograph.store.provenance import mixture, provenance
 from orograph.store.run import Run
 
-EMBEDDED = ("mnist-5k", "digits")
 Row = tuple[str, str, bool]  # what, what it is, whether it is as it should be
 
 
@@ -124,7 +123,7 @@ def data_found(data_dir: str | None) -> list[Row]:
     given = data_dir or os.environ.get(DATA_VARIABLE)
     rows: list[Row] = [("folder", given or f"none: set {DATA_VARIABLE} or --data-dir to use files of your own", True)]
     for name in FACTS:
-        if name in EMBEDDED:
+        if FACTS[name].embedded:
             rows.append((name, "embedded", True))
             continue
         rows.append((name, *_place(name, Path(given).expanduser() if given else None)))

@@ -5,12 +5,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Facts:
-    """Sizes of a named data set: samples for training and for testing, `(C, H, W)` of one, names of its classes."""
+    """What is known of a named data set.
+
+    Attributes:
+        train: samples for training.
+        test: samples for testing.
+        input_shape: `(C, H, W)` of one sample.
+        classes: their names.
+        embedded: whether an installed package holds it, so that nothing is downloaded.
+    """
 
     train: int
     test: int
     input_shape: tuple[int, int, int]
     classes: tuple[str, ...]
+    embedded: bool = False
 
 
 _TEN = tuple(str(digit) for digit in range(10))
@@ -19,8 +28,8 @@ _OBJECTS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hor
 _KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 
 FACTS = {
-    "mnist-5k": Facts(4000, 1000, (1, 28, 28), _TEN),
-    "digits": Facts(1442, 355, (1, 8, 8), _TEN),
+    "mnist-5k": Facts(4000, 1000, (1, 28, 28), _TEN, embedded=True),
+    "digits": Facts(1442, 355, (1, 8, 8), _TEN, embedded=True),
     "mnist": Facts(60_000, 10_000, (1, 28, 28), _TEN),
     "fashion-mnist": Facts(60_000, 10_000, (1, 28, 28), _CLOTHES),
     "kmnist": Facts(60_000, 10_000, (1, 28, 28), _KANA),
