@@ -37,11 +37,16 @@ def exports(package: str) -> dict[str, str]:
     """The names in a package's stub, and the module that each comes from."""
     stub = (SOURCE.parent / package.replace(".", "/") / "__init__.pyi").read_text(encoding="ascii")
     return {
-        alias.name: f"{package}.{node.module}"
+        alias.name: f"{package}.{node.module}" if node.module else package
         for node in ast.parse(stub).body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
+
+
+def packages_in(package: str) -> set[str]:
+    """What `orograph` offers beside names: the packages of the library."""
+    return set(LIBRARY) if package == "orograph" else set()
 
 
 def python(code: str, **environment: str) -> str:
@@ -57,10 +62,10 @@ def test_every_package_of_the_library_offers_its_names() -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_every_name_is_a_function_or_a_class_and_no_module(package: str) -> None:
+def test_every_name_is_a_function_or_a_class_or_a_package_and_no_module(package: str) -> None:
     module = importlib.import_module(package)
     assert sorted(exports(package)) == sorted(module.__all__) == sorted(dir(module))
-    for name in module.__all__:
+    for name in set(module.__all__) - packages_in(package):
         found = getattr(module, name)
         assert callable(found)
         assert not isinstance(found, types.ModuleType)
@@ -70,7 +75,13 @@ def test_every_name_is_a_function_or_a_class_and_no_module(package: str) -> None
 def test_no_module_of_a_package_has_the_name_of_something_that_the_package_offers(package: str) -> None:
     folder = SOURCE.parent / package.replace(".", "/")
     modules = {path.stem for path in folder.iterdir() if path.is_dir() or path.suffix == ".py"}
-    assert not modules & set(exports(package))
+    assert packages_in(package) <= set(exports(package))
+    assert not modules & (set(exports(package)) - packages_in(package))
+
+
+def test_packages_are_at_hand_after_import_orograph() -> None:
+    wanted = "; ".join(f"assert og.{name}.__name__ == 'orograph.{name}'" for name in LIBRARY)
+    assert python(f"import orograph as og; {wanted}; print(og.figures.class_shares.__module__)") == "orograph.figures.shares\n"
 
 
 @pytest.mark.slow  # that no module has a name's name, which is tested above, is what makes it true

@@ -67,3 +67,16 @@ from .data import load_data as load_data
 from .models import build_model as build_model
 from .models import load_checkpoint as load_checkpoint
 from .store import open_run as open_run
+
+# Packages, which hold more
+from . import connectivity as connectivity
+from . import curvature as curvature
+from . import data as data
+from . import figures as figures
+from . import geometry as geometry
+from . import ladder as ladder
+from . import models as models
+from . import settings as settings
+from . import spectral as spectral
+from . import store as store
+from . import training as training
