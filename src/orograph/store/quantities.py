@@ -223,6 +223,7 @@ SPECTRUM = {
 MINIMUM = {
     "loss": Q("loss L over the given data", "nat", symbol="L"),
     "samples": Q("number of samples"),
+    "averaged_over": Q("what the loss averages over: samples, or all values of a batch"),
     "condition_number_note": Q("why there is no condition number"),
     "finite_eigenvalues": Q("curvature along each direction at a finite radius", dims=("eigen",)),
     "finite_radius": Q("radius of the curvature along eigenvectors"),
