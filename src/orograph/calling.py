@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 from orograph.errors import ConfigurationError
 from orograph.replacements import needs_replacements, replaced
+from orograph.structure import tensors_of
 
 _CONTAINERS = (dict, list, set, collections.OrderedDict, collections.deque)
 
@@ -240,7 +241,7 @@ def _cloned(tree: Any) -> Any:
 
 
 def _leaves(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+    return tensors_of(tree)
 
 
 @contextlib.contextmanager

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from orograph.reduction import Loss, Reduction, adds_up, name_of, reads_whole_batches, reduction_of
 from orograph.samples import FEW, MANY, Batch, Run, culprit, joined, mixes, spread
+from orograph.structure import replaced
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ def read(model: nn.Module, run: Run, theta: Tensor, loss: Loss, batches: Sequenc
     with torch.no_grad():
         outputs = run(theta, inputs)
     # Beside the next one's target: at a minimum the losses vanish, and only rounding is left to be compared.
-    outputs = tree_map(lambda leaf: leaf.roll(1, 0) if isinstance(leaf, Tensor) and leaf.ndim else leaf, outputs)
+    outputs = replaced(outputs, lambda leaf: leaf.roll(1, 0) if leaf.ndim else leaf)
     reduction = reduction_of(loss, outputs, targets)
     if reduction.values is None:
         whole = whole or "this loss gives only a mean"

@@ -7,20 +7,25 @@ evaluation is a functional call in eval mode. L is the mean over all samples, su
 import contextlib
 import copy
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
+from orograph.boundary import explained
 from orograph.calling import apart, call, check_modes, differentiable, evaluation_mode, forget, usable
 from orograph.errors import ConfigurationError, DataError
+from orograph.intake import pairs
 from orograph.meaning import read
 from orograph.memory import DEFAULT_MEMORY, chunk_length, parse_bytes
 from orograph.parameters import Layout, follow, layout_of, working_dtype
+from orograph.readout import readout_of
 from orograph.reduction import Loss, Over, Reduction, in_dtype
 from orograph.samples import chosen, take
+from orograph.wrapping import unwrapped
 
 Inputs = Any  # a tensor, or a tuple or mapping of tensors that the module takes as arguments
 Batch = tuple[Inputs, Tensor]
@@ -32,24 +37,13 @@ def gather(data: Iterable[Any], *, device: torch.device, dtype: torch.dtype) -> 
     Raises:
         DataError: no batches, a one-shot iterator, or something that is no (inputs, targets) pair.
     """
-    if isinstance(data, Iterator):
-        raise DataError("the data can be iterated only once; pass a list of (inputs, targets) or a DataLoader.")
-    if isinstance(data, tuple) and len(data) == 2 and isinstance(data[1], Tensor):
-        data = [data]
 
-    def place(tensor: Tensor) -> Tensor:
-        return usable(follow(tensor.to(device), dtype))
+    def place(leaf: Any) -> Any:
+        return usable(follow(leaf.to(device), dtype)) if isinstance(leaf, Tensor) else leaf
 
-    batches = []
-    for index, batch in enumerate(data):
-        if not isinstance(batch, tuple | list) or len(batch) != 2 or not isinstance(batch[1], Tensor):
-            raise DataError(f"batch {index} is {type(batch).__name__}, not a pair (inputs, targets).")
-        lengths = {len(leaf) for leaf in tree_leaves(batch[0]) if isinstance(leaf, Tensor)} | {len(batch[1])}
-        if len(lengths) != 1:
-            raise DataError(f"batch {index} has inputs and targets of different lengths: {sorted(lengths)}.")
-        batches.append((tree_map(place, batch[0]), place(batch[1])))
-    if not batches or not sum(len(targets) for _, targets in batches):
-        raise DataError("the data have no samples.")
+    batches = [(tree_map(place, inputs), place(targets)) for inputs, targets in pairs(data)]
+    if not sum(len(targets) for _, targets in batches):
+        raise DataError("the data have no samples; a stream that was read to its end before gives none again.")
     return batches
 
 
@@ -97,7 +91,7 @@ class Objective:
         memory: str | int = DEFAULT_MEMORY,
         dtype: torch.dtype | None = None,
     ) -> None:
-        self.model = model
+        self.model = model = unwrapped(model)
         self.layout: Layout = layout_of(model, parameters)
         named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         self.dtype = working_dtype(self.layout, model, dtype)
@@ -115,12 +109,32 @@ class Objective:
         batches = gather(data, device=self.device, dtype=self.dtype)
         self.count = sum(len(targets) for _, targets in batches)
         forget(model)
-        with self._in_dtype():
+        with explained(model, "model, loss and data do not go together"), self._in_dtype():
             reading = read(model, self.outputs, self.theta, in_dtype(loss, self.dtype, self.device), batches)
             check_modes(model, batches[0][0], lambda: self.outputs(self.theta, batches[0][0]), self.dtype)
         self.whole, self._batches = reading.whole, reading.batches
         self._weigh(reading.reduction)
-        self.chunk = chunk_length(self.count, 3 * self.activation_bytes(), self.memory)
+        with explained(model, "the gradient cannot be computed"):
+            inputs, targets = self._batches[0] if self.whole else take(self._batches[0], slice(0, 2))
+            with torch.no_grad():
+                outputs = self.outputs(self.theta, inputs)
+            self.readout = readout_of(outputs, lambda given: self.summed_of(given, targets))
+            self.chunk = chunk_length(self.count, 3 * self.activation_bytes(), self.memory)
+            self._check_dependence()
+
+    def _check_dependence(self) -> None:
+        """Raises where no batch's loss depends on θ: its curvature would be zeros that someone takes for flatness."""
+        few = [self._batches[0] if self.whole else take(self._batches[0], slice(0, 2))]
+        for batch in chain(few, self.batches()):
+            point = self.theta.detach().requires_grad_()
+            value = self.summed(point, *batch)
+            if value.requires_grad and torch.autograd.grad(value, point, allow_unused=True)[0] is not None:
+                return
+        more = f" and {len(self.layout.names) - 1} more" if len(self.layout.names) > 1 else ""
+        raise ConfigurationError(
+            f"the loss does not depend on the chosen parameters ('{self.layout.names[0]}'{more}): they take no part in it, or "
+            "something between is detached or has no gradient; choose others with parameters=…, or a loss that has one."
+        )
 
     @contextlib.contextmanager
     def _in_dtype(self) -> Iterator[None]:
@@ -179,8 +193,8 @@ class Objective:
     def to(self, dtype: torch.dtype) -> "Objective":
         """The same objective at the same θ in another floating dtype."""
 
-        def cast(tensor: Tensor) -> Tensor:
-            return follow(tensor, dtype)
+        def cast(leaf: Any) -> Any:
+            return follow(leaf, dtype) if isinstance(leaf, Tensor) else leaf
 
         other = copy.copy(self)
         other.dtype = dtype
@@ -249,8 +263,8 @@ class Objective:
 
     # Functions of θ on one batch, to be differentiated, mapped or traced.
 
-    def outputs(self, theta: Float[Tensor, " P"], inputs: Inputs) -> Tensor:
-        """The module's outputs on a batch."""
+    def outputs(self, theta: Float[Tensor, " P"], inputs: Inputs) -> Any:
+        """The module's outputs on a batch: a tensor, or whatever structure the loss takes (`readout`)."""
         with evaluation_mode(self.model):
             return call(self.model, {**self.constants, **self.layout.unflatten(theta)}, inputs)
 
@@ -263,7 +277,7 @@ class Objective:
         self.require_samples("per-sample results need")
         return self.output_losses(self.outputs(theta, inputs), targets)
 
-    def output_losses(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, "*n"]:
+    def output_losses(self, outputs: Any, targets: Tensor) -> Float[Tensor, "*n"]:
         """One loss per sample from the module's outputs, whose mean over all samples is L; where batches stay whole, one number.
 
         Trailing dimensions (tokens, pixels) are averaged, or summed where the loss averages over all that count.
@@ -276,7 +290,7 @@ class Objective:
         """The sum of the losses of a batch (its mean times its size where the loss is a mean)."""
         return self.summed_of(self.outputs(theta, inputs), targets)
 
-    def summed_of(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, ""]:
+    def summed_of(self, outputs: Any, targets: Tensor) -> Float[Tensor, ""]:
         """The same sum from the module's outputs."""
         if self.whole:
             return self._scaled(self.reduction.total(outputs, targets))
@@ -288,9 +302,19 @@ class Objective:
     # Functions of θ over all data.
 
     def all_outputs(self, theta: Float[Tensor, " P"]) -> Tensor:
-        """Every sample's output, `(N, …)`."""
-        with torch.no_grad():
-            return torch.cat([self.outputs(theta, inputs) for inputs, _ in self.batches()])
+        """Every sample's output, `(N, …)`: of several, the one that the loss reads.
+
+        Raises:
+            ConfigurationError: the loss reads several.
+        """
+        found = []
+        with torch.no_grad(), explained(self.model, "the outputs cannot be computed"):
+            for inputs, _ in self.batches():
+                scores = self.readout.scores(self.outputs(theta, inputs))
+                if scores is None:
+                    raise ConfigurationError("the loss reads several outputs of the model; this needs one tensor of scores.")
+                found.append(scores)
+            return torch.cat(found)
 
     @property
     def targets(self) -> Tensor:
@@ -300,7 +324,7 @@ class Objective:
     def loss(self, theta: Float[Tensor, " P"], *, chunk: int | None = None) -> float:
         """L(θ), accumulated in float64, at most `chunk` samples at a time and never more than the memory budget allows."""
         length = min(self.chunk, chunk or self.chunk)
-        with torch.no_grad():
+        with torch.no_grad(), explained(self.model, "the loss cannot be computed"):
             parts = [
                 self.losses(theta, *batch).double().sum() if self.per_sample else self.summed(theta, *batch).double()
                 for batch in self.batches(length)
@@ -311,9 +335,10 @@ class Objective:
     def gradient(self, theta: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         """∇L(θ)."""
         total = torch.zeros_like(theta)
-        for batch in self.batches():
-            point = theta.detach().requires_grad_()
-            total += torch.autograd.grad(self.summed(point, *batch), point)[0]
+        with explained(self.model, "the gradient cannot be computed"):
+            for batch in self.batches():
+                point = theta.detach().requires_grad_()
+                total += slope(self.summed(point, *batch), point)
         return total / self.count
 
     def offset(self, theta: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
@@ -331,6 +356,13 @@ class Objective:
     def value_gradient(self, theta: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         """∇L_eff(θ) = ∇L(θ) + 2λ(θ − θ_ref)."""
         return self.gradient(theta) + 2 * self.strength * self.offset(theta)
+
+
+def slope(value: Float[Tensor, ""], point: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
+    """∇value; zero where it does not depend on the point, as of a batch that leaves a branch of the model out."""
+    if not value.requires_grad:
+        return torch.zeros_like(point)
+    return torch.autograd.grad(value, point, materialize_grads=True)[0]
 
 
 def correct(outputs: Float[Tensor, "*m n C"], targets: Int[Tensor, " n"]) -> Bool[Tensor, "*m n"]:

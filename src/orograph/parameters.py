@@ -60,8 +60,14 @@ def layout_of(model: nn.Module, pattern: str = "*") -> Layout:
         raise ConfigurationError("the model has no trainable parameter: set requires_grad on those to be measured.")
     globs = [glob.strip() for glob in pattern.split(",")]
     for glob in globs:
-        if not fnmatch.filter(named, glob):
-            raise unknown("parameter pattern", glob, named)
+        if fnmatch.filter(named, glob):
+            continue
+        frozen = fnmatch.filter(dict(model.named_parameters()), glob)
+        if frozen:
+            raise ConfigurationError(
+                f"parameters='{glob}' matches frozen parameters only ('{frozen[0]}'); set requires_grad on those to be measured."
+            )
+        raise unknown("parameter pattern", glob, named)
     chosen = [name for name in named if any(fnmatch.fnmatchcase(name, glob) for glob in globs)]
     return Layout(tuple(chosen), tuple(named[name].shape for name in chosen))
 

@@ -22,9 +22,10 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+from torch.utils._pytree import tree_map
 
 from orograph.errors import ConfigurationError, DataError
+from orograph.structure import rebuilt, replaced, tensors_of
 
 Loss = Callable[[Any, Any], Tensor]
 Over = Literal["samples", "counted targets", "class weights", "sum", "samples, positions summed", "batches"]
@@ -221,11 +222,10 @@ def reads_whole_batches(reduction: Reduction, outputs: Any, targets: Tensor) -> 
 
 
 def _value_slopes(loss: Loss, outputs: Any, targets: Tensor) -> tuple[Tensor, list[Tensor] | None]:
-    """The loss, and its gradient by all outputs; None where there is none, empty where torch cannot look into the outputs."""
-    leaves, spec = tree_flatten(outputs)
+    """The loss, and its gradient by all outputs; None where there is none, empty where the outputs hold no tensor of numbers."""
     with torch.enable_grad():
-        points = [leaf.detach().clone().requires_grad_() if _moves(leaf) else leaf for leaf in leaves]
-        value = loss(tree_unflatten(points, spec), targets)
+        points = [leaf.detach().clone().requires_grad_() if _moves(leaf) else leaf for leaf in tensors_of(outputs)]
+        value = loss(rebuilt(outputs, points), targets)
         moving = [point for point in points if _moves(point)]
         if not moving:
             return value.detach(), []
@@ -249,7 +249,7 @@ def _parts(outputs: Any, targets: Tensor) -> list[tuple[Any, Tensor]]:
 
 def _chosen(outputs: Any, targets: Tensor, part: Tensor) -> tuple[Any, Tensor]:
     count = len(targets)
-    return tree_map(lambda x: x[part] if isinstance(x, Tensor) and x.ndim and len(x) == count else x, outputs), targets[part]
+    return replaced(outputs, lambda x: x[part] if x.ndim and len(x) == count else x), targets[part]
 
 
 def adds_up(loss: Loss, outputs: Any, targets: Tensor) -> bool:
@@ -259,7 +259,7 @@ def adds_up(loss: Loss, outputs: Any, targets: Tensor) -> bool:
             once = loss(outputs, targets).double()
             if once.ndim:
                 return False
-            doubled = tree_map(lambda leaf: torch.cat([leaf, leaf]) if isinstance(leaf, Tensor) else leaf, outputs)
+            doubled = replaced(outputs, lambda leaf: torch.cat([leaf, leaf]) if leaf.ndim else leaf)
             twice = loss(doubled, torch.cat([targets, targets])).double()
         except Exception:  # it knows how long its batches are: one number a batch
             return False
@@ -280,7 +280,7 @@ def _unaligned(outputs: Any, targets: Tensor) -> bool:
 
 
 def _unlike(outputs: Any, targets: Tensor) -> DataError:
-    shapes = [tuple(leaf.shape) for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
+    shapes = [tuple(leaf.shape) for leaf in tensors_of(outputs)]
     return DataError(
         f"outputs of shape {shapes[0]} and targets of shape {tuple(targets.shape)} are broadcast, so that every output meets "
         "every target; give both the same shape, as by targets[:, None] or outputs.squeeze(1)."

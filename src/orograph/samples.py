@@ -6,13 +6,14 @@ evaluated together and in two halves: losses and gradient have to be the same. (
 dimension for time passes with the first one alone.) Where they are not, batches stay as they came.
 """
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map, tree_structure
+
+from orograph.structure import tensors_of
 
 Batch = tuple[Any, Tensor]
 Call = tuple[str, list[Tensor], list[Tensor]]  # name of the module, its inputs, its output
@@ -26,13 +27,22 @@ def joined(batches: Sequence[Batch]) -> list[Batch]:
     """One batch of all samples where they can stand side by side, else the batches as they came."""
     if len(batches) < 2 or any(_shapes(batch) != _shapes(batches[0]) for batch in batches):
         return list(batches)
-    leaves = tree_map(lambda *parts: torch.cat(parts) if isinstance(parts[0], Tensor) else parts[0], *(x for x, _ in batches))
+    leaves = tree_map(lambda *parts: torch.cat(parts) if _has_samples(parts[0]) else parts[0], *(x for x, _ in batches))
     return [(leaves, torch.cat([targets for _, targets in batches]))]
 
 
 def take(batch: Batch, part: slice | Tensor) -> Batch:
     """Some samples of a batch."""
-    return tree_map(lambda leaf: leaf[part] if isinstance(leaf, Tensor) else leaf, batch[0]), batch[1][part]
+    return part_of(batch[0], part), batch[1][part]
+
+
+def part_of(inputs: Any, part: slice | Tensor) -> Any:
+    """The inputs of some samples; flags, names and numbers belong to all."""
+    return tree_map(lambda leaf: leaf[part] if _has_samples(leaf) else leaf, inputs)
+
+
+def _has_samples(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.ndim > 0
 
 
 def chosen(batches: Sequence[Batch], samples: Tensor) -> list[Batch]:
@@ -159,7 +169,7 @@ def _pulled(run: Run, theta: Tensor, batch: Batch, part: slice) -> tuple[list[Te
     with torch.enable_grad():
         point = theta.detach().clone().requires_grad_()
         outputs = run(point, batch[0] if part == slice(None) else take(batch, part)[0])
-        leaves = [leaf for leaf in tensors_in(outputs) if leaf.is_floating_point()]
+        leaves = [leaf for leaf in tensors_of(outputs) if leaf.is_floating_point()]
         total = torch.zeros_like(point[:1]).sum()
         for leaf in leaves:
             each = leaf.reshape(len(leaf), -1) if leaf.ndim else leaf.reshape(1, 1)
@@ -172,22 +182,11 @@ def _pulled(run: Run, theta: Tensor, batch: Batch, part: slice) -> tuple[list[Te
     return [leaf.detach() for leaf in leaves], slope
 
 
-def tensors_in(tree: Any) -> list[Tensor]:
-    """The tensors of outputs, also of objects that have them as attributes."""
-    found: list[Tensor] = []
-    for leaf in tree_leaves(tree):
-        if isinstance(leaf, Tensor):
-            found.append(leaf)
-        elif dataclasses.is_dataclass(leaf):
-            found += [value for value in vars(leaf).values() if isinstance(value, Tensor)]
-    return found
-
-
 def _tensors(tree: Any) -> list[Tensor]:
-    return [leaf.detach().clone() for leaf in tensors_in(tree)]
+    return [leaf.detach().clone() for leaf in tensors_of(tree)]
 
 
 def _shapes(batch: Batch) -> Any:
     """All that batches need to have in common to be joined."""
-    kept = [leaf.shape[1:] if isinstance(leaf, Tensor) else leaf for leaf in tree_leaves(batch[0])]
+    kept = [leaf.shape[1:] if _has_samples(leaf) else repr(leaf) for leaf in tree_leaves(batch[0])]
     return kept, batch[1].shape[1:], tree_structure(batch[0])

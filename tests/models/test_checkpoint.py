@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -129,3 +130,51 @@ def test_what_is_no_state_dict_is_named(tmp_path: Path, model: nn.Module) -> Non
     refused(write(tmp_path / "b.pth", {"model": {}, "epoch": 3}), model, "holds dict under 'model'")
     refused(tmp_path / "missing.pth", model, "does not exist")
     refused(tmp_path, model, "none of .pth, .pt, .safetensors")
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb, self.head = nn.Embedding(9, 4), nn.Linear(4, 9, bias=False)
+        self.head.weight = self.emb.weight
+
+
+class Masked(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.o = nn.Linear(4, 4)
+        self.register_buffer("mask", torch.triu(torch.full((5, 5), -torch.inf), 1))
+
+
+def test_tied_weights_are_found_under_the_name_that_safetensors_kept(tmp_path: Path) -> None:
+    from safetensors.torch import save_model
+
+    model = Tied()
+    save_model(model, str(tmp_path / "tied.safetensors"))
+    found = load_checkpoint(tmp_path / "tied.safetensors", model)
+    assert list(found) == list(model.state_dict())
+    assert all(torch.equal(found[key], value) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("build", [Masked, lambda: nn.Sequential(nn.Linear(4, 5), torch.ao.quantization.FakeQuantize())])
+def test_what_is_infinite_in_a_fresh_model_may_be_infinite_in_a_file(tmp_path: Path, build: Callable[[], nn.Module]) -> None:
+    model = build()
+    torch.save(model.state_dict(), tmp_path / "model.pth")
+    found = load_checkpoint(tmp_path / "model.pth", model)
+    assert all(torch.equal(found[key], value) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(("key", "value"), [("o.weight", torch.inf), ("mask", torch.nan), ("mask", torch.inf)])
+def test_other_values_that_are_not_finite_are_refused(tmp_path: Path, key: str, value: float) -> None:
+    state = {name: tensor.clone() for name, tensor in Masked().state_dict().items()}
+    state[key][0, 1] = value
+    torch.save(state, tmp_path / "model.pth")
+    with pytest.raises(DataError, match=f"non-finite values in '{key}'"):
+        load_checkpoint(tmp_path / "model.pth", Masked())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_prefixes_of_wrappers_are_left_out(tmp_path: Path, model: nn.Module, prefix: str) -> None:
+    torch.save({prefix + key: value for key, value in model.state_dict().items()}, tmp_path / "model.pth")
+    found = load_checkpoint(tmp_path / "model.pth", model)
+    assert all(torch.equal(found[key], value) for key, value in model.state_dict().items())

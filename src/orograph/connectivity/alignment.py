@@ -10,6 +10,7 @@ permutation leaves the outputs as they are is checked before anything is matched
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -218,6 +219,11 @@ def _similarity(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
     return sum(torch.dot(one[name].double().reshape(-1), other[name].double().reshape(-1)).item() for name in one)
 
 
+def _flat(objective: Objective, outputs: Any) -> Tensor:
+    """All that the loss reads of the outputs."""
+    return torch.cat([each.reshape(-1) for each in objective.readout.read(outputs)[0]])
+
+
 def _check_invariance(objective: Objective, axes: list[Axis], sizes: list[int], theta: Float[Tensor, " P"]) -> None:
     """Permuting the units found must leave the outputs as they are: residual connections and groups do not."""
     generator = seeded(0)
@@ -225,9 +231,9 @@ def _check_invariance(objective: Objective, axes: list[Axis], sizes: list[int], 
     tensors = {**objective.constants, **objective.layout.unflatten(theta)}
     inputs = next(objective.batches(4))[0]
     with torch.no_grad(), evaluation_mode(objective.model):
-        outputs = call(objective.model, tensors, inputs)
+        outputs = _flat(objective, call(objective.model, tensors, inputs))
         try:
-            moved = call(objective.model, permuted(tensors, axes, shuffled), inputs)
+            moved = _flat(objective, call(objective.model, permuted(tensors, axes, shuffled), inputs))
         except RuntimeError:  # the units found do not even fit each other
             moved = torch.full_like(outputs, torch.nan)
     # Sums in another order differ by rounding only; a wrong permutation changes the outputs by their own size.

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.connectivity.curves import Curve
-from orograph.geometry.evaluation import Statistics, Thetas, outputs_in_blocks, predictions_at, require_classification
+from orograph.geometry.evaluation import Statistics, Thetas, class_scores, in_blocks, predictions_at
 from orograph.geometry.normalisation import reestimated
 from orograph.objective import Objective, correct
 
@@ -52,12 +52,12 @@ def ensemble(objective: Objective, thetas: Thetas, statistics: Statistics | None
     count = len(thetas)
     mean: Tensor | None = None
     predictions = torch.empty(count, objective.count, dtype=torch.int64, device=objective.device)
-    for models, samples, outputs, targets in outputs_in_blocks(objective, thetas, statistics):
-        require_classification(outputs, targets)
+    for block in in_blocks(objective, thetas, statistics):
+        scores = class_scores(block.scores, block.targets)
         if mean is None:
-            mean = torch.zeros(objective.count, outputs.shape[-1], dtype=torch.float64, device=objective.device)
-        mean[samples] += outputs.double().softmax(-1).sum(0) / count
-        predictions[models, samples] = outputs.argmax(-1)
+            mean = torch.zeros(objective.count, scores.shape[-1], dtype=torch.float64, device=objective.device)
+        mean[block.samples] += scores.double().softmax(-1).sum(0) / count
+        predictions[block.models, block.samples] = scores.argmax(-1)
     assert mean is not None
     targets = objective.targets
     differing = torch.stack([(predictions != each).double().mean(1) for each in predictions])

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from orograph.geometry.normalisation import batch_statistics, running
 from orograph.objective import Batch, Objective, call
+from orograph.samples import part_of
 
 
 def minibatches(objective: Objective, size: int | None, generator: torch.Generator) -> Iterator[Batch]:
@@ -27,8 +27,8 @@ def minibatches(objective: Objective, size: int | None, generator: torch.Generat
         yield inputs, targets
     while True:
         order = torch.randperm(objective.count, generator=generator).to(objective.device)
-        for chosen in order[: objective.count // size * size].split(size):
-            yield tree_map(lambda leaf, chosen=chosen: leaf[chosen], inputs), targets[chosen]
+        for some in order[: objective.count // size * size].split(size):
+            yield part_of(inputs, some), targets[some]
 
 
 def value(objective: Objective, theta: Float[Tensor, " P"], batch: Batch) -> float:

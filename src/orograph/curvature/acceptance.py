@@ -13,7 +13,7 @@ one another, yet not with the product, the test has failed; where they never agr
 rounding does to a gradient is measured, by a move of θ in its last digit, and allowed for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,13 +21,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 from orograph.calling import differentiable
 from orograph.curvature.formulas import FISHER, HESSIAN, Formula
 from orograph.errors import ConfigurationError
 from orograph.objective import Batch, Objective
 from orograph.replacements import moving
+from orograph.structure import tensors_of
 
 SAMPLES = 16
 # Of h‖v‖ against 1 + ‖θ‖, and the tolerance. In float64 truncation ∝ h² and rounding ∝ 1/h are far below 1e-5, and that is far
@@ -202,8 +203,9 @@ class Examination:
             slopes = (above - below) / (2 * h)
             return slopes.square().sum(), 20 * eps * (slopes.abs() * above.abs()).sum() / h
         with torch.no_grad():
-            outputs = objective.outputs(theta, inputs)
-            above, below = (objective.outputs(place, inputs) for place in places)
+            whole = objective.outputs(theta, inputs)
+            read, others = objective.readout.read(whole)
+            outputs, above, below = (_joined(each) for each in (read, *map(self._outputs, places)))
             moved = (above - below) / (2 * h)
         size = moved.norm()
         if not size:
@@ -212,11 +214,20 @@ class Examination:
         def slope(place: Tensor) -> Tensor:
             with torch.enable_grad():
                 point = place.detach().requires_grad_()
-                return torch.autograd.grad(objective.summed_of(point, targets), point)[0]
+                parts = [part.view_as(each) for part, each in zip(point.split([z.numel() for z in read]), read, strict=True)]
+                value = objective.summed_of(objective.readout.unread(whole, parts, others), targets)
+                return torch.autograd.grad(value, point)[0]
 
         t = _STEPS[self.dtype][0] * (1 + outputs.norm()) / size
         noise = 10 * (slope(outputs * (1 + 2 * eps)) - slope(outputs)).norm() * size / t
         return ((slope(outputs + t * moved) - slope(outputs - t * moved)) * moved).sum() / (2 * t), noise
+
+    def _outputs(self, theta: Tensor) -> list[Tensor]:
+        return self.objective.readout.read(self.objective.outputs(theta, self.batch[0]))[0]
+
+
+def _joined(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([each.reshape(-1) for each in tensors])
 
 
 def refusal(examination: Examination, reverse: Tests, forward: Tests) -> ConfigurationError:
@@ -258,7 +269,7 @@ def _custom_function(objective: Objective, batch: Batch) -> tuple[str, str] | No
 
 
 def _custom_node(tree: object) -> str:
-    left = [leaf.grad_fn for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+    left = [leaf.grad_fn for leaf in tensors_of(tree)]
     seen = set()
     while left:
         node = left.pop()
@@ -289,7 +300,7 @@ def _cut(objective: Objective, batch: Batch) -> Batch | None:
         return None
     spread = torch.arange(SAMPLES, device=objective.device) * length // SAMPLES
     try:
-        few: Batch = tree_map(lambda leaf: leaf[spread] if isinstance(leaf, Tensor) else leaf, batch)
+        few: Batch = tree_map(lambda leaf: leaf[spread] if isinstance(leaf, Tensor) and leaf.ndim else leaf, batch)
         with torch.no_grad():
             return few if _value(objective, objective.theta, few).isfinite() else None
     except (RuntimeError, ValueError, IndexError):  # as of a graph, whose samples have neighbours

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from orograph.errors import ConfigurationError, DataError
+from orograph.intake import pairs
 from orograph.objective import Batch, Objective, gather
 from orograph.samples import equal, joined, parting, record
 
@@ -49,14 +50,21 @@ def check_data(data: Iterable[Any], objective: Objective) -> None:
     held = list(objective.batches(objective.count))
     with torch.random.fork_rng(devices=[]):
         torch.rand(1)  # what shuffles by torch's random numbers shall find others than the first time
-        again = gather(data, device=objective.device, dtype=objective.dtype)
-    if sum(len(targets) for _, targets in again) != objective.count:
-        raise DataError(f"the data have {objective.count} samples the first time and another number the second.")
+        found = list(pairs(data))
+    count = sum(len(targets) for _, targets in found)
+    if not count:
+        raise DataError(
+            f"the data give {objective.count} samples the first time and none the second: they can be read only once; pass a "
+            "list of their batches."
+        )
+    if count != objective.count:
+        raise DataError(f"the data have {objective.count} samples the first time and {count} the second.")
+    again = gather(found, device=objective.device, dtype=objective.dtype)
     if len(held) == 1:
         again = joined(again)
     first, second = [_columns(batch) for batch in held], [_columns(batch) for batch in again]
-    pairs = zip(chain.from_iterable(first), chain.from_iterable(second), strict=False)
-    if all(torch.equal(a, b) for a, b in pairs):
+    columns = zip(chain.from_iterable(first), chain.from_iterable(second), strict=False)
+    if all(torch.equal(a, b) for a, b in columns):
         return
     prints, others = (torch.cat([_fingerprints(columns) for columns in each]).sort().values for each in (first, second))
     if torch.allclose(prints, others, rtol=1e-12):

@@ -147,7 +147,7 @@ class Engine:
                     return self._by_groups(point, vectors).div_(count)
                 except torch.OutOfMemoryError:
                     raise
-                except RuntimeError:  # an operation that torch has no rule for in blocks
+                except Exception:  # an operation that torch has no rule for in blocks
                     self._separate = True
             return torch.stack([self._multiply(point, row, wide=False) for row in vectors]).div_(count)
 

@@ -50,25 +50,41 @@ def _hessian(objective: Objective, theta: Tensor, vector: Tensor, inputs: Inputs
 
 def _hessian_reverse(objective: Objective, theta: Tensor, vector: Tensor, inputs: Inputs, targets: Tensor) -> Tensor:
     point = theta.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(objective.summed(point, inputs, targets), point, create_graph=True)
+    value = objective.summed(point, inputs, targets)
+    if not value.requires_grad:
+        return torch.zeros_like(point)
+    (gradient,) = torch.autograd.grad(value, point, create_graph=True, materialize_grads=True)
     return _pull(gradient, point, vector)
 
 
 def _gauss_newton(objective: Objective, theta: Tensor, vector: Tensor, inputs: Inputs, targets: Tensor) -> Product:
-    outputs, pull = vjp(lambda point: objective.outputs(point, inputs), theta)
-    _, moved = jvp(lambda point: objective.outputs(point, inputs), (theta,), (vector,))
-    slope = grad_and_value(lambda z: objective.summed_of(z, targets))
+    """J and ∂²Σℓ/∂z² are of those outputs that the loss reads."""
+    shape: list[Any] = []
+
+    def read(point: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        shape[:] = [objective.outputs(point, inputs)]
+        return objective.readout.read(shape[0])
+
+    outputs, pull, others = vjp(read, theta, has_aux=True)
+    _, moved = jvp(lambda point: read(point)[0], (theta,), (vector,))
+    slope = grad_and_value(lambda z: objective.summed_of(objective.readout.unread(shape[0], z, others), targets))
     (residual, value), (bent, _) = jvp(slope, (outputs,), (moved,))
     return pull(bent)[0], pull(residual)[0], value
 
 
 def _gauss_newton_reverse(objective: Objective, theta: Tensor, vector: Tensor, inputs: Inputs, targets: Tensor) -> Tensor:
     point = theta.detach().requires_grad_()
-    outputs = objective.outputs(point, inputs)
-    moved = _push(outputs, point, vector)
-    z = outputs.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(objective.summed_of(z, targets), z, create_graph=True)
-    return _pull(outputs, point, _pull(slope, z, moved))
+    whole = objective.outputs(point, inputs)
+    outputs, others = objective.readout.read(whole)
+    moved = [push(each, point, vector) for each in outputs]
+    z = [each.detach().requires_grad_() for each in outputs]
+    value = objective.summed_of(objective.readout.unread(whole, z, others), targets)
+    slopes = torch.autograd.grad(value, z, create_graph=True)
+    total = torch.stack([(slope * way.detach()).sum() for slope, way in zip(slopes, moved, strict=True)]).sum()
+    if not total.requires_grad:  # the loss is linear in the outputs
+        return torch.zeros_like(point)
+    bent = torch.autograd.grad(total, z, materialize_grads=True)
+    return sum((_pull(each, point, bend) for each, bend in zip(outputs, bent, strict=True)), torch.zeros_like(point))
 
 
 def _fisher(objective: Objective, theta: Tensor, vector: Tensor, inputs: Inputs, targets: Tensor) -> Product:
@@ -80,7 +96,7 @@ def _fisher(objective: Objective, theta: Tensor, vector: Tensor, inputs: Inputs,
 def _fisher_reverse(objective: Objective, theta: Tensor, vector: Tensor, inputs: Inputs, targets: Tensor) -> Tensor:
     point = theta.detach().requires_grad_()
     losses = objective.losses(point, inputs, targets)
-    return _pull(losses, point, _push(losses, point, vector))
+    return _pull(losses, point, push(losses, point, vector))
 
 
 def _pull(values: Tensor, point: Tensor, weights: Tensor) -> Tensor:
@@ -90,8 +106,10 @@ def _pull(values: Tensor, point: Tensor, weights: Tensor) -> Tensor:
     return torch.autograd.grad(values, point, weights.detach(), retain_graph=True, materialize_grads=True)[0]
 
 
-def _push(values: Tensor, point: Tensor, vector: Tensor) -> Tensor:
+def push(values: Tensor, point: Tensor, vector: Tensor) -> Tensor:
     """Jv by two reverse passes: Jᵀw is linear in w, and its own transpose gives Jv."""
+    if not values.requires_grad:
+        return torch.zeros_like(values)
     weights = torch.zeros_like(values, requires_grad=True)
     (pulled,) = torch.autograd.grad(values, point, weights, create_graph=True, materialize_grads=True)
     return _pull(pulled, weights, vector)

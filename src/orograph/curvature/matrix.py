@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from orograph.boundary import explained
 from orograph.calling import apart
 from orograph.curvature.determinism import check_data, check_model
 from orograph.curvature.distributed import SharedEngine, share_of
@@ -111,11 +112,12 @@ class CurvatureOperator(Standing, LinearOperator):
             raise ConfigurationError(f"precision '{precision}' is neither 'high' nor 'fast'.")
         check_model(objective)
         whole = objective if samples is None else objective.subset(samples)
-        if group is None:
-            engine = Engine(whole, self.formula)
-        else:
-            mine = share_of(whole.count, group)
-            engine = SharedEngine(whole.subset(mine, weighed=False), self.formula, share=len(mine) / whole.count, group=group)
+        with explained(objective.model, f"the {self.formula.name} cannot be computed"):
+            if group is None:
+                engine = Engine(whole, self.formula)
+            else:
+                mine = share_of(whole.count, group)
+                engine = SharedEngine(whole.subset(mine, weighed=False), self.formula, share=len(mine) / whole.count, group=group)
         self._stand(engine, whole.theta, precision)
 
     def _stand(self, engine: Engine, theta: Tensor, precision: Precision) -> None:
@@ -162,12 +164,14 @@ class CurvatureOperator(Standing, LinearOperator):
 
     def product(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         self._look()
-        result = self._multiply(vector)
+        with explained(self._engine.objective.model, f"the {self.formula.name} cannot be computed"):
+            result = self._multiply(vector)
         return self._shift * vector + result if self._shift else result
 
     def block_product(self, block: Float[Tensor, "P b"]) -> Float[Tensor, "P b"]:
         self._look()
-        result = self._multiply(block.T).T
+        with explained(self._engine.objective.model, f"the {self.formula.name} cannot be computed"):
+            result = self._multiply(block.T).T
         return self._shift * block + result if self._shift else result
 
     def _look(self) -> None:

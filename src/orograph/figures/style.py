@@ -52,7 +52,7 @@ def styled() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
+def save(figure: Figure, stem: str | Path) -> list[Path]:
     """Writes `<stem>.png` and `<stem>.pdf` atomically, the same bytes for the same figure.
 
     Args:
@@ -62,7 +62,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     Returns:
         The two paths.
     """
-    written, dpi = [], figure.dpi
+    written, dpi, stem = [], figure.dpi, Path(stem)
     figure.set_dpi(STYLE["savefig.dpi"])
     for suffix, written_by, metadata in ((".png", _png, {"Software": None}), (".pdf", _pdf, {"CreationDate": None})):
         buffer = io.BytesIO()

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from orograph.errors import ConfigurationError, DataError
 from orograph.geometry.directional import sample_derivatives
-from orograph.objective import Objective, correct
+from orograph.objective import Objective, correct, slope
+from orograph.samples import part_of
 from orograph.spectral.spectrum import Spectrum
 
 
@@ -175,10 +175,9 @@ def class_gradients(
         own = members[start : start + len(targets)]
         start += len(targets)
         for index in own.unique().tolist():
-            chosen = own == index
+            those = own == index
             point = theta.detach().requires_grad_()
-            some = tree_map(lambda leaf, chosen=chosen: leaf[chosen], inputs)
-            totals[index] += torch.autograd.grad(objective.summed(point, some, targets[chosen]), point)[0]
+            totals[index] += slope(objective.summed(point, part_of(inputs, those), targets[those]), point)
     counts = torch.bincount(members, minlength=count)
     total = totals.sum(0, keepdim=True).double()
     units = totals.double() / torch.linalg.vector_norm(totals.double(), dim=1, keepdim=True)

@@ -11,13 +11,13 @@ is a class mean up to its length. The class means explain about C − 1 outliers
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from orograph.errors import ConfigurationError
 from orograph.geometry.classes import class_labels
-from orograph.geometry.evaluation import require_classification
+from orograph.geometry.evaluation import class_scores
 from orograph.memory import format_bytes
 from orograph.objective import Objective
+from orograph.samples import part_of
 
 
 def cross_class_means(
@@ -39,7 +39,8 @@ def cross_class_means(
         ConfigurationError: the outputs are no logits of the targets' classes, or the result is larger than the memory budget.
     """
     members = class_labels(objective, labels)
-    classes = objective.outputs(theta, next(objective.batches(2))[0]).shape[-1]
+    inputs, targets = next(objective.batches(2))
+    classes = class_scores(objective.readout.scores(objective.outputs(theta, inputs)), members[: len(targets)]).shape[-1]
     size = classes**2 * len(theta) * theta.element_size()
     if size > objective.memory:
         raise ConfigurationError(
@@ -52,11 +53,9 @@ def cross_class_means(
         own = members[start : start + len(targets)]
         start += len(targets)
         for index in own.unique().tolist():
-            chosen = own == index
-            some = tree_map(lambda leaf, chosen=chosen: leaf[chosen], inputs)
+            those = own == index
             point = theta.detach().requires_grad_()
-            logits = objective.outputs(point, some)
-            require_classification(logits, own[chosen])
+            logits = class_scores(objective.readout.scores(objective.outputs(point, part_of(inputs, those))), own[those])
             probabilities = logits.detach().softmax(-1)
             for other in range(classes):
                 weights = -probabilities

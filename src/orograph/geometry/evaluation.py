@@ -1,26 +1,30 @@
 """A loss at many parameter vectors at once: losses, accuracies and margins of M models on the same data.
 
-Models are mapped over with `vmap`, which multiplies the inputs they share by all their first layers in one wide product. The
-work is cut into blocks of models × samples: small enough to stay in the cache of a CPU, as large as the memory budget on an
-accelerator. Blocks depend on the objective and on M only, so that a repeated evaluation repeats its last bits.
+Models are mapped over with `vmap`, which multiplies the inputs they share by all their first layers in one wide product; where it
+cannot, they come one after the other (`mapping`). The work is cut into blocks of models × samples: small enough to stay in the
+cache of a CPU, as large as the memory budget on an accelerator. Blocks depend on the objective and on M only, so that a repeated
+evaluation repeats its last bits.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import vmap
 
+from orograph.boundary import explained
 from orograph.errors import ConfigurationError
+from orograph.geometry.mapping import many
 from orograph.geometry.shared import SharedLayers
 from orograph.memory import chunk_length
 from orograph.objective import Inputs, Objective, call, correct, evaluation_mode
 
 CPU_BLOCK = 16 * 2**20  # bytes of activations: on the published MLP 1.1 × the time of its bare products, 1.6 × when whole
+FEW_SAMPLES = 2  # on which a mapping is tried
 FEWEST_MODELS = 4  # per block, so that shared inputs are multiplied by wide matrices
 
 
@@ -76,32 +80,62 @@ class Evaluation:
     margins: Float[Tensor, " M"]
 
 
-def outputs_in_blocks(
-    objective: Objective, thetas: Thetas, statistics: Statistics | None = None
-) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
-    """The outputs of all models on all samples, block by block: (models, samples, outputs `(m, n, …)`, targets `(n, …)`)."""
+@dataclass(frozen=True)
+class Block:
+    """What some of the models give on some of the samples.
+
+    Attributes:
+        models: which.
+        samples: which.
+        losses: `(m, n)` of a loss with one value a sample, `(m,)` of a mean.
+        scores: `(m, n, …)`, the output that the loss reads; None where it reads several.
+        targets: `(n, …)`.
+    """
+
+    models: slice
+    samples: slice
+    losses: Tensor
+    scores: Tensor | None
+    targets: Tensor
+
+
+def in_blocks(objective: Objective, thetas: Thetas, statistics: Statistics | None = None) -> Iterator[Block]:
+    """All models on all samples, block by block."""
     statistics = statistics or {}
     affine = isinstance(thetas, Points) and len(thetas) > len(thetas.directions) + 1
     shared = SharedLayers(objective, thetas.base, thetas.directions) if affine else None  # type: ignore[union-attr]
 
-    def outputs(theta: Tensor, coefficients: Tensor, buffers: Mapping[str, Tensor], inputs: Inputs, chunk: int) -> Tensor:
-        parameters = objective.layout.unflatten(theta)
-        with nullcontext() if shared is None else shared.combined(coefficients, parameters, chunk):
-            return call(objective.model, {**objective.constants, **parameters, **buffers}, inputs)
+    def of(inputs: Inputs, targets: Tensor, chunk: int, shared: SharedLayers | None) -> Any:
+        def one(theta: Tensor, coefficients: Tensor, buffers: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+            parameters = objective.layout.unflatten(theta)
+            with nullcontext() if shared is None else shared.combined(coefficients, parameters, chunk):
+                outputs = call(objective.model, {**objective.constants, **parameters, **buffers}, inputs)
+            scores = objective.readout.scores(outputs)
+            losses = objective.output_losses(outputs, targets)
+            return (losses,) if scores is None else (losses, scores)
 
-    mapped = vmap(outputs, in_dims=(0, 0, 0, None, None), randomness="error")
+        return one
+
+    def arguments(models: slice) -> tuple[Any, ...]:
+        part = thetas[models]
+        coefficients = thetas.coefficients[models].to(part) if isinstance(thetas, Points) else part[:, :0]
+        return part, coefficients, {name: values[models] for name, values in statistics.items()}
+
+    def trial() -> Any:
+        one = of(*next(objective.batches(FEW_SAMPLES)), 0, None)
+        return one, one, arguments(slice(0, 2))
+
     group, length = block_of(objective, len(thetas))
     for first in range(0, len(thetas), group):
         models = slice(first, min(first + group, len(thetas)))
-        part = thetas[models]
-        coefficients = thetas.coefficients[models].to(part) if isinstance(thetas, Points) else part[:, :0]
-        buffers = {name: values[models] for name, values in statistics.items()}
+        part = arguments(models)
         start = 0
         for inputs, targets in objective.batches(length):
             samples = slice(start, start + len(targets))
-            with torch.no_grad(), evaluation_mode(objective.model):
-                produced = mapped(part, coefficients, buffers, inputs, start)
-            yield models, samples, produced, targets
+            one, plain = (of(inputs, targets, start, way) for way in (shared, None))
+            with torch.no_grad(), evaluation_mode(objective.model), explained(objective.model, "the loss cannot be computed"):
+                losses, *scores = many(objective, "losses", one, part, trial, plain)
+            yield Block(models, samples, losses, scores[0] if scores else None, targets)
             start = samples.stop
 
 
@@ -123,11 +157,12 @@ def evaluate(objective: Objective, thetas: Thetas, statistics: Statistics | None
         tensor([0.6931, 0.6931, 0.6931], dtype=torch.float64)
     """
     totals = torch.zeros(3, len(thetas), dtype=torch.float64, device=objective.device)
-    for models, _, outputs, targets in outputs_in_blocks(objective, thetas, statistics):
-        totals[0, models] += _summed(objective, outputs, targets)
-        if is_classification(outputs, targets):
-            totals[1, models] += correct(outputs, targets).sum(-1)
-            totals[2, models] += class_margins(outputs, targets).sum(-1, dtype=torch.float64)
+    for block in in_blocks(objective, thetas, statistics):
+        models, scores, targets = block.models, block.scores, block.targets
+        totals[0, models] += _summed(objective, block)
+        if scores is not None and is_classification(scores, targets):
+            totals[1, models] += correct(scores, targets).sum(-1)
+            totals[2, models] += class_margins(scores, targets).sum(-1, dtype=torch.float64)
         else:
             totals[1:, models] = torch.nan
     return Evaluation(*(totals / objective.count).unbind(0))
@@ -144,8 +179,8 @@ def losses_at(objective: Objective, thetas: Thetas) -> Float[Tensor, " M"]:
         `(M,)` float64, in the loss's unit.
     """
     totals = torch.zeros(len(thetas), dtype=torch.float64, device=objective.device)
-    for models, _, outputs, targets in outputs_in_blocks(objective, thetas):
-        totals[models] += _summed(objective, outputs, targets)
+    for block in in_blocks(objective, thetas):
+        totals[block.models] += _summed(objective, block)
     return totals / objective.count
 
 
@@ -164,9 +199,8 @@ def predictions_at(objective: Objective, thetas: Thetas, statistics: Statistics 
         ConfigurationError: the targets are no classes.
     """
     result = torch.empty(len(thetas), objective.count, dtype=torch.int64, device=objective.device)
-    for models, samples, outputs, targets in outputs_in_blocks(objective, thetas, statistics):
-        require_classification(outputs, targets)
-        result[models, samples] = outputs.argmax(-1)
+    for block in in_blocks(objective, thetas, statistics):
+        result[block.models, block.samples] = class_scores(block.scores, block.targets).argmax(-1)
     return result
 
 
@@ -175,13 +209,16 @@ def is_classification(outputs: Tensor, targets: Tensor) -> bool:
     return outputs.ndim >= 2 and outputs.shape[-1] > 1 and targets.ndim == 1 and targets.dtype == torch.int64
 
 
-def require_classification(outputs: Tensor, targets: Tensor) -> None:
-    """Raise ConfigurationError unless the targets are classes."""
-    if not is_classification(outputs, targets):
+def class_scores(scores: Tensor | None, targets: Tensor) -> Tensor:
+    """The scores; raises ConfigurationError unless the targets are classes and these are theirs."""
+    if scores is None:
+        raise ConfigurationError("the loss reads several outputs of the model; this needs one tensor of class scores.")
+    if not is_classification(scores, targets):
         raise ConfigurationError(
-            f"this needs class scores and one int64 class a sample, not outputs {tuple(outputs.shape)} "
+            f"this needs class scores and one int64 class a sample, not outputs {tuple(scores.shape)} "
             f"and {targets.dtype} targets {tuple(targets.shape)}."
         )
+    return scores
 
 
 def class_margins(outputs: Float[Tensor, "*m n C"], targets: Tensor) -> Float[Tensor, "*m n"]:
@@ -203,6 +240,7 @@ def block_of(objective: Objective, models: int) -> tuple[int, int]:
     return max(1, min(models, group)), length
 
 
-def _summed(objective: Objective, outputs: Tensor, targets: Tensor) -> Float[Tensor, " m"]:
-    values = vmap(objective.output_losses, in_dims=(0, None))(outputs, targets)
-    return values.sum(-1, dtype=torch.float64) if objective.per_sample else values.double() * len(targets)
+def _summed(objective: Objective, block: Block) -> Float[Tensor, " m"]:
+    if objective.per_sample:
+        return block.losses.sum(-1, dtype=torch.float64)
+    return block.losses.double() * len(block.targets)

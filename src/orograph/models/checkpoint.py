@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from orograph.errors import DataError, shown
 from orograph.memory import format_bytes
+from orograph.wrapping import PREFIXES
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 # Several numbers a byte, or bits without arithmetic: nothing can be converted from them.
@@ -43,14 +44,50 @@ def load_checkpoint(path: str | Path, model: nn.Module) -> dict[str, Tensor]:
         >>> list(og.load_checkpoint("linear.pth", model))
         ['weight', 'bias']
     """
-    state = read_state(path)
     own = model.state_dict()
+    state = _complete(_named_as(read_state(path, finite=False), own), model, own)
     _compare(Path(path), state, own)
+    for key, tensor in state.items():
+        if not _sound(tensor, own[key], key in dict(model.named_parameters(remove_duplicate=False))):
+            raise _not_finite(Path(path), key)
     return {key: state[key].to(tensor.dtype) for key, tensor in own.items()}
 
 
-def read_state(path: str | Path) -> dict[str, Tensor]:
-    """The named tensors in a file, on the CPU.
+def _named_as(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state without the prefixes that torch.compile and DataParallel put before every name."""
+    while state and not any(key in own for key in state):
+        prefix = next((each for each in PREFIXES if all(key.startswith(each) for key in state)), None)
+        if prefix is None:
+            break
+        state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
+    return state
+
+
+def _complete(state: dict[str, Tensor], model: nn.Module, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """With tied tensors under all their names: safetensors keeps one."""
+    place = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers(remove_duplicate=False))}
+    for key in own:
+        if key not in state and key in place:
+            twin = next((name for name, tensor in place.items() if tensor is place[key] and name in state), None)
+            if twin is not None:
+                state = {**state, key: state[twin]}
+    return state
+
+
+def _sound(tensor: Tensor, own: Tensor, learned: bool) -> bool:
+    """Whether all is finite but what is infinite in the model as it was built: masks, and ranges that have seen nothing yet."""
+    wrong = ~_finite(tensor)
+    if not wrong.any():
+        return True
+    return not learned and bool((own.to(tensor)[wrong] == tensor[wrong]).all())
+
+
+def _not_finite(path: Path, key: str) -> DataError:
+    return DataError(f"checkpoint {path} has non-finite values in {_quoted(key)}; take an earlier checkpoint.")
+
+
+def read_state(path: str | Path, *, finite: bool = True) -> dict[str, Tensor]:
+    """The named tensors in a file, on the CPU; all of them `finite`, or whatever they are.
 
     Raises:
         DataError: as `load_checkpoint`, short of a comparison with a model.
@@ -70,11 +107,11 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
             raise DataError(
                 f"checkpoint {path} holds {type(value).__name__} under {_quoted(key)}, not a tensor; save model.state_dict()."
             )
-        _check(path, key, value)
+        _check(path, key, value, finite=finite)
     return dict(content)
 
 
-def _check(path: Path, key: str, value: Tensor) -> None:
+def _check(path: Path, key: str, value: Tensor, *, finite: bool) -> None:
     """Refuse what is no array of numbers in memory, or would become more of it than the file holds."""
     plain = value.layout == torch.strided and not value.is_quantized and not value.is_nested and value.device.type == "cpu"
     if not plain or value.dtype in _PACKED or type(value) not in (Tensor, nn.Parameter):
@@ -84,10 +121,12 @@ def _check(path: Path, key: str, value: Tensor) -> None:
     if asked > held:
         sizes = f"{format_bytes(asked)} for {_quoted(key)} out of {format_bytes(held)}"
         raise DataError(f"checkpoint {path} asks for {sizes}: it is an expanded view; save it with .clone().")
-    if value.is_floating_point() or value.is_complex():
-        wide = value.float() if value.element_size() == 1 else value  # torch.isfinite knows no float8
-        if not torch.isfinite(wide).all():
-            raise DataError(f"checkpoint {path} has non-finite values in {_quoted(key)}; take an earlier checkpoint.")
+    if finite and not _finite(value).all():
+        raise _not_finite(path, key)
+
+
+def _finite(value: Tensor) -> Tensor:
+    return torch.isfinite(value.float() if value.is_floating_point() and value.element_size() == 1 else value)  # no float8
 
 
 def _quoted(key: str) -> str:

@@ -23,7 +23,7 @@ from orograph.connectivity.curves import Curve, bezier, chain, line
 from orograph.connectivity.ensembles import disagreement_along, ensemble
 from orograph.connectivity.paths import train_curve
 from orograph.errors import DataError, OrographError
-from orograph.geometry.evaluation import require_classification
+from orograph.geometry.evaluation import class_scores
 from orograph.geometry.normalisation import reestimated
 from orograph.objective import Objective
 from orograph.store.findings import Result
@@ -168,7 +168,7 @@ def _difference(
 ) -> dict[str, Any]:
     """Disagreement of predictions on the test data and the ensemble of the ends (Fort et al., 2019)."""
     inputs, targets = next(test.batches(2))
-    require_classification(test.outputs(first, inputs), targets)
+    class_scores(test.readout.scores(test.outputs(first, inputs)), targets)
     ends = torch.stack([first, second])
     found = ensemble(test, ends, reestimated(train, ends))
     along = disagreement_along(test, line(first, second), points=points, train=train)

@@ -1,0 +1,62 @@
+"""Batches as people bring them, as pairs of inputs and targets: what is none is named, with the way to make one.
+
+Inputs are a tensor, or a tuple or mapping of tensors and of whatever else the module takes; targets are a tensor. Arrays are
+taken for tensors.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+from torch.utils.data import Dataset, IterableDataset
+
+from orograph.errors import DataError
+from orograph.structure import plain
+
+_LOADER = "pass torch.utils.data.DataLoader(data, batch_size=…, shuffle=False), or the whole as one batch: [(inputs, targets)]."
+
+
+def pairs(data: Any) -> Iterator[tuple[Any, Tensor]]:
+    """The pairs of a re-iterable of batches, or of one batch.
+
+    Raises:
+        DataError: samples instead of batches, something that can be read only once, or no pairs.
+    """
+    if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
+        raise DataError(f"the data are a {type(data).__name__} of single samples; {_LOADER}")
+    if isinstance(data, Iterator):
+        raise DataError("the data can be iterated only once; pass a list of (inputs, targets) or a DataLoader.")
+    if isinstance(data, tuple) and len(data) == 2 and isinstance(data[1], Tensor | np.ndarray):
+        data = [data]
+    if (not isinstance(data, Iterable) and not hasattr(data, "__getitem__")) or isinstance(data, Mapping | str):
+        raise DataError(f"the data are {type(data).__name__}, not batches; pass a list of (inputs, targets) or a DataLoader.")
+    for index, batch in enumerate(data):
+        yield _pair(index, batch)
+
+
+def _pair(index: int, batch: Any) -> tuple[Any, Tensor]:
+    if isinstance(batch, Mapping):
+        names = ", ".join(map(str, batch))
+        raise DataError(
+            f"batch {index} is a mapping ({names}), not a pair (inputs, targets); pass [(batch, batch['labels']) for batch in …] "
+            "with the entry that the loss compares with."
+        )
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        count = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+        raise DataError(
+            f"batch {index} is {type(batch).__name__}{count}, not a pair (inputs, targets); several inputs are one tuple: "
+            "((first, second), targets)."
+        )
+    inputs, targets = plain(batch[0]), plain(batch[1])
+    if not isinstance(targets, Tensor):
+        raise DataError(f"the targets of batch {index} are {type(targets).__name__}, not a tensor: no pair (inputs, targets).")
+    if targets.is_nested or any(leaf.is_nested for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor)):
+        raise DataError(f"batch {index} has nested tensors; pad them to one length and pass a mask beside them.")
+    if not targets.ndim:
+        raise DataError(f"the targets of batch {index} have no dimension of samples: they are those of one sample; {_LOADER}")
+    lengths = {len(leaf) for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor) and leaf.ndim} | {len(targets)}
+    if len(lengths) != 1:
+        raise DataError(f"batch {index} has inputs and targets of different lengths: {sorted(lengths)}.")
+    return inputs, targets
