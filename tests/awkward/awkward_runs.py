@@ -188,9 +188,10 @@ def _trace(given: Given) -> None:
 
 
 def _density(given: Given) -> None:
-    found = og.density(given.operator).trace
-    right = given.truth.hessian.trace().item()
-    assert abs(found.value - right) <= 5 * found.error + 1e-2 * given.truth.hessian.abs().diagonal().sum(), (found, right)
+    found, right = og.density(given.operator).trace, given.truth.hessian
+    # The spread of vᵀHv is √2·‖H‖ at most. The sample's own is of few and skew values, and too small where all of them are.
+    error = (2 * right.square().sum() / len(found.samples)).sqrt()
+    assert abs(found.value - right.trace()) <= 4 * error + 1e-2 * right.abs().diagonal().sum(), (found, right.trace())
 
 
 def _gauss_newton(given: Given) -> None:
@@ -214,7 +215,7 @@ def _sharpness(given: Given) -> None:
 
 def _flatness(given: Given) -> None:
     found = og.loss_increase(given.objective, given.theta, samples=2)
-    assert abs(found.loss_increase) < 10 * (1 + given.truth.loss_at(given.truth.theta))
+    assert abs(found.loss_increase.value) < 10 * (1 + given.truth.loss_at(given.truth.theta))
 
 
 def _profile(given: Given) -> None:
