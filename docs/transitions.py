@@ -167,16 +167,24 @@ def loop_table(loop: Mapping[str, Any]) -> str:
         ("Maxwell point", number(loop["maxwell"], "{:.6g}")),
         ("escape of the way up", step(loop["escape_up"])),
         ("escape of the way down", step(loop["escape_down"])),
-        ("spinodal of the way up", f"{number(loop['spinodal_up']['estimate'], '{:.6g}')} ({loop['spinodal_up']['law']})"),
-        ("spinodal of the way down", f"{number(loop['spinodal_down']['estimate'], '{:.6g}')} ({loop['spinodal_down']['law']})"),
+        ("spinodal of the way up", spinodal(loop["spinodal_up"])),
+        ("spinodal of the way down", spinodal(loop["spinodal_down"])),
         ("width between escapes", number(loop["width"])),
         ("width between spinodals", number(loop["spinodal_width"])),
         ("area ∮ q dλ", number(loop["area"], "{:.4g}")),
     ]
     if barrier:
-        rows.append((f"barrier of L_eff at λ = {loop['barrier_at']:g}, at most", number(barrier["barrier_best"], "{:.4g}")))
+        rows.append(
+            (f"barrier of L_eff at λ = {loop['barrier_at']:g}, lowest path found", number(barrier["barrier_best"], "{:.4g}"))
+        )
         rows.append(("on the straight line", number(barrier["barrier_linear"], "{:.4g}")))
     return table((f"loop of seed {loop['seed']}", ""), rows)
+
+
+def spinodal(found: Mapping[str, Any]) -> str:
+    """Its estimate with its bounds, which older analyses have not."""
+    bounds = f", {found['low']:.6g} to {found['high']:.6g}" if isinstance(found.get("low"), float) else ""
+    return f"{number(found['estimate'], '{:.6g}')} ({found['law']}{bounds})"
 
 
 def area_table(areas: Iterable[Mapping[str, Any]]) -> str:

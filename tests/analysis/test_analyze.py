@@ -276,7 +276,7 @@ def test_what_a_run_cannot_give_is_refused_before_anything_is_written(tmp_path: 
 
 
 @pytest.mark.slow
-def test_refinement_finds_a_first_order_jump_of_two_layers_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_refinement_finds_first_order_jumps_of_two_layers_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     out, two_layers = tmp_path / "run", [word if word != "4" else "6,6" for word in SWEEP[:4]]
     ladder = ("--min", "0.004", "--max", "0.032", "--points", "8", "--epochs", "5")
     rest = [word for word in SWEEP[4:] if word not in ("--epochs", "3")]
@@ -285,10 +285,15 @@ def test_refinement_finds_a_first_order_jump_of_two_layers_and_goes_on_where_it_
     assert run_analyze(out, *args) == 0
     results = json.loads((out / "analysis.json").read_text())["chains"][0]
     assert len(Run.open(out).plan.cells) == 8 + results["inserted"]
-    (transition,) = results["transitions"]
-    assert transition["inserted"] == 5
-    assert transition["judgement"]["order"] == "first"
-    assert transition["judgement"]["steepness"] > 3
+    # L_eff itself falls over these steps, by up to 0.04: no branch of minima does that.
+    assert [each["change"]["evidence"] for each in results["transitions"]] == ["energy"] * len(results["transitions"])
+    steps = [(each["change"]["low"], each["change"]["high"]) for each in results["transitions"]]
+    assert (0.012, 0.016) in steps
+    for each in results["transitions"]:
+        judgement = each["judgement"]
+        assert judgement["order"] == "first"
+        assert judgement["steepness"] > 3
+        assert each["change"]["low"] <= judgement["low"] < judgement["high"] <= each["change"]["high"]
     before = {path: path.read_bytes() for path in (out / "points").iterdir()}
     assert run_analyze(out, *args) == 0
     assert {path: path.read_bytes() for path in (out / "points").iterdir()} == before

@@ -1,5 +1,6 @@
 """Correlations against scipy.stats, tables whose answer is known by construction, and Holm's rule by its definition."""
 
+import itertools
 import math
 
 import numpy as np
@@ -29,13 +30,37 @@ def made(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("count", [5, 12, 60])
-def test_values_and_p_values_are_those_of_scipy(count: int) -> None:
+def test_values_are_those_of_scipy(count: int) -> None:
     x, y = made(count)
     found = correlate(x, y, resamples=50)
     for kind in COEFFICIENTS:
-        expected = REFERENCE[kind](x, y)
-        assert getattr(found, kind).value == pytest.approx(expected.statistic, abs=1e-12)
-        assert getattr(found, kind).p_value == pytest.approx(expected.pvalue, abs=1e-12)
+        assert getattr(found, kind).value == pytest.approx(REFERENCE[kind](x, y).statistic, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("ties", [False, True])
+def test_p_values_of_few_are_shares_of_all_orders(seed: int, ties: bool) -> None:
+    x, y = made(6, seed)
+    if ties:
+        x, y = np.round(x), np.round(2 * y)
+    found = correlate(x, y)
+    for kind in COEFFICIENTS:
+        own = abs(REFERENCE[kind](x, y).statistic)
+        others = [abs(REFERENCE[kind](x, y[list(order)]).statistic) for order in itertools.permutations(range(6))]
+        assert getattr(found, kind).p_value == pytest.approx(np.mean([other >= own - 1e-9 for other in others]), abs=1e-12)
+
+
+def test_p_values_of_many_agree_with_scipys() -> None:
+    generator = np.random.default_rng(2)
+    x, y = generator.normal(size=(2, 30))
+    y += 0.2 * x
+    found = correlate(x, y, resamples=4000)
+    for kind in COEFFICIENTS:
+        expected = REFERENCE[kind](x, y).pvalue
+        # Three standard errors of 4,000 permutations, and what the textbook's Spearman and Pearson are off by at 30.
+        assert getattr(found, kind).p_value == pytest.approx(expected, abs=3 * math.sqrt(expected / 4000) + 0.01)
+    long = correlate(*generator.normal(size=(2, 40)), resamples=10)
+    assert long.kendall.p_value > 1 / 11  # beyond 33 values SciPy's, which knows no resamples
 
 
 @settings(max_examples=60, deadline=None)
@@ -74,22 +99,89 @@ def test_five_configurations_cannot_show_more_than_their_orders_can() -> None:
 
 def test_copies_of_a_configuration_do_not_narrow_the_interval() -> None:
     x, y = made(12)
-    alone = correlate(x, y)
-    copied = correlate(np.repeat(x, 5), np.repeat(y, 5), clusters=np.repeat(np.arange(12), 5).tolist())
-    pretended = correlate(np.repeat(x, 5), np.repeat(y, 5))
-    width = {
-        name: each.pearson.high - each.pearson.low for name, each in locals().items() if name in ("alone", "copied", "pretended")
-    }
-    assert width["copied"] == pytest.approx(width["alone"], rel=1e-9)
-    assert width["pretended"] < 0.7 * width["alone"]
+    alone = correlate(x, y).pearson
+    copied = correlate(np.repeat(x, 5), np.repeat(y, 5), clusters=np.repeat(np.arange(12), 5).tolist()).pearson
+    pretended = correlate(np.repeat(x, 5), np.repeat(y, 5)).pearson
+    assert (copied.low, copied.high, copied.p_value) == pytest.approx((alone.low, alone.high, alone.p_value), rel=1e-9)
+    assert pretended.high - pretended.low < 0.7 * (alone.high - alone.low)
 
 
-def test_intervals_cover_the_true_correlation_about_as_often_as_they_say() -> None:
-    truth, inside = 1 / math.sqrt(2), 0
+@pytest.mark.parametrize("effect", [0.3, 1.0, 30.0])
+def test_what_all_configurations_share_of_a_seed_changes_nothing(effect: float) -> None:
+    """Two quantities whose seeds rise and fall together by up to thirty times what configurations differ by."""
+    generator = np.random.default_rng(5)
+    own, other = generator.normal(size=(2, 12, 3))
+    shared = effect * np.array([-1.0, 0.2, 1.0])
+    clusters, seeds = np.repeat(np.arange(12), 3).tolist(), np.tile([7, 8, 9], 12).tolist()
+    plain = correlate(own.ravel(), other.ravel(), clusters=clusters, crossed=seeds)
+    moved = correlate((own + shared).ravel(), (other - shared).ravel(), clusters=clusters, crossed=seeds)
+    for kind in COEFFICIENTS:
+        one, two = getattr(plain, kind), getattr(moved, kind)
+        assert (two.value, two.p_value, two.low) == pytest.approx((one.value, one.p_value, one.low), rel=1e-6)
+    assert moved.pearson.value == pytest.approx(np.corrcoef(own.mean(1), other.mean(1))[0, 1], abs=1e-12)
+
+
+def test_a_missing_minimum_does_not_take_its_seed_for_its_configuration() -> None:
+    """A grid that is exactly additive but for one missing minimum: its configuration keeps its place."""
+    own, shared = np.array([0.0, 1.0, 2.0, 3.0, 4.0]), np.array([0.0, 50.0, -20.0])
+    grid = own[:, None] + shared
+    grid[2, 1] = np.nan
+    clusters, seeds = np.repeat(np.arange(5), 3).tolist(), np.tile(np.arange(3), 5).tolist()
+    found = correlate(grid.ravel(), np.repeat(own**2, 3), clusters=clusters, crossed=seeds)
+    assert (found.count, found.independent) == (14, 5)
+    assert found.spearman.value == pytest.approx(1)
+    assert found.pearson.value == pytest.approx(np.corrcoef(own, own**2)[0, 1], abs=1e-12)
+
+
+def test_configurations_with_seeds_of_their_own_enter_by_their_means() -> None:
+    x, y = made(12, 3)
+    clusters = np.repeat(np.arange(6), 2).tolist()
+    found = correlate(x, y, clusters=clusters, crossed=list(range(12)))
+    means = [values.reshape(6, 2).mean(1) for values in (x, y)]
+    assert found.pearson.value == pytest.approx(np.corrcoef(*means)[0, 1], abs=1e-12)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("effect", [0.0, 1.0, 3.0])
+def test_independent_quantities_of_a_study_are_rarely_called_correlated(seeds: int, effect: float) -> None:
+    rejected, covered = [], []
+    for run in range(100):
+        generator = np.random.default_rng(run)
+        x, y = (
+            (
+                generator.normal(size=(12, 1))
+                + effect * generator.normal(size=(1, seeds))
+                + 0.3 * generator.normal(size=(12, seeds))
+            )
+            for _ in range(2)
+        )
+        clusters = np.repeat(np.arange(12), seeds).tolist()
+        each = correlate(x.ravel(), y.ravel(), clusters=clusters, resamples=199, seed=run).pearson
+        rejected.append(each.p_value <= 0.05)
+        covered.append(each.low <= 0 <= each.high)
+    # Of 100 at 5 %: more than 11 have a chance of 0.4 %; the bootstrap of configurations rejects 11 to 79.
+    assert sum(rejected) <= 11
+    assert sum(covered) >= 89
+
+
+@pytest.mark.parametrize("count", [5, 8, 40])
+def test_intervals_cover_the_true_correlation_about_as_often_as_they_say(count: int) -> None:
+    truth = {"pearson": 1 / math.sqrt(2), "spearman": 6 / math.pi * math.asin(0.5 / math.sqrt(2)), "kendall": 0.5}
+    inside = dict.fromkeys(COEFFICIENTS, 0)
     for seed in range(60):
-        each = correlate(*made(40, seed), resamples=200).pearson
-        inside += each.low <= truth <= each.high
-    assert inside >= 49  # 57 of 60 expected; fewer than 49 has a chance of about 1e-4 at 95 %
+        found = correlate(*made(count, seed), resamples=20)
+        for kind in COEFFICIENTS:
+            each = getattr(found, kind)
+            inside[kind] += each.low <= truth[kind] <= each.high
+    assert min(inside.values()) >= 52  # 57 of 60 expected; fewer than 52 has a chance of 1 % at 95 %
+
+
+def test_ranks_that_agree_entirely_leave_room_for_doubt() -> None:
+    found = correlate(np.arange(6.0), np.arange(6.0) ** 2)
+    for each in (found.spearman, found.kendall):
+        assert each.value == pytest.approx(1)
+        assert each.low < 0.7
+        assert each.p_value == pytest.approx(2 / 720)
 
 
 def test_a_constant_quantity_has_no_correlation() -> None:
@@ -115,6 +207,28 @@ def test_kendall_within_groups_is_not_fooled_by_what_drives_both() -> None:
     assert found.kendall.value > 0
     assert found.kendall_within == pytest.approx(-1)
     assert math.isnan(kendall_within_groups(x, y, list(range(15))))
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 5])
+def test_networks_of_one_setting_are_no_pair_of_the_granulated_coefficient(seeds: int) -> None:
+    """Both rise with the setting, and only within a setting, over its seeds, does one rise and the other fall."""
+    width, seed = np.repeat([16, 64, 256], seeds), np.tile(np.arange(seeds), 3)
+    found = granulated_kendall(width + 0.1 * seed, width - 0.1 * seed, {"width": width.tolist()})
+    assert found == {"width": 1.0, "mean": 1.0}
+
+
+def test_the_granulated_coefficient_is_kendalls_where_every_setting_is_there_once() -> None:
+    x, y = made(9, 4)
+    x = np.round(2 * x)  # with ties
+    found = granulated_kendall(x, y, {"rate": list(range(9)), "width": [1] * 9})
+    assert found["rate"] == pytest.approx(stats.kendalltau(x, y).statistic)
+    assert math.isnan(found["width"])
+
+
+def test_a_setting_that_never_varies_alone_has_no_granulated_coefficient() -> None:
+    x, y = made(4)
+    found = granulated_kendall(x, y, {"rate": [1, 1, 2, 2], "width": [1, 1, 2, 2]})
+    assert all(math.isnan(value) for value in found.values())
 
 
 def test_the_granulated_coefficient_varies_one_hyperparameter_at_a_time() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from families import correlated_noise
 
-from orograph.ladder.relations import block_permutation, class_relation
+from orograph.ladder.relations import adjusted_over_classes, block_permutation, class_relation
 
 LADDER = np.linspace(0, 1, 60)
 
@@ -44,3 +44,14 @@ def test_a_class_with_one_point_has_nothing_to_relate() -> None:
     found = class_relation("one", LADDER[:1], np.ones(1), np.ones(1))
     assert math.isnan(found.correlation)
     assert found.count == 0
+
+
+def test_p_values_of_all_classes_are_corrected_together() -> None:
+    fall = 90 - 60 / (1 + np.exp(-(LADDER - 0.5) / 0.03))
+    found = [
+        class_relation(str(seed), LADDER, fall + correlated_noise(60, 0.5, 0.0, seed), correlated_noise(60, 0.1, 0.0, 9 - seed))
+        for seed in range(4)
+    ]
+    adjusted = [each.adjusted for each in adjusted_over_classes(found)]
+    assert min(adjusted) == pytest.approx(min(1.0, 4 * min(each.p_value for each in found)))
+    assert all(after >= each.p_value for after, each in zip(adjusted, found, strict=True))

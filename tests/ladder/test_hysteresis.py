@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from families import FOLD, LOSS, MAXWELL, second_order, walk
+from families import FOLD, LOSS, MAXWELL, inner, outer, second_order, walk
 
-from orograph.ladder.hysteresis import Way, compared, extended_to_zero, loop_area, loops, on_common
+from orograph.ladder.hysteresis import Way, compared, extended_to_zero, loop_area, loops, on_common, spinodal
 
 LADDER = np.linspace(0, 2, 41)
 
@@ -62,6 +62,30 @@ def test_the_laws_of_a_falling_eigenvalue() -> None:
     assert extended_to_zero(x, 1 - x) == (pytest.approx(1.0), "linear")
     assert math.isnan(extended_to_zero(x, x)[0])
     assert math.isnan(extended_to_zero(x, np.array([0.2, 0.1, -0.1]))[0])
+
+
+@pytest.mark.parametrize("step", [0.01, 0.02, 0.05, 0.1])
+@pytest.mark.parametrize("phase", [0.1, 0.5, 0.9])
+def test_a_spinodal_lies_between_its_bounds_however_coarse_the_ladder(step: float, phase: float) -> None:
+    """The outer branch ends in a fold, the inner one loses its stability: both strengths are known."""
+    up = FOLD - step * (phase + np.arange(5, -1, -1))
+    found = spinodal(up, way([outer(float(x)) for x in up]), 5, forward=True)
+    assert found.low == up[-1]
+    assert found.low <= FOLD <= found.high
+    assert found.low <= found.estimate <= found.high
+    assert found.high - found.low < 3 * step
+    down = LOSS + step * (phase + np.arange(6))
+    found = spinodal(down, way([inner(float(x)) for x in down]), 0, forward=False)
+    assert found.high == down[0]
+    # On the straight line the bound is the zero itself, but for rounding.
+    assert found.low - 1e-9 <= LOSS <= found.high
+
+
+def test_a_lowest_eigenvalue_that_does_not_fall_has_no_spinodal_and_no_bounds() -> None:
+    ladder = np.linspace(0.1, 0.5, 5)
+    found = spinodal(ladder, way([second_order(float(x) + 1) for x in ladder]), 4, forward=True)
+    assert found.law == "none"
+    assert all(math.isnan(value) for value in (found.estimate, found.low, found.high))
 
 
 def test_areas_are_compared_over_common_strengths() -> None:

@@ -73,6 +73,29 @@ def test_a_steep_but_smooth_fall_has_no_order(kind: str) -> None:
     assert judged(refined(states, change, family, 1e-4), change).order == "none"
 
 
+@pytest.mark.parametrize("width", [0.25, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("kind", ["jump", "kink"])
+def test_a_steep_stretch_that_inserted_points_resolve_is_none_whatever_its_width(width: float, kind: str) -> None:
+    """Sigmoids from a quarter of a step to two steps wide, resolved to a 32nd of one; flat on both sides."""
+
+    def family(x: float, _: State | None = None) -> State:
+        return State(0.0, 0.0, 1 / (1 + np.exp((x - 1.03) / (width * LADDER[1]))), 1.0)
+
+    states = {float(x): family(float(x)) for x in LADDER}
+    change = ChangePoint(1.025, 1.0, 1.05, kind, -1.0, 0.0, 0.005)  # type: ignore[arg-type]
+    assert judged(refined(states, change, family, LADDER[1] / 32), change).order == "none"
+
+
+def test_a_jump_first_seen_as_a_kink_is_of_first_order() -> None:
+    states = dict(zip(LADDER.tolist(), walk(LADDER, upward=True), strict=True))
+    place = float(LADDER[np.searchsorted(LADDER, FOLD)])
+    change = ChangePoint(place - 0.025, place - 0.05, place, "kink", 0.0, 1.0, 0.005)
+    states = refined(states, change, lambda x, below: first_order(x, below, upward=True), 1e-3)
+    found = judged(states, change)
+    assert found.order == "first"
+    assert found.low <= FOLD <= found.high
+
+
 def test_a_square_root_onset_looks_like_a_jump_and_is_not() -> None:
     def family(x: float, _: State | None = None) -> State:
         return State(0.0, 0.0, float(np.sqrt(max(0.0, ONSET - x))), 1.0)

@@ -188,6 +188,7 @@ def refine_transitions(
                 chain.direction,
                 transition.change,
                 ladder,
+                others=[other.change for other in found.transitions if other is not transition],
                 width=width,
                 most=settings.refine_points,
                 progress=progress,

@@ -4,7 +4,7 @@ Where each new point lies, `transitions.zoom` says. It is trained and polished a
 side from which the ladder was gone: on the same branch, unless the branch ends.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,7 @@ def refine(
     change: ChangePoint,
     ladder: np.ndarray,
     *,
+    others: Sequence[ChangePoint] = (),
     width: float,
     most: int,
     progress: WorkProgress,
@@ -65,6 +66,7 @@ def refine(
         seed, direction: which chain.
         change: the transition, as seen on the ladder.
         ladder: its strengths, ascending.
+        others: the chain's other transitions, in whose steps points are not counted as this one's.
         width: how narrow the interval must become.
         most: points to insert at most.
         progress: told of each point.
@@ -73,9 +75,13 @@ def refine(
     interval = ladder_interval(ladder, change)
     strengths = [float(strength) for strength in ladder]
     reach = interval[1] - interval[0]
+    elsewhere = [ladder_interval(ladder, other) for other in others]
     while True:
         known = order_parameters(run, seed, direction)
-        inserted = sum(interval[0] - reach < x < interval[1] + reach for x in set(known) - set(strengths))
+        inserted = sum(
+            interval[0] - reach < x < interval[1] + reach and not any(low < x < high for low, high in elsewhere)
+            for x in set(known) - set(strengths)
+        )
         found = zoom(known, [x for x in strengths if x in known], change.kind, interval, width)
         wanted = found.wanted
         if wanted is None or inserted >= most:

@@ -1,23 +1,30 @@
-"""The series of a chain that are searched for change points, and their form: what spans a decade is compared by its logarithm."""
+"""The change points of a chain: those of the order parameter that identities prove first, then those of every series.
+
+Between critical points whose susceptibility is known the identities decide, and no curve through q is searched. What spans a
+decade is searched by its logarithm; what is reported is in the series' own units. Some twenty series are searched: p-values
+are adjusted over all of them by Holm's rule, and what is reported passes after that.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from orograph.analysis.chain import Chain
-from orograph.ladder.changes import ChangePoint, change_points, repeat_noise, uneven
+from orograph.geometry.correlation import holm
+from orograph.ladder.changes import LEVEL, ChangePoint, change_points, repeat_noise, uneven
+from orograph.ladder.identities import decided, jumps_by_energy, jumps_by_response, kinks_by_response, merged
+from orograph.ladder.thermodynamics import Envelope, envelope, unsettled
 
 ORDER = "order parameter"
 RESPONSE = "susceptibility"
 ACCURACY = "test accuracy"
 CURVATURE = ("scalar curvature", "R_top_k", "trace", "largest eigenvalue")
 _DECADE = 10.0  # ratio of largest to smallest from which a positive series is taken by its logarithm
-_BEYOND = 1.5  # times what the susceptibilities allow: a jump
-_LEAST_JUMP = 0.01  # relative to q
 _SIGNED = 1e-3  # of the largest magnitude: below it a signed series that spans a decade is linear
 
 _SCALARS = {
@@ -35,33 +42,75 @@ _SCALARS = {
 
 
 @dataclass(frozen=True)
+class Form:
+    """How a series is searched: as it is, by its logarithm, or by arsinh(x/scale).
+
+    Attributes:
+        kind: which.
+        scale: of the arsinh.
+    """
+
+    kind: Literal["linear", "log10", "arsinh"] = "linear"
+    scale: float = 1.0
+
+    def of(self, values: Float[ndarray, "..."]) -> Float[ndarray, "..."]:
+        """The series in this form."""
+        if self.kind == "log10":
+            return np.log10(values)
+        return np.arcsinh(values / self.scale) if self.kind == "arsinh" else values
+
+    def back(self, value: float) -> tuple[float, float]:
+        """The value in its own units, and its derivative by that in this form."""
+        if self.kind == "log10":
+            return 10.0**value, math.log(10) * 10.0**value
+        if self.kind == "arsinh":
+            return self.scale * math.sinh(value), self.scale * math.cosh(value)
+        return value, 1.0
+
+
+def form_of(values: Float[ndarray, "..."]) -> Form:
+    """By its logarithm where a series is positive and spans a decade, by arsinh(1000 x/max|x|) where it does with both signs."""
+    finite = np.abs(values[np.isfinite(values)])
+    if not len(finite) or finite.max() == 0:
+        return Form()
+    if (values > 0).all():
+        return Form("log10") if finite.max() > _DECADE * finite.min() else Form()
+    spread = np.quantile(finite, 0.25)
+    return Form("arsinh", _SIGNED * float(finite.max())) if finite.max() > _DECADE * spread else Form()
+
+
+def in_units(change: ChangePoint, form: Form, strengths: Float[ndarray, " T"], values: Float[ndarray, " T"]) -> ChangePoint:
+    """A change of a series in some form, its jump and kink in the series' own units.
+
+    Args:
+        values: the series in that form. Its values and slopes around the change are taken as even on both sides of their means.
+    """
+    if form.kind == "linear":
+        return change
+    b = int(np.clip(np.searchsorted(strengths, change.strength), 1, len(strengths) - 1))
+    a, c = max(0, b - 2), min(len(strengths) - 1, b + 1)
+    mean = float(values[b - 1] + values[b]) / 2
+    slope = (float(values[c] - values[a]) - change.jump) / float(strengths[c] - strengths[a])
+    (low, before), (high, after) = (form.back(mean + sign * change.jump / 2) for sign in (-1, 1))
+    kink = after * (slope + change.kink / 2) - before * (slope - change.kink / 2)
+    return replace(change, jump=high - low, kink=kink)
+
+
+@dataclass(frozen=True)
 class Changes:
     """The change points of one chain.
 
     Attributes:
-        found: by quantity.
+        found: by quantity, in its own units; by search those whose p-value passes after Holm's rule over all series.
         reason: why quantities other than the order parameter were not searched; empty if they were.
-        noise: standard deviation of one value by quantity where repeats have shown it, in the compared form.
+        noise: standard deviation of one value by quantity where repeats have shown it, in the form that was searched.
+        forms: that form, by quantity.
     """
 
     found: Mapping[str, tuple[ChangePoint, ...]]
     reason: str
     noise: Mapping[str, float]
-
-
-def compared(values: Float[ndarray, "..."]) -> Float[ndarray, "..."]:
-    """A series in the form in which its changes are looked for.
-
-    As it is, by its logarithm where it is positive and spans a decade, by arsinh(1000 x/max|x|) where it spans one with both
-    signs.
-    """
-    finite = np.abs(values[np.isfinite(values)])
-    if not len(finite) or finite.max() == 0:
-        return values
-    if (values > 0).all():
-        return np.log10(values) if finite.max() > _DECADE * finite.min() else values
-    spread = np.quantile(finite, 0.25)
-    return np.arcsinh(values / (_SIGNED * finite.max())) if finite.max() > _DECADE * spread else values
+    forms: Mapping[str, str]
 
 
 def quantities(chain: Chain, classes: Sequence[str], chosen: Bool[ndarray, " T"]) -> dict[str, Float[ndarray, " t"]]:
@@ -75,7 +124,14 @@ def quantities(chain: Chain, classes: Sequence[str], chosen: Bool[ndarray, " T"]
 
 
 def changes_of(
-    chain: Chain, others: Sequence[Chain], classes: Sequence[str], critical: Sequence[bool], *, resamples: int, seed: int
+    chain: Chain,
+    others: Sequence[Chain],
+    classes: Sequence[str],
+    critical: Sequence[bool],
+    *,
+    resamples: int,
+    seed: int,
+    rounding: float = 0.0,
 ) -> Changes:
     """The change points of a chain on the ladder's own points.
 
@@ -85,86 +141,90 @@ def changes_of(
         classes: their names.
         critical: which points are critical points of L_eff.
         resamples, seed: of the bootstrap.
+        rounding: of F, relative.
     """
     planned = chain.planned
     ladder = chain.strengths[planned]
     reason = uneven(ladder) if len(ladder) else "no point of the ladder is done"
     repeats = [other for other in (chain, *others) if set(ladder) <= set(other.strengths)]
-    series, noise = {}, {}
     repeated = [quantities(other, classes, np.isin(other.strengths, ladder)) for other in repeats]
-    for name, values in repeated[0].items():  # the chain's own
-        if reason and name != ORDER:
-            continue
-        series[name] = compared(values)
-        same = [compared(other[name]) for other in repeated if name in other]
+    own = {name: values for name, values in repeated[0].items() if not reason or name == ORDER}
+    forms = {name: form_of(values) for name, values in own.items()}
+    series = {name: forms[name].of(values) for name, values in own.items()}
+    noise = {}
+    for name in series:
+        # A repeat that the form does not hold for, as one that is not positive, says nothing.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            same = [forms[name].of(other[name]) for other in repeated if name in other]
+        same = [values for values in same if np.isfinite(values).all()]
         if len(same) > 1:
             noise[name] = repeat_noise(np.stack(same))
-    found = {
-        name: change_points(ladder, values, noise=noise.get(name, 0.0), resamples=resamples, seed=seed)
+    searched = {
+        name: change_points(ladder, values, noise=noise.get(name, 0.0), resamples=resamples, seed=seed, tests=len(series))
         for name, values in series.items()
     }
-    chi = chain.series("susceptibility")[planned]
-    jumps = jumps_by_response(ladder, chain.order_parameter[planned], chi, np.array(critical)[planned].tolist())
-    kinks = kinks_by_response(ladder, chi, found.get(RESPONSE, ()))
+    found = {
+        name: tuple(in_units(change, forms[name], ladder, series[name]) for change in changes)
+        for name, changes in passing(searched).items()
+    }
     if ORDER in found:
-        found[ORDER] = merged(merged(kinks, jumps), found[ORDER])
-    return Changes(found, reason, noise)
+        found[ORDER] = order_changes(chain, critical, found[ORDER], found.get(RESPONSE, ()), rounding)
+    return Changes(found, reason, noise, {name: form.kind for name, form in forms.items()})
 
 
-def jumps_by_response(
-    strengths: Float[ndarray, " T"],
-    order: Float[ndarray, " T"],
-    susceptibilities: Float[ndarray, " T"],
-    critical: Sequence[bool],
+def passing(searched: Mapping[str, Sequence[ChangePoint]]) -> dict[str, tuple[ChangePoint, ...]]:
+    """Changes whose p-value is small enough after Holm's rule over all series, one without a change being a test as well."""
+    tests = [(name, change) for name, changes in searched.items() for change in changes or (None,)]
+    adjusted = holm([1.0 if change is None else change.p_value for _, change in tests])
+    kept: dict[str, tuple[ChangePoint, ...]] = dict.fromkeys(searched, ())
+    for (name, change), value in zip(tests, adjusted, strict=True):
+        if change is not None and value <= LEVEL * (1 + 1e-9):
+            kept[name] += (replace(change, adjusted=value),)
+    return kept
+
+
+def order_changes(
+    chain: Chain, critical: Sequence[bool], searched: Sequence[ChangePoint], of_response: Sequence[ChangePoint], rounding: float
 ) -> tuple[ChangePoint, ...]:
-    """Steps over which the order parameter changes by more than the susceptibilities at both ends allow.
-
-    On one smooth branch Δq = −∫χ dλ lies between the ends' χΔλ wherever χ is monotonic; a step of more than `_BEYOND` times the
-    larger of them holds a jump, or a peak of χ that the ladder does not resolve. Needs no even spacing and no noise.
+    """The changes of the order parameter: what identities prove, and what the search found where these do not decide.
 
     Args:
-        strengths, order: λ ascending, and q.
-        susceptibilities: χ, NaN where unknown.
-        critical: which points are critical; steps beside others are left out.
+        chain: which.
+        critical: of its points.
+        searched: changes that the search found in q.
+        of_response: and in the susceptibility.
+        rounding: of F, relative.
     """
-    found = []
-    for a in range(len(strengths) - 1):
-        b, step = a + 1, float(strengths[a + 1] - strengths[a])
-        change = float(order[b] - order[a])
-        allowed = step * max(susceptibilities[a], susceptibilities[b])
-        small = abs(change) <= _LEAST_JUMP * max(order[a], order[b])
-        if not (critical[a] and critical[b]) or not np.isfinite(susceptibilities[a : b + 1]).all() or small:
-            continue
-        if abs(change) > _BEYOND * allowed:
-            slope = float(susceptibilities[a] - susceptibilities[b])
-            low, high = float(strengths[a]), float(strengths[b])
-            found.append(ChangePoint((low + high) / 2, low, high, "jump", change, slope, math.nan))
-    return tuple(found)
+    planned = chain.planned
+    strengths, order, chi = chain.strengths[planned], chain.order_parameter[planned], chain.series("susceptibility")[planned]
+    holds = np.array(critical)[planned].tolist()
+    steps = envelopes(chain, critical, rounding, chosen=planned)
+    jumps = merged(jumps_by_energy(steps, order, chi), jumps_by_response(strengths, order, chi, holds))
+    kinks = kinks_by_response(strengths, chi, of_response)
+    left = ~decided(holds, chi)
+    open_ones = [change for change in searched if left[int(np.searchsorted(strengths, change.strength)) - 1]]
+    return merged(jumps, kinks, open_ones)
 
 
-def kinks_by_response(
-    strengths: Float[ndarray, " T"], susceptibilities: Float[ndarray, " T"], changes: Sequence[ChangePoint]
-) -> tuple[ChangePoint, ...]:
-    """Kinks of the order parameter: where its slope −χ jumps (Ehrenfest 1933), which χ shows far more clearly than q.
-
-    Args:
-        strengths: λ ascending.
-        susceptibilities: χ.
-        changes: of χ.
-    """
-    found = []
-    for change in changes:
-        if change.kind == "jump":
-            after = int(np.searchsorted(strengths, change.strength))
-            slope = float(susceptibilities[after - 1] - susceptibilities[after])
-            found.append(ChangePoint(change.strength, change.low, change.high, "kink", 0.0, slope, change.p_value))
-    return tuple(found)
-
-
-def merged(by_response: Sequence[ChangePoint], by_search: Sequence[ChangePoint]) -> tuple[ChangePoint, ...]:
-    """Changes found either way, in order; what both found within a step is the one that the search found."""
-    apart = [one for one in by_response if all(not one.low <= other.strength <= one.high for other in by_search)]
-    return tuple(sorted([*apart, *by_search], key=lambda change: change.strength))
+def envelopes(
+    chain: Chain, critical: Sequence[bool], rounding: float, *, chosen: Bool[ndarray, " T"] | None = None
+) -> tuple[Envelope, ...]:
+    """The envelope identity of every pair of neighbours among the chosen points of a chain; of all when None."""
+    taken = np.ones(len(chain.cells), dtype=bool) if chosen is None else chosen
+    chi = chain.series("susceptibility")
+    left = chain.series("objective_gradient_norm")
+    loose_energy, loose_order = unsettled(left, chi, chain.series("objective_lambda_min"), chain.strengths)
+    saddles = np.array([row.get("certificate") == "saddle" for row in chain.rows], dtype=bool)
+    return envelope(
+        chain.strengths[taken].tolist(),
+        chain.series("objective")[taken].tolist(),
+        chain.order_parameter[taken].tolist(),
+        chi[taken].tolist(),
+        critical=np.array(critical)[taken].tolist(),
+        saddles=saddles[taken].tolist(),
+        rounding=rounding,
+        uncertainties=(loose_energy[taken].tolist(), loose_order[taken].tolist()),
+    )
 
 
 def pairs_to_compare(names: Sequence[str]) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from orograph.analysis.loops import MeasuredLoop
 from orograph.analysis.survey import Survey
 from orograph.analysis.visit import Part
 from orograph.errors import shown
-from orograph.ladder.changes import ChangePoint
+from orograph.ladder.changes import LEVEL, ChangePoint
 from orograph.ladder.hysteresis import Loop, Spinodal
 from orograph.memory import format_bytes
 from orograph.store.cells import Cell
@@ -134,7 +134,7 @@ def _transitions(each: Survey, console: Console) -> None:
             table.add_row(
                 _between(judgement.low, judgement.high),
                 change.kind,
-                f"{change.p_value:.3g}" if math.isfinite(change.p_value) else "by χ",
+                _evidence(change),
                 order,
                 f"{judgement.width:.2g}",
                 f"{judgement.change:.3g}",
@@ -146,7 +146,8 @@ def _transitions(each: Survey, console: Console) -> None:
         console.print(f"{chain.name}: other change points were not looked for: {each.changes.reason}", highlight=False)
         return
     lines = [f"{name} {_places(changes)}" for name, changes in each.changes.found.items() if changes]
-    console.print(f"change points: {'; '.join(lines) or 'none'}", highlight=False, markup=False)
+    searched = f"{len(each.changes.found)} series, at {LEVEL:g} over all of them"
+    console.print(f"change points of {searched}: {'; '.join(lines) or 'none'}", highlight=False, markup=False)
     together = [row for row in each.coincidences if row.together]
     for row in together:
         console.print(
@@ -155,6 +156,14 @@ def _transitions(each: Survey, console: Console) -> None:
             highlight=False,
             markup=False,
         )
+
+
+def _evidence(change: ChangePoint) -> str:
+    """What shows a change: a test, after Holm's rule, or an identity, which is none."""
+    if math.isfinite(change.p_value):
+        value = change.adjusted if math.isfinite(change.adjusted) else change.p_value
+        return f"{value:.3g}" if change.evidence == "search" else f"{value:.3g}, of χ"
+    return "by F" if change.evidence == "energy" else "by χ"
 
 
 def _places(changes: Sequence[ChangePoint]) -> str:
@@ -183,7 +192,8 @@ def _loop(measured: MeasuredLoop) -> Table:
     barrier = measured.barrier
     if barrier:
         found = (
-            f"at most {barrier['barrier_best']:.4g} at λ = {measured.barrier_at:g}; {barrier['barrier_linear']:.4g} on the line"
+            f"{barrier['barrier_best']:.4g} at λ = {measured.barrier_at:g} on the lowest path found; "
+            f"{barrier['barrier_linear']:.4g} on the line"
         )
         rows.append(("barrier of L_eff", found))
     for name, text in rows:
@@ -203,7 +213,7 @@ def _spinodal(found: Spinodal) -> str:
     if not math.isfinite(found.estimate):
         return f"not in reach: {last}"
     law = {"fold": "square root", "linear": "straight line"}[found.law]
-    return f"{found.estimate:.6g} by a {law}; {last}"
+    return f"{found.estimate:.6g} by a {law}, between {found.low:.6g} and {found.high:.6g}; {last}"
 
 
 def _areas(area: LoopAreas) -> str:

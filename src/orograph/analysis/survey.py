@@ -13,12 +13,12 @@ import numpy as np
 
 from orograph.analysis.chain import Chain, with_vectors
 from orograph.analysis.refine import ladder_interval
-from orograph.analysis.series import ORDER, Changes, changes_of, pairs_to_compare
+from orograph.analysis.series import ORDER, Changes, changes_of, envelopes, pairs_to_compare
 from orograph.ladder.branches import Branches, Meeting, Pairs, follow, meetings
 from orograph.ladder.changes import ChangePoint
 from orograph.ladder.hysteresis import Loop, Way, loops, spinodal, with_ends
-from orograph.ladder.relations import ClassRelation, class_relation
-from orograph.ladder.thermodynamics import Envelope, envelope
+from orograph.ladder.relations import ClassRelation, adjusted_over_classes, class_relation
+from orograph.ladder.thermodynamics import Envelope
 from orograph.ladder.trajectories import Trajectory, gram, trajectory
 from orograph.ladder.transitions import Coincidence, Judgement, coincidences, judge
 from orograph.store.analysis import Analysis
@@ -86,21 +86,15 @@ def survey(
     tracked, met = _branches(run, chain)
     way, gradients = (trajectory(_gram(run, chain, name), COMPONENTS) for name in ("theta", "gradient"))
     critical = critical_points(run, chain)
-    changes = changes_of(chain, others, run.classes, critical, resamples=resamples, seed=seed)
+    rounding = 2 * float(np.finfo(run.numerics["dtype"]).eps)
+    changes = changes_of(chain, others, run.classes, critical, resamples=resamples, seed=seed, rounding=rounding)
     found = Survey(
         chain=chain,
         branches=tracked,
         meetings=met,
         way=way,
         gradients=gradients,
-        envelopes=envelope(
-            chain.strengths.tolist(),
-            chain.series("objective").tolist(),
-            chain.order_parameter.tolist(),
-            chain.series("susceptibility").tolist(),
-            critical=critical,
-            rounding=2 * float(np.finfo(run.numerics["dtype"]).eps),
-        ),
+        envelopes=envelopes(chain, critical, rounding),
         relations=_relations(run, analysis, chain, resamples, seed),
         changes=changes,
         transitions=tuple(_transition(run, analysis, chain, change) for change in changes.found.get(ORDER, ())),
@@ -155,9 +149,13 @@ def _relations(run: Run, analysis: Analysis, chain: Chain, resamples: int, seed:
     if fractions.shape != accuracies.shape:
         return ()
     own = chain.planned
-    return tuple(
-        class_relation(name, chain.strengths[own], accuracies[own, index], fractions[own, index], resamples=resamples, seed=seed)
-        for index, name in enumerate(run.classes)
+    return adjusted_over_classes(
+        [
+            class_relation(
+                name, chain.strengths[own], accuracies[own, index], fractions[own, index], resamples=resamples, seed=seed
+            )
+            for index, name in enumerate(run.classes)
+        ]
     )
 
 
@@ -291,6 +289,7 @@ def plain_survey(found: Survey) -> dict[str, Any]:
         "changes": {name: [asdict(change) for change in changes] for name, changes in found.changes.found.items()},
         "changes_not_searched": found.changes.reason,
         "noise": dict(found.changes.noise),
+        "forms": dict(found.changes.forms),
         "transitions": [
             {
                 "change": asdict(each.change),

@@ -1,8 +1,9 @@
 """How high the ground rises on the way from one minimum to another.
 
 The barrier of a quantity ℓ along a curve is max_t [ℓ(γ(t)) − ((1−t)ℓ(γ(0)) + tℓ(γ(1)))], its excess over the straight
-interpolation of the two ends (Entezari et al., 2022); never negative, since both ends have none. The
-published barrier is another number: the largest test loss on the curve less the smaller of its ends.
+interpolation of the two ends (Entezari et al., 2022); never negative, since both ends have none. It is taken at the positions
+looked at: between them the curve may rise higher. The published barrier is another number: the largest test loss on the
+curve less the smaller of its ends.
 """
 
 from dataclasses import dataclass

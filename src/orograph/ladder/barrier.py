@@ -1,6 +1,7 @@
 """How high L_eff rises between the two branches of a loop: along the straight line, and along paths trained to lie low.
 
-Every path bounds the true barrier from above, so the least of them is reported, and the straight one beside it.
+Every path rises at least as high as the true barrier, so the lowest is reported, and the straight one beside it. A path's own
+height is the highest of the positions looked at, and what it does between them is not known: an estimate, no bound.
 """
 
 import math
@@ -38,7 +39,7 @@ class BranchBarrier:
 
     @property
     def best(self) -> float:
-        """The least upper bound found."""
+        """Of the lowest path."""
         return min(value for value in (self.linear, self.bezier, self.band) if not math.isnan(value))
 
 

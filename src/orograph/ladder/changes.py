@@ -1,17 +1,21 @@
 """Change points of a quantity along an evenly spaced ladder: where it jumps, and where its slope does.
 
 A smooth curve bends too, so that the best division into straight pieces finds breaks in any curve. Here a series is a cubic
-spline with one knot in `KNOT_SPACING` points, plus piecewise linear terms: a step and a kink in one place, which enter where they
-lower the residual sum of squares S most. The ratio of what they explain to what they leave is held against that of the best
-place in series without a change: first-order autoregressions as correlated as the residuals are, so that neither the search
-over places nor correlated noise passes for a change (Davies 1987; Perron 2006 on why the latter does).
+spline with one knot in `KNOT_SPACING` points, plus piecewise terms in one place: a change is a step and a kink, a bend a jump of
+the second and of the third derivative. Both may enter anywhere, with as many numbers to choose, so that what a spline of that
+stiffness misses of a smooth curve is a bend's to explain, and a change is what no bend explains as well. Two ratios are held
+against those of series without a change: what a change explains to what it leaves (Davies 1987: the best place was searched
+for), and what it explains beyond the best bend. These series are first-order autoregressions as correlated as the residuals
+are, so that correlated noise does not pass for a change (Perron 2006). Misfit is no noise: a change must also leave much less
+than a bend does around its place.
+
 Terms enter one place at a time as long as they pass; where several hide one another, up to five together, each of which must
-then pass by far. What a spline of that stiffness can follow is smooth. Whether something sharper is a transition or only
-steep, no ladder of this spacing can tell, and points between must.
+then pass by far. Whether what is found is a transition or only steeper than this ladder shows, points between must tell; and a
+kink that noise hides from a bend is found nowhere.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -30,6 +34,8 @@ _EFFECT = 0.02  # least size of a jump, relative to the range of the whole serie
 _SHARP = 0.4  # least size of a kink, relative to the steeper of the two sides
 _TOGETHER = 5  # changes that are tried together where one alone does not pass
 _BY_FAR = 3.0  # by which changes tried together must exceed what one change needs: they were chosen to help one another
+_BENDS = 4  # of one series
+_LEAD = 2.5  # of a change over the best bend, relative to what it leaves around it
 _FREEDOM = 8  # values left over at least, beside all terms
 _NEAR = 6  # places on either side in which a resampled location is looked for
 _CORRELATIONS = np.array([0.0, 0.3, 0.5, 0.7, 0.85, 0.95])  # of neighbours in noise, tried for what residuals they leave
@@ -47,7 +53,10 @@ class ChangePoint:
         kind: `jump` of the value, or `kink` of the slope.
         jump: of the value there, right less left.
         kink: of the slope.
-        p_value: of what it explains, against the best place of noise alone; the smallest possible is 1/(resamples + 1).
+        p_value: of what it explains, against the best place of noise alone; NaN where an identity shows it, which is no test.
+        adjusted: the p-value after Holm's rule over all series that were searched with this one; NaN where there were none.
+        evidence: what shows it: the `search` of this module, or an identity between critical points (`ladder.identities`): the
+            `energy`, whose slope is the order parameter, or the `response`.
     """
 
     strength: float
@@ -57,6 +66,8 @@ class ChangePoint:
     jump: float
     kink: float
     p_value: float
+    adjusted: float = math.nan
+    evidence: Literal["search", "energy", "response"] = "search"
 
 
 def uneven(strengths: Float[ndarray, " n"]) -> str:
@@ -76,6 +87,7 @@ def change_points(
     noise: float = 0.0,
     resamples: int = 199,
     seed: int = 0,
+    tests: int = 1,
 ) -> tuple[ChangePoint, ...]:
     """All change points of a series, in order; none where it holds a value that is not finite, or is constant.
 
@@ -83,8 +95,9 @@ def change_points(
         strengths: ascending.
         values: the series.
         noise: standard deviation of one value, where repeats have shown it; the series' own residuals where these are larger.
-        resamples: of the noise, and of each location.
+        resamples: of the noise, and of each location. What passes against these is held against as many more as `tests` need.
         seed: of them.
+        tests: how many series are searched with this one, over which p-values are to be adjusted: they must become so small.
 
     Returns:
         The changes by strength, each with an interval and a p-value.
@@ -94,7 +107,7 @@ def change_points(
         return ()
     generator = np.random.default_rng(seed)
     x, y = (strengths - strengths[0]) / np.ptp(strengths), (values - values.mean()) / extent
-    test = _Test(_Terms(x), y, noise / extent, resamples, generator)
+    test = _Test(_Terms(x), y, noise / extent, resamples, math.ceil(tests / LEVEL), generator)
     chosen: dict[int, float] = {}  # places with their p-values
     while len(chosen) < _MOST:
         further = test.further(tuple(chosen)) or test.together(tuple(chosen))
@@ -102,7 +115,7 @@ def change_points(
             break
         chosen |= further
     found = [
-        _describe(test.terms, list(chosen), place, p_value, strengths, y, extent, resamples, generator)
+        _describe(test.terms, list(chosen), tuple(test.bends), place, p_value, strengths, y, extent, resamples, generator)
         for place, p_value in chosen.items()
     ]
     return tuple(sorted(found, key=lambda change: change.strength))
@@ -113,30 +126,52 @@ class _Test:
     """Whether changes of a series are more than its noise.
 
     Attributes:
-        terms: of the ladder. y: the series. noise: its known deviation. resamples: of noise alone.
+        terms: of the ladder. y: the series. noise: its known deviation.
+        resamples: of noise alone, and how many further for what passes.
+        bends: places of those that have entered.
     """
 
     terms: "_Terms"
     y: Float[ndarray, " n"]
     noise: float
     resamples: int
+    further_resamples: int
     generator: np.random.Generator
+    bends: list[int] = field(default_factory=list)
 
     def further(self, chosen: tuple[int, ...]) -> dict[int, float]:
-        """The best further change with its p-value, if it passes."""
-        search = _Search(self.terms, chosen)
-        if not search.open.any():
-            return {}
-        place = search.best(self.y)
-        p_value = self._passes(search, (*chosen, place), place, 1.0)
-        return {} if p_value is None else {place: p_value}
+        """The best further change with its p-value, if it passes; bends enter first where they explain what there is."""
+        while True:
+            search = _Search(self.terms, chosen, tuple(self.bends))
+            if not search.open.any():
+                return {}
+            place = search.best(self.y)
+            p_value = self._passes(search, (*chosen, place), place, 1.0)
+            if p_value is not None:
+                return {place: p_value}
+            if not self._bends(search):
+                return {}
+
+    def _bends(self, search: "_Search") -> bool:
+        """Whether a bend was added: it explains more than noise, and there is room for it."""
+        if len(self.bends) == _BENDS or len(self.y) - search.basis.shape[1] - 4 < _FREEDOM:
+            return False
+        phi = search.correlation(self.y, self.generator)
+        noise = autoregressions(phi, self.resamples, len(self.y), self.generator)
+        null = search.bend_ratios(noise).max(1)
+        ratios = search.bend_ratios(self.y[None], self.noise)[0]
+        place = int(ratios.argmax())
+        if (1 + int((null >= ratios[place]).sum())) > max(1.0, LEVEL * (1 + self.resamples)):
+            return False
+        self.bends.append(place)
+        return True
 
     def together(self, chosen: tuple[int, ...]) -> dict[int, float]:
         """Changes that hide one another: two to `_TOGETHER` further ones, each of which passes by far beside the others."""
         trial = list(chosen)
         for depth in range(1, _TOGETHER + 1):
-            search = _Search(self.terms, tuple(trial))
-            freedom = len(self.y) - self.terms.spline.shape[1] - 2 * (len(trial) + 1)
+            search = _Search(self.terms, tuple(trial), tuple(self.bends))
+            freedom = len(self.y) - self.terms.columns(tuple(trial), tuple(self.bends)).shape[1] - 2
             if not search.open.any() or freedom < _FREEDOM:
                 return {}
             trial.append(search.best(self.y))
@@ -144,7 +179,7 @@ class _Test:
                 continue
             p_values = {}
             for place in trial:
-                alone = _Search(self.terms, tuple(other for other in trial if other != place))
+                alone = _Search(self.terms, tuple(other for other in trial if other != place), tuple(self.bends))
                 p_value = self._passes(alone, tuple(trial), place, _BY_FAR)
                 if p_value is None:
                     break
@@ -155,13 +190,22 @@ class _Test:
 
     def _passes(self, search: "_Search", chosen: tuple[int, ...], place: int, factor: float) -> float | None:
         """The p-value of the change at a place; None where it does not pass with what it explains divided by a factor."""
-        if not _matters(self.terms, chosen, self.y, place):
+        if not _matters(self.terms, chosen, tuple(self.bends), self.y, place):
+            return None
+        if search.local_lead(self.y, place) < _LEAD * factor:
             return None
         ratio = search.ratios(self.y[None], self.noise)[0, place] / factor
+        lead = search.leads(self.y[None], self.noise)[0, place] / factor
         phi = search.correlation(self.y, self.generator)
-        null = search.ratios(autoregressions(phi, self.resamples, len(self.y), self.generator)).max(1)
-        p_value = (1 + int((null >= ratio).sum())) / (1 + self.resamples)
-        return p_value if p_value <= max(LEVEL, 1 / (1 + self.resamples)) else None
+        reached, drawn = np.zeros(2), 0
+        for count in (self.resamples, max(0, self.further_resamples - self.resamples)):
+            noise = autoregressions(phi, count, len(self.y), self.generator)
+            reached += [(search.ratios(noise).max(1) >= ratio).sum(), (search.leads(noise).max(1) >= lead).sum()]
+            drawn += count
+            p_value = float(1 + reached.max()) / (1 + drawn)
+            if p_value > max(LEVEL, 1 / (1 + drawn)):
+                return None
+        return p_value
 
 
 class _Terms:
@@ -177,10 +221,12 @@ class _Terms:
         self.middles = np.concatenate([[x[0]], (x[1:] + x[:-1]) / 2])
         self.steps = (self.places[:, None] >= self.places).astype(float)
         self.ramps = np.maximum(x[:, None] - self.middles, 0)
+        self.bends = (self.ramps**2, self.ramps**3)
 
-    def columns(self, chosen: tuple[int, ...]) -> Float[ndarray, "n terms"]:
-        """The spline and the chosen changes."""
-        return np.concatenate([self.spline, self.steps[:, list(chosen)], self.ramps[:, list(chosen)]], axis=1)
+    def columns(self, chosen: tuple[int, ...], bends: tuple[int, ...] = ()) -> Float[ndarray, "n terms"]:
+        """The spline with its bends, and the chosen changes."""
+        smooth = [self.spline, *(terms[:, list(bends)] for terms in self.bends)]
+        return np.concatenate([*smooth, self.steps[:, list(chosen)], self.ramps[:, list(chosen)]], axis=1)
 
 
 class _Search:
@@ -190,8 +236,8 @@ class _Search:
         open: `(n,)`, places at which a change is possible.
     """
 
-    def __init__(self, terms: _Terms, chosen: tuple[int, ...]) -> None:
-        columns, count = terms.columns(chosen), len(terms.x)
+    def __init__(self, terms: _Terms, chosen: tuple[int, ...], bends: tuple[int, ...] = ()) -> None:
+        columns, count = terms.columns(chosen, bends), len(terms.x)
         left, singular, _ = np.linalg.svd(columns, full_matrices=False)
         self.basis = left[:, singular > 1e-9 * singular[0]]
         self.open: Bool[ndarray, " n"] = (terms.places >= _LEAST) & (terms.places <= count - _LEAST)
@@ -200,6 +246,9 @@ class _Search:
         first, second = self._without(terms.steps), self._without(terms.ramps)
         self.first = _units(first)
         self.second = _units(second - self.first * (self.first * second).sum(0))
+        third, fourth = (self._without(each) for each in terms.bends)
+        self.third = _units(third)
+        self.fourth = _units(fourth - self.third * (self.third * fourth).sum(0))
 
     def _without(self, columns: ndarray) -> ndarray:
         return columns - self.basis @ (self.basis.T @ columns)
@@ -222,10 +271,33 @@ class _Search:
             noise: standard deviation of one value, which what is left is not smaller than.
         """
         explained = self.explained(series)
+        return explained / self._left(series, explained, noise)
+
+    def leads(self, series: Float[ndarray, "m n"], noise: float = 0.0) -> Float[ndarray, "m n"]:
+        """By how much more a change at each place explains than the best bend anywhere, relative to what it leaves."""
+        explained = self.explained(series)
+        return (explained - self.bent(series).max(1, keepdims=True)) / self._left(series, explained, noise)
+
+    def local_lead(self, y: Float[ndarray, " n"], place: int) -> float:
+        """The lead of a change over the best bend, relative to what the change leaves within `_NEAR` places of it."""
+        own = np.stack([self.first[:, place], self.second[:, place]], axis=1)
+        rest = self.rest(y)
+        rest = (rest - own @ (own.T @ rest))[max(0, place - _NEAR) : place + _NEAR]
+        lead = self.explained(y[None])[0, place] - self.bent(y[None])[0].max()
+        return float(lead / max(float(rest @ rest), 1e-24))
+
+    def bent(self, series: Float[ndarray, "m n"]) -> Float[ndarray, "m n"]:
+        """What a bend at each place explains."""
+        return (series @ self.third) ** 2 + (series @ self.fourth) ** 2
+
+    def bend_ratios(self, series: Float[ndarray, "m n"], noise: float = 0.0) -> Float[ndarray, "m n"]:
+        bent = self.bent(series)
+        return bent / self._left(series, bent, noise)
+
+    def _left(self, series: Float[ndarray, "m n"], explained: Float[ndarray, "m n"], noise: float) -> Float[ndarray, "m n"]:
         rest = series - (series @ self.basis) @ self.basis.T
         freedom = max(1, len(self.basis) - self.basis.shape[1] - 2)
-        left = np.maximum((rest**2).sum(1, keepdims=True) - explained, max(freedom * noise**2, 1e-24))
-        return explained / left
+        return np.maximum((rest**2).sum(1, keepdims=True) - explained, max(freedom * noise**2, 1e-24))
 
     def correlation(self, y: Float[ndarray, " n"], generator: np.random.Generator) -> float:
         """Correlation of neighbours in noise whose residuals, once the best change is gone, are as correlated as those of y.
@@ -257,19 +329,19 @@ def _units(columns: ndarray) -> ndarray:
     return np.divide(columns, lengths, out=np.zeros_like(columns), where=lengths > 1e-7)
 
 
-def _sizes(terms: _Terms, chosen: tuple[int, ...], y: ndarray, place: int) -> tuple[float, float, float]:
+def _sizes(terms: _Terms, chosen: tuple[int, ...], bends: tuple[int, ...], y: ndarray, place: int) -> tuple[float, float, float]:
     """The jump and the kink at a place among those chosen, and the steeper slope beside it, in the terms' units."""
-    columns = terms.columns(chosen)
+    columns = terms.columns(chosen, bends)
     weights = np.linalg.lstsq(columns, y, rcond=None)[0]
-    own = terms.spline.shape[1] + chosen.index(place)
+    own = terms.spline.shape[1] + len(terms.bends) * len(bends) + chosen.index(place)
     jump, kink = float(weights[own]), float(weights[own + len(chosen)])
     fitted = columns @ weights
     slopes = [(fitted[b] - fitted[a]) / (terms.x[b] - terms.x[a]) for a, b in ((place - 2, place - 1), (place, place + 1))]
     return jump, kink, float(np.abs(slopes).max())
 
 
-def _matters(terms: _Terms, chosen: tuple[int, ...], y: ndarray, place: int) -> bool:
-    jump, kink, steeper = _sizes(terms, chosen, y, place)
+def _matters(terms: _Terms, chosen: tuple[int, ...], bends: tuple[int, ...], y: ndarray, place: int) -> bool:
+    jump, kink, steeper = _sizes(terms, chosen, bends, y, place)
     step = float(terms.x[place] - terms.x[place - 1])
     bend = abs(kink) >= max(_SHARP * steeper, _EFFECT / (_NEAR * step))
     return abs(jump) >= max(_EFFECT, steeper * step) or bend
@@ -278,6 +350,7 @@ def _matters(terms: _Terms, chosen: tuple[int, ...], y: ndarray, place: int) -> 
 def _describe(
     terms: _Terms,
     chosen: list[int],
+    bends: tuple[int, ...],
     place: int,
     p_value: float,
     strengths: ndarray,
@@ -287,10 +360,10 @@ def _describe(
     generator: np.random.Generator,
 ) -> ChangePoint:
     """A change and its interval: where it is found in series of the fitted curve and its residuals, resampled."""
-    jump, kink, _ = _sizes(terms, tuple(chosen), y, place)
-    residuals = _Search(terms, tuple(chosen)).rest(y)
+    jump, kink, _ = _sizes(terms, tuple(chosen), bends, y, place)
+    residuals = _Search(terms, tuple(chosen), bends).rest(y)
     series = y - residuals + block_bootstrap(residuals, block_length(residuals), resamples, generator)
-    others = _Search(terms, tuple(other for other in chosen if other != place))
+    others = _Search(terms, tuple(other for other in chosen if other != place), bends)
     near = np.where(np.abs(terms.places - place) <= _NEAR, others.explained(series), -1.0)
     places = near.argmax(1)
     width, step = float(np.ptp(strengths)), float(terms.x[place] - terms.x[place - 1])
@@ -306,7 +379,13 @@ def _describe(
 
 
 def repeat_noise(repeats: Float[ndarray, "r n"]) -> float:
-    """The standard deviation of one value, from repeats of a series: robust over the ladder, NaN with fewer than two."""
-    if len(repeats) < 2:
+    """The standard deviation of one value about its own smooth curve, from repeats of a series; NaN with fewer than two.
+
+    Of second differences along the ladder of what the repeats differ by, robustly: that one repeat lies higher than another, or
+    changes elsewhere, is no noise.
+    """
+    count, length = repeats.shape
+    if count < 2 or length < 4:
         return math.nan
-    return float(np.median(repeats.std(0, ddof=1)))
+    second = np.diff(repeats - repeats.mean(0), 2) * math.sqrt(count / (count - 1) / 6)
+    return float(np.median(np.abs(second))) / 0.6745

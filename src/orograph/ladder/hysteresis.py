@@ -5,7 +5,9 @@ Between the two ways lies a loop where their order parameters differ. Four stren
 * the *Maxwell point*, where L_eff of both branches is equal;
 * the *spinodal* of each branch, where its λ_min(H + 2λI) reaches zero and it ceases to be a minimum. Before a fold λ_min falls
   like the square root of the distance, where a symmetric state loses its stability it falls linearly; the law that fits the last
-  points better is extended to zero;
+  points better is extended to zero. Beyond the last point it lies before the zero of the straight line through the last two,
+  since a λ_min that falls like a root is concave; where it is convex, lines through successive pairs reach ever further, and one
+  more step of theirs is granted;
 * the *escape* of each way: the step of the ladder over which the optimiser left the branch. It may leave earlier than the
   spinodal, pushed by its noise, or later, where its steps stop short.
 
@@ -39,6 +41,7 @@ class Spinodal:
         certificate: what that point is.
         estimate: where λ_min reaches zero by the law, NaN where it does not fall towards the branch's end.
         law: that fits better.
+        low, high: between which it lies, one of them `last`; NaN where there is no estimate.
     """
 
     last: float
@@ -46,6 +49,8 @@ class Spinodal:
     certificate: str
     estimate: float
     law: Law
+    low: float = math.nan
+    high: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -210,10 +215,23 @@ def spinodal(strengths: Float[ndarray, " T"], way: Way, end: int, *, forward: bo
     x = np.array([strengths[index] for index in tail])
     y = np.array([way.objective_lambda_min[index] for index in tail])
     estimate, law = extended_to_zero(x, y)
-    beyond = (estimate - x[-1]) * (1 if forward else -1)
-    if not (math.isfinite(estimate) and beyond >= 0):
-        estimate, law = math.nan, "none"
-    return Spinodal(float(x[-1]), float(y[-1]), way.certificates[end], estimate, law)
+    last, certificate = float(x[-1]), way.certificates[end]
+    if not math.isfinite(estimate):
+        return Spinodal(last, float(y[-1]), certificate, math.nan, "none")
+    low, high = sorted((last, _furthest(x, y)))
+    return Spinodal(last, float(y[-1]), certificate, min(max(estimate, low), high), law, low, high)
+
+
+def _furthest(x: Float[ndarray, " n"], y: Float[ndarray, " n"]) -> float:
+    """The furthest place at which falling values may be zero: that of the last pair's line, or one of the pairs' steps on."""
+
+    def zero(index: int) -> float:
+        return float(x[index] + y[index] * (x[index] - x[index - 1]) / (y[index - 1] - y[index]))
+
+    found = [zero(-1)]
+    if len(x) > 2 and y[-2] < y[-3]:
+        found.append(2 * found[0] - zero(-2))
+    return max(found, key=lambda place: (place - x[-1]) * math.copysign(1.0, x[-1] - x[-2]))
 
 
 def extended_to_zero(x: Float[ndarray, " n"], y: Float[ndarray, " n"]) -> tuple[float, Law]:

@@ -1,12 +1,14 @@
 """Do classes ride on sharp directions? Their losses of accuracy against their shares of curvature, over a ladder."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from orograph.geometry.correlation import holm
 from orograph.ladder.resampling import block_length
 
 
@@ -22,6 +24,7 @@ class ClassRelation:
         count: differences.
         lost_at: λ in the middle of the step with the largest loss of accuracy, and the loss in percentage points.
         lost: see there.
+        adjusted: the p-value after Holm's rule over all classes.
     """
 
     name: str
@@ -31,6 +34,13 @@ class ClassRelation:
     count: int
     lost_at: float
     lost: float
+    adjusted: float = math.nan
+
+
+def adjusted_over_classes(relations: Sequence[ClassRelation]) -> tuple[ClassRelation, ...]:
+    """The relations of all classes of one ladder, their p-values after Holm's rule beside them."""
+    values = holm([each.p_value for each in relations])
+    return tuple(replace(each, adjusted=value) for each, value in zip(relations, values, strict=True))
 
 
 def class_relation(

@@ -13,8 +13,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor
 
 from orograph.curvature.operator import LinearOperator
@@ -108,10 +110,13 @@ class Envelope:
         corrected: the same with the susceptibilities; NaN where one is missing.
         defect: |slope − corrected| relative to the trapezoid, or − trapezoid where there is no correction.
         error: size of the correction relative to the trapezoid: what the defect may be by the step's length alone.
-        rounding: what the rounding of F alone may make of the defect.
-        outside: by how much the slope leaves [q_high, q_low] beyond rounding, relative to the trapezoid; 0 within.
-        rises: whether q rises with λ, which no branch of minima allows: there is a jump between, or a point is not critical.
+        rounding: what the rounding of F, and what is left of the gradients, may make of the defect.
+        outside: by how much the slope leaves [q_high, q_low] beyond rounding and what is left of the gradients, relative to the
+            trapezoid; 0 within.
+        rises: whether q rises with λ by more than these, which no branch of minima allows: there is a jump between, or a point is
+            not critical.
         critical: whether both points are critical points of L_eff at λ > 0; the identity is claimed of no others.
+        minima: whether neither of them is known to be a saddle, on whose branches q may rise.
     """
 
     low: float
@@ -125,6 +130,29 @@ class Envelope:
     outside: float
     rises: bool
     critical: bool
+    minima: bool = True
+
+
+def unsettled(
+    gradients: Float[ndarray, " T"],
+    susceptibilities: Float[ndarray, " T"],
+    lowest: Float[ndarray, " T"],
+    strengths: Float[ndarray, " T"],
+) -> tuple[Float[ndarray, " T"], Float[ndarray, " T"]]:
+    """By how much F and q may differ from their values at the critical point nearby, whose gradient g is zero.
+
+    With A = H + 2λI and b = 2(θ − θ_ref) to first order: |ΔF| = ½gᵀA⁻¹g ≤ ‖g‖²/2λ_min, |Δq| = |gᵀA⁻¹b| ≤ ‖g‖√(χ/λ_min).
+
+    Args:
+        gradients: ‖∇L_eff‖ that is left.
+        susceptibilities: χ = bᵀA⁻¹b; where it is unknown, nothing is known of q, and 0 returned.
+        lowest: λ_min of A; where it is unknown or not positive, 2λ, the penalty's own curvature, takes its place.
+        strengths: λ.
+    """
+    stiffness = np.where(np.isfinite(lowest) & (lowest > 0), lowest, 2 * strengths)
+    usable = (stiffness > 0) & np.isfinite(gradients)
+    roots = np.divide(gradients, np.sqrt(np.maximum(stiffness, 0)), out=np.zeros_like(stiffness), where=usable)
+    return roots**2 / 2, roots * np.sqrt(np.where(susceptibilities > 0, susceptibilities, 0.0))
 
 
 def envelope(
@@ -134,7 +162,9 @@ def envelope(
     susceptibilities: Sequence[float] | None = None,
     *,
     critical: Sequence[bool] | None = None,
+    saddles: Sequence[bool] | None = None,
     rounding: float = 0.0,
+    uncertainties: tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> tuple[Envelope, ...]:
     """The identity for each pair of neighbours of an ascending ladder.
 
@@ -144,13 +174,17 @@ def envelope(
         order_parameters: q = ‖θ − θ_ref‖².
         susceptibilities: χ, NaN where unknown.
         critical: which points are critical; all when None.
-        rounding: of F, relative.
+        saddles: which of them are known to be no minima; none when None.
+        rounding: of F and q, relative.
+        uncertainties: of F and of q besides, as `unsettled` bounds them; 0 when None.
 
     Returns:
         One entry for each pair of neighbours, in order.
     """
     chi = [math.nan] * len(strengths) if susceptibilities is None else [float(value) for value in susceptibilities]
     holds = [True] * len(strengths) if critical is None else list(critical)
+    unstable = [False] * len(strengths) if saddles is None else list(saddles)
+    loose_energy, loose_order = ([0.0] * len(strengths),) * 2 if uncertainties is None else uncertainties
     lambdas, energy, order = ([float(value) for value in values] for values in (strengths, energies, order_parameters))
     found = []
     for a in range(len(lambdas) - 1):
@@ -161,7 +195,8 @@ def envelope(
         scale = abs(trapezoid) or math.nan
         best = trapezoid if math.isnan(corrected) else corrected
         least, most = sorted((order[a], order[b]))
-        noise = rounding * (abs(energy[a]) + abs(energy[b])) / step
+        noise = (rounding * (abs(energy[a]) + abs(energy[b])) + loose_energy[a] + loose_energy[b]) / step
+        margin = rounding * (order[a] + order[b]) + loose_order[a] + loose_order[b]
         found.append(
             Envelope(
                 low=lambdas[a],
@@ -171,10 +206,11 @@ def envelope(
                 corrected=corrected,
                 defect=abs(slope - best) / scale,
                 error=abs(corrected - trapezoid) / scale,
-                rounding=noise / scale,
-                outside=max(0.0, slope - most - noise, least - slope - noise) / scale,
-                rises=order[b] > order[a],
+                rounding=(noise + margin) / scale,
+                outside=max(0.0, slope - most - noise - margin, least - slope - noise - margin) / scale,
+                rises=order[b] - order[a] > margin,
                 critical=holds[a] and holds[b],
+                minima=not (unstable[a] or unstable[b]),
             )
         )
     return tuple(found)

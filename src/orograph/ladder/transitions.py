@@ -3,7 +3,7 @@
 The order parameter q = ‖θ − θ_ref‖² is the slope of F(λ), so that a jump of q is a transition of first order and a kink of q one
 of second order (Ehrenfest 1933). A ladder cannot tell a jump from a steep slope between two of its points. Points inserted around
 it can: as the interval shrinks, Δq over it stays, so that it is ever steeper than what lies beside it (first order); or it
-vanishes while the slopes on both sides remain different (second order); or they become equal (none).
+vanishes while the difference of the slopes on both sides remains (second order); or that vanishes with the interval (none).
 """
 
 import itertools
@@ -22,9 +22,9 @@ from orograph.ladder.changes import ChangePoint
 Order = Literal["first", "second", "none", "unresolved"]
 
 _STEEPER = 3.0  # least steepness of a jump, relative to the slopes beside it
-_DIFFERENT = 0.5  # relative difference of the slopes beside a kink that is beyond doubt
-_LEAST = 0.1  # and the least, where it stays as the interval shrinks
-_STAYS = 0.5  # part of the ladder's difference that is left: in a smooth bend it shrinks with the interval
+_LEAST = 0.1  # relative difference of the slopes beside a kink
+_WIDER = 4.0  # reach of the slopes that those right beside the interval are held against, in its widths
+_RESOLVED = 0.5  # exponent of the slopes' difference with distance: 1 in a smooth bend, 0 at a kink, below at a root
 _SHRUNK = 8.0  # by which the interval must have shrunk for an order to be given
 _ROUNDING = 1 + 1e-9  # of a width that is to be reached
 
@@ -43,6 +43,7 @@ class Judgement:
         steepness: |Δq|/width relative to the steeper of the slopes beside it.
         exponent: α of |Δq| ∝ h^α between the ladder's interval and this one.
         slopes: dq/dλ on its left and on its right.
+        bend: exponent with which their difference shrinks with the distance between them; NaN where it is not known.
     """
 
     order: Order
@@ -54,6 +55,7 @@ class Judgement:
     steepness: float
     exponent: float
     slopes: tuple[float, float]
+    bend: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,9 @@ def zoom(
     """Encloses a transition by halving intervals, as far as points are known.
 
     Around a jump the half over which q changes more is kept. Around a kink all three intervals are halved, and those three kept
-    whose outer slopes differ most. What looked like a jump and is hardly steeper than what lies beside it, once its interval is
-    an eighth, is gone on with as a kink. At last a jump gets a companion on either side at the distance of its width, for its
-    slopes.
+    whose outer slopes differ most; an interval that is much steeper than both beside it is gone on with as a jump. What looked
+    like a jump and is hardly steeper than what lies beside it, once its interval is an eighth, is gone on with as a kink. At last
+    a jump gets a companion on either side at the distance of its width, for its slopes.
 
     Args:
         known: q by λ, the ladder's points among them.
@@ -104,14 +106,17 @@ def zoom(
         The points that enclose the transition, and where the next one is wanted.
     """
     first = ladder.index(interval[0])
-    if kind == "jump":
-        around = range(max(0, first - 1), min(len(ladder) - 1, first + 2))
-        start = max(around, key=lambda i: abs(known[ladder[i + 1]] - known[ladder[i]]))
-        found = _around_jump(known, ladder[start], ladder[start + 1], width, (ladder[0], ladder[-1]))
+    ends = (ladder[0], ladder[-1])
+    around = range(max(0, first - 1), min(len(ladder) - 1, first + 2))
+    # A step beside it holds the jump only where a search has missed its place: q changes far more there.
+    start = max(around, key=lambda i: abs(known[ladder[i + 1]] - known[ladder[i]]) * (_STEEPER if i == first else 1.0))
+    own = {x: known[x] for x in ladder}
+    if kind == "jump" or _steepness(own, ladder[start], ladder[start + 1]) >= _STEEPER:
+        found = _around_jump(known, ladder[start], ladder[start + 1], width, ends)
         if found is not None:
             return found
     start = min(max(0, first - 1), len(ladder) - 4)
-    return _around_kink(known, list(ladder[start : start + 4]), width)
+    return _around_kink(known, list(ladder[start : start + 4]), width, ends)
 
 
 def _around_jump(known: Mapping[float, float], low: float, high: float, width: float, ends: tuple[float, float]) -> Zoom | None:
@@ -130,7 +135,7 @@ def _around_jump(known: Mapping[float, float], low: float, high: float, width: f
     return Zoom("jump", (low, high), missing[0] if missing else None)
 
 
-def _around_kink(known: Mapping[float, float], points: list[float], width: float) -> Zoom:
+def _around_kink(known: Mapping[float, float], points: list[float], width: float, ends: tuple[float, float]) -> Zoom:
     while max(b - a for a, b in itertools.pairwise(points)) > width * _ROUNDING:
         middles = [_middle(a, b) for a, b in itertools.pairwise(points)]
         missing = [middle for middle in middles if middle not in known]
@@ -138,6 +143,12 @@ def _around_kink(known: Mapping[float, float], points: list[float], width: float
             return Zoom("kink", tuple(points), missing[0] if missing[0] not in points else None)
         every = sorted({*points, *middles})
         slopes = [(known[b] - known[a]) / (b - a) for a, b in itertools.pairwise(every)]
+        steepest = max(range(1, len(slopes) - 1), key=lambda i: abs(slopes[i]))
+        beside = max(abs(slopes[steepest - 1]), abs(slopes[steepest + 1]))
+        if abs(slopes[steepest]) >= _STEEPER * beside:
+            found = _around_jump(known, every[steepest], every[steepest + 1], width, ends)
+            if found is not None:
+                return found
         best = max(range(1, len(slopes) - 1), key=lambda i: abs(slopes[i + 1] - slopes[i - 1]))
         points = every[best - 1 : best + 3]
     return Zoom("kink", tuple(points), None)
@@ -173,15 +184,36 @@ def judge(known: Mapping[float, float], ladder: Sequence[float], kind: str, inte
     exponent = math.log(abs(coarse / change)) / math.log(shrinkage) if shrinkage > 1 and coarse and change else math.nan
     before, after = slopes_beside(known, found.low, found.high)
     steepness = _steepness(known, found.low, found.high)
+    bend = _bend(known, found.low, found.high)
     order: Order = "unresolved"
     if shrinkage >= _SHRUNK / _ROUNDING:
-        largest, gap = max(abs(before), abs(after)), abs(before - after)
-        first, second = slopes_beside({x: known[x] for x in ladder}, start, stop)
-        lasting = gap > _LEAST * largest and gap > _STAYS * abs(first - second) > 0
-        different = gap > _DIFFERENT * largest or lasting
+        different = abs(before - after) > _LEAST * max(abs(before), abs(after))
         stays = found.kind == "jump" and steepness >= _STEEPER
-        order = "first" if stays else "second" if different else "none"
-    return Judgement(order, found.low, found.high, found.width, shrinkage, change, steepness, exponent, (before, after))
+        order = "first" if stays else "second" if different and bend < _RESOLVED else "none"
+    return Judgement(order, found.low, found.high, found.width, shrinkage, change, steepness, exponent, (before, after), bend)
+
+
+def _bend(known: Mapping[float, float], low: float, high: float) -> float:
+    """How the difference of the slopes beside an interval falls with the distance of the stretches on which they are taken.
+
+    Slopes over the points next to it are held against those over `_WIDER` times its width. In a smooth bend their difference
+    goes with the distance between the middles of both stretches: exponent 1; at a kink it stays: 0.
+    """
+    every = sorted(known)
+    reach = _WIDER * (high - low)
+    found = []
+    for far in (0.0, reach):
+        below = [x for x in every if x < low and low - x >= far * 0.99] or every[:1]
+        above = [x for x in every if x > high and x - high >= far * 0.99] or every[-1:]
+        left, right = max(below), min(above)
+        if not left < low < high < right:
+            return math.nan
+        difference = abs(_slope(known, left, low) - _slope(known, high, right))
+        found.append((difference, (high + right - left - low) / 2))
+    (near, close), (wide, apart) = found
+    if not near or not wide or apart <= close:
+        return math.nan
+    return math.log(wide / near) / math.log(apart / close)
 
 
 def slopes_beside(known: Mapping[float, float], low: float, high: float) -> tuple[float, float]:

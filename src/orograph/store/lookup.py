@@ -42,17 +42,20 @@ TABLES = {
     ),
     "transitions": (
         *("chain", "strength", "change.low", "change.high", "change.kind", "change.jump", "change.p_value", "judgement.order"),
-        *("judgement.interval", "judgement.exponent", "judgement.inserted"),
+        *("change.adjusted", "change.evidence", "judgement.interval", "judgement.exponent", "judgement.inserted"),
     ),
     "changes": (
         *("chain", "change.quantity", "strength", "change.low", "change.high", "change.kind", "change.jump", "change.kink"),
-        "change.p_value",
+        *("change.p_value", "change.adjusted", "change.evidence"),
     ),
     "coincidences": (
         "chain",
         *(f"coincidences.{name}" for name in ("first", "second", "of_first", "of_second", "together", "p_value", "adjusted")),
     ),
-    "classes": ("chain", *(f"class_relations.{name}" for name in ("name", "correlation", "p_value", "lost_at", "lost"))),
+    "classes": (
+        "chain",
+        *(f"class_relations.{name}" for name in ("name", "correlation", "p_value", "adjusted", "lost_at", "lost")),
+    ),
     "loops": (
         "seed",
         *(f"loops.{name}" for name in ("low", "high", "maxwell", "spinodal_up", "spinodal_down", "escape_up", "escape_down")),

@@ -41,6 +41,8 @@ _CHAINS = {
     "change.jump": Q("change of the value", short="jump"),
     "change.kink": Q("change of the slope", short="kink"),
     "change.p_value": Q("p-value of the change", short="p"),
+    "change.adjusted": Q("p-value after Holm over all series searched", short="after Holm"),
+    "change.evidence": Q("what shows the change: a search of the series, or an identity of F or χ", short="shown by"),
     "judgement.order": Q("order of the transition", short="order"),
     "judgement.low": Q("lower end of what encloses the transition"),
     "judgement.high": Q("upper end of what encloses the transition"),
@@ -69,6 +71,7 @@ _CHAINS = {
     "class_relations.p_value": Q("p-value by block permutation", short="p"),
     "class_relations.block": Q("length of the blocks that are permuted, in steps"),
     "class_relations.count": Q("steps of the ladder that were compared"),
+    "class_relations.adjusted": Q("p-value after Holm over the classes", short="after Holm"),
     "class_relations.lost_at": Q("strength at which the class loses most", short="most lost at λ"),
     "class_relations.lost": Q("accuracy lost there", "percentage points", short="lost, points"),
 }

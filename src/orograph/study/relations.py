@@ -1,7 +1,8 @@
 """How the geometry of minima goes with generalisation, over all minima of a study.
 
-Every metric against test accuracy, test loss and generalisation gap (`geometry.correlation`). Seeds of one configuration are
-not independent: where several are pooled, configurations are what is resampled. Below five independent values only values and
+Every metric against test accuracy, test loss and generalisation gap (`geometry.correlation`). All configurations start from the
+same seeds, so that neither minima nor, with what a seed does in them, configurations are independent: where several seeds are
+pooled, each configuration enters once, with what is common to a seed taken out. Below five independent values only values and
 signs are given, because no interval or p-value would mean anything.
 """
 
@@ -59,7 +60,9 @@ def relate(rows: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> dict[str
     configurations = list(dict.fromkeys(groups))
     pooled = 1 < len(configurations) < len(groups)
     clusters = groups if pooled else None
-    table = correlation_table(metrics, targets, clusters=clusters, groups=groups, resamples=RESAMPLES)
+    seeds = [row.get("seed") for row in rows]
+    crossed = seeds if pooled and None not in seeds else None
+    table = correlation_table(metrics, targets, clusters=clusters, crossed=crossed, groups=groups, resamples=RESAMPLES)
     varied = {name: labels for name in VARIABLE if len(set(labels := [str(row.get(name)) for row in rows])) > 1}
     independent = len(configurations) if pooled else len(rows)
     return {
@@ -77,9 +80,10 @@ def _note(minima: int, configurations: int, independent: int, *, pooled: bool) -
     what = f"{minima} minima of {configurations} configuration{'' if configurations == 1 else 's'}"
     if independent < FEWEST:
         return f"{what}: fewer than {FEWEST} independent values, so only values and signs are given."
+    how = "p-values by permutation, after Holm over the table; 95 % intervals of single coefficients"
     if pooled:
-        return f"{what}: intervals and p-values resample configurations, whose seeds are not independent; p-values after Holm."
-    return f"{what}: 95 % bootstrap intervals, p-values after Holm."
+        return f"{what}: each configuration enters once, what is common to a seed taken out; {how}."
+    return f"{what}: {how}."
 
 
 def _values(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray | None:
