@@ -272,7 +272,7 @@ def test_parameters_that_have_no_part_in_the_loss_are_refused(chosen: str) -> No
     model = nn.Sequential(nn.Linear(4, 3), Detached(), nn.Linear(3, 3)).double()
     model.unused = nn.Linear(2, 2).double()
     model.forward = lambda x: model.get_submodule("2")(model.get_submodule("1")(model.get_submodule("0")(x)))
-    with pytest.raises(ConfigurationError, match="does not depend on the parameters"):
+    with pytest.raises(ConfigurationError, match="does not depend on the chosen parameters"):
         og.HessianOperator(model, F.cross_entropy, data(), parameters=chosen)
 
 

@@ -324,6 +324,7 @@ def correlation_table(
         metrics: values over minima by name.
         targets: values over the same minima by name.
         clusters: the configuration of each value; values of one cluster are not independent.
+        crossed: the seed of each value, where every configuration has the same seeds; their common part is no evidence.
         groups: hyper-parameters of each value, for Kendall within groups.
         resamples: of the bootstrap.
         seed: of the bootstrap.

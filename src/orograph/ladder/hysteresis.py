@@ -41,7 +41,8 @@ class Spinodal:
         certificate: what that point is.
         estimate: where λ_min reaches zero by the law, NaN where it does not fall towards the branch's end.
         law: that fits better.
-        low, high: between which it lies, one of them `last`; NaN where there is no estimate.
+        low: from which it lies, `last` on a way down to it; NaN where there is no estimate.
+        high: to which it lies, `last` where that is above; NaN where there is no estimate.
     """
 
     last: float
