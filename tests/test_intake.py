@@ -204,7 +204,7 @@ def test_a_branch_that_only_some_batches_take_counts_where_it_is_taken() -> None
 
 @pytest.mark.parametrize("loss", [lambda o, t: F.cross_entropy(o.detach(), t), lambda o, t: (o.argmax(1) == t).float()])
 def test_a_loss_without_gradient_is_refused(loss: Any) -> None:
-    with pytest.raises(ConfigurationError, match="does not depend on the chosen parameters"):
+    with pytest.raises(ConfigurationError, match="has no gradient"):
         og.Objective(net(), loss, [(X, Y)])
 
 
@@ -232,12 +232,8 @@ def test_a_label_beyond_the_classes_in_a_later_batch_is_a_sentence_too() -> None
 
 
 def test_an_operation_without_second_derivative_is_a_sentence() -> None:
-    model = nn.Sequential(nn.EmbeddingBag(6, 4), nn.Tanh(), nn.Linear(4, 3))
-    with pytest.raises(ConfigurationError, match=r"Gauss–Newton matrix|derivative"):
-        dense(og.GaussNewtonOperator(net(), nn.MultiMarginLoss(), [(X, Y)]))
-    ids = torch.randint(6, (12, 3))
-    with pytest.raises(ConfigurationError, match=r"Hessian.*embedding_bag|EmbeddingBag"):
-        dense(og.HessianOperator(model, F.cross_entropy, [(ids, Y)]))
+    with pytest.raises(ConfigurationError, match="multi_margin_loss|derivative"):
+        dense(og.HessianOperator(net(), nn.MultiMarginLoss(), [(X, Y)]))
 
 
 class Sentence(nn.Module):

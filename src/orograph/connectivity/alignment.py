@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from orograph.errors import ConfigurationError
 from orograph.geometry.perturbations import seeded
+from orograph.geometry.mapping import require_still
 from orograph.objective import Objective, call, evaluation_mode
 
 MIXING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -87,6 +88,7 @@ def align(objective: Objective, first: Float[Tensor, " P"], second: Float[Tensor
         >>> found = og.align(objective, objective.theta, objective.theta.flip(0))
         >>> assert found.distance <= found.distance_before
     """
+    require_still(objective)
     axes, weights = hidden_axes(objective)
     sizes = [len(objective.model.get_parameter(name)) for name in weights]
     _check_invariance(objective, axes, sizes, second)
@@ -140,6 +142,7 @@ def hidden_axes(objective: Objective) -> tuple[list[Axis], list[str]]:
     if len(mixing) < 2:
         raise ConfigurationError("this model has no hidden layer whose units could be permuted.")
     axes, layer, last = [], -1, len(mixing) - 1
+    rows = [len(weight) if (weight := module._parameters.get("weight")) is not None else -1 for module in mixing]
     known = set()
     tensors = {**dict(objective.model.named_parameters()), **dict(objective.model.named_buffers())}
     for module in order:
@@ -150,7 +153,7 @@ def hidden_axes(objective: Objective) -> tuple[list[Axis], list[str]]:
         for name in own:
             if tensors[name].ndim > 1 and layer > 0 and isinstance(module, MIXING):
                 axes.append(Axis(name, 1, layer - 1, incoming=False))
-            if 0 <= layer < last and len(tensors[name]) == len(mixing[layer].weight):
+            if 0 <= layer < last and len(tensors[name]) == rows[layer]:
                 axes.append(Axis(name, 0, layer, incoming=True))
     strange = [name for name in objective.layout.names if name not in known]
     missing = [axis.name for axis in axes if axis.name not in objective.layout.names and "running" not in axis.name]

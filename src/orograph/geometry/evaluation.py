@@ -18,7 +18,7 @@ from torch import Tensor
 
 from orograph.boundary import explained
 from orograph.errors import ConfigurationError
-from orograph.geometry.mapping import many
+from orograph.geometry.mapping import many, require_still
 from orograph.geometry.shared import SharedLayers
 from orograph.memory import chunk_length
 from orograph.objective import Inputs, Objective, call, correct, evaluation_mode
@@ -101,6 +101,7 @@ class Block:
 
 def in_blocks(objective: Objective, thetas: Thetas, statistics: Statistics | None = None) -> Iterator[Block]:
     """All models on all samples, block by block."""
+    require_still(objective)
     statistics = statistics or {}
     affine = isinstance(thetas, Points) and len(thetas) > len(thetas.directions) + 1
     shared = SharedLayers(objective, thetas.base, thetas.directions) if affine else None  # type: ignore[union-attr]

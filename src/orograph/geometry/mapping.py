@@ -53,6 +53,17 @@ def many(
     return looped(other or one, several)
 
 
+def require_still(objective: Objective) -> None:
+    """Once for each objective: nothing is drawn, neither in a loop nor where vmap would say so.
+
+    Raises:
+        ConfigurationError: the model gives two outputs for one input; names the module.
+    """
+    if "still" not in objective.traces:
+        check_model(objective)
+        objective.traces["still"] = True
+
+
 def looped(one: One, several: Several) -> tuple[Tensor, ...]:
     """The same, entry by entry."""
     rows = [one(*(_entry(argument, index) for argument in several)) for index in range(len(_first(several)))]
