@@ -232,7 +232,7 @@ def test_a_label_beyond_the_classes_in_a_later_batch_is_a_sentence_too() -> None
 
 
 def test_an_operation_without_second_derivative_is_a_sentence() -> None:
-    with pytest.raises(ConfigurationError, match="multi_margin_loss|derivative"):
+    with pytest.raises(ConfigurationError, match=r"multi_margin_loss|derivative"):
         dense(og.HessianOperator(net(), nn.MultiMarginLoss(), [(X, Y)]))
 
 

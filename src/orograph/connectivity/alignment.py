@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from orograph.errors import ConfigurationError
-from orograph.geometry.perturbations import seeded
 from orograph.geometry.mapping import require_still
+from orograph.geometry.perturbations import seeded
 from orograph.objective import Objective, call, evaluation_mode
 
 MIXING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
