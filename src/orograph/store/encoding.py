@@ -88,7 +88,11 @@ def parsed(path: Path) -> Any:
         RunError: the file cannot be read, or is no JSON.
     """
     try:
-        return json.loads(read_file(path), parse_int=_whole)
+        text = read_file(path).decode()
+        content = json.loads(text, parse_int=_whole)
+        if "\\u" in text:  # as which halves of characters can be written, that no table and no file takes
+            json.dumps(content, ensure_ascii=False).encode()
+        return content
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}.") from None
     except (

@@ -19,6 +19,7 @@ from orograph.store.atomic import write_bytes
 from orograph.store.encoding import decode, plain, sealed, way_out, with_floats
 from orograph.store.former import with_present_names
 from orograph.store.integrity import verified
+from orograph.store.kinds import check_fields
 from orograph.store.names import checked_files, is_name
 from orograph.store.records import STATUSES, is_damaged
 
@@ -150,6 +151,7 @@ def read_finding(run: Path, path: Path) -> Finding:
         finding = Finding(key, content["status"], scalars, checked_files(content["files"]))
     except (KeyError, TypeError, ConfigurationError):
         raise RunError(f"{path} is damaged: it is no record of a finding; {way_out(path)}") from None
+    check_fields(path, finding.scalars)
     if run / f"{key.stem}.json" != path:
         raise RunError(f"{path} records another finding than its name says; {way_out(path)}")
     return finding

@@ -364,4 +364,14 @@ ARRAYS = {
     "gradient_trajectory": Q("∇L on the principal components of its way", dims=("component",)),
 }
 
+# What is a text, or a mapping that tables leave out; all else without dimensions is a number.
+TEXTS = frozenset(
+    {
+        *("status", "direction", "ID", "configuration", "pair", "model", "activation", "optimizer", "scheduler"),
+        *("stopped", "error", "trained", "hessian", "which", "method", "plan", "of", "certificate", "directions"),
+        *("condition_number_note", "sharpness_start", "adaptive_sharpness_start", "relative_flatness_layer"),
+    }
+)
+MAPPINGS = frozenset({"products"})  # a number at a point, in a study one of each part
+
 QUANTITIES = COORDINATES | GENERALISATION | METRICS | TRAINING | SPECTRUM | MINIMUM | BETWEEN | ANALYSIS | ARRAYS | SETTINGS

@@ -13,12 +13,11 @@ from orograph.store.atomic import write_bytes
 from orograph.store.cells import Cell, Plan
 from orograph.store.encoding import decode, sealed, way_out, with_floats
 from orograph.store.integrity import digest_of
+from orograph.store.kinds import check_fields
 from orograph.store.names import checked_files
 
 FOLDER = "points"
 STATUSES = ("done", "failed")
-TABLED = ("train_loss", "objective", "test_loss", "test_accuracy")  # what the published tables hold
-BY_CLASS = "class_accuracy"  # and the split ones: a list
 
 
 @dataclass(frozen=True)
@@ -116,13 +115,9 @@ def read_record(path: Path, cell: Cell, slot: int) -> Record:
         )
     except (KeyError, TypeError, ConfigurationError):
         raise RunError(f"{path} is damaged: it is no record of a point; {way_out(path)}") from None
-    by_class = record.scalars.get(BY_CLASS, [])
-    wrong = [name for name in TABLED if not isinstance(record.scalars.get(name, 0.0), int | float)]
-    if not isinstance(by_class, list) or not all(isinstance(value, int | float) for value in by_class):
-        wrong.append(BY_CLASS)
-    if record.status not in STATUSES or wrong:
-        what = f"its field '{wrong[0]}' is no number" if wrong else f"its status is none of {', '.join(STATUSES)}"
-        raise RunError(f"{path} is damaged: {what}; {way_out(path)}")
+    if record.status not in STATUSES:
+        raise RunError(f"{path} is damaged: its status is none of {', '.join(STATUSES)}; {way_out(path)}")
+    check_fields(path, record.scalars)
     if (record.cell, record.slot) != (cell, slot) or isinstance(record.slot, bool):
         raise RunError(f"{path} records another point than its name says; {way_out(path)}")
     return record

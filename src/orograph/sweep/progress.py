@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
+_SHOWN = {"train_loss": "train {:.4f}", "test_loss": "test {:.4f}", "test_accuracy": "accuracy {:.2f} %", "lambda_first": "λ₁ {:.4g}"}
+
 
 def describe(record: Mapping[str, Any]) -> str:
     """One point in half a line."""
     if record["status"] == "failed":
         return f"failed: {failure(record)}"
-    text = f"train {record['train_loss']:.4f}, test {record['test_loss']:.4f}, accuracy {record['test_accuracy']:.2f} %"
-    return text + (f", λ₁ {record['lambda_first']:.4g}" if "lambda_first" in record else "")
+    return ", ".join(form.format(record[name]) for name, form in _SHOWN.items() if name in record) or "done"
 
 
 def failure(record: Mapping[str, Any]) -> str:
     """Why a point failed."""
-    return record.get("error") or f"the loss was not finite in epoch {record['failed_epoch']}"
+    return record.get("error") or f"the loss was not finite in epoch {record.get('failed_epoch', 'unknown')}"
