@@ -10,8 +10,11 @@ import pytest
 import yaml
 
 from orograph.cli import main
+from orograph.commands.card import card_text
+from orograph.store.cells import Cell
 from orograph.store.dataset import open_run
 from orograph.store.records import at_state
+from orograph.store.run import Run
 
 SWEEP = [
     "--dataset",
@@ -107,3 +110,37 @@ def test_an_analysis_takes_the_losses_of_the_state() -> None:
     }
     plain = {"train_loss": 2.0, "objective": 2.5}
     assert at_state(plain) == plain
+
+
+HOSTILE = "| x [click](http://elsewhere) <img src=x> `code`\n# forged\x1b[2J"
+
+
+def test_what_a_run_from_elsewhere_says_is_text_in_the_page_of_a_hub(tmp_path: Path) -> None:
+    with Run.create(
+        tmp_path / "[b]odd & <i>",
+        kind="sweep",
+        configuration={"data": {"dataset": HOSTILE, HOSTILE: HOSTILE}, HOSTILE: [HOSTILE]},
+        numerics={},
+        provenance={"versions": {"torch": HOSTILE}},
+        cells=[Cell(0, "up", 0.5)],
+    ) as run:
+        run.commit(run.plan.cells[0])
+    with Run.create(
+        run.path, kind="sweep", configuration=run.configuration, numerics={}, provenance={"versions": {"torch": f"2{HOSTILE}"}}
+    ) as run:
+        run.add([Cell(0, "up", 1.0)])
+        run.commit(run.plan.cells[1])
+    text = card_text(Run.open(run.path), HOSTILE)
+    front, body = re.match(r"---\n(.*?)\n---\n(.*)", text, re.DOTALL).groups()
+    read = yaml.safe_load(front)
+    assert read["license"] == HOSTILE
+    assert read["datasets"] == [HOSTILE.replace("\n", "\\n").replace("\x1b", "\\x1b")]
+    assert set(read) == {"license", "library_name", "pretty_name", "tags", "datasets", "metrics"}
+    assert "\x1b" not in body
+    assert "# forged" not in body.splitlines()
+    plain = re.sub(r"\\.", "", body)  # without what is escaped
+    assert not re.search(r"\]\(http|<img|<i>", plain)
+    rows = [line for line in plain.splitlines() if line.startswith("|") and "elsewhere" in line]
+    assert len(rows) == 3
+    assert {row.count("|") for row in rows} == {3}
+    assert "1 of 2 points were made with" in plain

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 import orograph as og
 from orograph.cli import main
+from orograph.process import out_of_memory
 
 PLUGIN = """
 import torch
@@ -83,6 +84,82 @@ def test_the_command_measures_a_model_and_data_of_ones_own(tmp_path: Path, monke
     assert printed == written
     assert written["parameters"] == 37
     assert (tmp_path / "minimum-measured.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "out", "wanted"),
+    [
+        ("minimum.pth", None, "minimum-measured"),
+        ("model_weights-0-0.00200.pth", None, "model_weights-0-0.00200-measured"),
+        ("model_weights-0-0.00200.pth", "v1.2", "v1.2"),
+        ("minimum.pth", "v1.json", "v1"),
+        ("minimum.pth", "v1.2.png", "v1.2"),
+        ("minimum.pth", "FOLDER", "FOLDER/minimum-measured"),
+        ("model_weights-0-0.00200.pth", "FOLDER/", "FOLDER/model_weights-0-0.00200-measured"),
+        ("minimum.pth", "FOLDER/new.name", "FOLDER/new.name"),
+    ],
+)
+def test_what_is_measured_lies_under_the_name_that_was_given(
+    tmp_path: Path, monkeypatch, checkpoint: str, out: str | None, wanted: str
+) -> None:
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    (tmp_path / "FOLDER").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    torch.save(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2)).state_dict(), checkpoint)
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    given = [] if out is None else ["--out", out]
+    command = ["measure", checkpoint, "--model", "mine:build", "--data", "mine:batches", "--loss", "mse_loss", "--k", "2"]
+    assert main([*command, "--probes", "2", "--trace-probes", "3", "--threads", "1", "--quiet", *given]) == 0
+    new = {path for path in tmp_path.rglob("*") if path.is_file() and "__pycache__" not in path.parts} - before
+    written = {path.relative_to(tmp_path).as_posix() for path in new}
+    assert written == {f"{wanted}{ending}" for ending in (".json", ".png", ".pdf")}
+
+
+def test_what_is_measured_is_not_written_over_a_run(tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    torch.save(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2)).state_dict(), "minimum.pth")
+    command = ["measure", "minimum.pth", "--model", "mine:build", "--data", "mine:batches", "--loss", "mse_loss", "--k", "2"]
+    assert main([*command, "--out", "run", "--quiet"]) == 2
+    assert "one of the run's own files" in capsys.readouterr().err
+    assert (tmp_path / "run.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+        MemoryError(),
+        np._core._exceptions._ArrayMemoryError((10**15,), np.dtype(float)),
+    ],
+)
+def test_too_little_memory_is_one_sentence(tmp_path: Path, monkeypatch, capsys, error: Exception) -> None:
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("orograph.commands.measure.measure", fail)
+    torch.save(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2)).state_dict(), "minimum.pth")
+    assert main(["measure", "minimum.pth", "--model", "mine:build", "--data", "mine:batches", "--quiet"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: there is not enough memory; give a smaller --memory")
+    assert len(captured.err.strip().splitlines()) == 1
+
+
+def test_no_other_error_is_taken_for_too_little_memory() -> None:
+    with pytest.raises(RuntimeError) as found:
+        torch.empty(10**15)
+    assert out_of_memory(found.value)
+    with pytest.raises(RuntimeError) as found:
+        torch.zeros(2, 3) @ torch.zeros(2, 3)
+    assert not out_of_memory(found.value)
 
 
 @pytest.mark.parametrize(

@@ -209,3 +209,28 @@ def test_a_study_is_shown_to_its_end_with_a_surface_that_turns(visit: Open, tmp_
     surface.locator("canvas").first.wait_for()
     assert surface.locator(".plot").evaluate("node => node.data[0].type") == "surface"
     assert found.complaints == []
+
+
+def test_names_from_elsewhere_are_no_links_in_figures(visit: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile = '<a href="https://elsewhere">click</a>'
+    monkeypatch.setattr(made_up_sweep, "CLASSES", (hostile, "<A HREF='https://elsewhere'>b</A>", "< a href=x>c"))
+    made_up_sweep.write(tmp_path / "run", 5)
+    found = visit(tmp_path / "run")
+    found.scroll_through()
+    assert hostile in found.drawn("Accuracy of each class").first.evaluate("node => node.textContent")
+    assert found.page.locator(".plot a").count() == 0
+    assert [link for link in found.page.evaluate("[...document.links].map(each => each.href)") if "elsewhere" in link] == []
+    assert found.complaints == []
+
+
+def test_results_of_a_form_that_is_not_known_are_said_and_the_rest_is_shown(visit: Open, small: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(small, tmp_path / "run"))
+    (run / "analysis.json").write_text(json.dumps(ANALYSIS))
+    found = visit(run)
+    assert "The rest cannot be shown" in found.page.locator("main").inner_text()
+    assert found.trace("Loss")
+    assert any("TypeError" in text for text in found.complaints)
+
+
+# Passes for an analysis, and a script stumbles over it: a class relation that is a mapping without what a table needs is not it.
+ANALYSIS = {"chains": [], "loops": [], "loop_areas": [{"rate": {"a": None}}], "commands": {"a": None}}

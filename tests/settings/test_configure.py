@@ -101,6 +101,55 @@ def test_an_unknown_setting_in_a_file_is_named(tmp_path: Path) -> None:
         sweep("--config", str(file))
 
 
+HOSTILE = {
+    "arrays without end": b"a = " + b"[" * 100_000,
+    "tables without end": b"a = " + b"{a = " * 20_000,
+    "keys without end": b".".join([b"a"] * 50_000) + b" = 1",
+    "a number of 10,000 digits": b"[ladder]\npoints = 1" + b"0" * 10_000,
+    "a number of 400 digits": b"[ladder]\npoints = 1" + b"0" * 400,
+    "a number of 400 digits for a float": b"[training]\nlr = 1" + b"0" * 400,
+    "a number that is none": b"[training]\nlr = nan",
+    "no UTF-8": b"[data]\ndataset = '\xff\xfe'",
+    "half a character": b'[data]\ndataset = "\\ud800"',
+    "a terminal's commands": b'[data]\ndataset = "\\u001b[2Jx"',
+    "a key with a line break": b'"a\\nerror: forged" = 1',
+    "a key twice": b"a = 1\na = 2",
+    "a table for a value": b"[data.dataset]\nx = 1",
+    "a value for a table": b"data = 3",
+    "a list for a value": b"[data]\ndataset = ['a']",
+    "nothing but zeros": bytes(1000),
+    "a date": b"[ladder]\npoints = 1979-05-27",
+    "JSON": b'{"data": {"dataset": "digits"}}',
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_file_of_settings_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_bytes(HOSTILE[what])
+    assert main(["sweep", "--config", str(file), "--out", str(tmp_path / "run"), "--dry-run"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert len(captured.err.strip().splitlines()) == 1
+    assert captured.err.strip().isprintable()
+    assert len(captured.err) < 2000
+    assert captured.out == ""
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("place", ["folder", "pipe", "device", "absent"])
+def test_a_place_that_is_no_file_of_settings_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    path = Path("/dev/zero") if place == "device" else tmp_path / place
+    if place == "folder":
+        path.mkdir()
+    if place == "pipe":
+        os.mkfifo(path)
+    assert main(["sweep", "--config", str(path), "--dry-run"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: --config {path} cannot be read: ")
+
+
 def test_the_resolved_settings_run_again_from_their_own_file(tmp_path: Path) -> None:
     import tomli_w
 

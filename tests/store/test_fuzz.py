@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from writing import CELLS, commit, create
 
@@ -26,6 +26,7 @@ from orograph.store.arrays import _sealed
 from orograph.store.dataset import open_run
 from orograph.store.encoding import sealed
 from orograph.store.run import Run
+from wrong_json import LONG, QUICK, changed
 
 NAMES = (
     "run.json",
@@ -35,35 +36,6 @@ NAMES = (
     "arrays.zarr/eigenvalue/zarr.json",
     "arrays.zarr/zarr.json",
 )
-LEAVES = st.sampled_from(
-    [
-        None,
-        True,
-        0,
-        -1,
-        1.5,
-        2**63,
-        10**400,
-        "",
-        "x",
-        "../../ESC",
-        "/etc/passwd",
-        "\x1b[2J\n",
-        "\ud800",
-        "a" * 300,
-        [],
-        {},
-        [[]],
-        [None],
-        ["a", 1],
-        {"": 0},
-    ]
-)
-VALUES = st.one_of(LEAVES, st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3), max_leaves=5))
-QUICK = settings(
-    max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
-)  # the same examples each time
-LONG = settings(QUICK, max_examples=3000, derandomize=False)
 
 
 def read_all(path: Path) -> None:
@@ -90,30 +62,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
             commit(run, cell)
         Analysis(run).write("curvature", CELLS[0], {}, {"trace": 2.0}, {"branch": np.arange(3)})
     return path
-
-
-def places(value: Any) -> list[tuple[Any, ...]]:
-    """Every place in a value, by keys from its top."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [(key, *rest) for key, item in inner for rest in [(), *places(item)]]
-
-
-def changed(value: Any, draw: st.DrawFn) -> Any:
-    value = json.loads(json.dumps(value))
-    place = draw(st.sampled_from(places(value)))
-    parent = value
-    for key in place[:-1]:
-        parent = parent[key]
-    match draw(st.sampled_from(["replace", "replace", "replace", "remove", "add"])):
-        case "replace":
-            parent[place[-1]] = draw(VALUES)
-        case "remove":
-            del parent[place[-1]]
-        case _ if isinstance(parent, dict):
-            parent[draw(st.sampled_from(["", "x", "train_loss", "../x", "class_accuracy", "\x1b"]))] = draw(VALUES)
-        case _:
-            parent.append(draw(VALUES))
-    return value
 
 
 @st.composite

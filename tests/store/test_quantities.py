@@ -26,6 +26,7 @@ from orograph.ladder.transitions import Coincidence, Judgement
 from orograph.store.encoding import decode
 from orograph.store.findings import FindingKey, read_findings, write_finding
 from orograph.store.former import FORMER
+from orograph.store.kinds import wrong_field
 from orograph.store.lookup import ENTRIES, TABLES, described, find, heading, in_order, quantity, with_role
 from orograph.store.quantities import COORDINATES, QUANTITIES
 from orograph.store.run import Run
@@ -148,6 +149,15 @@ def test_everything_that_a_run_records_is_in_the_registry(made: Path, kind: str)
     found = recorded(Run.open(made / kind))
     assert len(found) > 20
     assert unknown(found) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sweep", "published", "imported", "study", "compared"])
+def test_every_text_and_list_that_a_run_records_is_known_as_one(made: Path, kind: str) -> None:
+    run = Run.open(made / kind)
+    scalars = [record.scalars for record in (*run.records.values(), *run.findings.values())]
+    assert len(scalars) >= 2
+    assert [wrong for each in scalars if (wrong := wrong_field(each))] == []
 
 
 @pytest.mark.slow

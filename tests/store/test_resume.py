@@ -11,7 +11,9 @@ from orograph.commands.card import card_text
 from orograph.errors import RunError
 from orograph.report.about import about
 from orograph.settings.shared import NumericsSettings
+from orograph.store.analysis import Analysis
 from orograph.store.encoding import decode, sealed
+from orograph.store.findings import FindingKey
 from orograph.store.provenance import mixture
 from orograph.store.resume import begun_run, not_taken, recorded_numerics
 from orograph.store.run import Run
@@ -34,6 +36,36 @@ def test_points_made_elsewhere_record_with_what_and_the_run_says_so(tmp_path: Pa
     assert told == "2 of 3 points were made with processor new (not old), torch 2.13 (not 2.12): their last bits may differ."
     assert told in card_text(run, "mit")
     assert told in json.dumps(about(run))
+
+
+def test_findings_made_elsewhere_record_with_what_and_the_run_says_so(tmp_path: Path) -> None:
+    keys = [FindingKey("pair", "MLP1", name) for name in ("0-1", "0-2", "1-2")]
+    for provenance, key in zip((OLD, NEW, NEW), keys, strict=True):
+        with create(tmp_path, provenance=provenance, kind="study", cells=()) as run:
+            run.commit_finding(key, scalars={"distance": 1.0})
+    run = Run.open(tmp_path)
+    assert [run.findings[key].provenance for key in keys] == [None, NEW, NEW]
+    assert mixture(run).startswith("2 of 3 findings were made with processor new (not old), torch 2.13 (not 2.12)")
+
+
+def test_what_an_analysis_finds_elsewhere_records_with_what(tmp_path: Path) -> None:
+    with create(tmp_path, provenance=OLD) as run:
+        commit(run, CELLS[0])
+        Analysis(run).write("density", CELLS[0], {}, {"trace": 1.0}, {})
+    with create(tmp_path, provenance=NEW) as run:
+        Analysis(run).write("curvature", CELLS[0], {}, {"trace": 2.0}, {})
+    made = {key.kind: finding.provenance for key, finding in Run.open(tmp_path).findings.items()}
+    assert made == {"density": None, "curvature": NEW}
+
+
+@pytest.mark.parametrize("made", ["x", [1], 3])
+def test_a_finding_whose_provenance_is_none_is_damaged(tmp_path: Path, made: object) -> None:
+    with create(tmp_path) as run:
+        run.commit_finding(FindingKey("pair", "MLP1", "0-1"), scalars={"distance": 1.0})
+    file = tmp_path / "findings" / "pair" / "MLP1" / "0-1.json"
+    file.write_bytes(sealed({**decode(file), "provenance": made}))
+    with pytest.raises(RunError, match="no record of a finding"):
+        Run.open(tmp_path)
 
 
 def test_points_made_alike_record_nothing_more(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def _points(found: Sequence[Survey]) -> Table:
         shares = chain.series("share_defect_largest")
         table.add_row(
             chain.name,
-            ", ".join(f"{count} {name}" for name, count in verdicts.most_common()) or "none",
+            Text(shown(", ".join(f"{count} {name}" for name, count in verdicts.most_common()) or "none")),
             f"{max(step.defect for step in told):.1e}" if told else "",
             f"{outside} of {len(told)}",
             "" if each.branches is None else str(each.branches.count),
@@ -139,7 +139,7 @@ def _transitions(each: Survey, console: Console) -> None:
                 f"{judgement.width:.2g}",
                 f"{judgement.change:.3g}",
                 f"{judgement.slopes[0]:.3g} | {judgement.slopes[1]:.3g}",
-                f"{worst[0]} ({worst[1][0]:.1f} points)" if worst and worst[1][0] > 0 else "",
+                Text(shown(f"{worst[0]} ({worst[1][0]:.1f} points)" if worst and worst[1][0] > 0 else "")),
             )
         console.print(table)
     if each.changes.reason:
@@ -197,7 +197,7 @@ def _loop(measured: MeasuredLoop) -> Table:
         )
         rows.append(("barrier of L_eff", found))
     for name, text in rows:
-        table.add_row(f"[bold]{name}", text)
+        table.add_row(Text(name, "bold"), Text(shown(text)))
     return table
 
 

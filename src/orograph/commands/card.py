@@ -64,7 +64,7 @@ def card_text(run: Run, license_name: str) -> str:
     front = "".join(f"{name}: {json.dumps(value, ensure_ascii=False)}\n" for name, value in fields)  # JSON is YAML
     parts = [
         f"---\n{front}---",
-        f"# {run.path.resolve().name}",
+        f"# {_text(run.path.resolve().name)}",
         _what(run),
         _settings(run),
         _files(run),
@@ -79,9 +79,9 @@ def front_matter(run: Run, license_name: str) -> dict[str, Any]:
     return {
         "license": license_name,
         "library_name": "orograph",
-        "pretty_name": run.path.resolve().name,
+        "pretty_name": shown(run.path.resolve().name),
         "tags": ["loss-landscape", "hessian", "curvature", run.kind],
-        "datasets": [str(_setting(run, "data", "dataset"))],
+        "datasets": [shown(_setting(run, "data", "dataset"))],
         "metrics": ["accuracy", "loss"],
     }
 
@@ -111,18 +111,22 @@ def _settings(run: Run) -> str:
     rows = []
     for table, values in run.configuration.items():
         pairs = values.items() if isinstance(values, Mapping) else [("", values)]
-        rows += [f"| {' '.join(filter(None, [table, name])).replace('_', ' ')} | {_text(value)} |" for name, value in pairs]
+        named = [(" ".join(filter(None, [table, name])).replace("_", " "), value) for name, value in pairs]
+        rows += [f"| {_text(name)} | {_text(value)} |" for name, value in named]
     recorded = run.provenance.get("versions")
     versions = recorded if isinstance(recorded, Mapping) else {}
-    made = ", ".join(f"{name} {versions[name]}" for name in ("orograph", "torch", "python") if name in versions)
-    return "\n".join(
-        ["## Settings", "", "| setting | value |", "|---|---|", *rows, "", f"Made with {made}." if made else "", mixture(run)]
-    ).rstrip()
+    made = ", ".join(f"{name} {_text(versions[name])}" for name in ("orograph", "torch", "python") if name in versions)
+    table = ["## Settings", "", "| setting | value |", "|---|---|", *rows]
+    return "\n".join([*table, "", f"Made with {made}." if made else "", _escaped(mixture(run))]).rstrip()
 
 
 def _text(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return _MARKUP.sub(r"\\\g<0>", shown(text)) or "–"
+    return _escaped(text) or "–"
+
+
+def _escaped(text: str) -> str:
+    return _MARKUP.sub(r"\\\g<0>", shown(text))
 
 
 def _files(run: Run) -> str:

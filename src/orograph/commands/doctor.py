@@ -47,7 +47,7 @@ def doctor(settings: DoctorSettings) -> int:
         table.add_column("", no_wrap=True)
         table.add_column("", overflow="fold")
         for what, text, good in rows:
-            table.add_row(what, text if good else f"[yellow]{text}[/]")
+            table.add_row(what, Text(shown(text), "" if good else "yellow"))
         console.print(table)
     return 0 if all(good for _, _, good in sections["versions"]) else 1
 

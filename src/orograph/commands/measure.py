@@ -28,6 +28,7 @@ from orograph.store.provenance import provenance
 from orograph.work.progress import Working
 
 _IN_95 = "in 95 %"  # what stands behind ± an interval
+_ENDINGS = (".json", ".png", ".pdf")  # of what is written
 
 
 def measure_checkpoint(settings: MeasureSettings) -> int:
@@ -108,8 +109,8 @@ def _stem(settings: MeasureSettings) -> Path:
     checkpoint = Path(settings.checkpoint)
     own = f"{checkpoint.stem}-measured"
     out = Path(settings.out or checkpoint.with_name(own))
-    stem = out / own if out.is_dir() else out
-    for ending in (".json", ".png", ".pdf"):
+    stem = out / own if out.is_dir() else out.with_suffix("") if out.suffix in _ENDINGS else out
+    for ending in _ENDINGS:
         require_free(stem.with_name(f"{stem.name}{ending}"))
     return stem
 

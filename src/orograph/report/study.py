@@ -4,6 +4,7 @@ from typing import Any
 
 from orograph.errors import RunError
 from orograph.report.about import about
+from orograph.report.shapes import Results, require
 from orograph.store.encoding import decode
 from orograph.store.former import with_present_names
 from orograph.store.lookup import TABLES, described, in_order
@@ -23,9 +24,9 @@ def study_data(run: Run) -> dict[str, Any]:
         RunError: the study has not been finished.
     """
     path = run.path / NAME
-    if not path.is_file():
+    if not path.exists():
         raise RunError(f"{run.path} has no {NAME} yet; run its command again, which finishes it.")
-    results = decode(path)
+    results = require(Results, decode(path), path, "the command that made the study")
     results["surfaces"] = [with_present_names(entry["kind"], entry) for entry in results.get("surfaces", [])]
     names = {name for row in results["metrics"] for name in row}
     return {

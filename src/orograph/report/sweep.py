@@ -10,6 +10,7 @@ from jaxtyping import Float
 from orograph.analysis.command import FILE as ANALYSIS
 from orograph.report.about import about
 from orograph.report.packing import packed
+from orograph.report.shapes import Analysis, require
 from orograph.store.dataset import open_sweep
 from orograph.store.encoding import decode
 from orograph.store.lookup import TABLES, described
@@ -44,8 +45,13 @@ def sweep_data(run: Run) -> dict[str, Any]:
         "quantities": described(names),
         "tables": TABLES,
         "chains": chains,
-        "analysis": decode(run.path / ANALYSIS) if (run.path / ANALYSIS).is_file() else None,
+        "analysis": _analysis(run),
     }
+
+
+def _analysis(run: Run) -> dict[str, Any] | None:
+    path = run.path / ANALYSIS
+    return require(Analysis, decode(path), path, f"orograph analyze {run.path}") if path.exists() else None
 
 
 def _of(configuration: Mapping[str, Any], table: str, name: str) -> str:

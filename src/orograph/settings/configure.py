@@ -21,6 +21,8 @@ from orograph.settings.base import explain
 S = TypeVar("S", bound=BaseModel)
 
 _LONGEST = 2**20  # bytes of a file of settings
+_DEEPEST = 100  # dots in a key: the time to read one grows with their cube
+_PIECES = re.compile(r"^\s*#.*$|[=,{}\[\]\n]", re.MULTILINE)  # what stands between keys and values
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,7 +55,10 @@ def read_toml(path: str) -> dict[str, Any]:
         ConfigurationError: there is no such file, or it is no TOML.
     """
     try:
-        return tomllib.loads(read_file(Path(path), _LONGEST).decode())
+        text = read_file(Path(path), _LONGEST).decode()
+        if any(piece.count(".") > _DEEPEST for piece in _PIECES.split(text)):
+            raise ValueError(f"a key has more than {_DEEPEST} parts")
+        return tomllib.loads(text)
     except OSError as error:
         raise ConfigurationError(f"--config {path} cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, integers of thousands of digits, tables without end

@@ -61,7 +61,9 @@ class Analysis:
         self.run._require_lock()
         about = {_OF: fingerprint(self.run, cell), _SETTINGS: settings}
         key = self._key(part, cell)
-        self.run.findings[key] = write_finding(self.run.path, key, "done", {**scalars, **about}, arrays)
+        self.run.findings[key] = write_finding(
+            self.run.path, key, "done", {**scalars, **about}, arrays, self.run.made_elsewhere()
+        )
 
     def scalars(self, part: str, cell: Cell) -> dict[str, Any]:
         """The numbers of a part at a point; empty where there are none."""

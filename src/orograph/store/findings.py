@@ -16,10 +16,10 @@ from safetensors import safe_open
 
 from orograph.errors import ConfigurationError, RunError
 from orograph.store.atomic import write_bytes
-from orograph.store.encoding import decode, plain, sealed, way_out, with_floats
+from orograph.store.encoding import decode, sealed, way_out, with_floats
 from orograph.store.former import with_present_names
 from orograph.store.integrity import verified
-from orograph.store.kinds import check_fields
+from orograph.store.kinds import check_fields, checked_fields
 from orograph.store.names import checked_files, is_name
 from orograph.store.records import STATUSES, is_damaged
 
@@ -71,12 +71,14 @@ class Finding:
         status: `done` or `failed`.
         scalars: numbers, texts, lists and mappings by name; NaN where null is written.
         files: SHA-256 by path relative to the run; empty without arrays.
+        provenance: versions and hardware, where they are not those of the run.
     """
 
     key: FindingKey
     status: str
     scalars: Mapping[str, Any]
     files: Mapping[str, str]
+    provenance: Mapping[str, Any] | None = None
 
     def arrays(self, run: Path, wanted: Callable[[str, tuple[int, ...]], bool] | None = None) -> dict[str, np.ndarray]:
         """Its arrays, verified and read now: all, or those whose name and shape are wanted.
@@ -94,21 +96,28 @@ class Finding:
 
 
 def write_finding(
-    run: Path, key: FindingKey, status: str, scalars: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    run: Path,
+    key: FindingKey,
+    status: str,
+    scalars: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    provenance: Mapping[str, Any] | None = None,
 ) -> Finding:
     """Commit a finding: its arrays first, then its record.
 
     Raises:
+        ConfigurationError: a field is of another kind than the registry of quantities says.
         RunError: the disk refuses.
     """
-    files = {}
+    fields, files = checked_fields(key.stem, scalars), {}
     if arrays:
         ordered = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
         path = f"{key.stem}.safetensors"
         files[path] = write_bytes(run / path, safetensors.save(ordered))
     content = {"kind": key.kind, "configuration": key.configuration, "name": key.name, "status": status}
-    write_bytes(run / f"{key.stem}.json", sealed({**content, "scalars": scalars, "files": files}))
-    return Finding(key, status, with_floats(plain(scalars)), files)
+    made = {} if provenance is None else {"provenance": provenance}
+    write_bytes(run / f"{key.stem}.json", sealed({**content, "scalars": fields, "files": files, **made}))
+    return Finding(key, status, fields, files, provenance)
 
 
 def read_findings(run: Path) -> dict[FindingKey, Finding]:
@@ -148,7 +157,10 @@ def read_finding(run: Path, path: Path) -> Finding:
         if not isinstance(content["scalars"], dict) or content["status"] not in STATUSES:
             raise TypeError("scalars")
         scalars = with_present_names(key.kind, with_floats(content["scalars"]))
-        finding = Finding(key, content["status"], scalars, checked_files(content["files"]))
+        made = content.get("provenance")
+        if not isinstance(made, dict | None):
+            raise TypeError("provenance")
+        finding = Finding(key, content["status"], scalars, checked_files(content["files"]), made)
     except (KeyError, TypeError, ConfigurationError):
         raise RunError(f"{path} is damaged: it is no record of a finding; {way_out(path)}") from None
     check_fields(path, finding.scalars)

@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from orograph.errors import RunError
-from orograph.store.encoding import way_out
+from orograph.errors import ConfigurationError, RunError
+from orograph.store.encoding import plain, way_out, with_floats
 from orograph.store.lookup import find
 from orograph.store.quantities import MAPPINGS, TEXTS
 
@@ -26,6 +26,18 @@ def check_fields(path: Path, scalars: Mapping[str, Any]) -> None:
     """
     if wrong := wrong_field(scalars):
         raise RunError(f"{path} is damaged: its field '{wrong[0]}' is not {wrong[1]}; {way_out(path)}")
+
+
+def checked_fields(name: str, scalars: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields that are to be written, in the form in which they are read again.
+
+    Raises:
+        ConfigurationError: one is of another kind than the registry says: nobody could read it.
+    """
+    fields: dict[str, Any] = with_floats(plain(scalars))
+    if wrong := wrong_field(fields):
+        raise ConfigurationError(f"field '{wrong[0]}' of {name} is {fields[wrong[0]]!r}, but is to be {wrong[1]}.")
+    return fields
 
 
 def wrong_field(scalars: Mapping[str, Any]) -> tuple[str, Kind] | None:

@@ -20,9 +20,12 @@ def provenance(device: torch.device) -> dict[str, Any]:
 
 
 def mixture(run: Run) -> str:
-    """What to say of a run whose points were not all made by the same program on the same machine; empty if they were."""
-    others = Counter(_differences(run.provenance, record.provenance) for record in run.records.values() if record.provenance)
-    told = [f"{count} of {len(run.records)} points were made with {what}" for what, count in others.items() if what]
+    """What to say of a run whose points and findings were not all made by the same program on the same machine; empty if they
+    were."""
+    told = []
+    for name, made in (("points", run.records.values()), ("findings", run.findings.values())):
+        others = Counter(_differences(run.provenance, each.provenance) for each in made if each.provenance)
+        told += [f"{count} of {len(made)} {name} were made with {what}" for what, count in others.items() if what]
     return f"{'; '.join(told)}: their last bits may differ." if told else ""
 
 

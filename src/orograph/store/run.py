@@ -37,9 +37,10 @@ from orograph.store.arrays import ArrayStore
 from orograph.store.atomic import make_folder, remove_partial, write_bytes, write_bytes_if_changed
 from orograph.store.cells import EMPTY_PLAN, Cell
 from orograph.store.copies import SUM, check_sum, keep_copies, own_files, plan_bytes, read_plan, restore, sum_line, write_own
-from orograph.store.encoding import plain, sealed, with_floats
+from orograph.store.encoding import plain, sealed
 from orograph.store.findings import Finding, FindingKey, damaged_finding_files, read_findings, write_finding
 from orograph.store.integrity import verified
+from orograph.store.kinds import checked_fields
 from orograph.store.lock import RunLock
 from orograph.store.marker import FORMAT, VERSION, check_directory, read_marker, write_configuration
 from orograph.store.names import COPIES, MARKER, PLAN, TIMINGS
@@ -238,6 +239,7 @@ class Run:
             timings: what differs between equal runs.
 
         Raises:
+            ConfigurationError: a field is of another kind than the registry of quantities says.
             RunError: the run was opened for reading, the cell is not planned or has a record, or the disk refuses.
         """
         self._require_lock()
@@ -248,6 +250,7 @@ class Run:
         if status not in STATUSES:
             raise RunError(f"status '{status}' is none of {', '.join(STATUSES)}.")
         stem, slot = self.plan.name(cell), self.plan.cells.index(cell)
+        fields = checked_fields(stem, scalars or {})
         everything: dict[str, Any] = dict(arrays or {})
         files: dict[str, bytes] = {}
         if weights is not None:
@@ -272,7 +275,7 @@ class Run:
         for name, content in files.items():
             digests[f"{artifacts.FOLDER}/{name}"] = write_bytes(self.path / artifacts.FOLDER / name, content)
         write_bytes(self.path / TIMINGS / f"{stem}.json", sealed(timings or {}))
-        record = Record(cell, slot, status, with_floats(plain(scalars or {})), digests, self._made_elsewhere())
+        record = Record(cell, slot, status, fields, digests, self.made_elsewhere())
         write_record(self.path, stem, record)
         self.records[cell] = record
         self.project(cell)
@@ -296,7 +299,7 @@ class Run:
         if key in self.findings:
             raise RunError(f"{key} has its record in {self.path} already; findings are never rewritten.")
         write_bytes(self.path / TIMINGS / f"{key.stem}.json", sealed(timings or {}))
-        self.findings[key] = finding = write_finding(self.path, key, status, scalars, arrays or {})
+        self.findings[key] = finding = write_finding(self.path, key, status, scalars, arrays or {}, self.made_elsewhere())
         return finding
 
     def project(self, cell: Cell | None = None) -> None:
@@ -319,7 +322,7 @@ class Run:
         write_bytes_if_changed(self.path / name, sealed(results))
         return self.path / name
 
-    def _made_elsewhere(self) -> Mapping[str, Any] | None:
+    def made_elsewhere(self) -> Mapping[str, Any] | None:
         """The provenance of this process, if it is not the one with which the run was begun."""
         begun = {name: value for name, value in self.provenance.items() if name != "imported"}
         return None if self.session in (begun, self.provenance) else self.session

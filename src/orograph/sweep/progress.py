@@ -3,7 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-_SHOWN = {"train_loss": "train {:.4f}", "test_loss": "test {:.4f}", "test_accuracy": "accuracy {:.2f} %", "lambda_first": "λ₁ {:.4g}"}
+_SHOWN = {
+    "train_loss": "train {:.4f}",
+    "test_loss": "test {:.4f}",
+    "test_accuracy": "accuracy {:.2f} %",
+    "lambda_first": "λ₁ {:.4g}",
+}
 
 
 def describe(record: Mapping[str, Any]) -> str:

@@ -39,7 +39,7 @@ def sweep_table(rows: Sequence[Mapping[str, Any]], *, most: int = 24) -> Table:
         failed = row["status"] == "failed"
         shown = ("L2_strength",) if failed else tuple(COLUMNS)
         cells = [form.format(row[name]) if name in row and name in shown else "" for name, form in COLUMNS.items()]
-        table.add_row(row["ID"], *cells, f"[red]failed: {failure(row)}" if failed else ", ".join(remarks(row)))
+        table.add_row(row["ID"], *cells, f"[red]failed: {marked(failure(row))}" if failed else ", ".join(remarks(row)))
     return table
 
 

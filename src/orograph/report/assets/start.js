@@ -8,7 +8,12 @@ document.getElementById("theme").addEventListener("click", (event) =>
   setTheme(CHOICES[(CHOICES.indexOf(event.currentTarget.dataset.choice) + 1) % 3]));
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
   setTheme(document.getElementById("theme").dataset.choice));
-show(report);
+try {
+  show(report);
+} catch (error) { // results of another version, or of nobody's: what was shown before stays
+  console.error(error);
+  notices(document.getElementById("main"), [["bad", `The rest cannot be shown: the run holds results of a form that is not known here (${error.message}).`]]);
+}
 figures.filter((one) => one.drawn).forEach((one) => one.begin());
 const links = [...document.querySelectorAll("nav a")];
 const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
