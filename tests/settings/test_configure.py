@@ -1,6 +1,7 @@
 """Flags, files and presets become the settings one would write by hand; every bad value is one sentence."""
 
 import itertools
+import os
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,24 @@ def test_an_unknown_setting_in_a_file_is_named(tmp_path: Path) -> None:
     file.write_text("[ladder]\npionts = 7\n")
     with pytest.raises(ConfigurationError, match="pionts"):
         sweep("--config", str(file))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[ladder]\npoints = 1979-05-27", "setting points = datetime.date(1979, 5, 27): input should be a valid integer"),
+        ("[data]\ndataset = ['a']", "setting dataset = ['a']: input should be a valid string"),
+        ("[ladder]\npoints = 10000000", "--points 10000000 must be at most 100,000"),
+        ("# " + "." * 200 + "\n[data]\ndataset = 3", "setting dataset = 3"),
+    ],
+)
+def test_a_value_of_another_kind_in_a_file_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, words: str
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    assert main(["sweep", "--config", str(file), "--dry-run"]) == 2
+    assert words in capsys.readouterr().err
 
 
 HOSTILE = {

@@ -116,8 +116,8 @@ def _settings(run: Run) -> str:
     recorded = run.provenance.get("versions")
     versions = recorded if isinstance(recorded, Mapping) else {}
     made = ", ".join(f"{name} {_text(versions[name])}" for name in ("orograph", "torch", "python") if name in versions)
-    table = ["## Settings", "", "| setting | value |", "|---|---|", *rows]
-    return "\n".join([*table, "", f"Made with {made}." if made else "", _escaped(mixture(run))]).rstrip()
+    lines = ["## Settings", "", "| setting | value |", "|---|---|", *rows]
+    return "\n".join([*lines, "", f"Made with {made}." if made else "", _escaped(mixture(run))]).rstrip()
 
 
 def _text(value: Any) -> str:

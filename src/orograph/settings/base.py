@@ -61,12 +61,12 @@ def group(kind: type[BaseModel]) -> Any:
     return Field(default_factory=kind, description=inspect.cleandoc(kind.__doc__ or ""))
 
 
-def explain(error: ValidationError) -> ConfigurationError:
-    """The first thing that is wrong as one sentence."""
+def explain(error: ValidationError, setting: str = "") -> ConfigurationError:
+    """The first thing that is wrong as one sentence; `setting` is what was validated, where it is one alone."""
     first = error.errors()[0]
     if isinstance(cause := first.get("ctx", {}).get("error"), ConfigurationError):
         return cause
-    name = ".".join(map(str, first["loc"]))
+    name = setting or ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         return ConfigurationError(f"unknown setting '{name}' in the configuration.")
     return ConfigurationError(f"setting {name} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}.")

@@ -77,7 +77,10 @@ def _defaults(model: type[S], values: Mapping[str, Any]) -> S:
             fields[name] = _defaults(kind, given)
         elif name in values:
             described: Any = Annotated[kind, *field.metadata] if field.metadata else kind
-            fields[name] = TypeAdapter(described).validate_python(values[name])
+            try:
+                fields[name] = TypeAdapter(described).validate_python(values[name])
+            except ValidationError as error:
+                raise explain(error, name) from None
         else:
             fields[name] = field.get_default(call_default_factory=True)
     extra = set(values) - set(model.model_fields)
@@ -121,10 +124,7 @@ def parse(
         values = merge(values, presets[chosen.preset])
     if chosen.config:
         values = merge(values, read_toml(chosen.config))
-    try:
-        default = _defaults(model, values)
-    except ValidationError as error:
-        raise explain(error) from None
+    default = _defaults(model, values)
     cli: Any = tyro.conf.OmitArgPrefixes[model]  # type: ignore[misc, valid-type]
     if {"-h", "--help"} & set(rest):
         with _trusted_defaults():

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
+from orograph.errors import shown
 from orograph.store.lookup import heading, narrow
 from orograph.sweep.progress import failure
 
@@ -37,10 +39,15 @@ def sweep_table(rows: Sequence[Mapping[str, Any]], *, most: int = 24) -> Table:
     for index in sorted(keep):
         row = rows[index]
         failed = row["status"] == "failed"
-        shown = ("L2_strength",) if failed else tuple(COLUMNS)
-        cells = [form.format(row[name]) if name in row and name in shown else "" for name, form in COLUMNS.items()]
-        table.add_row(row["ID"], *cells, f"[red]failed: {marked(failure(row))}" if failed else ", ".join(remarks(row)))
+        told = ("L2_strength",) if failed else tuple(COLUMNS)
+        cells = [form.format(row[name]) if name in row and name in told else "" for name, form in COLUMNS.items()]
+        table.add_row(row["ID"], *cells, _failed(row) if failed else ", ".join(remarks(row)))
     return table
+
+
+def _failed(row: Mapping[str, Any]) -> Text:
+    """Why, which may be anybody's words."""
+    return Text(shown(f"failed: {failure(row)}"), "red")
 
 
 def remarks(record: Mapping[str, Any]) -> list[str]:
