@@ -44,7 +44,7 @@ def test_what_is_done_failed_and_left(unfinished: Path) -> None:
     assert "4 of 6 points, 1 failed" in text
     assert "nobody is writing" in text
     assert text.count("━") == 40  # of 60
-    assert "accuracy 73.00 %" in text  # 97 − 400 λ at λ = 0.06
+    assert "test acc. 73.00 %" in text  # 97 − 400 λ at λ = 0.06
 
 
 def test_a_writer_is_named_while_it_lives_with_the_time_left(unfinished: Path) -> None:

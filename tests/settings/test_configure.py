@@ -107,7 +107,7 @@ def test_an_unknown_setting_in_a_file_is_named(tmp_path: Path) -> None:
     [
         ("[ladder]\npoints = 1979-05-27", "setting points = datetime.date(1979, 5, 27): input should be a valid integer"),
         ("[data]\ndataset = ['a']", "setting dataset = ['a']: input should be a valid string"),
-        ("[ladder]\npoints = 10000000", "--points 10000000 must be at most 100,000"),
+        ("[ladder]\npoints = 10000000", "--points 10000000 must be at most 100000"),
         ("# " + "." * 200 + "\n[data]\ndataset = 3", "setting dataset = 3"),
     ],
 )

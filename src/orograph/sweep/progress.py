@@ -3,19 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-_SHOWN = {
-    "train_loss": "train {:.4f}",
-    "test_loss": "test {:.4f}",
-    "test_accuracy": "accuracy {:.2f} %",
-    "lambda_first": "λ₁ {:.4g}",
-}
+from orograph.store.lookup import quantity
+
+# What is told of a point, and how it is written; the registry has the words.
+_SHOWN = {"train_loss": "{:.4f}", "test_loss": "{:.4f}", "test_accuracy": "{:.2f} %", "lambda_first": "{:.4g}"}
 
 
 def describe(record: Mapping[str, Any]) -> str:
     """One point in half a line."""
     if record["status"] == "failed":
         return f"failed: {failure(record)}"
-    return ", ".join(form.format(record[name]) for name, form in _SHOWN.items() if name in record) or "done"
+    told = (f"{quantity(name).heading} {form.format(record[name])}" for name, form in _SHOWN.items() if name in record)
+    return ", ".join(told) or "done"
 
 
 def failure(record: Mapping[str, Any]) -> str:
