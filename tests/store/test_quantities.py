@@ -320,3 +320,41 @@ def test_figures_and_tables_have_no_names_of_quantities_of_their_own(path: Path)
                 if find(name) is not None and not text.startswith("{"):
                     found.append(name)
     assert found == []
+
+
+WORDS = {text for each in ENTRIES.values() for text in (each.long_name, each.symbol, each.short, each.units)} - {"", "1"}
+WORDS |= {"percent", "degrees", "loss", "mean cross-entropy", "strength λ"}  # and what has stood there
+AXES = {"xlabel", "ylabel", "set_xlabel", "set_ylabel", "set_label"}
+
+
+def words_on_axes(source: str) -> list[str]:
+    """What Python writes on axes itself although the registry says it."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        given = [each.value for each in node.keywords if each.arg in AXES]
+        if isinstance(node.func, ast.Attribute) and node.func.attr in AXES:
+            given += node.args[:1]
+        found += [each.value for each in given if isinstance(each, ast.Constant) and each.value in WORDS]
+    return found
+
+
+def words_on_a_scripts_axes(text: str) -> list[str]:
+    return [word for word in re.findall(r"""(?:axis\(|signedScale\(\w+, )["'`]([^"'`]+)["'`]""", text) if word in WORDS]
+
+
+@pytest.mark.parametrize("path", sorted((SOURCE / "figures").glob("*.py")), ids=lambda path: path.name)
+def test_figures_take_the_words_and_units_of_axes_from_the_registry(path: Path) -> None:
+    assert words_on_axes(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", sorted((SOURCE / "report" / "assets").glob("*.js")), ids=lambda path: path.name)
+def test_scripts_take_the_words_and_units_of_axes_from_the_registry(path: Path) -> None:
+    assert words_on_a_scripts_axes(path.read_text(encoding="utf-8")) == []
+
+
+def test_words_on_axes_would_be_found() -> None:
+    written = 'axes.set(title="Loss", ylabel="percent"); axes.set_xlabel("epoch"); axes.set_ylabel(label("trace"))'
+    assert words_on_axes(written) == ["percent", "epoch"]
+    assert words_on_a_scripts_axes('y: axis("λ_max"), x: axis(word("epoch")), signedScale(all, "R")') == ["λ_max", "R"]

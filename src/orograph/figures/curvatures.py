@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from orograph.figures.labels import label
 from orograph.figures.marks import Band, mark_bands, signed_scale, strength_axis
 from orograph.figures.style import PALETTE, styled
 
@@ -37,15 +38,15 @@ def curvature(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") -> 
             drawn.append(top)
         every = np.concatenate(drawn)
         signed_scale(scalar, np.nanmax(every), np.nanmin(every))
-        scalar.set(title="Scalar curvature of the graph of L", ylabel="R")
+        scalar.set(title="Scalar curvature of the graph of L", ylabel=label("scalar_curvature"))
         value, error = line.trace.values, line.trace_error.values
         trace.plot(strengths, value, marker=few, color=PALETTE[2], label="tr H ± standard error")
         trace.fill_between(strengths, value - error, value + error, color=PALETTE[2], alpha=0.25, lw=0)
         signed_scale(trace, np.nanmax(value), np.nanmin(value))
-        trace.set(title="Trace, and test accuracy", ylabel="tr H")
+        trace.set(title="Trace, and test accuracy", ylabel=label("trace"))
         accuracy = trace.twinx()
         accuracy.plot(strengths, line.test_accuracy.values, ":", color="#000000", lw=1.4, label="test accuracy")
-        accuracy.set(ylabel="percent", ylim=(-3, 103))
+        accuracy.set(ylabel=label("test_accuracy"), ylim=(-3, 103))
         accuracy.grid(visible=False)
         strength_axis(trace, strengths)
         for axes in (scalar, trace):
@@ -54,8 +55,8 @@ def curvature(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") -> 
         more, others = accuracy.get_legend_handles_labels()
         scalar.legend(loc="best")
         trace.legend(
-            [handle for handle, label in zip(handles, labels, strict=True) if "change" not in label] + more,
-            [label for label in labels if "change" not in label] + others,
+            [handle for handle, text in zip(handles, labels, strict=True) if "change" not in text] + more,
+            [text for text in labels if "change" not in text] + others,
             loc="lower right",
             bbox_to_anchor=(1.0, 1.0),
             ncols=2,

@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from orograph.figures.labels import label
 from orograph.figures.marks import Band, mark_bands, signed_scale, strength_axis
 from orograph.figures.style import PALETTE, styled
 
@@ -45,7 +46,7 @@ def branches(line: xr.Dataset, meetings: Sequence[Met] = (), bands: Sequence[Ban
         axes.plot(strengths[rows], values[rows, columns], ".", color="#cccccc", ms=3, zorder=2)
         signed_scale(axes, np.nanmax(values), np.nanmin(values))
         handles = [Line2D([], [], color=PALETTE[0], label="one direction")]
-        for kind, marker, colour, label in (
+        for kind, marker, colour, words in (
             ("crossing", "x", "#000000", "crossing"),
             ("avoided", "o", "#000000", "avoided crossing"),
         ):
@@ -53,10 +54,10 @@ def branches(line: xr.Dataset, meetings: Sequence[Met] = (), bands: Sequence[Ban
             if places:
                 x, y = zip(*places, strict=True)
                 axes.plot(x, y, marker, mfc="none", mec=colour, ms=8, mew=1.2, ls="", zorder=6)
-                handles.append(Line2D([], [], marker=marker, mfc="none", mec=colour, ls="", ms=7, label=label))
+                handles.append(Line2D([], [], marker=marker, mfc="none", mec=colour, ls="", ms=7, label=words))
         if (rows.size) > 0:
             handles.append(Line2D([], [], marker=".", ls="", color="#cccccc", label="at the noise level"))
-        axes.set(ylabel="Hessian eigenvalue", title="Directions followed along λ")
+        axes.set(ylabel=label("eigenvalue"), title="Directions followed along λ")
         strength_axis(axes, strengths)
         mark_bands(axes, bands)
         bands_shown, _ = axes.get_legend_handles_labels()

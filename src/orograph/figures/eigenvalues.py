@@ -35,11 +35,11 @@ def spectrum(
         figure = Figure(figsize=(10, 4), layout="constrained")
         axes = figure.subplots(1, 1 if density is None else 2, squeeze=False)[0]
         rank = np.arange(1, len(values) + 1)
-        for sign, colour, label in ((1, PALETTE[0], "positive"), (-1, PALETTE[1], "negative")):
+        for sign, colour, words in ((1, PALETTE[0], "positive"), (-1, PALETTE[1], "negative")):
             chosen = np.sign(values) == sign
             if chosen.any():
                 axes[0].errorbar(
-                    rank[chosen], np.abs(values[chosen]), yerr=errors[chosen], fmt="o", ms=4, color=colour, label=label, capsize=2
+                    rank[chosen], np.abs(values[chosen]), yerr=errors[chosen], fmt="o", ms=4, color=colour, label=words, capsize=2
                 )
         if np.isfinite(noise_level) and noise_level > 0:
             axes[0].axhspan(min(noise_level, np.abs(values[values != 0]).min()) / 2, noise_level, color="#dddddd", label="noise")
@@ -65,8 +65,8 @@ def spectrum(
             axes[1].set(
                 yscale="log",
                 ylim=(floor, 3 * (height + error).max()),
-                xlabel="eigenvalue",
-                ylabel="density",
+                xlabel=label("density_grid"),
+                ylabel=label("density"),
                 title="Spectral density",
             )
             axes[1].legend()

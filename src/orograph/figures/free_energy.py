@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from orograph.figures.labels import label
 from orograph.figures.marks import Band, logarithmic_scale, mark_bands, strength_axis
 from orograph.figures.style import PALETTE, styled
 
@@ -43,8 +44,10 @@ def thermodynamics(lines: Sequence[xr.Dataset], bands: Sequence[Band] = (), titl
                 )
             defect.plot(strengths, np.where(line.envelope_defect.values > 0, line.envelope_defect.values, np.nan), **look)
         energy.set(title=r"Free energy $F = \min L_{\mathrm{eff}}$", ylabel="F")
-        order.set(title=r"Order parameter $q = \|\theta-\theta_{\mathrm{ref}}\|^2 = dF/d\lambda$", ylabel="q")
-        response.set(title=r"Susceptibility $\chi = -dq/d\lambda$", ylabel="χ")
+        order.set(
+            title=r"Order parameter $q = \|\theta-\theta_{\mathrm{ref}}\|^2 = dF/d\lambda$", ylabel=label("order_parameter")
+        )
+        response.set(title=r"Susceptibility $\chi = -dq/d\lambda$", ylabel=label("susceptibility"))
         defect.set(title="Defect of the envelope identity", ylabel="relative, between neighbours")
         for axes in (order, response, defect):
             logarithmic_scale(axes)

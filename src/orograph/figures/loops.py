@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from orograph.figures.labels import label
 from orograph.figures.marks import band, strength_axis
 from orograph.figures.style import PALETTE, styled
 
@@ -46,7 +47,9 @@ def hysteresis(up: xr.Dataset, down: xr.Dataset, loops: Sequence[LoopMarks] = ()
         figure = Figure(figsize=(10, 7), layout="constrained")
         ((order, difference), (lowest, accuracy)) = figure.subplots(2, 2, sharex=True)
         _both(order, up, down, "order_parameter")
-        order.set(title=r"Order parameter $q = \|\theta-\theta_{\mathrm{ref}}\|^2$", ylabel="q", yscale="log")
+        order.set(
+            title=r"Order parameter $q = \|\theta-\theta_{\mathrm{ref}}\|^2$", ylabel=label("order_parameter"), yscale="log"
+        )
         common = np.intersect1d(up.strength.values, down.strength.values)
         gap = up.objective.sel(strength=common).values - down.objective.sel(strength=common).values
         difference.plot(common, gap, marker="o" if len(common) <= 60 else "", ms=3, color=PALETTE[2])
@@ -55,9 +58,9 @@ def hysteresis(up: xr.Dataset, down: xr.Dataset, loops: Sequence[LoopMarks] = ()
         if "objective_lambda_min" in up:
             _both(lowest, up, down, "objective_lambda_min")
             lowest.axhline(0, color="#555555", lw=0.8)
-        lowest.set(title=r"$\lambda_{\min}$ of $L_{\mathrm{eff}}$", ylabel="eigenvalue")
+        lowest.set(title=r"$\lambda_{\min}$ of $L_{\mathrm{eff}}$", ylabel=label("objective_lambda_min"))
         _both(accuracy, up, down, "test_accuracy")
-        accuracy.set(title="Test accuracy", ylabel="percent")
+        accuracy.set(title="Test accuracy", ylabel=label("test_accuracy"))
         for axes in (lowest, accuracy):
             strength_axis(axes, up.strength.values)
         for axes in (order, difference, lowest, accuracy):
@@ -73,19 +76,19 @@ def hysteresis(up: xr.Dataset, down: xr.Dataset, loops: Sequence[LoopMarks] = ()
 
 
 def _both(axes: Axes, up: xr.Dataset, down: xr.Dataset, name: str) -> None:
-    for line, style, marker, colour, label in ((up, "-", "^", PALETTE[0], "way up"), (down, "--", "v", PALETTE[1], "way down")):
+    for line, style, marker, colour, words in ((up, "-", "^", PALETTE[0], "way up"), (down, "--", "v", PALETTE[1], "way down")):
         few = marker if line.sizes["strength"] <= 60 else ""
-        axes.plot(line.strength, line[name], style, marker=few, ms=3.5, color=colour, label=label)
+        axes.plot(line.strength, line[name], style, marker=few, ms=3.5, color=colour, label=words)
 
 
 def _mark(axes: Axes, loop: LoopMarks) -> None:
-    for step, colour, label in ((loop.escape_up, PALETTE[0], "escape up"), (loop.escape_down, PALETTE[1], "escape down")):
+    for step, colour, words in ((loop.escape_up, PALETTE[0], "escape up"), (loop.escape_down, PALETTE[1], "escape down")):
         if all(map(math.isfinite, step)):
-            band(axes, *step, color=colour, alpha=0.3, label=label)
-    for place, style, colour, label in (
+            band(axes, *step, color=colour, alpha=0.3, label=words)
+    for place, style, colour, words in (
         (loop.maxwell, "-", "#000000", "Maxwell point"),
         (loop.spinodal_up, ":", PALETTE[0], "spinodal up"),
         (loop.spinodal_down, ":", PALETTE[1], "spinodal down"),
     ):
         if math.isfinite(place):
-            axes.axvline(place, ls=style, color=colour, lw=1.3, label=label, zorder=1)
+            axes.axvline(place, ls=style, color=colour, lw=1.3, label=words, zorder=1)

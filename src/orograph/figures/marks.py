@@ -10,6 +10,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from orograph.figures.style import PALETTE
+from orograph.store.lookup import quantity
 
 Band = tuple[float, float, str]  # from, to, and what it is: bands of one kind share a colour and a legend entry
 
@@ -49,7 +50,7 @@ def is_logarithmic(strengths: Sequence[float] | np.ndarray) -> bool:
 
 def strength_axis(axes: Axes, strengths: Sequence[float] | np.ndarray = ()) -> None:
     """The label, a readable number of ticks, and a logarithmic axis where the ladder is one."""
-    axes.set_xlabel("strength λ")
+    axes.set_xlabel(quantity("strength").long_name)
     if is_logarithmic(strengths):
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from orograph.figures.labels import label
 from orograph.figures.marks import Band, class_colours, mark_bands, strength_axis
 from orograph.figures.style import styled
 
@@ -39,12 +40,12 @@ def class_shares(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") 
             first.plot(strengths, largest[:, index], marker=few, ms=2.5, color=colour)
             accuracy.plot(strengths, line.class_accuracy.values[:, index], marker=few, ms=2.5, color=colour, label=name)
         first.axhline(0, color="#555555", lw=0.8)
-        first.set(title=r"Contribution to $\lambda_1$, signed", ylabel="part of the eigenvalue")
+        first.set(title=r"Contribution to $\lambda_1$, signed", ylabel=label("class_share"))
         stacked.stackplot(strengths, parts.T, colors=colours, lw=0)
         stacked.set(title="Gauss–Newton part of all pairs", ylabel="fraction", ylim=(0, 1))
         stacked.margins(x=0)
         stacked.grid(visible=False)
-        accuracy.set(title="Test accuracy of the class", ylabel="percent", ylim=(-3, 103))
+        accuracy.set(title="Test accuracy of the class", ylabel=label("class_accuracy"), ylim=(-3, 103))
         for axes in (first, stacked, accuracy):
             strength_axis(axes, strengths)
         for axes in (first, accuracy):

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orograph.figures.labels import title_of
+from orograph.figures.labels import label, title_of
 from orograph.figures.study_looks import grouped, looks, mean_and_range, nothing, numbers, stacked
 from orograph.figures.style import styled
 from orograph.store.quantities import PATHS
@@ -43,7 +43,7 @@ def connectivity(results: Mapping[str, Any], title: str = "") -> Figure:
         for axes, name in zip(grid[0], (*_QUANTITIES, "barriers.train_loss"), strict=True):
             axes.set_title(title_of(name))
         for axes in grid[-1][:3]:
-            axes.set_xlabel("position along the path")
+            axes.set_xlabel(label("positions"))
         handles = [_LOOKS[PATHS[name]].handle() for name in seen]
         if handles:
             figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))

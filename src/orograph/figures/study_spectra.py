@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from orograph.figures.labels import label
 from orograph.figures.marks import plain_ticks
 from orograph.figures.study_looks import Look, grouped, looks, mean_and_range, nothing, numbers
 from orograph.figures.style import styled
@@ -55,7 +56,7 @@ def _by_rank(axes: Axes, groups: Mapping[str, list[Mapping[str, Any]]], look: Ma
         each = look[name]
         mean_and_range(axes, np.arange(1, rows.shape[1] + 1), rows, colour=each.colour, line=each.line, marker=each.marker)
     everything = np.concatenate([_eigenvalues(group).ravel() for group in groups.values()])
-    axes.set(title="Largest eigenvalues", xlabel="rank", ylabel="eigenvalue")
+    axes.set(title="Largest eigenvalues", xlabel="rank", ylabel=label("eigenvalue"))
     if np.nanmin(everything) > 0:
         axes.set_yscale("log")
         plain_ticks(axes.yaxis)
@@ -76,7 +77,7 @@ def _histogram(axes: Axes, groups: Mapping[str, list[Mapping[str, Any]]], look: 
             axes.hist(each, edges.tolist(), histtype="stepfilled", color=style.colour, alpha=0.2)
         axes.hist(each, edges.tolist(), histtype="step", color=style.colour, ls=style.line, lw=1.4)
     minima = sum(len(group) for group in groups.values())
-    axes.set(title="Histogram", xlabel="eigenvalue", ylabel=f"number, over {minima} minima")
+    axes.set(title="Histogram", xlabel=label("density_grid"), ylabel=f"number, over {minima} minima")
     if positive:
         axes.set_xscale("log")
         plain_ticks(axes.xaxis)
@@ -101,8 +102,8 @@ def _density(axes: Axes, groups: Mapping[str, list[Mapping[str, Any]]], look: Ma
         axes.plot(common, np.where(mean > 0, mean, np.nan), color=look[name].colour, ls=look[name].line, lw=1.1)
     axes.set(
         title="Density of all eigenvalues",
-        xlabel="eigenvalue",
-        ylabel="density",
+        xlabel=label("density_grid"),
+        ylabel=label("density"),
         yscale="log",
         ylim=(_FAINTEST * highest, 3 * highest),
     )

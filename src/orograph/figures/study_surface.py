@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from orograph.figures.labels import label, title_of
 from orograph.figures.style import PALETTE, styled
+from orograph.store.lookup import quantity
 
 COLOURS = "cividis"  # its lightness rises steadily, so that a greyscale print keeps the order
 _LEVELS = 14
@@ -136,5 +137,5 @@ def _profiles(axes: Axes, found: Mapping[str, np.ndarray], names: tuple[str, str
             every = max(1, len(values) // 8)
             options: dict[str, Any] = {"color": PALETTE[index], "ls": line, "marker": marker, "markevery": every}
             axes.plot(found["profile_x"], values, label=f"{name}, {kind}", **options)
-    axes.set(title="Profiles", xlabel="distance from the minimum", ylabel="loss")
+    axes.set(title="Profiles", xlabel="distance from the minimum", ylabel=quantity("profile_train_loss").units)
     axes.legend()

@@ -59,7 +59,7 @@ def training_curves(results: Mapping[str, Any], title: str = "") -> Figure:
                 for edge in _edges(name, followed):
                     axes.axhline(edge, color="#555555", lw=0.9, ls=(0, (1, 1)))
         for axes in grid[-1]:
-            axes.set_xlabel("epoch")
+            axes.set_xlabel(label("epoch"))
         handles = [each.handle(line=False) for each in look.values()] if len(look) > 1 else []
         handles += [Line2D([], [], color="#555555", ls=line, label=name) for name, line in (("train", "-"), ("test", "--"))]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))

@@ -6,9 +6,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orograph.figures.labels import short_label
+from orograph.figures.labels import label, short_label
 from orograph.figures.marks import strength_axis
 from orograph.figures.style import PALETTE, styled
+from orograph.store.lookup import quantity
 
 # Direction is told by the line and the marker, not by colour alone.
 _LINES = {"up": ("-", "o"), "down": ("--", "s")}
@@ -29,9 +30,9 @@ def sweep(ds: xr.Dataset, title: str = "") -> Figure:
         figure = Figure(figsize=(10, 7), layout="constrained")
         ((loss, accuracy), (gradient, spectrum)) = figure.subplots(2, 2, sharex=True)
         _curves(loss, ds, ("train_loss", "objective", "test_loss"))
-        loss.set(title="Loss", ylabel="mean cross-entropy")
+        loss.set(title="Loss", ylabel=quantity("train_loss").units)
         _curves(accuracy, ds, ("train_accuracy", "test_accuracy"))
-        accuracy.set(title="Accuracy", ylabel="percent")
+        accuracy.set(title="Accuracy", ylabel=quantity("test_accuracy").units)
         _curves(gradient, ds, ("gradient_norm", "objective_gradient_norm"))
         gradient.set(title="Gradient norm", yscale="log")
         _eigenvalues(spectrum, ds)
@@ -71,7 +72,7 @@ def _curves(axes: Axes, ds: xr.Dataset, names: tuple[str, ...]) -> None:
 
 
 def _eigenvalues(axes: Axes, ds: xr.Dataset) -> None:
-    axes.set(title="Hessian eigenvalues", ylabel="eigenvalue")
+    axes.set(title="Hessian eigenvalues", ylabel=label("eigenvalue"))
     if "eigenvalue" not in ds or not np.isfinite(ds.eigenvalue.values).any():
         axes.text(0.5, 0.5, "none recorded", transform=axes.transAxes, ha="center", color="#777777")
         return

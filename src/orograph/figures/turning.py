@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from orograph.figures.marks import strength_axis
 from orograph.figures.style import styled
+from orograph.store.lookup import quantity
 
 
 def angles(line: xr.Dataset, title: str = "") -> Figure:
@@ -28,6 +29,6 @@ def angles(line: xr.Dataset, title: str = "") -> Figure:
         axes.set(ylabel="principal angle, from the smallest", title="Turning of the eigenspace between neighbours")
         strength_axis(axes, strengths)
         bar = figure.colorbar(mesh, ax=axes, ticks=[0, 30, 60, 90])
-        bar.set_label("degrees")
+        bar.set_label(quantity("principal_angle").units)
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
         return figure

@@ -123,6 +123,7 @@ _CORRELATIONS = {
     "table.target": Q("measure of generalisation"),
     "table.count": Q("minima that have both"),
     "table.independent": Q("independent values among them"),
+    "table.shared": Q("whether metric and measure are made of the same numbers"),
     "table.kendall_within": Q("Kendall's τ within configurations", symbol="τ within"),
     "granulated.*": Q("Kendall's τ where only * varies"),
     "granulated.mean": Q("mean of Kendall's τ over settings that vary alone"),

@@ -14,7 +14,7 @@ function show(report) {
   const { quantities, paths: PATHS } = report;
   const word = (name) => label(quantities, name);
   const capital = (text) => (/^[a-z]{2}/.test(text) ? text[0].toUpperCase() + text.slice(1) : text);
-  const unit = (name) => (quantities[name] && quantities[name].units !== "1" ? ` (${quantities[name].units})` : "");
+  const unit = (name) => unitOf(quantities, name);
   const names = report.configurations.map((each) => each.name);
   const metrics = report.metrics;
   const done = metrics.filter((row) => row.status === "done");
@@ -118,12 +118,12 @@ function show(report) {
         title: capital(word(state.name)),
         data: report.histories.filter((each) => each.epoch).map((each) => { const look = looks(each.configuration); return { type: "scatter", mode: "lines", x: each.epoch, y: each[state.name], name: each.configuration, legendgroup: each.configuration,
           showlegend: report.histories.find((other) => other.configuration === each.configuration) === each, line: { color: look.color, dash: look.dash, width: 1.7 }, hovertemplate: `${each.configuration}, seed ${each.seed}: %{y:.5~g}<extra></extra>` }; }),
-        layout: { hovermode: "closest", xaxis: axis("epoch"), yaxis: axis(word(state.name), { type: /loss$|^lr$|norm$/.test(state.name) ? "log" : "linear", minor: { showgrid: false } }) } }),
+        layout: { hovermode: "closest", xaxis: axis(word("epoch")), yaxis: axis(word(state.name), { type: /loss$|^lr$|norm$/.test(state.name) ? "log" : "linear", minor: { showgrid: false } }) } }),
       { height: 380, controls: controls(choice("quantity", options(quantities), name, (value) => { state.name = value; one.update(); })) });
     });
     if (report.histories.some((each) => each.curvature)) figure(courses, "Edge of stability", "λ_max times the step size along training, against what is stable.", () => ({
       data: report.histories.filter((each) => each.curvature).map((each) => { const look = looks(each.configuration); return { type: "scatter", mode: "lines+markers", x: each.curvature.epoch, y: each.curvature.lambda_max, name: `${each.configuration}, seed ${each.seed}`, line: { color: look.color, dash: look.dash } }; }),
-      layout: { hovermode: "closest", xaxis: axis("epoch"), yaxis: axis("λ_max") } }), { height: 380 });
+      layout: { hovermode: "closest", xaxis: axis(word("epoch")), yaxis: axis(headingOf(quantities, "lambda_max")) } }), { height: 380 });
   }
 
   /* Spectra */
@@ -134,7 +134,7 @@ function show(report) {
     const plots = el("div", { class: "figures" });
     node.append(plots);
     figure(plots, "Largest eigenvalues", "One line a minimum.", () => {
-      const scale = signedScale(pairs.flatMap((each) => each.arrays.eigenvalues), "eigenvalue");
+      const scale = signedScale(pairs.flatMap((each) => each.arrays.eigenvalues), word("eigenvalue"));
       return { data: pairs.map((each, i) => { const look = looks(each.configuration); return { type: "scatter", mode: "lines+markers", x: each.arrays.eigenvalues.map((_, j) => j + 1), y: each.arrays.eigenvalues.map(scale.map), customdata: each.arrays.eigenvalues,
         name: each.configuration, legendgroup: each.configuration, showlegend: pairs.findIndex((other) => other.configuration === each.configuration) === i, line: { color: look.color, dash: look.dash, width: 1.2 }, marker: { size: 5, symbol: look.symbol }, hovertemplate: `${each.configuration}, seed ${each.seed}<br>λ%{x} = %{customdata:.5~g}<extra></extra>` }; }),
         layout: { hovermode: "closest", xaxis: axis("rank"), yaxis: scale.axis } };
@@ -143,7 +143,7 @@ function show(report) {
       const state = { configuration: dense[0].configuration };
       const one = figure(plots, "Spectral density", "Of the whole Hessian, normalised to 1, one line a seed; logarithmic.", () => ({
         data: dense.filter((each) => each.configuration === state.configuration).map((each, i) => ({ type: "scatter", mode: "lines", x: each.arrays.density_grid, y: each.arrays.density_values.map((value) => Math.max(value, 1e-8)), name: `seed ${each.seed}`, line: { color: colour(i), dash: DASHES[i % 5], width: 1.5 } })),
-        layout: { hovermode: "closest", xaxis: axis("eigenvalue"), yaxis: axis("density", { type: "log", minor: { showgrid: false } }) } }),
+        layout: { hovermode: "closest", xaxis: axis(word("density_grid")), yaxis: axis(word("density"), { type: "log", minor: { showgrid: false } }) } }),
       { height: 380, controls: controls(choice("configuration", [...new Set(dense.map((each) => each.configuration))].map((name) => [name, name]), state.configuration, (value) => { state.configuration = value; one.update(); })) });
     }
   }
@@ -169,7 +169,7 @@ function show(report) {
           const band = found.length > 1 ? [{ ...base, y: edge(Math.min), line: { width: 0 }, hoverinfo: "skip", showlegend: false }, { ...base, y: edge(Math.max), line: { width: 0 }, fill: "tonexty", fillcolor: `${colour(c)}2b`, hoverinfo: "skip", showlegend: false }] : [];
           return [...band, { ...base, name: PATHS[kind], y: x.map((_, j) => mean(column(j))), line: { color: colour(c), dash: DASHES[c % 5], width: 2.2 }, hovertemplate: "%{y:.5~g}" }];
         });
-        return { title: capital(word(state.quantity)), data, layout: { xaxis: axis("position along the path"), yaxis: axis(word(state.quantity) + unit(state.quantity)) } };
+        return { title: capital(word(state.quantity)), data, layout: { xaxis: axis(word("positions")), yaxis: axis(word(state.quantity) + unit(state.quantity)) } };
       }, { height: 400, controls: controls(
         choice("configuration", [...new Set(curves.map((entry) => entry.configuration))].map((name) => [name, name]), state.configuration, (value) => { state.configuration = value; one.update(); }),
         choice("quantity", options(["train_loss", "test_loss", "train_accuracy", "test_accuracy"]), quantity, (value) => { state.quantity = value; one.update(); })) });
@@ -177,7 +177,7 @@ function show(report) {
     figure(plots, "Barriers", "Of the training loss, one marker a pair.", () => ({
       data: kinds.map((kind, c) => ({ type: "box", boxpoints: "all", jitter: 0.4, pointpos: 0, name: PATHS[kind], x: curves.filter((entry) => finite(entry[`${kind}_barrier`])).map((entry) => entry.configuration),
         y: curves.map((entry) => entry[`${kind}_barrier`]).filter(finite), marker: { color: colour(c), symbol: SYMBOLS[c], size: 6 }, line: { width: 1 }, fillcolor: "rgba(0,0,0,0)" })),
-      layout: { boxmode: "group", hovermode: "closest", xaxis: axis("", { type: "category" }), yaxis: axis("barrier") } }), { height: 400 });
+      layout: { boxmode: "group", hovermode: "closest", xaxis: axis("", { type: "category" }), yaxis: axis(word("barriers.train_loss") + unit("barriers.train_loss")) } }), { height: 400 });
     const rows = report.curves.map((entry) => ({ pair: entry.name, ...Object.fromEntries(Object.entries(entry).filter(([, value]) => typeof value !== "object")), bad: entry.status !== "done" }));
     table(node, { title: "Pairs of minima", name: "pairs", rows, columns: heads(report.tables.pairs, rows), all: [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((key) => key !== "bad" && key !== "file") });
   }

@@ -8,6 +8,8 @@ function show(report) {
   const both = new Set(chains.map((chain) => chain.direction)).size > 1;
   const several = new Set(chains.map((chain) => chain.seed)).size > 1;
   const word = (name) => label(report.quantities, name);
+  const unit = (name) => unitOf(report.quantities, name);
+  const units = (name) => report.quantities[name].units;
   const has = (name) => chains.some((chain) => (chain.scalars[name] || []).some(finite));
   const state = { chain: 0, index: 0 };
   const here = () => chains[state.chain];
@@ -35,7 +37,7 @@ function show(report) {
   }
   const along = (parent, title, note, draw, options = {}) => figure(parent, title, note, () => {
     const { data, y, ...more } = draw();
-    return { data, layout: { xaxis: axis("strength λ", across), yaxis: y, shapes: bands(), ...more } };
+    return { data, layout: { xaxis: axis(word("strength"), across), yaxis: y, shapes: bands(), ...more } };
   }, { linked: true, cursor, onpick: pick, ...options });
 
   function curves(names) {
@@ -95,19 +97,19 @@ function show(report) {
     + (both ? " Solid lines climb the ladder, dashed ones descend it." : "") + (analysis && bands().length ? " Bands are transitions of the order parameter." : ""));
   const grid = el("div", { class: "figures" });
   ladderSection.append(grid);
-  along(grid, "Loss", "Mean over all samples, in nats.", () => ({ data: curves(["train_loss", "objective", "test_loss"]), y: axis("loss") }), { eager: true });
-  along(grid, "Accuracy", "", () => ({ data: curves(["train_accuracy", "test_accuracy"]), y: axis("percent") }));
+  along(grid, "Loss", "Mean over all samples, in nats.", () => ({ data: curves(["train_loss", "objective", "test_loss"]), y: axis(units("train_loss")) }), { eager: true });
+  along(grid, "Accuracy", "", () => ({ data: curves(["train_accuracy", "test_accuracy"]), y: axis(units("test_accuracy")) }));
   if (chains.some((chain) => chain.arrays.eigenvalue)) along(grid, "Hessian eigenvalues", "Dark to light by rank; grey crosses are at noise level, triangles unconverged.", eigenvalues);
   along(grid, "Gradient norm", "", () => ({ data: curves(["gradient_norm", "objective_gradient_norm"]), y: axis("norm", { type: "log" }) }));
   along(grid, "Distances", "", () => ({ data: curves(["anchor_distance", "parameter_norm", "moved"]), y: axis("norm in parameter space") }));
   if (chains.some((chain) => chain.arrays.class_accuracy)) along(grid, "Accuracy of each class", "Of the test set.", classAccuracies);
   if (has("scalar_curvature")) along(grid, "Scalar curvature", "Of the graph of L: R, and R of the recorded pairs alone.", () =>
-    ({ data: curves(["scalar_curvature", "scalar_curvature_top_k"]), y: axis("curvature") }));
-  if (has("trace")) along(grid, "Trace of the Hessian", "", () => ({ data: curves(["trace"]), y: axis("trace") }));
+    ({ data: curves(["scalar_curvature", "scalar_curvature_top_k"]), y: axis(word("scalar_curvature")) }));
+  if (has("trace")) along(grid, "Trace of the Hessian", "", () => ({ data: curves(["trace"]), y: axis(word("trace")) }));
 
   function eigenvalues() {
     const known = chains.flatMap((chain) => (chain.arrays.eigenvalue ? chain.strengths.flatMap((_, i) => Array.from(chain.arrays.eigenvalue.row(i))) : []));
-    const scale = signedScale(known, "eigenvalue");
+    const scale = signedScale(known, word("eigenvalue"));
     const data = [];
     chains.forEach((chain) => {
       if (!chain.arrays.eigenvalue) return;
@@ -136,7 +138,7 @@ function show(report) {
       x: chain.strengths, y: chain.strengths.map((_, i) => chain.arrays.class_accuracy.row(i)[c]), name: name + suffix(chain), legendgroup: name,
       showlegend: chain === chains[0], line: { color: colour(c), dash: DASHES[(Math.floor(c / 7) + 2 * (chain.direction === "down")) % 5], width: 1.6 },
       hovertemplate: "%{y:.4~g}", meta: { quiet: true } })) : []));
-    return { data, y: axis("percent"), hovermode: "closest" };
+    return { data, y: axis(word("class_accuracy") + unit("class_accuracy")), hovermode: "closest" };
   }
 
   /* One point */
@@ -164,7 +166,7 @@ function show(report) {
   atPoint("Spectrum", "Eigenvalues by rank with their residuals.", () => {
     const values = row("eigenvalue");
     if (!values.some(finite)) return nothing("no eigenpairs at this point");
-    const scale = signedScale(values, "eigenvalue");
+    const scale = signedScale(values, word("eigenvalue"));
     const residuals = row("residual");
     const noise = row("noise");
     const up = values.map((value, j) => (residuals.length ? scale.map(value + residuals[j]) - scale.map(value) : 0));
@@ -197,14 +199,14 @@ function show(report) {
     return { data: [{ type: "heatmap", x: values.map((_, j) => j + 1), y: report.classes, z, zmin: -most, zmax: most, xgap: 1, ygap: 1,
       colorscale: dark() ? [[0, "#ff9a4d"], [0.5, "#22262c"], [1, "#6bb8ee"]] : [[0, "#b35806"], [0.5, "#f7f7f7"], [1, "#0a5fa5"]],
       colorbar: { title: { text: "%" }, thickness: 10, outlinewidth: 0 }, hovertemplate: "class %{y}, λ%{x}: %{z:.3~g} %<extra></extra>" }],
-      layout: { xaxis: axis("rank", { dtick: k > 12 ? 5 : 1, showgrid: false }), yaxis: axis("class", { type: "category", autorange: "reversed", showgrid: false }), hovermode: "closest" } };
+      layout: { xaxis: axis("rank", { dtick: k > 12 ? 5 : 1, showgrid: false }), yaxis: axis(word("class"), { type: "category", autorange: "reversed", showgrid: false }), hovermode: "closest" } };
   });
   if (chains.some((chain) => chain.arrays.class_accuracy)) atPoint("Accuracy of each class", "Of the test set.", () => ({
     data: [{ type: "bar", x: report.classes, y: row("class_accuracy"), marker: { color: colour(0) }, hovertemplate: "%{x}: %{y:.4~g} %<extra></extra>" }],
-    layout: { xaxis: axis("class", { type: "category" }), yaxis: axis("percent", { range: [0, 100] }), hovermode: "closest" } }));
+    layout: { xaxis: axis(word("class"), { type: "category" }), yaxis: axis(word("class_accuracy") + unit("class_accuracy"), { range: [0, 100] }), hovermode: "closest" } }));
   if (chains.some((chain) => chain.arrays.density)) atPoint("Spectral density", "Normalised to 1; logarithmic.", () => ({
     data: [{ type: "scatter", mode: "lines", x: row("density_grid"), y: row("density"), line: { color: colour(0) }, fill: "tozeroy" }],
-    layout: { xaxis: axis("eigenvalue"), yaxis: axis("density", { type: "log" }), hovermode: "closest" } }));
+    layout: { xaxis: axis(word("density_grid")), yaxis: axis(word("density"), { type: "log" }), hovermode: "closest" } }));
 
   let frame = null;
   function select(chain, index) {
@@ -248,6 +250,8 @@ function show(report) {
 }
 
 function showAnalysis({ report, analysis, chains, along, curves, has, certificates }) {
+  const word = (name) => label(report.quantities, name);
+  const symbol = (name) => headingOf(report.quantities, name);
   const found = new Map(analysis.chains.map((each) => [`${each.seed} ${each.direction}`, each]));
   const of = (chain) => found.get(`${chain.seed} ${chain.direction}`);
   const chainName = (each) => `seed ${each.seed}, ${each.direction}`;
@@ -265,7 +269,7 @@ function showAnalysis({ report, analysis, chains, along, curves, has, certificat
         if (!lines.has(branch)) lines.set(branch, []);
         lines.get(branch).push([s, value]);
       }));
-      const scale = signedScale(all, "eigenvalue");
+      const scale = signedScale(all, word("eigenvalue"));
       let shown = 0;
       const data = [...lines.entries()].sort((a, b) => b[1].length - a[1].length).map(([branch, pairs]) => {
         const lost = !(branch >= 0);
@@ -292,9 +296,9 @@ function showAnalysis({ report, analysis, chains, along, curves, has, certificat
   if (reasons.length) notices(transitions, reasons.map((text) => ["", `Change points were not searched: ${text}.`]));
   const grid = el("div", { class: "figures" });
   transitions.append(grid);
-  if (has("order_parameter")) along(grid, "Order parameter", "q = ‖θ − θ_ref‖², the slope of the free energy.", () => ({ data: curves(["order_parameter"]), y: axis("q", { type: "log", minor: { showgrid: false } }) }));
-  if (has("susceptibility")) along(grid, "Susceptibility", "χ = −dq/dλ; positive at minima.", () => ({ data: curves(["susceptibility"]), y: axis("χ", { type: "log", minor: { showgrid: false } }) }));
-  if (has("envelope_defect")) along(grid, "Envelope identity", "Relative defect of dF/dλ = q between neighbours. A defect above rounding at polished points means another branch was entered.", () => ({ data: curves(["envelope_defect"]).map((trace) => ({ ...trace, y: trace.y.map((value) => (finite(value) ? Math.abs(value) : null)), name: `|${trace.name}|` })), y: axis("relative defect", { type: "log", minor: { showgrid: false } }) }));
+  if (has("order_parameter")) along(grid, "Order parameter", "q = ‖θ − θ_ref‖², the slope of the free energy.", () => ({ data: curves(["order_parameter"]), y: axis(symbol("order_parameter"), { type: "log", minor: { showgrid: false } }) }));
+  if (has("susceptibility")) along(grid, "Susceptibility", "χ = −dq/dλ; positive at minima.", () => ({ data: curves(["susceptibility"]), y: axis(symbol("susceptibility"), { type: "log", minor: { showgrid: false } }) }));
+  if (has("envelope_defect")) along(grid, "Envelope identity", "Relative defect of dF/dλ = q between neighbours. A defect above rounding at polished points means another branch was entered.", () => ({ data: curves(["envelope_defect"]).map((trace) => ({ ...trace, y: trace.y.map((value) => (finite(value) ? Math.abs(value) : null)), name: `|${trace.name}|` })), y: axis(word("envelope_defect"), { type: "log", minor: { showgrid: false } }) }));
   const judged = analysis.chains.flatMap((each) => each.transitions.map(({ change, judgement, inserted }) => ({ chain: chainName(each), strength: change.strength, low: change.low, high: change.high, kind: change.kind, jump: change.jump, p_value: change.p_value, adjusted: change.adjusted, evidence: change.evidence,
     order: judgement.order, interval: `${format(judgement.low)} – ${format(judgement.high)}`, exponent: judgement.exponent, inserted })));
   if (judged.length) table(transitions, { title: "Transitions of the order parameter", name: "transitions", rows: judged, columns: columnsOf(report, "transitions") });
@@ -316,7 +320,7 @@ function showAnalysis({ report, analysis, chains, along, curves, has, certificat
     });
     const ways = (name) => curves([name]).map((trace, i) => ({ ...trace, line: { ...trace.line, color: colour(trace.line.dash === "dash" ? 1 : 0) }, name: chains.filter((chain) => chain.scalars[name])[i].name }));
     const legend = "Solid line: Maxwell point. Dotted: spinodals. Bands: escapes, blue up, orange down.";
-    along(plots, "Order parameter, both ways", legend, () => ({ data: ways("order_parameter"), y: axis("q", { type: "log", minor: { showgrid: false } }), shapes: marks() }));
+    along(plots, "Order parameter, both ways", legend, () => ({ data: ways("order_parameter"), y: axis(symbol("order_parameter"), { type: "log", minor: { showgrid: false } }), shapes: marks() }));
     along(plots, "L_eff, up less down", "Negative where the way up is lower.", () => {
       const data = [...new Set(chains.map((chain) => chain.seed))].flatMap((seed, i) => {
         const [up, down] = ["up", "down"].map((direction) => chains.find((chain) => chain.seed === seed && chain.direction === direction));
@@ -343,7 +347,7 @@ function showAnalysis({ report, analysis, chains, along, curves, has, certificat
     const KINDS = [["minimum", 2, "circle"], ["saddle", 1, "x"], ["undecided", 4, "diamond-open"], ["not converged", 3, "triangle-up-open"], ["no penalty", 6, "square-open"]];
     along(plots, "λ_min of L_eff", "", () => {
       const all = chains.flatMap((chain) => chain.scalars.objective_lambda_min || []);
-      const scale = signedScale(all, "λ_min");
+      const scale = signedScale(all, symbol("objective_lambda_min"));
       const data = KINDS.flatMap(([kind, ink, symbol]) => {
         const points = chains.flatMap((chain) => chain.strengths.map((s, i) => [s, (chain.scalars.objective_lambda_min || [])[i], (chain.texts.certificate || [])[i], chain.name]).filter((each) => each[2] === kind));
         return points.length ? [{ type: "scatter", mode: "markers", name: kind, x: points.map((each) => each[0]), y: points.map((each) => (finite(each[1]) ? scale.map(each[1]) : null)), customdata: points.map((each) => [each[1], each[3]]), marker: { color: colour(ink), symbol, size: 8 }, hovertemplate: `%{customdata[1]}<br>λ_min = %{customdata[0]:.4~g}<extra>${kind}</extra>`, meta: { quiet: true } }] : [];

@@ -21,6 +21,7 @@ function unpack(array) {
 /* What Python's registry says of a quantity; a name that it does not have is shown in words. */
 const label = (quantities, name) => (quantities[name] ? quantities[name].label : name.replaceAll("_", " "));
 const headingOf = (quantities, name) => (quantities[name] ? quantities[name].heading : name.replaceAll("_", " "));
+const unitOf = (quantities, name) => (quantities[name] && quantities[name].units !== "1" ? ` (${quantities[name].units})` : "");
 const columnsOf = (report, name) => report.tables[name].map((quantity) => ({ key: quantity.split(".").pop(), label: headingOf(report.quantities, quantity), title: label(report.quantities, quantity) }));
 
 const finite = (value) => typeof value === "number" && Number.isFinite(value);
