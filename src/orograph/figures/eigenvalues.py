@@ -5,6 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from orograph.figures.labels import label
 from orograph.figures.style import PALETTE, styled
 
 
