@@ -15,6 +15,7 @@ function show(report) {
   const word = (name) => label(quantities, name);
   const capital = (text) => (/^[a-z]{2}/.test(text) ? text[0].toUpperCase() + text.slice(1) : text);
   const unit = (name) => unitOf(quantities, name);
+  const symbol = (name) => headingOf(quantities, name);
   const names = report.configurations.map((each) => each.name);
   const metrics = report.metrics;
   const done = metrics.filter((row) => row.status === "done");
@@ -118,12 +119,12 @@ function show(report) {
         title: capital(word(state.name)),
         data: report.histories.filter((each) => each.epoch).map((each) => { const look = looks(each.configuration); return { type: "scatter", mode: "lines", x: each.epoch, y: each[state.name], name: each.configuration, legendgroup: each.configuration,
           showlegend: report.histories.find((other) => other.configuration === each.configuration) === each, line: { color: look.color, dash: look.dash, width: 1.7 }, hovertemplate: `${each.configuration}, seed ${each.seed}: %{y:.5~g}<extra></extra>` }; }),
-        layout: { hovermode: "closest", xaxis: axis(word("epoch")), yaxis: axis(word(state.name), { type: /loss$|^lr$|norm$/.test(state.name) ? "log" : "linear", minor: { showgrid: false } }) } }),
+        layout: { hovermode: "closest", xaxis: axis(word("epoch")), yaxis: axis(word(state.name) + unit(state.name), { type: /loss$|^lr$|norm$/.test(state.name) ? "log" : "linear", minor: { showgrid: false } }) } }),
       { height: 380, controls: controls(choice("quantity", options(quantities), name, (value) => { state.name = value; one.update(); })) });
     });
     if (report.histories.some((each) => each.curvature)) figure(courses, "Edge of stability", "λ_max times the step size along training, against what is stable.", () => ({
       data: report.histories.filter((each) => each.curvature).map((each) => { const look = looks(each.configuration); return { type: "scatter", mode: "lines+markers", x: each.curvature.epoch, y: each.curvature.lambda_max, name: `${each.configuration}, seed ${each.seed}`, line: { color: look.color, dash: look.dash } }; }),
-      layout: { hovermode: "closest", xaxis: axis(word("epoch")), yaxis: axis(headingOf(quantities, "lambda_max")) } }), { height: 380 });
+      layout: { hovermode: "closest", xaxis: axis(word("epoch")), yaxis: axis(symbol("lambda_max")) } }), { height: 380 });
   }
 
   /* Spectra */
