@@ -15,6 +15,7 @@ _CHAINS = {
     "chains.gradient_trajectory_explained": Q("shares of the variance of ∇L on its principal components", dims=("component",)),
     "chains.changes_not_searched": Q("why changes of other quantities were not looked for"),
     "chains.noise.*": Q("standard deviation of one value of the series *, in the form in which it is compared"),
+    "chains.forms.*": Q("form in which the series * is compared"),
     "chains.certificates.*": Q("certificate of the point at λ = *"),
     "envelope.low": Q("strength of the lower point"),
     "envelope.high": Q("strength of the upper point"),
