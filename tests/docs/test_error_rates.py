@@ -8,7 +8,16 @@ import pytest
 import error_rates
 
 PAGE = Path(__file__).parents[2] / "docs" / "error-rates.md"
-FEW = {"identities": 10, "orders": 10, "spinodals": 40, "ladders": 40, "correlations": 12, "places": 6}
+FEW = {
+    "identities": 10,
+    "orders": 10,
+    "spinodals": 40,
+    "ladders": 40,
+    "correlations": 12,
+    "places": 6,
+    "searches": 4,
+    "chains": 4,
+}
 
 
 @pytest.mark.parametrize("name", list(FEW))
@@ -40,8 +49,7 @@ def test_the_page_has_every_table_and_nothing_that_is_not_kept(tmp_path: Path) -
         section = re.search(rf"<!-- {name} -->(.*?)<!-- end -->", text, re.DOTALL)
         assert section is not None
         assert f"## {title}" in section[1]
-    wrong = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|") and "✗" in line]
-    assert wrong == ["any change of twenty series"]  # found in 5 % where 1 % is stated: said on the page, not mended yet
+    assert "✗" not in text
     page = tmp_path / "page.md"
     assert error_rates.main(["--page", str(page), "--only", "spinodals", "--families", "20"]) == 0
     assert "the bounds of a spinodal" in page.read_text(encoding="utf-8")
