@@ -114,5 +114,5 @@ def order_parameters(run: Run, seed: int, direction: str) -> dict[float, float]:
     return {
         cell.strength: record.scalars["anchor_distance"] ** 2
         for cell, record in run.records.items()
-        if (cell.seed, cell.direction, record.status) == (seed, direction, "done")
+        if (cell.seed, cell.direction, record.status) == (seed, direction, "done") and "anchor_distance" in record.scalars
     }

@@ -89,11 +89,11 @@ def open_sweep(run: Run) -> xr.Dataset:
     labels: dict[str, Any] = {"class": list(run.classes), "tensor": list(run.tensors)}
     labels["eigen"] = list(range(1, sizes.get("eigen", 0) + 1))
     coordinates |= {dim: values for dim, values in labels.items() if dim in sizes and len(values) == sizes[dim]}
-    return xr.Dataset(
-        variables,
-        {dim: (dim, values, attributes(COORDINATES[dim])) for dim, values in coordinates.items()},
-        {"kind": run.kind, "path": str(run.path)},
-    )
+    labelled = {dim: (dim, values, attributes(COORDINATES[dim])) for dim, values in coordinates.items()}
+    try:
+        return xr.Dataset(variables, labelled, {"kind": run.kind, "path": str(run.path)})
+    except ValueError as error:  # lists or arrays of two lengths where there is one dimension
+        raise RunError(f"{run.path} holds what does not fit together: {error}; {way_out(run.path / PLAN)}") from None
 
 
 def _grid_array(run: Run, name: str, where: Mapping[Cell, tuple[int, ...]], shape: tuple[int, ...]) -> GridArray:

@@ -13,9 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.errors import RunError
 from orograph.spectral.spectrum import Spectrum
 from orograph.store.cells import Cell
-from orograph.store.records import Record
+from orograph.store.encoding import way_out
+from orograph.store.records import FOLDER, Record
 from orograph.store.run import Run, Values
 from orograph.store.size import Eigenvectors
 
@@ -76,7 +78,22 @@ def recorded_spectrum(run: Run, cell: Cell, *, vectors: bool = True) -> Spectrum
     Args:
         run, cell: where; the point has a spectrum.
         vectors: whether to read the eigenvectors, float32 on the CPU; without them they are `(k, 0)`.
+
+    Raises:
+        RunError: its record lacks a part of it.
     """
+    try:
+        return _recorded(run, cell, vectors)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise _incomplete(run, cell, str(error)) from None
+
+
+def _incomplete(run: Run, cell: Cell, why: str) -> RunError:
+    record = run.path / FOLDER / f"{run.plan.name(cell)}.json"
+    return RunError(f"{record} is damaged: it holds no whole spectrum ({why}); {way_out(record)}")
+
+
+def _recorded(run: Run, cell: Cell, vectors: bool) -> Spectrum:
     scalars, chosen = run.records[cell].scalars, run.configuration["spectrum"]
     arrays: dict[str, Any] = {field: _array(run, cell, name) for name, field in _ARRAYS.items()}
     values = _array(run, cell, "eigenvalue")
@@ -106,7 +123,10 @@ def loss_spectrum(run: Run, cell: Cell, like: Float[Tensor, " P"]) -> Spectrum |
         return None
     found = recorded_spectrum(run, cell)
     found = replace(found, eigenvectors=found.eigenvectors.to(like))
-    if run.records[cell].scalars["hessian"] != "objective" or not cell.strength:
+    whose = run.records[cell].scalars.get("hessian")
+    if whose not in ("loss", "objective"):
+        raise _incomplete(run, cell, f"of the Hessian of {whose!r}")
+    if whose == "loss" or not cell.strength:
         return found
     values = found.eigenvalues - 2 * cell.strength
     return replace(found, eigenvalues=values, signs=values.sign().long())
