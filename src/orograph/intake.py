@@ -8,14 +8,37 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import Dataset, IterableDataset
 
+from orograph.calling import usable
 from orograph.errors import DataError
+from orograph.parameters import follow
 from orograph.structure import plain
 
 _LOADER = "pass torch.utils.data.DataLoader(data, batch_size=…, shuffle=False), or the whole as one batch: [(inputs, targets)]."
+
+
+Inputs = Any  # a tensor, or a tuple or mapping of tensors that the module takes as arguments
+Batch = tuple[Inputs, Tensor]
+
+
+def gather(data: Iterable[Any], *, device: torch.device, dtype: torch.dtype) -> list[Batch]:
+    """The batches of a re-iterable, on one device and in one floating dtype, checked.
+
+    Raises:
+        DataError: no batches, a one-shot iterator, or something that is no (inputs, targets) pair.
+    """
+
+    def place(leaf: Any) -> Any:
+        return usable(follow(leaf.to(device), dtype)) if isinstance(leaf, Tensor) else leaf
+
+    batches = [(tree_map(place, inputs), place(targets)) for inputs, targets in pairs(data)]
+    if not sum(len(targets) for _, targets in batches):
+        raise DataError("the data have no samples; a stream that was read to its end before gives none again.")
+    return batches
 
 
 def pairs(data: Any) -> Iterator[tuple[Any, Tensor]]:

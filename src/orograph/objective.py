@@ -1,10 +1,9 @@
 """The loss L(θ) of a module over a data set, and the objective L_eff(θ) = L(θ) + λ‖θ − θ_ref‖².
 
-θ is the flat vector of the module's trainable parameters (`parameters.Layout`). The module itself is never written to: every
-evaluation is a functional call in eval mode. L is the mean over all samples, summed in float64.
+θ is the flat vector of the module's trainable parameters. L is the mean over all samples, summed in float64; what one batch adds
+to it stands in `BatchLoss`.
 """
 
-import contextlib
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
@@ -15,39 +14,20 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from orograph.batch_loss import BatchLoss
 from orograph.boundary import explained
-from orograph.calling import apart, call, check_modes, differentiable, evaluation_mode, forget, usable
-from orograph.errors import ConfigurationError, DataError
-from orograph.intake import pairs
+from orograph.calling import apart, check_modes, differentiable, forget
+from orograph.errors import ConfigurationError
+from orograph.intake import Batch, gather
 from orograph.meaning import read
 from orograph.memory import DEFAULT_MEMORY, chunk_length, parse_bytes
-from orograph.parameters import Layout, follow, layout_of, working_dtype
+from orograph.parameters import follow
 from orograph.readout import readout_of
-from orograph.reduction import Loss, Over, Reduction, in_dtype
+from orograph.reduction import Loss, Reduction, in_dtype
 from orograph.samples import chosen, take
-from orograph.wrapping import unwrapped
-
-Inputs = Any  # a tensor, or a tuple or mapping of tensors that the module takes as arguments
-Batch = tuple[Inputs, Tensor]
 
 
-def gather(data: Iterable[Any], *, device: torch.device, dtype: torch.dtype) -> list[Batch]:
-    """The batches of a re-iterable, on one device and in one floating dtype, checked.
-
-    Raises:
-        DataError: no batches, a one-shot iterator, or something that is no (inputs, targets) pair.
-    """
-
-    def place(leaf: Any) -> Any:
-        return usable(follow(leaf.to(device), dtype)) if isinstance(leaf, Tensor) else leaf
-
-    batches = [(tree_map(place, inputs), place(targets)) for inputs, targets in pairs(data)]
-    if not sum(len(targets) for _, targets in batches):
-        raise DataError("the data have no samples; a stream that was read to its end before gives none again.")
-    return batches
-
-
-class Objective:
+class Objective(BatchLoss):
     """L(θ) and L_eff(θ) of one module, loss and data set.
 
     Args:
@@ -91,18 +71,8 @@ class Objective:
         memory: str | int = DEFAULT_MEMORY,
         dtype: torch.dtype | None = None,
     ) -> None:
-        self.model = model = unwrapped(model)
-        self.layout: Layout = layout_of(model, parameters)
-        named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-        self.dtype = working_dtype(self.layout, model, dtype)
-        self.device = named[self.layout.names[0]].device
-        self.theta = self.layout.flatten(named).to(self.dtype)
-        buffers = {name for name, _ in model.named_buffers()}  # copied, for training moves them; frozen parameters stay
-        self.constants = {
-            name: usable(follow(tensor.detach().clone() if name in buffers else tensor.detach(), self.dtype))
-            for name, tensor in named.items()
-            if name not in self.layout.names
-        }
+        super().__init__(model, parameters, dtype)
+        model = self.model
         self._strength, self._anchor = strength, anchor
         self.traces: dict[Any, Any] = {}
         self.memory = parse_bytes(memory)
@@ -136,37 +106,8 @@ class Objective:
             "something between is detached or has no gradient; choose others with parameters=…, or a loss that has one."
         )
 
-    @contextlib.contextmanager
-    def _in_dtype(self) -> Iterator[None]:
-        """Says what is the matter where a module that converts tensors by itself meets another dtype than its own."""
-        try:
-            yield
-        except RuntimeError as error:
-            own = {p.dtype for p in self.model.parameters() if p.is_floating_point()}
-            if own <= {self.dtype}:
-                raise
-            names = ", ".join(sorted(str(each).removeprefix("torch.") for each in own))
-            raise ConfigurationError(
-                f"the module, whose parameters are {names}, cannot be evaluated in {str(self.dtype).removeprefix('torch.')} "
-                f"({str(error).splitlines()[0]}): it converts tensors by itself in forward; make it follow its parameters' dtype."
-            ) from error
-
     def _weigh(self, reduction: Reduction) -> None:
         self.reduction, self._factor = reduction.over_data([targets for _, targets in self._batches])
-
-    @property
-    def per_sample(self) -> bool:
-        return not self.whole
-
-    @property
-    def over(self) -> Over:
-        """What the loss is averaged over, in words; `sum`: nothing."""
-        return self.reduction.over
-
-    def require_samples(self, what: str) -> None:
-        """Raise ConfigurationError with the reason unless every sample has a loss of its own."""
-        if self.whole:
-            raise ConfigurationError(f"{self.whole}; {what} one value per sample.")
 
     @property
     def strength(self) -> float:
@@ -184,6 +125,9 @@ class Objective:
         Args:
             strength: λ ≥ 0.
             anchor: θ_ref, `(P,)`; None is the origin.
+
+        Returns:
+            Another objective, at the same θ.
         """
         other = copy.copy(self)
         other._strength, other._anchor = strength, anchor
@@ -191,7 +135,14 @@ class Objective:
 
     @differentiable()
     def to(self, dtype: torch.dtype) -> "Objective":
-        """The same objective at the same θ in another floating dtype."""
+        """The same objective at the same θ in another floating dtype.
+
+        Args:
+            dtype: float32 or float64.
+
+        Returns:
+            Another objective, whose data, constants, θ and θ_ref are copies in that dtype.
+        """
 
         def cast(leaf: Any) -> Any:
             return follow(leaf, dtype) if isinstance(leaf, Tensor) else leaf
@@ -214,6 +165,9 @@ class Objective:
             samples: `(n,)` indices.
             weighed: whether its L is that of these samples alone; if not, each sample keeps the loss that it has among all.
 
+        Returns:
+            Another objective, whose `count` is n.
+
         Raises:
             ConfigurationError: no samples, an index outside the data, or samples without a loss of their own.
         """
@@ -230,7 +184,14 @@ class Objective:
         return other
 
     def batches(self, length: int | None = None) -> Iterator[Batch]:
-        """All samples in order, in chunks of `length` (default `self.chunk`) at most, or in batches as they came."""
+        """All samples in order, in chunks, or in batches as they came where these stay whole.
+
+        Args:
+            length: of a chunk at most, in samples; `chunk`, which the memory budget allows, when None.
+
+        Returns:
+            Pairs of inputs and targets, `(n, …)` each, or structures of such.
+        """
         if not self.per_sample:
             yield from self._batches
             return
@@ -241,7 +202,11 @@ class Objective:
 
     @differentiable()
     def activation_bytes(self) -> int:
-        """Bytes that a gradient keeps per sample, counted on a forward pass of a few samples."""
+        """What a gradient keeps of a sample, counted on a forward pass of a few.
+
+        Returns:
+            Bytes per sample.
+        """
         batch = self._batches[0]
         if self.whole:
             return max(self.dtype.itemsize, self._kept_bytes(batch) // len(batch[1]))
@@ -249,60 +214,14 @@ class Objective:
         sizes = [self._kept_bytes(take(batch, slice(0, length))) for length in (few, 2 * few)]
         return max(self.dtype.itemsize, (sizes[1] - sizes[0]) // few)
 
-    def _kept_bytes(self, batch: Batch) -> int:
-        kept: dict[tuple[int, int], Tensor] = {}
-
-        def pack(tensor: Tensor) -> None:
-            # Nothing goes into the graph: an output kept by its own node would be a cycle that is never freed.
-            kept[(tensor.data_ptr(), tensor.numel())] = tensor.detach()
-
-        theta = self.theta.clone().requires_grad_()
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda nothing: nothing):
-            self.summed(theta, *batch)
-        return sum(tensor.nbytes for tensor in kept.values())
-
-    # Functions of θ on one batch, to be differentiated, mapped or traced.
-
-    def outputs(self, theta: Float[Tensor, " P"], inputs: Inputs) -> Any:
-        """The module's outputs on a batch: a tensor, or whatever structure the loss takes (`readout`)."""
-        with evaluation_mode(self.model):
-            return call(self.model, {**self.constants, **self.layout.unflatten(theta)}, inputs)
-
-    def losses(self, theta: Float[Tensor, " P"], inputs: Inputs, targets: Tensor) -> Float[Tensor, " n"]:
-        """One loss per sample of a batch.
-
-        Raises:
-            ConfigurationError: samples have no loss of their own.
-        """
-        self.require_samples("per-sample results need")
-        return self.output_losses(self.outputs(theta, inputs), targets)
-
-    def output_losses(self, outputs: Any, targets: Tensor) -> Float[Tensor, "*n"]:
-        """One loss per sample from the module's outputs, whose mean over all samples is L; where batches stay whole, one number.
-
-        Trailing dimensions (tokens, pixels) are averaged, or summed where the loss averages over all that count.
-        """
-        if self.whole:
-            return self.summed_of(outputs, targets) / len(targets)
-        return self._scaled(self.reduction.numerators(outputs, targets))
-
-    def summed(self, theta: Float[Tensor, " P"], inputs: Inputs, targets: Tensor) -> Float[Tensor, ""]:
-        """The sum of the losses of a batch (its mean times its size where the loss is a mean)."""
-        return self.summed_of(self.outputs(theta, inputs), targets)
-
-    def summed_of(self, outputs: Any, targets: Tensor) -> Float[Tensor, ""]:
-        """The same sum from the module's outputs."""
-        if self.whole:
-            return self._scaled(self.reduction.total(outputs, targets))
-        return self.output_losses(outputs, targets).sum()
-
-    def _scaled(self, values: Tensor) -> Tensor:
-        return values if self._factor == 1 else values * self._factor
-
-    # Functions of θ over all data.
-
     def all_outputs(self, theta: Float[Tensor, " P"]) -> Tensor:
-        """Every sample's output, `(N, …)`: of several, the one that the loss reads.
+        """Every sample's output: of several, the one that the loss reads.
+
+        Args:
+            theta: θ, `(P,)`.
+
+        Returns:
+            `(N, …)`, in the order of the data.
 
         Raises:
             ConfigurationError: the loss reads several.
@@ -322,7 +241,18 @@ class Objective:
         return torch.cat([targets for _, targets in self.batches()])
 
     def loss(self, theta: Float[Tensor, " P"], *, chunk: int | None = None) -> float:
-        """L(θ), accumulated in float64, at most `chunk` samples at a time and never more than the memory budget allows."""
+        """L(θ), accumulated in float64.
+
+        Args:
+            theta: θ, `(P,)`.
+            chunk: samples at a time, at most; what the memory budget allows when None, and never more.
+
+        Returns:
+            L(θ), in the unit of the loss (nat for a cross entropy).
+
+        Raises:
+            ConfigurationError: the module or the loss fails on the data.
+        """
         length = min(self.chunk, chunk or self.chunk)
         with torch.no_grad(), explained(self.model, "the loss cannot be computed"):
             parts = [
@@ -333,7 +263,17 @@ class Objective:
 
     @differentiable()
     def gradient(self, theta: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
-        """∇L(θ)."""
+        """∇L(θ).
+
+        Args:
+            theta: θ, `(P,)`.
+
+        Returns:
+            `(P,)`, in the dtype of θ.
+
+        Raises:
+            ConfigurationError: the module or the loss fails on the data, or has no gradient.
+        """
         total = torch.zeros_like(theta)
         with explained(self.model, "the gradient cannot be computed"):
             for batch in self.batches():
@@ -342,19 +282,47 @@ class Objective:
         return total / self.count
 
     def offset(self, theta: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
-        """θ − θ_ref."""
+        """θ − θ_ref.
+
+        Args:
+            theta: θ, `(P,)`.
+
+        Returns:
+            `(P,)`.
+        """
         return theta if self.anchor is None else theta - self.anchor
 
     def penalty(self, theta: Float[Tensor, " P"]) -> float:
-        """λ‖θ − θ_ref‖², in float64."""
+        """λ‖θ − θ_ref‖², in float64.
+
+        Args:
+            theta: θ, `(P,)`.
+
+        Returns:
+            The penalty, in the unit of the loss.
+        """
         return self.strength * self.offset(theta).double().square().sum().item() if self.strength else 0.0
 
     def value(self, theta: Float[Tensor, " P"]) -> float:
-        """L_eff(θ)."""
+        """L_eff(θ) = L(θ) + λ‖θ − θ_ref‖².
+
+        Args:
+            theta: θ, `(P,)`.
+
+        Returns:
+            The objective, in the unit of the loss.
+        """
         return self.loss(theta) + self.penalty(theta)
 
     def value_gradient(self, theta: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
-        """∇L_eff(θ) = ∇L(θ) + 2λ(θ − θ_ref)."""
+        """∇L_eff(θ) = ∇L(θ) + 2λ(θ − θ_ref).
+
+        Args:
+            theta: θ, `(P,)`.
+
+        Returns:
+            `(P,)`, in the dtype of θ.
+        """
         return self.gradient(theta) + 2 * self.strength * self.offset(theta)
 
 

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves, tree_map
 
+from orograph.calling import call, evaluation_mode
 from orograph.commands.settings import MeasureSettings
 from orograph.data.catalogue import load_data
 from orograph.data.names import NAMES as DATASETS
 from orograph.errors import ConfigurationError, DataError, OrographError, unknown
 from orograph.models.catalogue import build_model
 from orograph.models.checkpoint import load_checkpoint
-from orograph.objective import Loss, call, evaluation_mode
+from orograph.objective import Loss
 from orograph.settings.shared import ModelSettings
 from orograph.work.bench import require_memory
 

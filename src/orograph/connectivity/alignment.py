@@ -17,10 +17,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from orograph.calling import call, evaluation_mode
 from orograph.errors import ConfigurationError
 from orograph.geometry.mapping import require_still
 from orograph.geometry.perturbations import seeded
-from orograph.objective import Objective, call, evaluation_mode
+from orograph.objective import Objective
 
 MIXING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 SCALING = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.PReLU)

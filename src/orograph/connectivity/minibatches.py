@@ -6,8 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.calling import call
 from orograph.geometry.normalisation import batch_statistics, running
-from orograph.objective import Batch, Objective, call
+from orograph.intake import Batch
+from orograph.objective import Objective
 from orograph.samples import part_of
 
 

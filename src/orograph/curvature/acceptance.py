@@ -26,7 +26,8 @@ from torch.utils._pytree import tree_map
 from orograph.calling import differentiable
 from orograph.curvature.formulas import FISHER, HESSIAN, Formula
 from orograph.errors import ConfigurationError
-from orograph.objective import Batch, Objective
+from orograph.intake import Batch
+from orograph.objective import Objective
 from orograph.replacements import moving
 from orograph.structure import tensors_of
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from orograph.errors import ConfigurationError, DataError
-from orograph.intake import pairs
-from orograph.objective import Batch, Objective, gather
+from orograph.intake import Batch, gather, pairs
+from orograph.objective import Objective
 from orograph.samples import equal, joined, parting, record
 
 _SAMPLES = 32

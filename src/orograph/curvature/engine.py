@@ -21,7 +21,8 @@ from orograph.curvature.chunks import Chunking, even_length, first_length, how_m
 from orograph.curvature.formulas import Formula
 from orograph.curvature.precision import Precision, products_in
 from orograph.curvature.tracing.traced import Trace, Values
-from orograph.objective import Batch, Objective
+from orograph.intake import Batch
+from orograph.objective import Objective
 
 TRACED, FORWARD, REVERSE = "traced", "forward-over-reverse", "double-backward"
 _WIDEST = 8  # tangents in one group of a block; more does not make a GEMM faster, but fills the cache

@@ -19,7 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import grad_and_value
 
-from orograph.objective import Inputs, Objective
+from orograph.intake import Inputs
+from orograph.objective import Objective
 
 jvp: Any = torch.func.jvp  # typed as giving three results, of which the third is optional
 vjp: Any = torch.func.vjp

@@ -34,7 +34,8 @@ from orograph.curvature.tracing.traced import record
 from orograph.curvature.tracing.widen import widen
 from orograph.geometry.evaluation import CPU_BLOCK
 from orograph.geometry.mapping import One, many
-from orograph.objective import Batch, Inputs, Objective
+from orograph.intake import Batch, Inputs
+from orograph.objective import Objective
 
 WIDTH = 8  # directions in a block
 _FEW = 2  # samples on which forward mode is tried

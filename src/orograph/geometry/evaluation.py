@@ -17,11 +17,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.boundary import explained
+from orograph.calling import call, evaluation_mode
 from orograph.errors import ConfigurationError
 from orograph.geometry.mapping import many, require_still
 from orograph.geometry.shared import SharedLayers
+from orograph.intake import Inputs
 from orograph.memory import chunk_length
-from orograph.objective import Inputs, Objective, call, correct, evaluation_mode
+from orograph.objective import Objective, correct
 
 CPU_BLOCK = 16 * 2**20  # bytes of activations: on the published MLP 1.1 × the time of its bare products, 1.6 × when whole
 FEW_SAMPLES = 2  # on which a mapping is tried

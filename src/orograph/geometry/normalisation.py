@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from orograph.boundary import explained
+from orograph.calling import call, evaluation_mode
 from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import Thetas
-from orograph.objective import Objective, call, evaluation_mode
+from orograph.objective import Objective
 
 
 def running(model: nn.Module) -> list[str]:

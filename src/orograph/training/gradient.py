@@ -14,8 +14,9 @@ from torch import Tensor, fx, nn
 from torch.func import grad_and_value, vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from orograph.calling import call, evaluation_mode
 from orograph.errors import ConfigurationError
-from orograph.objective import Objective, call, evaluation_mode
+from orograph.objective import Objective
 from orograph.training.kernels import Kernels, Untraceable, trace
 
 _Key = tuple[str, int, bool, int]  # whose; models (0: one model, without a model dimension), shared batch, batch length

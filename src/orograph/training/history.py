@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orograph.objective import Objective, call, correct, evaluation_mode
+from orograph.calling import call, evaluation_mode
+from orograph.objective import Objective, correct
 
 EpochRecord = dict[str, float]
 

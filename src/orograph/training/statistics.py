@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from orograph.objective import Objective, call
+from orograph.calling import call
+from orograph.objective import Objective
 
 Buffers = dict[str, Tensor]
 

@@ -25,7 +25,8 @@ from orograph.curvature.tracing.regroup import collapse_products, gather_small_f
 from orograph.curvature.tracing.simplify import simplify
 from orograph.curvature.tracing.stages import Stage, annotate, compile_stage, extract
 from orograph.curvature.tracing.widen import widen
-from orograph.objective import Batch, Objective
+from orograph.intake import Batch
+from orograph.objective import Objective
 
 Values = dict[str, Tensor]  # values of the graph, by name
 
