@@ -40,7 +40,7 @@ NAMES = st.sampled_from(
 QUICK = settings(
     max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
 )  # the same examples each time
-LONG = settings(QUICK, max_examples=3000, derandomize=False)
+LONG = settings(QUICK, max_examples=1000)
 
 
 def place_in(value: Any, draw: st.DrawFn) -> list[Any]:

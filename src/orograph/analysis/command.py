@@ -157,7 +157,8 @@ def surveys(run: Run, analysis: Analysis, sweep: SweepSettings, settings: Analyz
     """Every chain, surveyed."""
     known = chains(run, analysis, sweep.ladder.ladder())
     return [
-        survey(run, analysis, chain, _repeats(known, chain), resamples=settings.resamples, seed=settings.seed) for chain in known
+        survey(run, analysis, sweep, chain, _repeats(known, chain), resamples=settings.resamples, seed=settings.seed)
+        for chain in known
     ]
 
 

@@ -24,6 +24,7 @@ from orograph.ladder.transitions import Coincidence, Judgement, coincidences, ju
 from orograph.store.analysis import Analysis
 from orograph.store.run import Run
 from orograph.store.spectra import recorded_spectrum
+from orograph.sweep.settings import SweepSettings
 
 COMPONENTS = 3
 
@@ -73,20 +74,29 @@ class Survey:
 
 
 def survey(
-    run: Run, analysis: Analysis, chain: Chain, others: Sequence[Chain], *, resamples: int, seed: int, write: bool = True
+    run: Run,
+    analysis: Analysis,
+    sweep: SweepSettings,
+    chain: Chain,
+    others: Sequence[Chain],
+    *,
+    resamples: int,
+    seed: int,
+    write: bool = True,
 ) -> Survey:
     """Everything about one chain.
 
     Args:
         run, analysis: where its points are; what belongs to each is written there if `write`.
+        sweep: the settings of the run.
         chain: which.
         others: chains of other seeds in the same direction.
         resamples, seed: of bootstraps and permutations.
     """
-    tracked, met = _branches(run, chain)
+    tracked, met = _branches(run, chain, sweep.spectrum.tolerance)
     way, gradients = (trajectory(_gram(run, chain, name), COMPONENTS) for name in ("theta", "gradient"))
-    critical = critical_points(run, chain)
-    rounding = 2 * float(np.finfo(run.numerics["dtype"]).eps)
+    critical = critical_points(chain, sweep.training.polish_tolerance)
+    rounding = 2 * float(np.finfo(sweep.numerics.dtype).eps)
     changes = changes_of(chain, others, run.classes, critical, resamples=resamples, seed=seed, rounding=rounding)
     found = Survey(
         chain=chain,
@@ -116,9 +126,8 @@ def class_fractions(analysis: Analysis, chain: Chain) -> np.ndarray:
     return np.array([np.full(count, np.nan) if row is None else row for row in rows])
 
 
-def critical_points(run: Run, chain: Chain) -> list[bool]:
-    """Whether each point is critical: ‖∇L_eff‖ ≤ τ·max(1, 2λ‖θ − θ_ref‖) at λ > 0."""
-    tolerance = run.configuration["training"]["polish_tolerance"]
+def critical_points(chain: Chain, tolerance: float) -> list[bool]:
+    """Whether each point is critical: ‖∇L_eff‖ ≤ τ·max(1, 2λ‖θ − θ_ref‖) at λ > 0, τ the tolerance."""
     limits = tolerance * np.maximum(1.0, 2 * chain.strengths * chain.series("anchor_distance"))
     return ((chain.series("objective_gradient_norm") <= limits) & (chain.strengths > 0)).tolist()
 
@@ -127,7 +136,7 @@ def _gram(run: Run, chain: Chain, name: str) -> np.ndarray:
     return gram(lambda index: run.array(chain.cells[index], name), len(chain.cells))
 
 
-def _branches(run: Run, chain: Chain) -> tuple[Branches | None, tuple[Meeting, ...]]:
+def _branches(run: Run, chain: Chain, resolution: float) -> tuple[Branches | None, tuple[Meeting, ...]]:
     if not with_vectors(run, chain):
         return None, ()
     tracked = follow(lambda index: Pairs.of(recorded_spectrum(run, chain.cells[index])), len(chain.cells))
@@ -139,7 +148,6 @@ def _branches(run: Run, chain: Chain) -> tuple[Branches | None, tuple[Meeting, .
         start, stop = next(((a, b) for a, b in spectra[place].clusters if a <= pair < b), (pair, pair + 1))
         return np.array(run.array(chain.cells[place], "eigenvector")[start:stop])
 
-    resolution = run.configuration["spectrum"]["tolerance"]
     return tracked, meetings(chain.strengths, tracked.values(eigenvalues), rows, resolution=resolution)
 
 
