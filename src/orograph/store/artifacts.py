@@ -10,10 +10,57 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 FOLDER = "test_data"
+
+Values = Shaped[np.ndarray, "..."] | Tensor
+
+
+def point_files(
+    stem: str,
+    weights: Mapping[str, Tensor] | None,
+    gradient: Mapping[str, Tensor] | None,
+    eigenvalues: Values | None,
+    eigenvectors: Values | None,
+    *,
+    rows: bool,
+) -> tuple[dict[str, bytes], dict[str, np.ndarray]]:
+    """What is published of a point, and the arrays that hold the same numbers.
+
+    Args:
+        stem: `{ID}-{L2}` of the point.
+        weights: its state dict.
+        gradient: by parameter name, in the order of the flat vector.
+        eigenvalues: `(k,)`, descending.
+        eigenvectors: `(k, P)`, in the same order.
+        rows: whether the eigenvectors have a file.
+
+    Returns:
+        Files and arrays by name.
+    """
+    files: dict[str, bytes] = {}
+    arrays: dict[str, np.ndarray] = {}
+    if weights is not None:
+        files[weights_name(stem)] = weights_bytes(weights)
+    if gradient is not None:
+        named = {name: as_numpy(tensor) for name, tensor in gradient.items()}
+        files[gradients_name(stem)] = gradients_bytes(named)
+        arrays["gradient"] = np.concatenate([values.ravel() for values in named.values()])
+    if eigenvalues is not None:
+        arrays["eigenvalue"] = as_numpy(eigenvalues, np.float64)
+        files[eigenvalues_name(stem)] = eigenvalues_bytes(arrays["eigenvalue"])
+    if eigenvectors is not None:
+        arrays["eigenvector"] = as_numpy(eigenvectors, np.float32)
+        if rows:
+            files[eigenvectors_name(stem)] = eigenvectors_bytes(arrays["eigenvector"])
+    return files, arrays
+
+
+def as_numpy(values: Values, dtype: type | None = None) -> np.ndarray:
+    """As NumPy has them, on the CPU."""
+    return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype)
 
 
 def weights_name(stem: str) -> str:

@@ -26,30 +26,26 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
 from torch import Tensor
 
 from orograph.errors import RunError
-from orograph.models.checkpoint import read_state
 from orograph.store import arrays as array_files
 from orograph.store import artifacts, tables
-from orograph.store.arrays import ArrayStore
+from orograph.store.artifacts import Values
 from orograph.store.atomic import make_folder, remove_partial, write_bytes, write_bytes_if_changed
 from orograph.store.cells import EMPTY_PLAN, Cell
-from orograph.store.copies import SUM, check_sum, keep_copies, own_files, plan_bytes, read_plan, restore, sum_line, write_own
+from orograph.store.copies import SUM, keep_copies, own_files, plan_bytes, restore, sum_line, write_own
 from orograph.store.encoding import plain, sealed
-from orograph.store.findings import Finding, FindingKey, damaged_finding_files, read_findings, write_finding
-from orograph.store.integrity import verified
+from orograph.store.findings import Finding, FindingKey, write_finding
 from orograph.store.kinds import checked_fields
 from orograph.store.lock import RunLock
-from orograph.store.marker import FORMAT, VERSION, check_directory, read_marker, write_configuration
+from orograph.store.marker import FORMAT, VERSION, check_directory, write_configuration
 from orograph.store.names import COPIES, MARKER, PLAN, TIMINGS
-from orograph.store.records import STATUSES, Record, damaged_files, read_records, write_record
+from orograph.store.recorded import RecordedRun
+from orograph.store.records import STATUSES, Record, write_record
 
-Values = Shaped[np.ndarray, "..."] | Tensor
 
-
-class Run:
+class Run(RecordedRun):
     """A run directory, as `Run.create` and `Run.open` give it.
 
     Args:
@@ -71,37 +67,6 @@ class Run:
         findings: what else has been committed, by key.
         arrays: the arrays of a sweep.
     """
-
-    def __init__(self, path: Path, content: Mapping[str, Any], lock: RunLock | None = None) -> None:
-        self.path, self._lock = path, lock
-        self.kind: str = content["kind"]
-        self.configuration: dict[str, Any] = content["configuration"]
-        self.numerics: dict[str, Any] = content["numerics"]
-        self.provenance: dict[str, Any] = content["provenance"]
-        self.classes: tuple[str, ...] = tuple(content["classes"])
-        self.tensors = {name: tuple(shape) for name, shape in content["tensors"]}
-        self.session: Mapping[str, Any] = self.provenance
-        self.plan = read_plan(path / PLAN)
-        if not self.plan.cells and lock is None and any((path / "points").rglob("*.json")):
-            raise RunError(f"{path / PLAN} is missing; restore it, or have it made again by: orograph doctor {path} --repair.")
-        self.records = read_records(path, self.plan)
-        self.findings = read_findings(path)
-        self.arrays = ArrayStore(path / array_files.FOLDER)
-
-    @classmethod
-    def open(cls, path: str | Path) -> "Run":
-        """An existing run, to read from; another process may be writing to it.
-
-        Raises:
-            RunError: it is not a run, or a recorded file is missing.
-        """
-        path = Path(path)
-        content = read_marker(path)
-        if content is None and (path / COPIES / MARKER).is_file():
-            raise RunError(f"{path / MARKER} is missing; restore it by: orograph doctor {path} --repair.")
-        if content is None:
-            raise RunError(f"{path} is not a run: it has no {MARKER}; give the directory that a sweep or a study wrote.")
-        return cls(path, content)
 
     @classmethod
     def create(
@@ -131,6 +96,9 @@ class Run:
             classes: names of the classes.
             tensors: shape of each parameter tensor by name, in the order of the flat vector.
             asked: the numerics as they were asked for, before the machine settled them; for `configuration.toml` of a new run.
+
+        Returns:
+            The run, which this process alone may write to until `close`.
 
         Raises:
             RunError: the directory holds something else, a run of another configuration, or a run that another process is
@@ -189,8 +157,15 @@ class Run:
     def add(self, cells: Iterable[Cell]) -> tuple[Cell, ...]:
         """Plan further points, whose slots follow those there are; those planned already are left alone.
 
+        Args:
+            cells: of the points, in the order of their slots.
+
         Returns:
             The cells that are new.
+
+        Raises:
+            ConfigurationError: two strengths are too near each other for names of their own.
+            RunError: the run was opened for reading.
         """
         self._require_lock()
         before = len(self.plan.cells)
@@ -206,8 +181,6 @@ class Run:
             raise RunError(
                 f"the run {self.path} was planned with other points than its configuration gives now; start a new run."
             )
-
-    # Writing
 
     def commit(
         self,
@@ -236,7 +209,11 @@ class Run:
             eigenvalues: `(k,)`, descending; written as CSV and as the float64 array `eigenvalue`.
             eigenvectors: `(k, P)`, in the same order; written as the float32 array `eigenvector` and, with `eigenvectors_csv`,
                 as CSV.
-            timings: what differs between equal runs.
+            eigenvectors_csv: whether the eigenvectors are written as CSV too.
+            timings: what differs between equal runs, such as seconds.
+
+        Returns:
+            What was written, which `records` now holds.
 
         Raises:
             ConfigurationError: a field is of another kind than the registry of quantities says.
@@ -251,25 +228,12 @@ class Run:
             raise RunError(f"status '{status}' is none of {', '.join(STATUSES)}.")
         stem, slot = self.plan.name(cell), self.plan.cells.index(cell)
         fields = checked_fields(stem, scalars or {})
-        everything: dict[str, Any] = dict(arrays or {})
-        files: dict[str, bytes] = {}
-        if weights is not None:
-            files[artifacts.weights_name(stem)] = artifacts.weights_bytes(weights)
-        if gradient is not None:
-            named = {name: _numpy(tensor) for name, tensor in gradient.items()}
-            files[artifacts.gradients_name(stem)] = artifacts.gradients_bytes(named)
-            everything["gradient"] = np.concatenate([values.ravel() for values in named.values()])
-        if eigenvalues is not None:
-            everything["eigenvalue"] = _numpy(eigenvalues, np.float64)
-            files[artifacts.eigenvalues_name(stem)] = artifacts.eigenvalues_bytes(everything["eigenvalue"])
-        if eigenvectors is not None:
-            everything["eigenvector"] = _numpy(eigenvectors, np.float32)
-            if eigenvectors_csv:
-                files[artifacts.eigenvectors_name(stem)] = artifacts.eigenvectors_bytes(everything["eigenvector"])
+        files, own = artifacts.point_files(stem, weights, gradient, eigenvalues, eigenvectors, rows=eigenvectors_csv)
+        everything: dict[str, Any] = {**(arrays or {}), **own}
         digests = {}
         for name, values in everything.items():
             dims, array = values if isinstance(values, tuple) else ((), values)
-            chunk, digest = self._arrays(cell).write(name, slot, _numpy(array), len(self.plan.cells), dims)
+            chunk, digest = self._arrays(cell).write(name, slot, artifacts.as_numpy(array), len(self.plan.cells), dims)
             digests[chunk.relative_to(self.path).as_posix()] = digest
             self._copy(chunk.with_name(array_files.METADATA))
         for name, content in files.items():
@@ -292,6 +256,16 @@ class Run:
     ) -> Finding:
         """Record a finding, all of it or nothing.
 
+        Args:
+            key: of the finding.
+            status: `done` or `failed`.
+            scalars: numbers, texts, lists and mappings by name.
+            arrays: values by name.
+            timings: what differs between equal runs, such as seconds.
+
+        Returns:
+            What was written, which `findings` now holds.
+
         Raises:
             RunError: the run was opened for reading, the finding is there already, or the disk refuses.
         """
@@ -303,27 +277,60 @@ class Run:
         return finding
 
     def project(self, cell: Cell | None = None) -> None:
-        """Bring the tables up to date with the records, for one cell's model or for all."""
+        """Bring the tables up to date with the records.
+
+        Args:
+            cell: whose model's tables are meant; all when None.
+
+        Raises:
+            RunError: the run was opened for reading.
+        """
         self._require_lock()
         for one in {tables.subject(each) for each in self.plan.cells} if cell is None else {tables.subject(cell)}:
             for name, content in tables.files(self.records, self.classes, one).items():
                 write_bytes_if_changed(self.path / artifacts.FOLDER / name, content)
 
     def keep(self, name: str, content: bytes) -> Path:
-        """Store a file that belongs to the run as a whole, such as a trained anchor, with its SHA-256 beside it."""
+        """Store a file that belongs to the run as a whole, such as a trained anchor, with its SHA-256 beside it.
+
+        Args:
+            name: of the file, relative to the run.
+            content: its bytes.
+
+        Returns:
+            Where it lies.
+
+        Raises:
+            RunError: the run was opened for reading.
+        """
         self._require_lock()
         write_own(self.path, name, content)
         write_own(self.path, name + SUM, sum_line(self.path, name))
         return self.path / name
 
     def keep_results(self, name: str, results: Mapping[str, Any]) -> Path:
-        """Store what follows from the records, as JSON with its seal."""
+        """Store what follows from the records, as JSON with its seal.
+
+        Args:
+            name: of the file, relative to the run.
+            results: what it holds, by name.
+
+        Returns:
+            Where it lies.
+
+        Raises:
+            RunError: the run was opened for reading.
+        """
         self._require_lock()
         write_bytes_if_changed(self.path / name, sealed(results))
         return self.path / name
 
     def made_elsewhere(self) -> Mapping[str, Any] | None:
-        """The provenance of this process, if it is not the one with which the run was begun."""
+        """Whether this process writes with other versions or hardware than the run was begun with.
+
+        Returns:
+            Its provenance, if so.
+        """
         begun = {name: value for name, value in self.provenance.items() if name != "imported"}
         return None if self.session in (begun, self.provenance) else self.session
 
@@ -331,58 +338,6 @@ class Run:
         for each in (file, self.path / array_files.FOLDER / array_files.METADATA):
             if each.is_file():
                 write_bytes_if_changed(self.path / COPIES / each.relative_to(self.path), each.read_bytes())
-
-    # Reading
-
-    def kept(self, name: str) -> Path | None:
-        """A file that was stored with `keep`, if it is there.
-
-        Raises:
-            RunError: it is not what was stored.
-        """
-        if not (self.path / name).exists() and not (self.path / COPIES / name).exists():
-            return None
-        check_sum(self.path / name)
-        return self.path / name
-
-    def weights(self, cell: Cell) -> dict[str, Tensor]:
-        """The state dict of a committed point.
-
-        Raises:
-            RunError: it is not what was committed.
-        """
-        return read_state(self._verified(cell, f"{artifacts.FOLDER}/{artifacts.weights_name(self.plan.name(cell))}"))
-
-    def array(self, cell: Cell, name: str) -> Shaped[np.ndarray, "..."]:
-        """One array of a committed point, mapped from the disk.
-
-        Raises:
-            RunError: it has none of that name, or it is not what was committed.
-        """
-        store, slot = self._arrays(cell), self.records[cell].slot
-        chunk = store.chunk_path(name, slot, store.open(name).ndim - 1)
-        self._verified(cell, chunk.relative_to(self.path).as_posix())
-        return store.read(name, slot)
-
-    def _verified(self, cell: Cell, file: str) -> Path:
-        digest = self.records[cell].files.get(file)
-        if digest is None:
-            raise RunError(f"{self.path} has no {file}: it was not recorded at this point.")
-        return verified(self.path / file, digest)
-
-    def damaged(self) -> tuple[str, ...]:
-        """The files, relative to the run, that are not what was committed; reads everything."""
-        found = [file for record in self.records.values() for file in damaged_files(self.path, record)]
-        found += [file for finding in self.findings.values() for file in damaged_finding_files(self.path, finding)]
-        for one in dict.fromkeys(tables.subject(cell) for cell in self.records):
-            for name, content in tables.files(self.records, self.classes, one).items():
-                path = self.path / artifacts.FOLDER / name
-                if not path.is_file() or path.read_bytes() != content:
-                    found.append(f"{artifacts.FOLDER}/{name}")
-        return tuple(found)
-
-    def _arrays(self, cell: Cell) -> ArrayStore:
-        return ArrayStore(self.arrays.folder / cell.configuration) if cell.configuration else self.arrays
 
     def _require_lock(self) -> None:
         if self._lock is None:
@@ -392,7 +347,3 @@ class Run:
         now = datetime.datetime.now(datetime.UTC)
         name = f"{now:%Y%m%dT%H%M%S.%f}-{os.getpid()}.json"
         write_bytes(self.path / TIMINGS / "sessions" / name, sealed({"started": now.isoformat(), "provenance": provenance}))
-
-
-def _numpy(values: Values, dtype: type | None = None) -> np.ndarray:
-    return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype)

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from orograph.errors import RunError
 from orograph.spectral.spectrum import Spectrum
+from orograph.store.artifacts import Values
 from orograph.store.cells import Cell
 from orograph.store.encoding import way_out
 from orograph.store.records import FOLDER, Record
-from orograph.store.run import Run, Values
+from orograph.store.run import Run
 from orograph.store.size import Eigenvectors
 
 _ARRAYS = {"residual": "residuals", "bound": "bounds", "converged": "converged", "noise": "noise", "sign": "signs"}

@@ -1,0 +1,137 @@
+"""A run directory as it is read: its plan, its records, and every file held against what was recorded of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Shaped
+from torch import Tensor
+
+from orograph.errors import RunError
+from orograph.models.checkpoint import read_state
+from orograph.store import arrays as array_files
+from orograph.store import artifacts, tables
+from orograph.store.arrays import ArrayStore
+from orograph.store.cells import Cell
+from orograph.store.copies import check_sum, read_plan
+from orograph.store.findings import damaged_finding_files, read_findings
+from orograph.store.integrity import verified
+from orograph.store.lock import RunLock
+from orograph.store.marker import read_marker
+from orograph.store.names import COPIES, MARKER, PLAN
+from orograph.store.records import damaged_files, read_records
+
+
+class RecordedRun:
+    """What `Run` is to a reader."""
+
+    def __init__(self, path: Path, content: Mapping[str, Any], lock: RunLock | None = None) -> None:
+        self.path, self._lock = path, lock
+        self.kind: str = content["kind"]
+        self.configuration: dict[str, Any] = content["configuration"]
+        self.numerics: dict[str, Any] = content["numerics"]
+        self.provenance: dict[str, Any] = content["provenance"]
+        self.classes: tuple[str, ...] = tuple(content["classes"])
+        self.tensors = {name: tuple(shape) for name, shape in content["tensors"]}
+        self.session: Mapping[str, Any] = self.provenance
+        self.plan = read_plan(path / PLAN)
+        if not self.plan.cells and lock is None and any((path / "points").rglob("*.json")):
+            raise RunError(f"{path / PLAN} is missing; restore it, or have it made again by: orograph doctor {path} --repair.")
+        self.records = read_records(path, self.plan)
+        self.findings = read_findings(path)
+        self.arrays = ArrayStore(path / array_files.FOLDER)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """An existing run, to read from; another process may be writing to it.
+
+        Args:
+            path: the directory that a sweep, a study or an import wrote.
+
+        Returns:
+            The run, with all that was committed up to now.
+
+        Raises:
+            RunError: it is not a run, or a recorded file is missing.
+        """
+        path = Path(path)
+        content = read_marker(path)
+        if content is None and (path / COPIES / MARKER).is_file():
+            raise RunError(f"{path / MARKER} is missing; restore it by: orograph doctor {path} --repair.")
+        if content is None:
+            raise RunError(f"{path} is not a run: it has no {MARKER}; give the directory that a sweep or a study wrote.")
+        return cls(path, content)
+
+    def kept(self, name: str) -> Path | None:
+        """A file that was stored with `keep`.
+
+        Args:
+            name: of the file, relative to the run.
+
+        Returns:
+            Where it lies; None if it is not there.
+
+        Raises:
+            RunError: it is not what was stored.
+        """
+        if not (self.path / name).exists() and not (self.path / COPIES / name).exists():
+            return None
+        check_sum(self.path / name)
+        return self.path / name
+
+    def weights(self, cell: Cell) -> dict[str, Tensor]:
+        """The weights of a committed point.
+
+        Args:
+            cell: of the point.
+
+        Returns:
+            The state dict.
+
+        Raises:
+            RunError: it is not what was committed.
+        """
+        return read_state(self._verified(cell, f"{artifacts.FOLDER}/{artifacts.weights_name(self.plan.name(cell))}"))
+
+    def array(self, cell: Cell, name: str) -> Shaped[np.ndarray, "..."]:
+        """One array of a committed point, mapped from the disk.
+
+        Args:
+            cell: of the point.
+            name: of the array, as `quantities.ARRAYS` lists it.
+
+        Returns:
+            `(…)`, its dimensions and unit those that the registry gives for the name.
+
+        Raises:
+            RunError: it has none of that name, or it is not what was committed.
+        """
+        store, slot = self._arrays(cell), self.records[cell].slot
+        chunk = store.chunk_path(name, slot, store.open(name).ndim - 1)
+        self._verified(cell, chunk.relative_to(self.path).as_posix())
+        return store.read(name, slot)
+
+    def _verified(self, cell: Cell, file: str) -> Path:
+        digest = self.records[cell].files.get(file)
+        if digest is None:
+            raise RunError(f"{self.path} has no {file}: it was not recorded at this point.")
+        return verified(self.path / file, digest)
+
+    def damaged(self) -> tuple[str, ...]:
+        """What is not as it was committed; reads everything.
+
+        Returns:
+            The files, relative to the run; none if all is well.
+        """
+        found = [file for record in self.records.values() for file in damaged_files(self.path, record)]
+        found += [file for finding in self.findings.values() for file in damaged_finding_files(self.path, finding)]
+        for one in dict.fromkeys(tables.subject(cell) for cell in self.records):
+            for name, content in tables.files(self.records, self.classes, one).items():
+                path = self.path / artifacts.FOLDER / name
+                if not path.is_file() or path.read_bytes() != content:
+                    found.append(f"{artifacts.FOLDER}/{name}")
+        return tuple(found)
+
+    def _arrays(self, cell: Cell) -> ArrayStore:
+        return ArrayStore(self.arrays.folder / cell.configuration) if cell.configuration else self.arrays
