@@ -7,6 +7,7 @@ Independent of the code: docstrings are parsed by griffe, as the site does, and 
 import dataclasses
 import doctest
 import importlib
+import inspect
 import re
 from pathlib import Path
 
@@ -29,6 +30,11 @@ PUBLIC = [
 ]
 
 
+def exported(path: str) -> object:
+    package, name = path.rsplit(".", 1)
+    return getattr(importlib.import_module(package), name)
+
+
 @pytest.fixture(scope="session")
 def library() -> griffe.Module:
     """The source as the site's parser reads it, with the site's options."""
@@ -45,18 +51,36 @@ def library() -> griffe.Module:
     return found
 
 
-def documented(thing: griffe.Object, section: Section) -> set[str]:
-    """The names in a section of a docstring."""
+def described(thing: griffe.Object, section: Section) -> dict[str, str]:
+    """The texts in a section of a docstring, by name."""
     sections = thing.docstring.parsed if thing.docstring else []
-    return {entry.name.lstrip("*") for found in sections if found.kind is section for entry in found.value}
-
-
-def has_section(thing: griffe.Object, section: Section) -> bool:
-    return any(found.kind is section for found in (thing.docstring.parsed if thing.docstring else []))
+    return {entry.name.lstrip("*"): entry.description for found in sections if found.kind is section for entry in found.value}
 
 
 def arguments(function: griffe.Function) -> set[str]:
     return {parameter.name for parameter in function.parameters} - {"self", "cls"}
+
+
+ARRAY = re.compile(r"\w+\[(?:\w+\.)?(?:Tensor|ndarray), ['\"] ?([^'\"]*)['\"]\]")
+
+
+def lacks(function: griffe.Function) -> list[str]:
+    """What a function's docstring does not say of its arguments and of what it returns; of arrays, their shape."""
+    texts = {section: described(function, section) for section in (Section.parameters, Section.returns)}
+    asked = {
+        name: (str(function.parameters[name].annotation), texts[Section.parameters].get(name)) for name in arguments(function)
+    }
+    if str(function.returns) not in ("None", "Iterator[None]"):
+        asked["what is returned"] = (str(function.returns), " ".join(texts[Section.returns].values()) or None)
+    missing = [name for name, (_, text) in asked.items() if text is None]
+    shapeless = [name for name, (kind, text) in asked.items() if text and ARRAY.search(kind) and "`(" not in text]
+    return [*missing, *(f"the shape of {name}" for name in shapeless)]
+
+
+def methods(kind: griffe.Class) -> list[griffe.Function]:
+    """The public ones, inherited from classes of this library too."""
+    found = [each.final_target if each.is_alias else each for name, each in kind.all_members.items() if not name.startswith("_")]
+    return [each for each in found if isinstance(each, griffe.Function)]
 
 
 def look_up(library: griffe.Module, path: str) -> griffe.Class | griffe.Function:
@@ -67,20 +91,27 @@ def look_up(library: griffe.Module, path: str) -> griffe.Class | griffe.Function
 @pytest.mark.parametrize("path", PUBLIC)
 def test_the_sites_parser_finds_every_argument_and_what_is_returned(library: griffe.Module, path: str) -> None:
     thing = look_up(library, path)
-    if thing.is_function:
-        assert arguments(thing) <= documented(thing, Section.parameters)
-        nothing = str(thing.returns) in ("None", "Iterator[None]")
-        assert nothing or has_section(thing, Section.returns)
+    if isinstance(thing, griffe.Function):
+        assert not lacks(thing)
         return
-    package, name = path.rsplit(".", 1)
-    kind = getattr(importlib.import_module(package), name)
+    kind = exported(path)
     if dataclasses.is_dataclass(kind):
-        assert {field.name for field in dataclasses.fields(kind)} <= documented(thing, Section.attributes)
+        texts = described(thing, Section.attributes)
+        assert {field.name for field in dataclasses.fields(kind)} <= set(texts)
+        arrays = [name for name in texts if name in thing.members and ARRAY.search(str(thing.members[name].annotation))]
+        assert all("`(" in texts[name] for name in arrays)
     elif hasattr(kind, "model_fields"):  # settings describe their fields for the command line's help
         assert all(field.description or hasattr(field.annotation, "model_fields") for field in kind.model_fields.values())
     elif "__init__" in thing.all_members:  # its own, or what a base's says of them
         made = thing.all_members["__init__"]
-        assert arguments(made) <= documented(thing, Section.parameters) | documented(made, Section.parameters)
+        assert arguments(made) <= set(described(thing, Section.parameters) | described(made, Section.parameters))
+
+
+@pytest.mark.parametrize("path", [path for path in PUBLIC if inspect.isclass(exported(path))])
+def test_so_it_does_of_every_public_method(library: griffe.Module, path: str) -> None:
+    thing = look_up(library, path)
+    assert isinstance(thing, griffe.Class)
+    assert not {method.path: lacking for method in methods(thing) if (lacking := lacks(method))}
 
 
 NAMES = [path.removeprefix("orograph.") for path in PUBLIC if path.count(".") == 1]
@@ -100,8 +131,8 @@ def test_examples_of_at_most_five_lines_run(name: str, tmp_path: Path, monkeypat
 def test_every_public_name_stands_on_a_page() -> None:
     on_pages = {path for text in PAGES.values() for path in re.findall(r"^::: (\S+)", text, re.MULTILINE)}
     for path in PUBLIC:
-        package, name = path.rsplit(".", 1)
-        short = f"orograph.{name}" in on_pages and getattr(orograph, name) is getattr(importlib.import_module(package), name)
+        name = path.rpartition(".")[2]
+        short = f"orograph.{name}" in on_pages and getattr(orograph, name) is exported(path)
         assert path in on_pages or short, path
 
 

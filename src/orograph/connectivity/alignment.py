@@ -51,7 +51,7 @@ class Alignment:
 
     Attributes:
         theta: `(P,)`, π(θ₂); the same function as θ₂.
-        permutations: of each hidden layer, by the name of its weight.
+        permutations: `(units,)`, of each hidden layer, by the name of its weight.
         distance_before: ‖θ₁ − θ₂‖.
         distance: ‖θ₁ − π(θ₂)‖.
         sweeps: rounds over the layers until nothing changed.

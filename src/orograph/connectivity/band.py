@@ -42,7 +42,7 @@ def nudged_elastic_band(
     Args:
         objective: on the training data.
         first: a minimum, `(P,)`; it stays.
-        second: the other.
+        second: the other, `(P,)`.
         pivots: between them, at first.
         cycles: of training; between two of them pivots are inserted, and the learning rate is halved.
         steps: in each cycle; each takes one mini-batch gradient for each pivot.

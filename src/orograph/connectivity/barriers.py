@@ -66,8 +66,8 @@ def barrier(values: Float[Tensor, " T"], positions: Float[Tensor, " T"]) -> floa
     max_t [ℓ(t) − ((1 − t)ℓ(0) + tℓ(1))] (Frankle et al., 2020); never negative, since both ends have none.
 
     Args:
-        values: ℓ along a curve, the ends included.
-        positions: t of each value, ascending.
+        values: ℓ along a curve, `(T,)`, the ends included.
+        positions: t of each value, `(T,)`, ascending.
 
     Returns:
         The excess in the unit of the values (nat for a cross-entropy).
@@ -84,7 +84,7 @@ def published_barrier(values: Float[Tensor, " T"]) -> float:
     """The largest value less the smaller of the two ends.
 
     Args:
-        values: test losses along a curve, the ends included.
+        values: test losses along a curve, `(T,)`, the ends included.
 
     Returns:
         The excess in the unit of the values.

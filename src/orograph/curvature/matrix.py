@@ -99,6 +99,9 @@ class CurvatureOperator(Standing, LinearOperator):
             group: the `torch.distributed` process group whose processes share the samples, each holding the same objective;
                 None for one process.
 
+        Returns:
+            The operator, `(P, P)`, of the objective's θ and dtype.
+
         Raises:
             ConfigurationError: an argument out of range, or more processes than samples.
         """
@@ -138,13 +141,25 @@ class CurvatureOperator(Standing, LinearOperator):
         return other
 
     def shifted(self: Kind, shift: float) -> Kind:
-        """A + shift·I, here and wherever `at` moves it; `gradient` and `loss` stay those of the loss."""
+        """A + shift·I, here and wherever `at` moves it; `gradient` and `loss` stay those of the loss.
+
+        Args:
+            shift: added to the diagonal; 2λ makes the matrix of L that of L + λ‖θ − θ_ref‖².
+
+        Returns:
+            Another operator, which shares the graphs of this one; its `products` count from 0.
+        """
         other = copy.copy(self)
         other.products, other._shift = 0, self._shift + shift
         return other
 
     def double(self: Kind) -> Kind | None:
-        """The same operator in float64; None where the module cannot follow (it makes float32 tensors by itself)."""
+        """The same operator in float64.
+
+        Returns:
+            Another operator, or this one if it is in float64; None where the module cannot follow (it makes float32 tensors by
+            itself).
+        """
         if self.dtype == torch.float64:
             return self
         if not self._engine.doubles:
@@ -163,12 +178,34 @@ class CurvatureOperator(Standing, LinearOperator):
         return operator
 
     def product(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
+        """A v, summed over all data in chunks that the memory budget holds.
+
+        Args:
+            vector: v, `(P,)`.
+
+        Returns:
+            `(P,)`.
+
+        Raises:
+            ConfigurationError: the module or the loss fails on the data.
+        """
         self._look()
         with explained(self._engine.objective.model, f"the {self.formula.name} cannot be computed"):
             result = self._multiply(vector)
         return self._shift * vector + result if self._shift else result
 
     def block_product(self, block: Float[Tensor, "P b"]) -> Float[Tensor, "P b"]:
+        """A V, all columns in one pass over the data.
+
+        Args:
+            block: V, `(P, b)`, one vector a column.
+
+        Returns:
+            `(P, b)`.
+
+        Raises:
+            ConfigurationError: the module or the loss fails on the data.
+        """
         self._look()
         with explained(self._engine.objective.model, f"the {self.formula.name} cannot be computed"):
             result = self._multiply(block.T).T

@@ -67,7 +67,11 @@ class LinearOperator(ABC):
         return (self.size, self.size)
 
     def double(self) -> "LinearOperator | None":
-        """The same matrix with products in float64, to measure the noise of this one; None where there is none."""
+        """The same matrix with products in float64, to measure the noise of this one.
+
+        Returns:
+            `(P, P)`; None where there is none.
+        """
         return self if self.dtype == torch.float64 else None
 
     @property
@@ -191,6 +195,14 @@ class FunctionOperator(LinearOperator):
         self.function, self.size, self.dtype, self.device = function, size, dtype, torch.device(device)
 
     def product(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
+        """A v, as the function has it.
+
+        Args:
+            vector: v, `(P,)`.
+
+        Returns:
+            `(P,)`.
+        """
         return self.function(vector)
 
 
@@ -211,10 +223,31 @@ class MatrixOperator(LinearOperator):
         self.size, self.dtype, self.device = len(matrix), matrix.dtype, matrix.device
 
     def double(self) -> LinearOperator:
+        """The same matrix in float64.
+
+        Returns:
+            `(P, P)`.
+        """
         return MatrixOperator(self.matrix.double())
 
     def product(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
+        """A v, by the dense matrix.
+
+        Args:
+            vector: v, `(P,)`.
+
+        Returns:
+            `(P,)`.
+        """
         return self.matrix @ vector
 
     def block_product(self, block: Float[Tensor, "P b"]) -> Float[Tensor, "P b"]:
+        """A V, by the dense matrix.
+
+        Args:
+            block: V, `(P, b)`, one vector a column.
+
+        Returns:
+            `(P, b)`.
+        """
         return self.matrix @ block

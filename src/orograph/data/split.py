@@ -25,7 +25,7 @@ def fixed_split(labels: Labels) -> tuple[Int64[np.ndarray, " a"], Int64[np.ndarr
         labels: of all samples.
 
     Returns:
-        Two arrays of indices, int64.
+        Indices for training `(a,)` and for testing `(b,)`, int64.
     """
     ranks = rank_within_class(labels)
     order = np.lexsort((labels, ranks))

@@ -103,7 +103,7 @@ def class_shares(
         objective: loss and data whose Hessian the spectrum is of.
         theta: `(P,)`, where.
         spectrum: pairs of H, with their clusters.
-        labels: the class of every sample; the targets when None.
+        labels: the class of every sample, `(N,)`; the targets when None.
         classes: C; one more than the largest label when None.
 
     Returns:
@@ -150,7 +150,7 @@ def class_gradients(
     Args:
         objective: loss and data.
         theta: `(P,)`, where.
-        labels: the class of every sample; the targets when None.
+        labels: the class of every sample, `(N,)`; the targets when None.
         classes: C; one more than the largest label when None.
 
     Returns:

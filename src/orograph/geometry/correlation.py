@@ -94,8 +94,8 @@ def kendall_within_groups(x: Float[ndarray, " n"], y: Float[ndarray, " n"], grou
     """Kendall's τ inside each group, averaged with the group's number of pairs as weight; NaN where no group allows one.
 
     Args:
-        x: values over minima.
-        y: values over the same minima.
+        x: values over minima, `(n,)`.
+        y: values over the same minima, `(n,)`.
         groups: hyper-parameters of each value.
 
     Returns:
@@ -119,8 +119,8 @@ def granulated_kendall(
     of one setting that differ in their seed alone are not compared. NaN where it never varies alone.
 
     Args:
-        x: values over minima.
-        y: values over the same minima.
+        x: values over minima, `(n,)`.
+        y: values over the same minima, `(n,)`.
         hyperparameters: of each value, by name.
 
     Returns:
@@ -181,8 +181,8 @@ def correlate(
     """All coefficients of one pair of quantities; pairs with a value that is not finite are left out.
 
     Args:
-        x: values over minima.
-        y: values over the same minima.
+        x: values over minima, `(n,)`.
+        y: values over the same minima, `(n,)`.
         metric: the name of the one.
         target: the name of the other.
         clusters: the configuration of each value; values of one cluster are not independent.
@@ -321,8 +321,8 @@ def correlation_table(
     """Every metric against every target, with p-values adjusted over the whole table for each kind of coefficient.
 
     Args:
-        metrics: values over minima by name.
-        targets: values over the same minima by name.
+        metrics: values over minima, `(n,)` each, by name.
+        targets: values over the same minima, `(n,)` each, by name.
         clusters: the configuration of each value; values of one cluster are not independent.
         crossed: the seed of each value, where every configuration has the same seeds; their common part is no evidence.
         groups: hyper-parameters of each value, for Kendall within groups.

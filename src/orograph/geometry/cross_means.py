@@ -30,7 +30,7 @@ def cross_class_means(
     Args:
         objective: loss and data; the model's outputs are logits.
         theta: `(P,)`, where.
-        labels: the class of every sample; the targets when None.
+        labels: the class of every sample, `(N,)`; the targets when None.
 
     Returns:
         `(C, C, P)`.

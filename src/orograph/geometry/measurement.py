@@ -87,7 +87,11 @@ class Measurement:
         return float(self.largest.eigenvalues[0])
 
     def fields(self) -> dict[str, Any]:
-        """Names and plain values: what the JSON file holds."""
+        """What the JSON file holds.
+
+        Returns:
+            Plain values by name, with the units of the registry of quantities.
+        """
         found, square = self.outliers, self.parameter_norm**2
         return {
             "loss": self.loss,

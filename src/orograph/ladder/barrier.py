@@ -51,7 +51,7 @@ def branch_barrier(
     Args:
         objective: on the training set, at the strength meant.
         first: a state, `(P,)`.
-        second: the other.
+        second: the other, `(P,)`.
         steps: mini-batch gradients for each trained path; 0 takes the straight line only.
         seed: of batches and positions.
 

@@ -208,9 +208,9 @@ def meetings(
     """Crossings and avoided crossings of all pairs of branches.
 
     Args:
-        strengths: ascending.
-        values: the eigenvalue of each branch, NaN where it is not.
-        vector: the direction of a branch at a point, as one row; as the rows of its cluster where it is in one.
+        strengths: λ, `(T,)`, ascending.
+        values: the eigenvalue of each branch, `(T, branches)`, NaN where it is not.
+        vector: the directions of a branch at a point, `(c, P)`: one row, or the rows of its cluster where it is in one.
         resolution: relative difference below which two eigenvalues count as equal.
 
     Returns:

@@ -92,8 +92,8 @@ def change_points(
     """All change points of a series, in order; none where it holds a value that is not finite, or is constant.
 
     Args:
-        strengths: ascending.
-        values: the series.
+        strengths: λ, `(n,)`, ascending.
+        values: the series, `(n,)`.
         noise: standard deviation of one value, where repeats have shown it; the series' own residuals where these are larger.
         resamples: of the noise, and of each location. What passes against these is held against as many more as `tests` need.
         seed: of them.

@@ -94,10 +94,10 @@ class Way:
     """One way along the ladder: arrays over strengths in ascending order, whichever way it was gone.
 
     Attributes:
-        energy: L_eff.
-        order: q.
-        accuracy: of the test set, in percent.
-        objective_lambda_min: of L_eff.
+        energy: `(T,)`, L_eff.
+        order: `(T,)`, q.
+        accuracy: `(T,)`, of the test set, in percent.
+        objective_lambda_min: `(T,)`, of L_eff.
         certificates: of each point.
     """
 
@@ -118,7 +118,7 @@ def loops(strengths: Float[ndarray, " T"], up: Way, down: Way) -> tuple[Loop, ..
     """All loops between two ways over the same ascending strengths.
 
     Args:
-        strengths: λ, ascending.
+        strengths: λ, `(T,)`, ascending.
         up: the way that was climbed.
         down: the way that was descended, its arrays in ascending order too.
 
@@ -134,9 +134,9 @@ def loop_area(strengths: Float[ndarray, " T"], up: Float[ndarray, " T"], down: F
     """∫ |up − down| dλ by trapezoids.
 
     Args:
-        strengths: λ, ascending.
-        up: a quantity on the way up.
-        down: the same on the way down.
+        strengths: λ, `(T,)`, ascending.
+        up: a quantity on the way up, `(T,)`.
+        down: the same on the way down, `(T,)`.
 
     Returns:
         The area, in the unit of the quantity times that of λ.
@@ -204,7 +204,7 @@ def spinodal(strengths: Float[ndarray, " T"], way: Way, end: int, *, forward: bo
     """Where a branch that was followed to the point `end` ceases to be a minimum.
 
     Args:
-        strengths: λ, ascending.
+        strengths: λ, `(T,)`, ascending.
         way: along which the branch was followed.
         end: its last point, an index.
         forward: whether it was followed towards larger strengths.

@@ -56,9 +56,9 @@ def class_relation(
 
     Args:
         name: of the class.
-        strengths: λ, ascending.
-        accuracies: of the class, in percent.
-        shares: of the class in the curvature.
+        strengths: λ, `(T,)`, ascending.
+        accuracies: of the class, `(T,)`, in percent.
+        shares: of the class in the curvature, `(T,)`.
         resamples: block permutations.
         seed: of them.
 

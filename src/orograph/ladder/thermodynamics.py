@@ -60,7 +60,7 @@ def response(
 
     Args:
         hessian: H of the plain loss.
-        offset: θ − θ_ref.
+        offset: θ − θ_ref, `(P,)`.
         strength: λ.
         spectrum: known pairs of H; what b holds of them is solved for at once, which removes the largest eigenvalues from the
             iteration.

@@ -262,7 +262,7 @@ def coincidences(
     Args:
         changes: change points by quantity.
         pairs: which two quantities to compare.
-        strengths: λ, ascending and evenly spaced.
+        strengths: λ, `(n,)`, ascending and evenly spaced.
 
     Returns:
         One entry for each pair, p-values adjusted over all of them.

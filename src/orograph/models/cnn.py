@@ -56,6 +56,14 @@ class CNN(nn.Module):
         self.activation = activation_module(activation)
 
     def forward(self, inputs: Float[Tensor, "n C H W"]) -> Float[Tensor, "n classes"]:
+        """The scores of a batch of images.
+
+        Args:
+            inputs: `(n, C, H, W)`.
+
+        Returns:
+            Logits, `(n, classes)`.
+        """
         values = F.avg_pool2d(self.activation(self.bn1(self.conv1(inputs))), 2)
         values = F.avg_pool2d(self.activation(self.bn2(self.conv2(values))), 2)
         return self.fc2(self.activation(self.fc1(values.flatten(1))))

@@ -50,6 +50,14 @@ class MLP(nn.Module):
                 self.add_module(f"bn{index}", nn.BatchNorm1d(outer))
 
     def forward(self, inputs: Float[Tensor, "n ..."]) -> Float[Tensor, "n classes"]:
+        """The scores of a batch.
+
+        Args:
+            inputs: `(n, …)`, flattened from the second dimension on.
+
+        Returns:
+            Logits, `(n, classes)`.
+        """
         values = inputs.flatten(1)
         for index in range(1, self.depth + 1):
             values = self.get_submodule(f"fc{index}")(values)

@@ -75,6 +75,14 @@ class ResNet(nn.Module):
         self.fc = nn.Linear(channels[2], classes)
 
     def forward(self, inputs: Float[Tensor, "n C H W"]) -> Float[Tensor, "n classes"]:
+        """The scores of a batch of images.
+
+        Args:
+            inputs: `(n, C, H, W)`.
+
+        Returns:
+            Logits, `(n, classes)`.
+        """
         values = self.activation(self.bn1(self.conv1(inputs)))
         values = self.stage3(self.stage2(self.stage1(values)))
         return self.fc(values.mean((2, 3)))

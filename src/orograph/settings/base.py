@@ -50,6 +50,18 @@ class Settings(BaseModel):
 
         @classmethod
         def model_validate(cls, values, **options):
+            """Settings out of plain values, checked.
+
+            Args:
+                values: by field name, nested where settings hold settings.
+                options: as pydantic's own takes them.
+
+            Returns:
+                The settings.
+
+            Raises:
+                ConfigurationError: naming the first value that is wrong.
+            """
             try:
                 return super().model_validate(values, **options)
             except ValidationError as error:

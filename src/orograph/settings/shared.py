@@ -91,7 +91,11 @@ class ModelSettings(Settings):
         return self
 
     def options(self) -> dict[str, Any]:
-        """Of the named model, as it takes them."""
+        """What the named model is built with.
+
+        Returns:
+            Keyword arguments of its class.
+        """
         own: dict[str, Any] = {"activation": self.activation}
         if self.model == "mlp":
             own["widths"] = self.widths
@@ -121,6 +125,9 @@ class NumericsSettings(Settings):
 
     def require_finite(self, **values: float | tuple[float, ...]) -> None:
         """Refuses numbers that are finite as they are written and would not be in the arithmetic chosen.
+
+        Args:
+            values: numbers by the name that an error shows.
 
         Raises:
             ConfigurationError: naming the first such number.
@@ -174,7 +181,14 @@ class ParallelExecution(Execution):
         return self
 
     def shared(self, numerics: Numerics) -> Numerics:
-        """The numerics of a new run: where threads are left open, several workers share this machine's cores."""
+        """The numerics of a new run: where threads are left open, several workers share this machine's cores.
+
+        Args:
+            numerics: as they were asked for.
+
+        Returns:
+            The same, with the threads of one worker.
+        """
         if self.parallel == "none" or numerics.threads:
             return numerics
         threads = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs else 1

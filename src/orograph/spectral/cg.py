@@ -25,7 +25,7 @@ class CGResult:
     """What conjugate gradients found.
 
     Attributes:
-        solution: x, in the operator's dtype.
+        solution: `(P,)`, x, in the operator's dtype.
         residual: ‖b − (A + shift·I)x‖ / ‖b‖ by a true product; 0 where b = 0.
         products: matrix–vector products spent, verification included.
         converged: the residual is within the tolerance.
@@ -55,7 +55,7 @@ def conjugate_gradient(
 
     Args:
         operator: A, symmetric.
-        rhs: b.
+        rhs: b, `(P,)`.
         shift: added to the diagonal.
         tolerance: of ‖b − (A + shift·I)x‖ / ‖b‖.
         max_products: stop after so many products, the verifying ones included (default 1000).

@@ -38,16 +38,19 @@ class Density:
     """The density of the eigenvalues of a P × P operator, normalised to 1.
 
     Attributes:
-        grid: centres of `points` equal cells.
-        values: the density broadened by a Gaussian, averaged over each cell, so that Σ values · spacing = 1 for any width.
-        errors: standard error of the values over probes. It knows nothing of the broadening, nor of what s steps cannot resolve.
-        nodes: Ritz values, ascending, one probe a row.
-        weights: their weights, each row sums to 1; 0 where a chain ended before its last step and the node only fills the row.
+        grid: `(points,)`, centres of `points` equal cells.
+        values: `(points,)`, the density broadened by a Gaussian, averaged over each cell, so that Σ values · spacing = 1 for
+            any width.
+        errors: `(points,)`, standard error of the values over probes. It knows nothing of the broadening, nor of what s
+            steps cannot resolve.
+        nodes: `(probes, s)`, Ritz values, ascending, one probe a row.
+        weights: `(probes, s)`, their weights, each row sums to 1; 0 where a chain ended before its last step and the
+            node only fills the row.
         width: σ of the Gaussian.
         size: P.
         products: matrix–vector products spent.
-        known: eigenvalues λ that were known beforehand.
-        overlaps: (vᵀz)² of their vectors with the signs z of each probe, 1 on average; None where none were known.
+        known: `(k,)`, eigenvalues λ that were known beforehand.
+        overlaps: `(probes, k)`, (vᵀz)² of their vectors with the signs z of each probe, 1 on average; None where none were known.
 
     Examples:
         >>> import torch, orograph as og
@@ -84,7 +87,7 @@ class Density:
         however good the pairs are, because (vᵀz)² is 1 on average for any unit vector.
 
         Args:
-            function: f, of values in any shape.
+            function: f, of values of any shape `(…)`, one by one.
 
         Returns:
             The estimate, with its standard error over probes.

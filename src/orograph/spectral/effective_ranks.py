@@ -40,7 +40,11 @@ class Ranks:
     participation_ratio: Estimate
 
     def fields(self) -> dict[str, float]:
-        """Names and values to keep; what is of k pairs says so."""
+        """What is kept of them.
+
+        Returns:
+            Pure numbers by name; a name says if it is of the k pairs.
+        """
         found = {f"effective_rank_top_{self.k}": self.effective_rank, f"entropy_rank_top_{self.k}": self.entropy_rank}
         for name, each in (("entropy_rank", self.full_entropy_rank), ("participation_ratio", self.participation_ratio)):
             found |= estimate_fields(name, each)

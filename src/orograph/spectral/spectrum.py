@@ -74,19 +74,19 @@ class Spectrum:
     on the CPU.
 
     Attributes:
-        eigenvalues: λ, descending.
-        eigenvectors: one unit vector a row, in the operator's dtype and on its device; the entry of largest magnitude is
-            positive.
-        residuals: ‖Hv − λv‖, absolute, verified with true products (see `lanczos`).
+        eigenvalues: `(k,)`, λ, descending.
+        eigenvectors: `(k, P)`, one unit vector a row, in the operator's dtype and on its device; the entry of largest magnitude
+            is positive.
+        residuals: `(k,)`, ‖Hv − λv‖, absolute, verified with true products (see `lanczos`).
         noise_level: η|λ₁|, absolute: below it the operator's own rounding decides what an eigenvalue is; nan when never
             measured.
-        converged: ‖r‖ ≤ tolerance·|λ|, or the pair is noise.
-        noise: |λ| ≤ noise_level.
+        converged: `(k,)`, ‖r‖ ≤ tolerance·|λ|, or the pair is noise.
+        noise: `(k,)`, |λ| ≤ noise_level.
         clusters: `(start, stop)` of runs of two or more pairs that cannot be told apart; compare these as subspaces.
         cut: the k pairs end inside a cluster that has further members.
-        bounds: the bound ‖r‖/gap on the sine of the angle to the eigenvector; nan inside clusters and where the gap does
+        bounds: `(k,)`, the bound ‖r‖/gap on the sine of the angle to the eigenvector; nan inside clusters and where the gap does
             not allow one.
-        signs: +1, −1, or 0 where |λ| ≤ ‖r‖ + noise and no sign is claimed.
+        signs: `(k,)`, +1, −1, or 0 where |λ| ≤ ‖r‖ + noise and no sign is claimed.
         products: matrix–vector products spent, verification included.
         which: LM, LA, SA or BE.
         tolerance: what was asked of ‖r‖/|λ|.
@@ -121,7 +121,11 @@ class Spectrum:
     shared_size: int = 0
 
     def fields(self) -> dict[str, Any]:
-        """Names and plain values of what is known of the pairs, without the eigenvectors."""
+        """What is known of the pairs, without the eigenvectors.
+
+        Returns:
+            Plain values by name; of the pairs, lists of k in their order.
+        """
         return {
             "which": self.which,
             "tolerance": self.tolerance,

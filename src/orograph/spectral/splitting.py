@@ -22,9 +22,9 @@ class Split:
     """The two parts of each of k eigenvalues. Inside a cluster only their sums over the cluster mean anything.
 
     Attributes:
-        gauss_newton: vᵀGv.
-        remainder: vᵀ(H − G)v.
-        defect: vᵀHv − λ, which the residual of the pair bounds: λ was found by other products.
+        gauss_newton: `(k,)`, vᵀGv.
+        remainder: `(k,)`, vᵀ(H − G)v.
+        defect: `(k,)`, vᵀHv − λ, which the residual of the pair bounds: λ was found by other products.
         products: of H and of G together.
     """
 

@@ -50,7 +50,7 @@ class Estimate:
         value: the estimate.
         error: its standard error, from the spread of the samples (of XTrace: see the module); nan for a single one.
         products: matrix–vector products spent.
-        samples: one estimate a random vector, `value` is their mean. Independent for Hutchinson; those of Hutch++ share a
+        samples: `(m,)`, one estimate a random vector, `value` is their mean. Independent for Hutchinson; those of Hutch++ share a
             basis, those of XTrace all but one vector.
 
     Examples:

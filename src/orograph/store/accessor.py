@@ -42,7 +42,11 @@ class SweepAccessor:
         return line.isel(strength=np.flatnonzero(line.status.values == "done"))
 
     def chains(self) -> dict[tuple[int, str], xr.Dataset]:
-        """Every ladder that has a finished point, by seed and direction."""
+        """Every ladder that has a finished point.
+
+        Returns:
+            Ladders as `chain` gives them, by seed and direction.
+        """
         ds = self._sweep()
         every = {(seed, way): self.chain(seed, way) for seed in ds.seed.values.tolist() for way in ds.direction.values.tolist()}
         return {key: line for key, line in every.items() if line.sizes["strength"]}
@@ -79,7 +83,11 @@ class SweepAccessor:
         return gap
 
     def table(self) -> Any:
-        """All numbers and texts, one row a recorded point: a pandas `DataFrame`."""
+        """All numbers and texts of the recorded points.
+
+        Returns:
+            A pandas `DataFrame`, one row a point.
+        """
         ds = self._sweep()
         names = [name for name, each in ds.data_vars.items() if each.dims == GRID]
         frame = ds[names].to_dataframe().reset_index()

@@ -34,10 +34,10 @@ def train_cohort(
 
     Args:
         objective: the loss and its data; its own λ and anchor are not used.
-        thetas: where each model starts.
+        thetas: where each model starts, `(M, P)`.
         settings: optimiser, batches, epochs, patience, the same for all.
-        strengths: λ of each model.
-        anchors: θ_ref of each model or of all; None is the origin.
+        strengths: λ of each model, `(M,)`.
+        anchors: θ_ref of each model, `(M, P)`, or of all, `(P,)`; None is the origin.
         order_seeds: one seed for a stream that all models share, or one seed a model.
         on_epoch: called with the number of each epoch and the mean objective of the models that trained in it.
         observer: called at the end of epochs; what it returns joins the epoch's record.
