@@ -47,7 +47,6 @@ print(operator.size, peak * 1024)
 """
 
 
-@pytest.mark.xfail(reason="tests of a product in float64 on the user's samples are not within the budget yet", strict=False)
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "parameters"), [(_WIDE, 20_037_642), (_RESNET, 11_173_962)], ids=["wide mlp", "resnet-18"])
 def test_a_product_with_a_large_model_keeps_to_its_budget(model: str, parameters: int) -> None:

@@ -15,7 +15,6 @@ rounding does to a gradient is measured, by a move of θ in its last digit, and 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -114,30 +113,47 @@ class Examination:
             return Tests(error=f"{type(error).__name__}: {lines[0] if lines else 'no message'}")
 
     def _tests(self, product: Product) -> Tests:
-        objective, theta = self.objective, self.objective.theta
-        generator = torch.Generator().manual_seed(0)
-        drawn = torch.randn(3, len(theta), generator=generator, dtype=torch.float64).to(theta)
-        drawn *= moving(objective.model, objective.layout).to(theta)
-        gradient = _gradient(objective, theta, self.batch)
-        shaken = theta * (1 + 2 * torch.finfo(theta.dtype).eps * drawn[2].sign())
-        floor = 10 * (_gradient(objective, shaken, self.batch) - gradient).norm()
-        u, v = drawn[0] / drawn[0].norm(), drawn[1] / drawn[1].norm()
-        # Half along the gradient: of random directions alone the slope would be lost among many parameters.
-        along = v + gradient / gradient.norm() if gradient.norm() > 0 else v
+        """As few vectors at a time as can be: each is of float64 and of the size of θ."""
+        gradient = _gradient(self.objective, self.objective.theta, self.batch)
+        held: dict[str, bool | None] = {"slope": self._slope(self._along(gradient), gradient)}
+        floor = self._floor(gradient)
+        if held["slope"] is not False:
+            del gradient
+        u, v = self._drawn(0), self._drawn(1)
         moved, other = product(v), product(u)
-        close = self._close
-        held: dict[str, bool | None] = {
-            "slope": self._slope(along / along.norm(), gradient),
-            "symmetry": close(u @ moved, v @ other, moved.norm() + other.norm(), floor),
-        }
+        held["symmetry"] = self._close(u @ moved, v @ other, moved.norm() + other.norm(), floor)
+        del u, other
         error = moved
         if self.formula is HESSIAN:
             held["difference"], error = self._difference(v, moved, floor)
         else:
             held["metric"] = self._metric(v, v @ moved)
         failed = tuple(name for name, holds in held.items() if holds is False)
-        suspect = self._suspect(gradient if "slope" in failed else error, slope="slope" in failed) if failed else ""
+        suspect = ""
+        if failed:
+            suspect = self._suspect(gradient, slope=True) if "slope" in failed else self._suspect(error, slope=False)
         return Tests(tuple(name for name, holds in held.items() if holds), failed, suspect=suspect)
+
+    def _drawn(self, number: int) -> Tensor:
+        """A random direction of length 1 among the parameters that can move."""
+        generator = torch.Generator().manual_seed(number)
+        theta = self.objective.theta
+        drawn = torch.randn(len(theta), generator=generator, dtype=torch.float64).to(theta)
+        drawn *= moving(self.objective.model, self.objective.layout).to(theta)
+        return drawn.div_(drawn.norm())
+
+    def _along(self, gradient: Tensor) -> Tensor:
+        """Half along the gradient: of random directions alone the slope would be lost among many parameters."""
+        along = self._drawn(1)
+        if norm := gradient.norm():
+            along += gradient / norm
+        return along.div_(along.norm())
+
+    def _floor(self, gradient: Tensor) -> Tensor:
+        """What rounding does to the gradient."""
+        theta = self.objective.theta
+        shaken = theta * (1 + 2 * torch.finfo(theta.dtype).eps * self._drawn(2).sign_())
+        return 10 * _gradient(self.objective, shaken, self.batch).sub_(gradient).norm()
 
     def _suspect(self, vector: Tensor, *, slope: bool) -> str:
         """The parameter with the largest part of an error; of a gradient, that along which the loss changes otherwise."""
@@ -176,15 +192,18 @@ class Examination:
         return above, below
 
     def _difference(self, v: Tensor, moved: Tensor, floor: Tensor) -> tuple[bool | None, Tensor]:
-        """Whether they agree, None if no difference can be had, and the error."""
-        theta, found = self.objective.theta, []
+        """Whether they agree, None if no difference can be had, and the error where they do not."""
+        theta, tolerance = self.objective.theta, _TOLERANCES[self.dtype]
+        before, settled = None, None
         for h in self._steps():
-            above, below = (_gradient(self.objective, theta + sign * h * v, self.batch) for sign in (1, -1))
-            found.append((above - below) / (2 * h))
-            if (moved - found[-1]).norm() <= _TOLERANCES[self.dtype] * found[-1].norm() + floor / h:
-                return True, moved - found[-1]
-        settled = [b for a, b in pairwise(found) if (a - b).norm() <= 10 * _TOLERANCES[self.dtype] * b.norm()]
-        return (False, moved - settled[0]) if settled else (None, moved)
+            found = _gradient(self.objective, theta + h * v, self.batch)
+            found.sub_(_gradient(self.objective, theta - h * v, self.batch)).div_(2 * h)
+            if (moved - found).norm() <= tolerance * found.norm() + floor / h:
+                return True, moved
+            if settled is None and before is not None and (before - found).norm() <= 10 * tolerance * found.norm():
+                settled = found
+            before = found
+        return (None, moved) if settled is None else (False, moved - settled)
 
     def _metric(self, v: Tensor, found: Tensor) -> bool:
         """vᵀAv against differences of outputs or losses."""
