@@ -64,6 +64,14 @@ def test_no_folder_is_an_eighth_of_the_source() -> None:
         )
 
 
+def test_messages_name_arguments_in_backticks() -> None:
+    bare = re.compile(r"""Error\(\s*f?["'](\w+=['"]?\{|--[a-z])""")  # `name={value}`, or a flag of the command line
+    for text in ('ConfigurationError(f"k={k} is', "RunError(f'--out {out}"):
+        assert bare.search(text)
+    found = {path.name: match[0] for path in SOURCE.rglob("*.py") if (match := bare.search(path.read_text()))}
+    assert not found
+
+
 def test_pages_name_what_there_is() -> None:
     for page in [*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
         for name in set(re.findall(r"(?<![.\w])orograph(?:\.[A-Za-z_]\w*)+", page.read_text())):

@@ -65,7 +65,7 @@ def layout_of(model: nn.Module, pattern: str = "*") -> Layout:
         frozen = fnmatch.filter(dict(model.named_parameters()), glob)
         if frozen:
             raise ConfigurationError(
-                f"parameters='{glob}' matches frozen parameters only ('{frozen[0]}'); set requires_grad on those to be measured."
+                f"`parameters` '{glob}' matches frozen parameters only ('{frozen[0]}'); set requires_grad on those to measure."
             )
         raise unknown("parameter pattern", glob, named)
     chosen = [name for name in named if any(fnmatch.fnmatchcase(name, glob) for glob in globs)]

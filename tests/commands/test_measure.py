@@ -169,6 +169,8 @@ def test_no_other_error_is_taken_for_too_little_memory() -> None:
         (["absent.pth", "--data", "nothing:here"], "nothing"),
         (["absent.pth", "--data", "mnits"], "'mnist'"),
         (["absent.pth", "--model", "json:nothing"], "nothing"),
+        (["absent.pth", "--probes", "1"], "--probes 1 must be at least 2"),
+        (["absent.pth", "--trace-probes", "1"], "--trace-probes 1 must be at least 2"),
         ([], "checkpoint"),
     ],
 )

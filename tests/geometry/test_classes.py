@@ -174,7 +174,7 @@ def test_labels_can_be_given_where_targets_are_no_classes() -> None:
     torch.manual_seed(0)
     objective = Objective(nn.Linear(3, 2).double(), F.mse_loss, [(torch.randn(6, 3).double(), torch.randn(6, 2).double())])
     spectrum = spectrum_of(dense_hessians(objective, objective.theta).mean(0), 2)
-    with pytest.raises(DataError, match="pass labels"):
+    with pytest.raises(DataError, match="pass `labels`"):
         class_shares(objective, objective.theta, spectrum)
     labels = torch.tensor([0, 1, 0, 1, 2, 2])
     assert class_shares(objective, objective.theta, spectrum, labels=labels).defect.abs().max() < 1e-12

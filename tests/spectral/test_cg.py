@@ -79,11 +79,11 @@ def test_nothing_is_solved_for_a_right_hand_side_of_zero() -> None:
 
 def test_bad_input_is_refused() -> None:
     operator = MatrixOperator(torch.eye(3))
-    with pytest.raises(ConfigurationError, match="tolerance=2"):
+    with pytest.raises(ConfigurationError, match="`tolerance` 2"):
         conjugate_gradient(operator, torch.ones(3), tolerance=2)
     with pytest.raises(ConfigurationError, match="length 4"):
         conjugate_gradient(operator, torch.ones(4))
-    with pytest.raises(ConfigurationError, match="max_products=1"):
+    with pytest.raises(ConfigurationError, match="`max_products` 1"):
         conjugate_gradient(operator, torch.ones(3), max_products=1)
     with pytest.raises(DataError, match="not finite"):
         conjugate_gradient(FunctionOperator(lambda v: v * torch.nan, 3), torch.ones(3))

@@ -113,15 +113,15 @@ def test_probes_double_until_the_tolerance() -> None:
 
 def test_bad_input_is_refused() -> None:
     operator = MatrixOperator(torch.eye(3))
-    with pytest.raises(ConfigurationError, match="probes=1"):
+    with pytest.raises(ConfigurationError, match="`probes` 1 must"):
         density(operator, probes=1)
     with pytest.raises(ConfigurationError, match="fewer than two probes"):
         density(MatrixOperator(MATRIX), products=39, steps=20)
     with pytest.raises(ConfigurationError, match="twice"):
         density(MatrixOperator(MATRIX), products=40, probes=2, steps=20)
-    with pytest.raises(ConfigurationError, match="width=-1"):
+    with pytest.raises(ConfigurationError, match="`width` -1"):
         density(operator, width=-1.0)
-    with pytest.raises(ConfigurationError, match="steps=0"):
+    with pytest.raises(ConfigurationError, match="`steps` 0"):
         density(operator, steps=0)
     with pytest.raises(ConfigurationError, match=r"quantile 1\.5"):
         density(operator).quantile(1.5)

@@ -126,9 +126,9 @@ def test_what_cannot_go_together_is_refused() -> None:
     small, large = (MatrixOperator(torch.eye(size, dtype=torch.float64)) for size in (30, 40))
     with pytest.raises(ConfigurationError, match="2 operators of 2 kinds"):
         lanczos_cohort([small, large], torch.clone, 3)
-    with pytest.raises(ConfigurationError, match="more than memory=1 kB; give more memory or fewer operators"):
+    with pytest.raises(ConfigurationError, match="more than `memory` 1 kB; give more memory or fewer operators"):
         lanczos_cohort([small, small], torch.clone, 3, memory=1000)
-    with pytest.raises(ConfigurationError, match="k=30 eigenpairs"):
+    with pytest.raises(ConfigurationError, match="`k` 30 must"):
         lanczos_cohort([small], torch.clone, 30)
 
 

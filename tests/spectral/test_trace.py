@@ -128,11 +128,11 @@ def test_a_cost_in_products_buys_as_many_probes_as_it_affords(method: Method, pr
 
 def test_bad_input_is_refused() -> None:
     operator = MatrixOperator(torch.eye(3))
-    with pytest.raises(ConfigurationError, match="probes=1"):
+    with pytest.raises(ConfigurationError, match="`probes` 1 must"):
         trace(operator, probes=1)
-    with pytest.raises(ConfigurationError, match="tolerance=0"):
+    with pytest.raises(ConfigurationError, match="`tolerance` 0"):
         trace(operator, tolerance=0.0)
-    with pytest.raises(ConfigurationError, match="xtrace needs at least 4"):
+    with pytest.raises(ConfigurationError, match="`products` 3 must be at least 4"):
         trace(operator, products=3)
     with pytest.raises(ConfigurationError, match="twice"):
         trace(operator, products=8, probes=4)

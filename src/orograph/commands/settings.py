@@ -112,8 +112,8 @@ class MeasureSettings(Settings):
         require_range("threads", self.threads, 0, MOST_PARALLEL)
         require_range("seed", self.seed, 0, MOST_SEED)
         require_range("k", self.k, 1, MOST_PAIRS)
-        require_range("probes", self.probes, 1, MOST_PROBES)
-        require_range("trace_probes", self.trace_probes, 1, MOST_PROBES)
+        require_range("probes", self.probes, 2, MOST_PROBES)
+        require_range("trace_probes", self.trace_probes, 2, MOST_PROBES)
         require_budget(self.memory)
         if any(width < 1 for width in self.widths):
             raise ConfigurationError(f"`widths` {','.join(map(str, self.widths))} must all be at least 1")

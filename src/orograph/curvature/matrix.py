@@ -112,7 +112,7 @@ class CurvatureOperator(Standing, LinearOperator):
     @apart()
     def _begin(self, objective: Objective, samples: Tensor | None, precision: Precision, group: Any) -> None:
         if precision not in ("high", "fast"):
-            raise ConfigurationError(f"precision '{precision}' is neither 'high' nor 'fast'.")
+            raise ConfigurationError(f"`precision` '{precision}' is neither 'high' nor 'fast'.")
         check_model(objective)
         whole = objective if samples is None else objective.subset(samples)
         with explained(objective.model, f"the {self.formula.name} cannot be computed"):

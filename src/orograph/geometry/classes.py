@@ -80,7 +80,7 @@ def class_labels(objective: Objective, labels: Int[Tensor, " N"] | None = None) 
     if found.ndim != 1 or found.dtype != torch.int64 or len(found) != objective.count:
         raise DataError(
             f"classes need one int64 label for each of the {objective.count} samples, not {found.dtype} of shape "
-            f"{tuple(found.shape)}; pass labels=…."
+            f"{tuple(found.shape)}; pass `labels`."
         )
     if found.min() < 0:
         raise DataError(f"a class label is {found.min().item()}; labels must be 0 or more.")
@@ -223,7 +223,9 @@ def class_hits(
 def _class_count(members: Int[Tensor, " N"], classes: int | None) -> int:
     largest = int(members.max()) + 1
     if classes is not None and classes < largest:
-        raise ConfigurationError(f"classes={classes}, but there is a label {largest - 1}; at least {largest} are needed.")
+        raise ConfigurationError(
+            f"`classes` {classes} are too few: there is a label {largest - 1}; give at least {largest}, or leave it out."
+        )
     return classes or largest
 
 

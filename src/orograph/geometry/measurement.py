@@ -183,7 +183,7 @@ def measure(
     objective = Objective(model, loss, data, parameters=parameters, memory=memory, dtype=dtype)
     size = objective.layout.size
     if not 1 <= k < size:
-        raise ConfigurationError(f"k={k} eigenpairs of a {size} × {size} Hessian: 1 ≤ k < P = {size} is needed.")
+        raise ConfigurationError(f"`k` {k} must be at least 1 and below P = {size}, the number of parameters.")
     check_data(data, objective)
     operator = HessianOperator.of(objective, group=group)
     common: Any = {"tolerance": tolerance, "seed": seed, "memory": memory}

@@ -60,9 +60,9 @@ def read_toml(path: str) -> dict[str, Any]:
             raise ValueError(f"a key has more than {_DEEPEST} parts")
         return tomllib.loads(text)
     except OSError as error:
-        raise ConfigurationError(f"--config {path} cannot be read: {error.strerror}.") from None
+        raise ConfigurationError(f"`config` {path} cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, integers of thousands of digits, tables without end
-        raise ConfigurationError(f"--config {path} is not TOML: {str(error).splitlines()[0].rstrip('.')}.") from None
+        raise ConfigurationError(f"`config` {path} is not TOML: {str(error).splitlines()[0].rstrip('.')}.") from None
 
 
 def _defaults(model: type[S], values: Mapping[str, Any]) -> S:

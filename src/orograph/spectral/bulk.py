@@ -66,7 +66,7 @@ def outliers(spectrum: Spectrum, density: Density) -> Outliers:
     values = spectrum.eigenvalues[:upper][spectrum.signs[:upper] > 0]
     if len(values) < 2:
         raise ConfigurationError(
-            f"which='{spectrum.which}' with k={k} holds {len(values)} positive of the largest eigenvalues; 2 or more are needed."
+            f"{k} pairs of `which` {spectrum.which} hold {len(values)} positive of the largest eigenvalues; compute 2 or more."
         )
     steps = (values[:-1] / values[1:]).log()
     above = int(steps.argmax()) + 1

@@ -76,9 +76,9 @@ def conjugate_gradient(
     """
     limit = 1000 if max_products is None else max_products
     if not 0 < tolerance < 1:
-        raise ConfigurationError(f"tolerance={tolerance} must lie between 0 and 1.")
+        raise ConfigurationError(f"`tolerance` {tolerance} must lie between 0 and 1.")
     if limit < 2:
-        raise ConfigurationError(f"max_products={limit}: at least 2 are needed, one to step and one to verify.")
+        raise ConfigurationError(f"`max_products` {limit} must be at least 2, one to step and one to verify.")
     if len(rhs) != operator.size:
         raise ConfigurationError(f"a right-hand side of length {len(rhs)} does not fit a {operator.shape} operator.")
     products, tell = 0, counter(on_product, "conjugate gradients")

@@ -74,7 +74,7 @@ def lanczos_cohort(
     needed = models * least_rows(k) * first.size * first.dtype.itemsize
     if needed > budget:
         raise ConfigurationError(
-            f"{models} bases of {least_rows(k)} vectors take {format_bytes(needed)}, more than memory={format_bytes(budget)}; "
+            f"{models} bases of {least_rows(k)} vectors take {format_bytes(needed)}, more than `memory` {format_bytes(budget)}; "
             "give more memory or fewer operators."
         )
     iterations: list[Iteration] = []

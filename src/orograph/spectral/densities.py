@@ -185,20 +185,20 @@ def density(
     require_digits(operator, "the density")
     if products is not None:
         if probes is not None:
-            raise ConfigurationError(f"probes={probes} and products={products} say the same thing twice; give one of them.")
+            raise ConfigurationError(f"`probes` {probes} and `products` {products} say the same thing twice; give one of them.")
         each = max(1, min(steps, operator.size))
         if products < 2 * each:
-            raise ConfigurationError(f"products={products} are fewer than two probes of {each} steps need; give {2 * each}.")
+            raise ConfigurationError(f"`products` {products} are fewer than two probes of {each} steps need; give {2 * each}.")
         probes = products // each
     probes = 8 if probes is None else probes
     if probes < 2:
-        raise ConfigurationError(f"probes={probes}: at least 2 are needed for a standard error.")
+        raise ConfigurationError(f"`probes` {probes} must be at least 2, for a standard error.")
     if steps < 1 or points < 2:
-        raise ConfigurationError(f"steps={steps} and points={points}: at least 1 step and 2 points are needed.")
+        raise ConfigurationError(f"`steps` {steps} must be at least 1 and `points` {points} at least 2.")
     if width is not None and not (width > 0 and math.isfinite(width)):
-        raise ConfigurationError(f"width={width} must be positive.")
+        raise ConfigurationError(f"`width` {width} must be positive and finite.")
     if tolerance is not None and not tolerance > 0:
-        raise ConfigurationError(f"tolerance={tolerance} must be positive.")
+        raise ConfigurationError(f"`tolerance` {tolerance} must be positive.")
     limit = 8 * probes * steps if max_products is None else max_products
     told = counter(on_product, "density")
     chains = _Chains(operator, min(steps, operator.size), torch.Generator().manual_seed(seed), memory, spectrum, told)

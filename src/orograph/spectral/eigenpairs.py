@@ -109,11 +109,11 @@ def begin(
     if which not in WHICH:
         raise unknown("which", which, WHICH)
     if not 1 <= k < operator.size:
-        raise ConfigurationError(f"k={k} eigenpairs of a {operator.shape} operator: 1 ≤ k < P = {operator.size} is needed.")
+        raise ConfigurationError(f"`k` {k} must be at least 1 and below P = {operator.size}, the size of the operator.")
     if not 0 < tolerance < 1:
-        raise ConfigurationError(f"tolerance={tolerance} must lie between 0 and 1.")
+        raise ConfigurationError(f"`tolerance` {tolerance} must lie between 0 and 1.")
     if not 1 <= block <= operator.size:
-        raise ConfigurationError(f"block={block} must lie between 1 and P = {operator.size}.")
+        raise ConfigurationError(f"`block` {block} must lie between 1 and P = {operator.size}.")
     widest = max(block, min(k + 1, _WIDEST))
     width = Shards(operator.size, operator.group).width
     least, pool = _rows(k, widest)

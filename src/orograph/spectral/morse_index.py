@@ -53,7 +53,7 @@ def index(spectrum: Spectrum, *, negative: int = 0) -> Index:
     reach = {"SA": k, "BE": k // 2}.get(spectrum.which, 0)
     if reach == 0:
         raise ConfigurationError(
-            f"which='{spectrum.which}' with k={k} holds no smallest eigenvalue; compute the pairs with which='SA'."
+            f"{k} pairs of `which` {spectrum.which} hold no smallest eigenvalue; compute them with `which` SA."
         )
     values, signs = spectrum.eigenvalues[k - reach :], spectrum.signs[k - reach :]
     noise = spectrum.noise_level if spectrum.noise_level > 0 else 0.0  # nan: never measured

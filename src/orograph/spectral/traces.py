@@ -126,7 +126,7 @@ def trace(
         raise unknown("method", str(method), METHODS)
     probes = _probes(method, probes, products)
     if tolerance is not None and not 0 < tolerance < 1:
-        raise ConfigurationError(f"tolerance={tolerance} must lie between 0 and 1.")
+        raise ConfigurationError(f"`tolerance` {tolerance} must lie between 0 and 1.")
     limit = _MAX_PRODUCTS if max_products is None else max_products
     estimator = _ESTIMATORS[method](_Products(operator, counter(on_product, "trace")), torch.Generator().manual_seed(seed))
     estimator.grow(probes)
@@ -145,13 +145,13 @@ def _probes(method: Method, probes: int | None, products: int | None) -> int:
     if products is None:
         probes = 16 if probes is None else probes
         if probes < 2:
-            raise ConfigurationError(f"probes={probes}: at least 2 are needed for a standard error.")
+            raise ConfigurationError(f"`probes` {probes} must be at least 2, for a standard error.")
         return probes
     if probes is not None:
-        raise ConfigurationError(f"probes={probes} and products={products} say the same thing twice; give one of them.")
+        raise ConfigurationError(f"`probes` {probes} and `products` {products} say the same thing twice; give one of them.")
     least = {"hutchinson": 2, "hutch++": 3, "xtrace": 4}[method]
     if products < least:
-        raise ConfigurationError(f"products={products}: {method} needs at least {least} for a standard error.")
+        raise ConfigurationError(f"`products` {products} must be at least {least}, for a standard error by {method}.")
     # Hutch++ spends p + ⌊p/2⌋ on p of them
     return {"hutchinson": products, "hutch++": (2 * products + 1) // 3, "xtrace": products // 2}[method]
 

@@ -114,7 +114,7 @@ def refuse_decay(settings: SweepSettings) -> None:
     decay = settings.training.weight_decay
     if decay:
         raise ConfigurationError(
-            f"--weight-decay {decay:g} is minimised beside L_eff and belongs to none of its numbers: patience, F(λ) and critical "
+            f"`weight_decay` {decay:g} is minimised beside L_eff and belongs to none of its numbers: patience, F(λ) and critical "
             f"points would be those of another function; around the origin raise the strengths by {decay / 2:g} instead (λ‖θ‖² "
             "has no factor ½), or leave it out."
         )

@@ -113,7 +113,7 @@ def polish(
         >>> assert og.polish(objective, objective.theta, hessian=hessian, tolerance=1e-8, max_products=200).converged
     """
     if not tolerance > 0 or max_products < 1:
-        raise ConfigurationError(f"tolerance {tolerance} and max_products {max_products} must be positive.")
+        raise ConfigurationError(f"`tolerance` {tolerance} and `max_products` {max_products} must be positive.")
     return _Newton(objective, hessian, tolerance, max_products).run(theta.detach(), counter(on_product, "polishing"))
 
 
