@@ -1,11 +1,13 @@
 """The objective against plain PyTorch: one whole-batch loss, its autograd gradient, and closed forms of the penalty."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from orograph.errors import DataError
+from orograph.errors import ConfigurationError, DataError
 from orograph.objective import Objective
 
 
@@ -89,6 +91,33 @@ def test_another_penalty_shares_everything_but_the_penalty() -> None:
     assert other._batches is plain._batches
     assert other.traces is plain.traces
     assert other.penalised(0.1).anchor is None
+
+
+@pytest.mark.parametrize(
+    ("strength", "anchor", "words"),
+    [
+        (math.nan, None, "`strength` nan"),
+        (math.inf, None, "`strength` inf"),
+        (-0.1, None, "`strength` -0.1 must be a finite number, 0 or more"),
+        (0.1, torch.ones(17), r"`anchor` of shape \(17,\) must have that of θ, \(18,\)"),
+        (0.1, torch.full((18,), math.nan), "`anchor` holds NaN"),
+        (0.1, torch.full((18,), 1e39, dtype=torch.float64), "in the dtype of θ"),
+    ],
+)
+def test_a_penalty_that_cannot_be_is_refused(strength: float, anchor, words: str) -> None:
+    inputs, targets = whole()
+    problem = nn.Linear(5, 3), F.cross_entropy, [(inputs.float(), targets)]
+    with pytest.raises(ConfigurationError, match=words):
+        Objective(*problem).penalised(strength, anchor)
+    with pytest.raises(ConfigurationError, match=words):
+        Objective(*problem, strength=strength, anchor=anchor)
+
+
+def test_an_anchor_is_taken_in_the_dtype_of_theta() -> None:
+    plain = Objective(nn.Linear(5, 3).double(), F.cross_entropy, [whole()])
+    given = torch.full((18,), 0.1)
+    assert plain.penalised(0.3, given).anchor.dtype == torch.float64
+    assert plain.penalised(0.3, given).value(plain.theta) == plain.penalised(0.3, given.double()).value(plain.theta)
 
 
 @pytest.mark.parametrize("name", ["strength", "anchor"])

@@ -5,6 +5,7 @@ to it stands in `BatchLoss`.
 """
 
 import copy
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
@@ -73,7 +74,7 @@ class Objective(BatchLoss):
     ) -> None:
         super().__init__(model, parameters, dtype)
         model = self.model
-        self._strength, self._anchor = strength, anchor
+        self._strength, self._anchor = _penalty(strength, anchor, self.theta)
         self.traces: dict[Any, Any] = {}
         self.memory = parse_bytes(memory)
         batches = gather(data, device=self.device, dtype=self.dtype)
@@ -124,13 +125,16 @@ class Objective(BatchLoss):
 
         Args:
             strength: λ ≥ 0.
-            anchor: θ_ref, `(P,)`; None is the origin.
+            anchor: θ_ref, `(P,)`; None is the origin. It is taken in θ's dtype.
 
         Returns:
             Another objective, at the same θ.
+
+        Raises:
+            ConfigurationError: λ is negative or not finite, or θ_ref is no finite vector of θ's length.
         """
         other = copy.copy(self)
-        other._strength, other._anchor = strength, anchor
+        other._strength, other._anchor = _penalty(strength, anchor, self.theta)
         return other
 
     @differentiable()
@@ -324,6 +328,22 @@ class Objective(BatchLoss):
             `(P,)`, in the dtype of θ.
         """
         return self.gradient(theta) + 2 * self.strength * self.offset(theta)
+
+
+def _penalty(
+    strength: float, anchor: Float[Tensor, "..."] | None, theta: Float[Tensor, " P"]
+) -> tuple[float, Float[Tensor, " P"] | None]:
+    """λ and θ_ref as they are used beside θ; raises ConfigurationError where they cannot be."""
+    if not (math.isfinite(strength) and strength >= 0):
+        raise ConfigurationError(f"`strength` {strength} must be a finite number, 0 or more.")
+    if anchor is None:
+        return strength, None
+    placed = torch.as_tensor(anchor).detach().to(theta)
+    if placed.shape != theta.shape:
+        raise ConfigurationError(f"`anchor` of shape {tuple(placed.shape)} must have that of θ, {tuple(theta.shape)}.")
+    if not placed.isfinite().all():
+        raise ConfigurationError("`anchor` holds NaN or infinity in the dtype of θ; give finite parameters.")
+    return strength, placed
 
 
 def slope(value: Float[Tensor, ""], point: Float[Tensor, " P"]) -> Float[Tensor, " P"]:

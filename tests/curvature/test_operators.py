@@ -17,6 +17,7 @@ from orograph.curvature.ggn import GaussNewtonOperator
 from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.matrix import CurvatureOperator
 from orograph.errors import ConfigurationError
+from orograph.objective import Objective
 
 OPERATORS = [(HessianOperator, "hessian"), (GaussNewtonOperator, "gauss_newton"), (EmpiricalFisherOperator, "fisher")]
 TOLERANCE = 1e-11
@@ -193,6 +194,15 @@ def test_the_deprecated_strength_shifts_by_twice_itself_and_the_anchor_does_noth
     close(anchored @ block, plain @ block + 0.6 * block)
     close(anchored @ block[:, 0], plain @ block[:, 0] + 0.6 * block[:, 0])
     close(anchored.gradient, plain.gradient)
+
+
+def test_the_deprecated_penalised_shifts_by_twice_the_strength() -> None:
+    model, loss, batches = CASES[0].build()
+    objective = Objective(model, loss, batches, strength=0.3)
+    plain, vector = HessianOperator.of(objective), torch.randn(objective.layout.size, dtype=torch.float64)
+    with pytest.warns(DeprecationWarning, match=r"shifted\(2 \* objective\.strength\)"):
+        penalised = HessianOperator.of(objective, penalised=True)
+    close(penalised @ vector, plain @ vector + 0.6 * vector)
 
 
 def test_linear_regression_has_twice_the_second_moment_of_its_inputs() -> None:

@@ -166,3 +166,10 @@ def test_a_tolerance_that_cannot_be_reached_ends_unconverged() -> None:
 def test_limits_that_are_not_positive_are_refused(options: dict) -> None:
     with pytest.raises(ConfigurationError, match="must be positive"):
         polished(softmax_regression(0.1), **options)
+
+
+def test_the_former_callback_is_told_products_and_the_norm_of_the_gradient() -> None:
+    told: list[tuple[int, float]] = []
+    with pytest.warns(DeprecationWarning, match="on_product"):
+        result = polished(softmax_regression(0.1), on_step=lambda *given: told.append(given))
+    assert told[-1] == (result.products, result.gradient_norm)

@@ -52,19 +52,21 @@ def ensemble(objective: Objective, thetas: Thetas, statistics: Statistics | None
     count = len(thetas)
     mean: Tensor | None = None
     predictions = torch.empty(count, objective.count, dtype=torch.int64, device=objective.device)
+    right = torch.empty_like(predictions, dtype=torch.bool)
     for block in in_blocks(objective, thetas, statistics):
         scores = class_scores(block.scores, block.targets)
         if mean is None:
             mean = torch.zeros(objective.count, scores.shape[-1], dtype=torch.float64, device=objective.device)
         mean[block.samples] += scores.double().softmax(-1).sum(0) / count
         predictions[block.models, block.samples] = scores.argmax(-1)
+        right[block.models, block.samples] = correct(scores, block.targets)
     assert mean is not None
     targets = objective.targets
     differing = torch.stack([(predictions != each).double().mean(1) for each in predictions])
     return Ensemble(
         accuracy=correct(mean, targets).double().mean().item(),
         loss=-mean.gather(1, targets[:, None]).log().mean().item(),
-        member_accuracies=(predictions == targets).double().mean(1),
+        member_accuracies=right.double().mean(1),
         disagreement=differing,
     )
 

@@ -89,6 +89,7 @@ class CurvatureOperator(Standing, LinearOperator):
         samples: Int[Tensor, " n"] | None = None,
         precision: Precision = "high",
         group: Any = None,
+        penalised: bool | None = None,
     ) -> Kind:
         """The operator of an objective's loss, without its penalty, at its θ.
 
@@ -98,6 +99,7 @@ class CurvatureOperator(Standing, LinearOperator):
             precision: as of the constructor.
             group: the `torch.distributed` process group whose processes share the samples, each holding the same objective;
                 None for one process.
+            penalised: deprecated: shifts the matrix by 2λ of the objective.
 
         Returns:
             The operator, `(P, P)`, of the objective's θ and dtype.
@@ -107,6 +109,14 @@ class CurvatureOperator(Standing, LinearOperator):
         """
         operator = cls.__new__(cls)
         operator._begin(objective, samples, precision, group)
+        if penalised is not None:
+            warnings.warn(
+                f"penalised= is deprecated: write {cls.__name__}.of(objective).shifted(2 * objective.strength) for the matrix "
+                "of the penalised loss.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            operator._shift = 2 * objective.strength if penalised else 0.0
         return operator
 
     @apart()

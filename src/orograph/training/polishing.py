@@ -14,6 +14,7 @@ accepted when it lowers the norm of the gradient, and judged by the norm that th
 """
 
 import math
+import warnings
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -86,6 +87,7 @@ def polish(
     tolerance: float,
     max_products: int,
     on_product: OnProduct | None = None,
+    on_step: Callable[[int, float], Any] | None = None,
 ) -> Polished:
     """Moves θ to a critical point of L_eff(θ) = L(θ) + λ‖θ − θ_ref‖².
 
@@ -98,6 +100,7 @@ def polish(
         tolerance: τ of ‖∇L_eff‖ ≤ τ·max(1, 2λ‖θ − θ_ref‖).
         max_products: Hessian-vector products to spend at most.
         on_product: called after each trial step with "polishing" and the products so far; see `orograph.curvature.counting`.
+        on_step: deprecated: called in its place with the products so far and ‖∇L_eff‖.
 
     Returns:
         θ `(P,)`, whether it is a critical point, and what it took.
@@ -114,7 +117,14 @@ def polish(
     """
     if not tolerance > 0 or max_products < 1:
         raise ConfigurationError(f"`tolerance` {tolerance} and `max_products` {max_products} must be positive.")
-    return _Newton(objective, hessian, tolerance, max_products).run(theta.detach(), counter(on_product, "polishing"))
+    newton, told = _Newton(objective, hessian, tolerance, max_products), counter(on_product, "polishing")
+    if on_step is not None:
+        warnings.warn(
+            "on_step= is deprecated: write on_product=, called with the stage and the products so far.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+    return newton.run(theta.detach(), told, on_step)
 
 
 _Point = tuple[Tensor, float, Tensor]  # θ, L_eff, ∇L_eff
@@ -134,7 +144,7 @@ class _Newton:
         pairs = objective.memory // 4 // (2 * objective.layout.size * objective.dtype.itemsize)
         self.preconditioner = _Preconditioner(min(_PAIRS, pairs))
 
-    def run(self, start: Tensor, told: Callable[[int], Any]) -> Polished:
+    def run(self, start: Tensor, told: Callable[[int], Any], on_step: Callable[[int, float], Any] | None = None) -> Polished:
         theta, value, gradient = start, self.value(start), self.move(start)
         before, norm, first = value, _norm(gradient), _norm(gradient)
         radius = 0.1 * max(1.0, _norm(theta))
@@ -153,6 +163,8 @@ class _Newton:
                 elif quality > 0.75 and length > 0.99 * radius:
                     radius *= 2
             told(self.products)
+            if on_step is not None:
+                on_step(self.products, norm)
         return Polished(
             theta=theta,
             converged=norm <= self.target(theta),
