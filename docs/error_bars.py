@@ -102,7 +102,7 @@ def of_curvature(name: str, probes: int, k: int) -> Draw:
     def draw(seed: int) -> dict[str, Uncertain]:
         found = scalar_curvature(operator, flat, probes=probes, seed=seed, spectrum=known)
         ratio = found.participation_ratio
-        return {"R": found, "tr H": found.trace, "tr H²": found.squared_trace, "participation ratio": ratio}
+        return {"R": found, "tr H": found.trace, "tr H²": found.frobenius_square, "participation ratio": ratio}
 
     return draw
 

@@ -111,7 +111,7 @@ def test_the_estimate_is_unbiased_and_its_error_is_its_spread() -> None:
     squared_errors = torch.tensor([each.error**2 for each in found])
     # The jackknife of 6 probes overestimates the variance of a quadratic statistic a little, never by half.
     assert 0.8 < squared_errors.mean().sqrt().item() / spread < 1.5
-    naive = torch.tensor([each.trace.value**2 - each.squared_trace.value for each in found]).mean().item()
+    naive = torch.tensor([each.trace.value**2 - each.frobenius_square.value for each in found]).mean().item()
     assert abs(naive - (hessian.trace() ** 2 - (hessian**2).sum()).item()) > 1  # what the U-statistic avoids
 
 

@@ -7,9 +7,9 @@ from torch import nn
 from landscapes import classifier, dense_hessians
 from orograph.curvature.operator import MatrixOperator
 from orograph.errors import ConfigurationError
-from orograph.geometry.perturbations import ProbeMean
 from orograph.geometry.scale import fisher_rao_norm, relative_flatness, scaled_sharpness
 from orograph.objective import Objective
+from orograph.spectral.intervals import Estimate
 
 
 def rescaled(objective: Objective) -> torch.Tensor:
@@ -75,4 +75,4 @@ def test_the_fisher_rao_norm_is_that_of_the_per_sample_gradients() -> None:
 def test_eigenvalue_and_trace_are_scaled_by_the_squared_norm() -> None:
     theta = torch.tensor([3.0, 4.0], dtype=torch.float64)
     found = scaled_sharpness(theta, largest=2.0, trace=3.0, trace_error=0.1)
-    assert (found.squared_norm, found.scaled_largest, found.scaled_trace) == (25.0, 50.0, ProbeMean(75.0, 2.5))
+    assert (found.squared_norm, found.scaled_largest, found.scaled_trace) == (25.0, 50.0, Estimate(75.0, 2.5))

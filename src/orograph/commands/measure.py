@@ -19,7 +19,7 @@ from orograph.figures.style import save
 from orograph.geometry.measurement import Measurement, measure
 from orograph.process import out_of_memory
 from orograph.spectral.bulk import Outliers
-from orograph.spectral.traces import Estimate
+from orograph.spectral.intervals import Estimate
 from orograph.store.atomic import write_bytes
 from orograph.store.encoding import json_text
 from orograph.store.lookup import quantity

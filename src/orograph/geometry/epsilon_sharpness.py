@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.geometry.evaluation import losses_at
-from orograph.geometry.perturbations import ProbeMean, SpherePairs, estimate, even_and_odd, known_rises
+from orograph.geometry.perturbations import SpherePairs, even_and_odd, known_rises
 from orograph.objective import Objective
-from orograph.spectral.intervals import estimate_fields
+from orograph.spectral.intervals import Estimate, estimate, estimate_fields
 from orograph.spectral.spectrum import Spectrum
 
 RADIUS = 0.02  # ε, relative to ‖θ‖
@@ -43,9 +43,9 @@ class SampledSharpness:
     loss: float
     increases: Float[Tensor, " samples"]
     largest: float
-    even: ProbeMean
-    odd: ProbeMean
-    curvature: ProbeMean
+    even: Estimate
+    odd: Estimate
+    curvature: Estimate
     gradient_norm: float
 
 
@@ -118,7 +118,7 @@ def sharpness(
         increases=increases,
         largest=increases.max().item(),
         even=estimate(even),
-        odd=ProbeMean(odd_size, squares.error / (2 * odd_size) if odd_size else 0.0, squares.degrees),
+        odd=Estimate(odd_size, squares.error / (2 * odd_size) if odd_size else 0.0, degrees=squares.degrees),
         curvature=estimate(2 * even / length**2),
         gradient_norm=math.nan if adaptive else odd_size * math.sqrt(len(theta)) / length,
     )

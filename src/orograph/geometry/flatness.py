@@ -8,9 +8,9 @@ from torch import Tensor
 
 from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import evaluate, losses_at
-from orograph.geometry.perturbations import ProbeMean, SpherePairs, estimate, even_and_odd, known_rises
+from orograph.geometry.perturbations import SpherePairs, even_and_odd, known_rises
 from orograph.objective import Objective
-from orograph.spectral.intervals import welch_degrees
+from orograph.spectral.intervals import Estimate, estimate, welch_degrees
 from orograph.spectral.spectrum import Spectrum
 
 RADII = (0.01, 0.02, 0.03, 0.04, 0.05)
@@ -27,8 +27,8 @@ class LossIncrease:
     """
 
     radii: tuple[float, ...]
-    by_radius: tuple[ProbeMean, ...]
-    loss_increase: ProbeMean
+    by_radius: tuple[Estimate, ...]
+    loss_increase: Estimate
 
     @property
     def flatness_measure(self) -> float:
@@ -48,9 +48,9 @@ class NoiseRobustness:
     """
 
     radius: float
-    loss_rise: ProbeMean
-    accuracy_drop: ProbeMean
-    margin_drop: ProbeMean
+    loss_rise: Estimate
+    accuracy_drop: Estimate
+    margin_drop: Estimate
 
 
 def loss_increase(
@@ -99,7 +99,7 @@ def loss_increase(
     value = sum(each.value for each in found) / len(found)
     error = sum(each.error**2 for each in found) ** 0.5 / len(found)
     degrees = welch_degrees([each.error for each in found], [each.degrees for each in found])
-    return LossIncrease(tuple(radii), tuple(found), ProbeMean(value, error, degrees))
+    return LossIncrease(tuple(radii), tuple(found), Estimate(value, error, degrees=degrees))
 
 
 def noise_robustness(

@@ -20,10 +20,10 @@ from orograph.spectral.bulk import Outliers, outliers
 from orograph.spectral.densities import Density, density
 from orograph.spectral.effective_ranks import Ranks, ranks
 from orograph.spectral.eigenpairs import Which, lanczos
-from orograph.spectral.intervals import estimate_fields
+from orograph.spectral.intervals import Estimate, estimate_fields
 from orograph.spectral.morse_index import Index, index
 from orograph.spectral.spectrum import Spectrum
-from orograph.spectral.traces import Estimate, trace
+from orograph.spectral.traces import trace
 
 _LOWEST = 3  # pairs of the lower end: λ_min, and whether the index goes on
 

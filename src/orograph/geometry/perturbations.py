@@ -4,7 +4,6 @@ Each pair has a generator of its own, seeded by (seed, stream, pair), so that pe
 kept.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,22 +13,7 @@ from torch import Tensor
 
 from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import ParameterSet
-from orograph.spectral.intervals import half_width
 from orograph.spectral.spectrum import Spectrum
-
-
-@dataclass(frozen=True)
-class ProbeMean:
-    """A mean over random probes, its standard error (NaN from a single probe) and the degrees of freedom of that error."""
-
-    value: float
-    error: float
-    degrees: float = math.inf
-
-    @property
-    def margin(self) -> float:
-        """Half of the 95 % interval value ± margin, by Student's quantile."""
-        return half_width(self.error, self.degrees)
 
 
 @dataclass(frozen=True)
@@ -91,18 +75,6 @@ def sphere_direction(like: Float[Tensor, " P"], *key: int) -> Float[Tensor, " P"
     """A uniform unit vector."""
     vector = torch.randn(len(like), generator=seeded(*key)).to(like)
     return vector / torch.linalg.vector_norm(vector)
-
-
-def rademacher(like: Float[Tensor, " P"], *key: int) -> Float[Tensor, " P"]:
-    """A vector of independent signs ±1."""
-    return torch.randint(0, 2, (len(like),), generator=seeded(*key)).to(like) * 2 - 1
-
-
-def estimate(values: Float[Tensor, " n"]) -> ProbeMean:
-    """Mean and standard error of independent values."""
-    count = len(values)
-    error = values.double().std().item() / math.sqrt(count) if count > 1 else math.nan
-    return ProbeMean(values.double().mean().item(), error, count - 1)
 
 
 def known_rises(pairs: SpherePairs, spectrum: Spectrum | None) -> Float64[Tensor, " pairs"]:

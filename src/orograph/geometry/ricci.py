@@ -7,6 +7,7 @@ swamps it. From k eigenpairs alone comes a different number, R_top_k.
 """
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -15,10 +16,11 @@ from torch import Tensor
 
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError
-from orograph.geometry.perturbations import ProbeMean, estimate, rademacher
+from orograph.geometry.perturbations import seeded
 from orograph.spectral.effective_ranks import quotient
-from orograph.spectral.intervals import half_width, jackknifed
+from orograph.spectral.intervals import Estimate, estimate, half_width, jackknifed
 from orograph.spectral.spectrum import Spectrum
+from orograph.spectral.traces import rademacher
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class ScalarCurvature:
         value: R.
         error: jackknife standard error over the probes.
         trace: tr H.
-        squared_trace: tr H².
+        frobenius_square: tr H².
         participation_ratio: (tr H)²/tr H², by the jackknife.
         gradient_norm: ‖∇L‖.
         beta: 1/(1 + ‖∇L‖²).
@@ -38,9 +40,9 @@ class ScalarCurvature:
 
     value: float
     error: float
-    trace: ProbeMean
-    squared_trace: ProbeMean
-    participation_ratio: ProbeMean
+    trace: Estimate
+    frobenius_square: Estimate
+    participation_ratio: Estimate
     gradient_norm: float
     beta: float
     products: int
@@ -49,6 +51,12 @@ class ScalarCurvature:
     def margin(self) -> float:
         """Half of the 95 % interval value ± margin, by Student's quantile."""
         return half_width(self.error, self.trace.degrees)
+
+    @property
+    def squared_trace(self) -> Estimate:
+        """Deprecated: `frobenius_square`."""
+        warnings.warn("squared_trace is deprecated: write frobenius_square.", DeprecationWarning, stacklevel=2)
+        return self.frobenius_square
 
 
 def scalar_curvature(
@@ -97,7 +105,7 @@ def scalar_curvature(
 
     traces, squares = [], []
     for probe in range(probes):
-        signs = rademacher(gradient, seed, probe)
+        signs = rademacher(len(gradient), 1, gradient, seeded(seed, probe))[:, 0]
         if basis is not None:
             signs = signs - (basis @ signs) @ basis
         image = (operator @ signs).double()
@@ -123,9 +131,9 @@ def scalar_curvature(
     return ScalarCurvature(
         value=combined(t, q),
         error=error,
-        trace=estimate(t),
-        squared_trace=estimate(q),
-        participation_ratio=estimate(jackknifed(quotient, t.cpu(), q.cpu())),
+        trace=estimate(t, probes),
+        frobenius_square=estimate(q, probes),
+        participation_ratio=estimate(jackknifed(quotient, t.cpu(), q.cpu()), probes),
         gradient_norm=math.sqrt(norm_square),
         beta=beta,
         products=probes + 1,

@@ -15,9 +15,9 @@ from torch import Tensor
 from orograph.curvature.operator import FunctionOperator, LinearOperator
 from orograph.errors import ConfigurationError, unknown
 from orograph.geometry.directional import sample_slopes
-from orograph.geometry.perturbations import ProbeMean
 from orograph.objective import Objective
 from orograph.parameters import Layout
+from orograph.spectral.intervals import Estimate
 from orograph.spectral.traces import trace as estimated_trace
 
 
@@ -33,7 +33,7 @@ class ScaledSharpness:
 
     squared_norm: float
     scaled_largest: float
-    scaled_trace: ProbeMean
+    scaled_trace: Estimate
 
 
 def scaled_sharpness(
@@ -59,12 +59,12 @@ def scaled_sharpness(
         50.0
     """
     square = theta.double().square().sum().item()
-    return ScaledSharpness(square, square * largest, ProbeMean(square * trace, square * trace_error, degrees))
+    return ScaledSharpness(square, square * largest, Estimate(square * trace, square * trace_error, degrees=degrees))
 
 
 def relative_flatness(
     operator: LinearOperator, theta: Float[Tensor, " P"], layout: Layout, name: str, *, probes: int = 30, seed: int = 0
-) -> ProbeMean:
+) -> Estimate:
     """κ = Σ_{s,s'} ⟨w_s, w_s'⟩ tr(H_{s,s'}) of one layer's weight W with rows w_s (Petzka et al., 2021), usually the last.
 
     H_{s,s'} are the blocks of the Hessian between rows. With S = (WWᵀ)^½, κ is the trace of X ↦ S·H[S·X] on matrices of W's
@@ -107,8 +107,7 @@ def relative_flatness(
         return (root @ (operator @ direction)[place[name]].view(weight.shape)).reshape(-1)
 
     scaled = FunctionOperator(between, weight.numel(), dtype=theta.dtype, device=theta.device)
-    found = estimated_trace(scaled, probes=probes // 2, seed=seed)
-    return ProbeMean(found.value, found.error, len(found.samples) - 1)
+    return estimated_trace(scaled, probes=probes // 2, seed=seed)
 
 
 def fisher_rao_norm(objective: Objective, theta: Float[Tensor, " P"]) -> float:

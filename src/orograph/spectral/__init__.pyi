@@ -12,10 +12,10 @@ from .effective_ranks import full_entropy_rank as full_entropy_rank
 from .effective_ranks import participation_ratio as participation_ratio
 from .effective_ranks import ranks as ranks
 from .eigenpairs import lanczos as lanczos
+from .intervals import Estimate as Estimate
 from .morse_index import Index as Index
 from .morse_index import index as index
 from .spectrum import Spectrum as Spectrum
 from .splitting import Split as Split
 from .splitting import split as split
-from .traces import Estimate as Estimate
 from .traces import trace as trace

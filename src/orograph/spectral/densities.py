@@ -24,9 +24,10 @@ from orograph.curvature.operator import LinearOperator, require_digits
 from orograph.errors import ConfigurationError, DataError
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.spectral.basis import Basis
+from orograph.spectral.intervals import Estimate, estimate
 from orograph.spectral.shards import Shards
 from orograph.spectral.spectrum import Spectrum
-from orograph.spectral.traces import Estimate, estimate, rademacher
+from orograph.spectral.traces import rademacher
 
 _TAIL = 6  # standard deviations of broadening that the grid extends beyond the nodes: 2e-9 of the mass is lost
 _SPAN = 1 << 12  # columns summed in the rows' own dtype

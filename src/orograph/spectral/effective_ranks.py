@@ -16,9 +16,8 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from orograph.spectral.densities import Density
-from orograph.spectral.intervals import estimate_fields, jackknifed
+from orograph.spectral.intervals import Estimate, estimate, estimate_fields, jackknifed
 from orograph.spectral.spectrum import Spectrum
-from orograph.spectral.traces import Estimate, estimate
 
 
 @dataclass(frozen=True)
@@ -148,5 +147,5 @@ def _estimate(function: Callable[..., Float64[Tensor, ""]], products: int, *samp
     """A function of means with the jackknife's error, its bias taken out; below three probes as it is, without an error."""
     if len(samples[0]) < 3:
         value = float(function(*samples))
-        return Estimate(value, math.nan, products, torch.tensor([value], dtype=torch.float64))
+        return Estimate(value, math.nan, products, torch.tensor([value], dtype=torch.float64), 0)
     return estimate(jackknifed(function, *samples), products)

@@ -8,10 +8,11 @@ the bias out and gives the error.
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from scipy.special import stdtrit
 from torch import Tensor
 
@@ -41,6 +42,44 @@ def jackknifed(function: Callable[..., Float64[Tensor, ""]], *samples: Float64[T
     whole = function(*samples)
     kept = ~torch.eye(count, dtype=torch.bool)
     return torch.stack([count * whole - (count - 1) * function(*(each[row] for each in samples)) for row in kept])
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number estimated by random vectors.
+
+    Attributes:
+        value: the estimate.
+        error: its standard error, from the spread of the samples (of XTrace: see `orograph.trace`); nan for a single one.
+        products: matrix–vector products spent; 0 where it took none.
+        samples: `(m,)`, one estimate a random vector, `value` is their mean; none where it was computed from other estimates.
+            Independent but for those of Hutch++, which share a basis, and those of XTrace, which share all but one vector.
+        degrees: degrees of freedom of the error; infinite where it is known.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> found = og.trace(og.MatrixOperator(torch.eye(100)), method="hutchinson", probes=4)
+        >>> found.value, found.error  # of a diagonal matrix every sample is the trace
+        (100.0, 0.0)
+    """
+
+    value: float
+    error: float
+    products: int = 0
+    samples: Float64[Tensor, " m"] = field(default_factory=lambda: torch.empty(0, dtype=torch.float64), compare=False)
+    degrees: float = math.inf
+
+    @property
+    def margin(self) -> float:
+        """Half of the 95 % interval value ± margin, by Student's quantile."""
+        return half_width(self.error, self.degrees)
+
+
+def estimate(samples: Float[Tensor, " m"], products: int = 0) -> Estimate:
+    """The mean of independent samples with its standard error, in float64."""
+    samples, count = samples.double(), len(samples)
+    error = samples.std().item() / math.sqrt(count) if count > 1 else math.nan
+    return Estimate(samples.mean().item(), error, products, samples, count - 1)
 
 
 @runtime_checkable

@@ -19,9 +19,7 @@ The last two keep their vectors and grow by further ones, so that a `tolerance` 
 operator's dtype, all that is small is summed in float64.
 """
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
@@ -31,7 +29,7 @@ from torch import Tensor
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator, require_digits
 from orograph.errors import ConfigurationError, DataError, unknown
-from orograph.spectral.intervals import half_width
+from orograph.spectral.intervals import Estimate, estimate
 
 Method = Literal["xtrace", "hutch++", "hutchinson"]
 METHODS = ("xtrace", "hutch++", "hutchinson")
@@ -42,45 +40,10 @@ _MAX_PRODUCTS = 1000
 _GROUPS = 32  # of the jackknife; each costs a small decomposition
 
 
-@dataclass(frozen=True, eq=False)
-class Estimate:
-    """A number estimated by random vectors.
-
-    Attributes:
-        value: the estimate.
-        error: its standard error, from the spread of the samples (of XTrace: see the module); nan for a single one.
-        products: matrix–vector products spent.
-        samples: `(m,)`, one estimate a random vector, `value` is their mean. Independent for Hutchinson; those of Hutch++ share a
-            basis, those of XTrace all but one vector.
-
-    Examples:
-        >>> import torch, orograph as og
-        >>> found = og.trace(og.MatrixOperator(torch.eye(100)), method="hutchinson", probes=4)
-        >>> found.value, found.error  # of a diagonal matrix every sample is the trace
-        (100.0, 0.0)
-    """
-
-    value: float
-    error: float
-    products: int
-    samples: Float64[Tensor, " m"]
-
-    @property
-    def margin(self) -> float:
-        """Half of the 95 % interval value ± margin, by Student's quantile."""
-        return half_width(self.error, len(self.samples) - 1)
-
-
-def estimate(samples: Float64[Tensor, " m"], products: int) -> Estimate:
-    """The mean of the samples with its standard error."""
-    error = float(samples.std() / math.sqrt(len(samples))) if len(samples) > 1 else math.nan
-    return Estimate(float(samples.mean()), error, products, samples)
-
-
-def rademacher(size: int, count: int, operator: LinearOperator, generator: torch.Generator) -> Float[Tensor, "P m"]:
+def rademacher(size: int, count: int, like: LinearOperator | Tensor, generator: torch.Generator) -> Float[Tensor, "P m"]:
     """Random signs in columns, drawn on the CPU so that they do not depend on the device."""
     signs = torch.randint(0, 2, (count, size), generator=generator, dtype=torch.int8)
-    return (2 * signs - 1).T.to(operator.device, operator.dtype)
+    return (2 * signs - 1).T.to(like.device, like.dtype)
 
 
 def trace(
@@ -269,12 +232,13 @@ class _XTrace:
         inner, lengths = (inner + inner.T) / 2, _diagonal(self.vectors, self.vectors)
         samples = self._samples(inner, weights, self.triangle, lengths)
         if self.exhausted:
-            return Estimate(float(samples.mean()), 0.0, self.multiply.count, samples)
+            return Estimate(float(samples.mean()), 0.0, self.multiply.count, samples, len(samples) - 1)
         groups = min(len(samples), _GROUPS)
         group = torch.arange(len(samples)) % groups
         parts = torch.stack([self._without(inner, weights, lengths, (group != g).nonzero()[:, 0]) for g in range(groups)])
         low, high = samples.var() / len(samples), (groups - 1) * parts.var(correction=0)
-        return Estimate(float(samples.mean()), float((low**2 * high) ** (1 / 6)), self.multiply.count, samples)
+        error = float((low**2 * high) ** (1 / 6))
+        return Estimate(float(samples.mean()), error, self.multiply.count, samples, len(samples) - 1)
 
     def _without(
         self,

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from orograph.curvature.counting import OnProduct
 from orograph.curvature.hessian import HessianOperator
-from orograph.geometry.perturbations import ProbeMean
 from orograph.geometry.ricci import ScalarCurvature, scalar_curvature
 from orograph.geometry.scale import scaled_sharpness
 from orograph.geometry.smoothness import FINITE_RADIUS, finite_curvatures, is_smooth
@@ -23,7 +22,7 @@ from orograph.objective import Objective
 from orograph.spectral.densities import Density, density
 from orograph.spectral.effective_ranks import effective_rank, entropy_rank
 from orograph.spectral.eigenpairs import lanczos
-from orograph.spectral.intervals import estimate_fields
+from orograph.spectral.intervals import Estimate, estimate_fields
 from orograph.spectral.spectrum import Spectrum
 from orograph.study.budget import Budget, BudgetSpent
 
@@ -217,8 +216,8 @@ def _top_fields(top: Spectrum) -> dict[str, Any]:
 def _trace_fields(total: ScalarCurvature | None) -> dict[str, Any]:
     if total is None:
         return {}
-    trace, square = total.trace, total.squared_trace
-    estimates: dict[str, ProbeMean | ScalarCurvature] = {
+    trace, square = total.trace, total.frobenius_square
+    estimates: dict[str, Estimate | ScalarCurvature] = {
         "trace": trace,
         "frobenius_square": square,
         "participation_ratio": total.participation_ratio,
@@ -230,7 +229,7 @@ def _trace_fields(total: ScalarCurvature | None) -> dict[str, Any]:
 def _scaled(theta: Float[Tensor, " P"], top: Spectrum | None, total: ScalarCurvature | None) -> dict[str, Any]:
     """The companions that do not change with the overall scale."""
     largest = math.nan if top is None else top.eigenvalues[0].item()
-    trace = ProbeMean(math.nan, math.nan) if total is None else total.trace
+    trace = Estimate(math.nan, math.nan) if total is None else total.trace
     found = scaled_sharpness(theta, largest=largest, trace=trace.value, trace_error=trace.error, degrees=trace.degrees)
     return {
         "parameter_norm": math.sqrt(found.squared_norm),

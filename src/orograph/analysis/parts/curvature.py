@@ -19,7 +19,7 @@ def curvature_part(visit: Visit, *, probes: int, seed: int) -> Result:
     scalars = {
         **estimate_fields("scalar_curvature", found),
         **estimate_fields("trace", found.trace),
-        **estimate_fields("frobenius_square", found.squared_trace),
+        **estimate_fields("frobenius_square", found.frobenius_square),
     }
     if not visit.smooth:
         scalars |= finite_trace(visit.objective, visit.theta, seed=seed)
