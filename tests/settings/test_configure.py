@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,22 @@ def test_settings_refuse_with_a_value_error_that_names_arguments() -> None:
     assert isinstance(error.value, ConfigurationError)
     with pytest.raises(ConfigurationError, match="`track_curvature` -1"):
         SweepSettings.model_validate({"tracking": {"track_curvature": -1}})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda: SweepSettings.model_validate_json('{"ladder": {"points": 0}}'), "`points` 0 must be at least 1"),
+        (lambda: SweepSettings.model_validate_json('{"ladder": '), "settings of .*: invalid JSON"),
+        (lambda: SweepSettings.model_validate_strings({"spectrum": {"k": "-1"}}), "`k` -1 must be at least 0"),
+        (lambda: SweepSettings.model_validate([1]), r"settings of \[1\]: input should be a valid dictionary"),
+        (lambda: setattr(SweepSettings(), "data", 3), "not changed in place; make others, with another `data`"),
+        (lambda: delattr(SweepSettings().ladder, "points"), "not changed in place"),
+    ],
+)
+def test_settings_refuse_in_one_sentence_however_they_are_made_or_changed(wrong: Callable[[], object], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        wrong()
 
 
 def test_the_command_line_shows_arguments_as_its_flags(capsys: pytest.CaptureFixture[str]) -> None:

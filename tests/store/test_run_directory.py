@@ -112,6 +112,14 @@ def test_another_configuration_is_refused_with_both_values_and_nothing_is_writte
         create(tmp_path, cells=CELLS[1:])
 
 
+def test_a_run_that_has_lost_its_marker_is_told_from_one_of_another_kind(tmp_path: Path) -> None:
+    create(tmp_path).close()
+    (tmp_path / "run.json").unlink()
+    (tmp_path / "copies" / "run.json").unlink()
+    with pytest.raises(RunError, match="holds a run with a 'dataset', not a study"):
+        create(tmp_path, kind="study", configuration={"seeds": [0, 1], "architecture": {}})
+
+
 def test_a_directory_that_is_not_a_run_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(RunError, match=r"not a run and not empty \(it holds 'thesis.tex'\)"):

@@ -1,11 +1,13 @@
 """The base of all settings: frozen models, one concept each, checked here, no torch imported."""
 
+import contextlib
 import inspect
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from orograph.errors import ConfigurationError
+from orograph.errors import ConfigurationError, shown
 
 MOST_SEED = 2**32 - 1  # NumPy's global stream takes no more
 MOST_PARALLEL = 1024  # threads of a process, and processes
@@ -43,10 +45,8 @@ class Settings(BaseModel):
     if not TYPE_CHECKING:  # so that a type checker sees the fields in place of these
 
         def __init__(self, **values):
-            try:
+            with _explained():
                 super().__init__(**values)
-            except ValidationError as error:
-                raise explain(error) from None
 
         @classmethod
         def model_validate(cls, values, **options):
@@ -62,10 +62,58 @@ class Settings(BaseModel):
             Raises:
                 ConfigurationError: naming the first value that is wrong.
             """
-            try:
+            with _explained():
                 return super().model_validate(values, **options)
-            except ValidationError as error:
-                raise explain(error) from None
+
+        @classmethod
+        def model_validate_json(cls, text, **options):
+            """Settings out of JSON, checked.
+
+            Args:
+                text: an object, tables as objects in it.
+                options: as pydantic's own takes them.
+
+            Returns:
+                The settings.
+
+            Raises:
+                ConfigurationError: naming the first value that is wrong.
+            """
+            with _explained():
+                return super().model_validate_json(text, **options)
+
+        @classmethod
+        def model_validate_strings(cls, values, **options):
+            """Settings out of words, checked.
+
+            Args:
+                values: by name, all of them text.
+                options: as pydantic's own takes them.
+
+            Returns:
+                The settings.
+
+            Raises:
+                ConfigurationError: naming the first value that is wrong.
+            """
+            with _explained():
+                return super().model_validate_strings(values, **options)
+
+        def __setattr__(self, name, value):
+            with _explained():
+                super().__setattr__(name, value)
+
+        def __delattr__(self, name):
+            with _explained():
+                super().__delattr__(name)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        raise explain(error) from None
 
 
 def group(kind: type[BaseModel]) -> Any:
@@ -81,4 +129,8 @@ def explain(error: ValidationError, setting: str = "") -> ConfigurationError:
     name = setting or ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         return ConfigurationError(f"unknown setting '{name}' in the configuration.")
+    if first["type"] == "frozen_instance":
+        return ConfigurationError(f"settings are not changed in place; make others, with another `{name}`.")
+    if not name:  # what should have been a table of settings is none
+        return ConfigurationError(f"settings of {shown(repr(first['input']), 60)}: {first['msg'][0].lower()}{first['msg'][1:]}.")
     return ConfigurationError(f"setting {name} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}.")

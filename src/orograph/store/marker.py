@@ -84,6 +84,9 @@ def check_directory(path: Path, content: Mapping[str, Any]) -> dict[str, Any] | 
         content = {"kind": content["kind"], "configuration": without_none(content["configuration"])}
     if found["kind"] != content["kind"]:
         raise RunError(f"{path} holds a {found['kind']}, not a {content['kind']}; give another directory.")
+    tables, own = (set(each["configuration"]) for each in (found, content))
+    if tables - own and own - tables:  # a configuration alone does not say its kind, but each kind has tables of its own
+        raise RunError(f"{path} holds a run with a '{min(tables - own)}', not a {content['kind']}; give another directory.")
     differing = _differences(found["configuration"], content["configuration"])
     if differing:
         raise RunError(f"{path} holds a run with {'; '.join(differing)}; give these values again, or another directory.")
