@@ -9,11 +9,11 @@ import torch
 
 from contest import Contest, Entry, Timing
 from floors import product_flops
-from orograph.curvature.hessian import HessianOperator
-from orograph.geometry.classes import class_gradients, class_shares
+from orograph.curvature import HessianOperator
+from orograph.geometry import class_gradients, class_shares
 from orograph.memory import format_bytes
 from orograph.parameters import layout_of
-from orograph.spectral.spectrum import Spectrum
+from orograph.spectral import Spectrum
 from quiet import Watch, require_quiet
 from report import Report, Table, chosen, gflops, parser, ratio, seconds, set_threads, verdict
 from trainers import PlainLoop

@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from floors import divisors, fastest, synchronise
-from orograph.connectivity.directions import random_orthonormal
-from orograph.connectivity.surfaces import surface
+from orograph.connectivity import random_orthonormal, surface
 from workload import Workload, load_theta
 
 RADIUS = 0.1

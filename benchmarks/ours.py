@@ -9,10 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from floors import random_vector, synchronise
-from orograph.curvature.hessian import HessianOperator
-from orograph.curvature.matrix import CurvatureOperator
-from orograph.curvature.operator import LinearOperator
-from orograph.spectral.eigenpairs import lanczos
+from orograph.curvature import CurvatureOperator, HessianOperator, LinearOperator
+from orograph.spectral import lanczos
 from peers import Pairs
 from workload import Workload
 

@@ -13,7 +13,7 @@ import math
 
 from contest import Contest, Entry, Timing
 from floors import gemm_rate, gradient_flops, product_flops
-from orograph.data.dataset import Dataset
+from orograph.data import Dataset
 from orograph.memory import format_bytes
 from ours import Orograph
 from quiet import Watch, require_quiet

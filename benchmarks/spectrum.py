@@ -17,8 +17,7 @@ import numpy as np
 from contest import CompetitorFailed, Contest, Entry, Timing
 from floors import ProductFloor, ROperator, gemm_rate, product_flops
 from orograph.memory import format_bytes
-from orograph.training.loop import train
-from orograph.training.settings import TrainingSettings
+from orograph.training import TrainingSettings, train
 from ours import Orograph
 from peers import Curvlinops, DoubleBackward, HessianEigenthings, Judge, Pairs, Published, PyHessian
 from quiet import Watch, require_quiet

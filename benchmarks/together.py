@@ -15,14 +15,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from orograph.curvature.cohort import CohortHessian
-from orograph.curvature.hessian import HessianOperator
-from orograph.spectral import basis
-from orograph.spectral.cohort import lanczos_cohort
-from orograph.spectral.eigenpairs import lanczos
-from orograph.spectral.spectrum import Spectrum
-from orograph.training.loop import train
-from orograph.training.settings import TrainingSettings
+from orograph.curvature import CohortHessian, HessianOperator
+from orograph.spectral import Spectrum, basis, lanczos, lanczos_cohort
+from orograph.training import TrainingSettings, train
 from quiet import Watch, require_quiet
 from report import Report, Table, parser, ratio, seconds, set_threads
 from workload import initial_workload, read_data

@@ -12,11 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from orograph.training.cohort import train_cohort
+from orograph.training import TrainingSettings, train, train_cohort
 from orograph.training.gradient import BatchGradient, samples
-from orograph.training.loop import train
 from orograph.training.order import permutation
-from orograph.training.settings import TrainingSettings
 from orograph.training.update import Update, rows
 from workload import Workload, load_theta
 

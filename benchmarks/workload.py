@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from orograph.data.catalogue import load_data
-from orograph.data.dataset import Dataset
+from orograph.data import Dataset, load_data
 from orograph.errors import OrographError
-from orograph.models.catalogue import build_model
+from orograph.models import build_model
 from orograph.objective import Objective
 from orograph.parameters import layout_of
 

@@ -10,17 +10,27 @@ import torch
 
 from orograph.curvature.counting import counter, renamed
 from orograph.curvature.operator import MatrixOperator
+from orograph.geometry.ricci import scalar_curvature
+from orograph.geometry.scale import relative_flatness
+from orograph.parameters import Layout
 from orograph.spectral.cg import conjugate_gradient
 from orograph.spectral.densities import density
 from orograph.spectral.eigenpairs import lanczos
+from orograph.spectral.splitting import split
 from orograph.spectral.traces import trace
 
 MATRIX = torch.diag(torch.arange(1.0, 31.0, dtype=torch.float64))
+PAIRS = lanczos(MatrixOperator(MATRIX), 9)
 CALLS: dict[str, Callable[..., Any]] = {
     "spectrum": lambda **given: lanczos(MatrixOperator(MATRIX), 2, **given),
     "density": lambda **given: density(MatrixOperator(MATRIX), probes=2, steps=5, **given),
     "trace": lambda **given: trace(MatrixOperator(MATRIX), probes=3, **given),
     "conjugate gradients": lambda **given: conjugate_gradient(MatrixOperator(MATRIX), torch.ones(30).double(), **given),
+    "split": lambda **given: split(MatrixOperator(MATRIX), MatrixOperator(MATRIX), PAIRS, **given),
+    "scalar curvature": lambda **given: scalar_curvature(MatrixOperator(MATRIX), MATRIX[0], probes=4, **given),
+    "relative flatness": lambda **given: relative_flatness(
+        MatrixOperator(MATRIX), MATRIX.diagonal(), Layout(("weight",), (torch.Size([5, 6]),)), "weight", probes=8, **given
+    ),
 }
 
 

@@ -119,6 +119,10 @@ def test_bad_input_is_refused() -> None:
         density(MatrixOperator(MATRIX), products=39, steps=20)
     with pytest.raises(ConfigurationError, match="twice"):
         density(MatrixOperator(MATRIX), products=40, probes=2, steps=20)
+    with pytest.raises(ConfigurationError, match="`max_products` 50 ends rounds that a `tolerance` asks for"):
+        density(operator, max_products=50)
+    with pytest.raises(ConfigurationError, match="`max_products` 39 are fewer than the 40 of the first round"):
+        density(MatrixOperator(MATRIX), probes=2, steps=20, tolerance=0.1, max_products=39)
     with pytest.raises(ConfigurationError, match="`width` -1"):
         density(operator, width=-1.0)
     with pytest.raises(ConfigurationError, match="`steps` 0"):

@@ -136,5 +136,9 @@ def test_bad_input_is_refused() -> None:
         trace(operator, products=3)
     with pytest.raises(ConfigurationError, match="twice"):
         trace(operator, products=8, probes=4)
+    with pytest.raises(ConfigurationError, match="`max_products` 50 ends rounds that a `tolerance` asks for"):
+        trace(operator, max_products=50)
+    with pytest.raises(ConfigurationError, match="`max_products` 7 are fewer than the 8 of the first round"):
+        trace(MatrixOperator(torch.eye(30)), products=9, tolerance=0.1, max_products=7)
     with pytest.raises(DataError, match="not finite"):
         trace(FunctionOperator(lambda v: v * torch.nan, 3))

@@ -34,7 +34,10 @@ def counter(on_product: Callable[..., Any] | None, stage: str) -> Callable[[int]
 
 def renamed(on_product: OnProduct | None, stage: str) -> OnProduct | None:
     """A callback that is told another stage than the computation's own: one part of a larger whole."""
-    return None if on_product is None else lambda _, count: on_product(stage, count)
+    if on_product is None:
+        return None
+    told = counter(on_product, stage)
+    return lambda _, count: told(count)
 
 
 def _takes_count_alone(function: Callable[..., Any]) -> bool:

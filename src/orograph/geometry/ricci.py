@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError
 from orograph.geometry.perturbations import seeded
@@ -66,6 +67,7 @@ def scalar_curvature(
     probes: int = 30,
     seed: int = 0,
     spectrum: Spectrum | None = None,
+    on_product: OnProduct | None = None,
 ) -> ScalarCurvature:
     """R by `probes + 1` products.
 
@@ -79,6 +81,7 @@ def scalar_curvature(
         probes: at least 3.
         seed: of the signs.
         spectrum: pairs of the same operator, at no further product.
+        on_product: called with "scalar curvature" and the products so far; see `orograph.curvature.counting`.
 
     Returns:
         R with its standard error, tr H, tr H² and the gradient's norm that it is made of.
@@ -103,6 +106,7 @@ def scalar_curvature(
         known_trace = values.sum().item()
         known_squares = (values.square() + spectrum.residuals.double().square()).sum().item()
 
+    told = counter(on_product, "scalar curvature")
     traces, squares = [], []
     for probe in range(probes):
         signs = rademacher(len(gradient), 1, gradient, seeded(seed, probe))[:, 0]
@@ -111,9 +115,11 @@ def scalar_curvature(
         image = (operator @ signs).double()
         traces.append(known_trace + torch.dot(signs.double(), image))
         squares.append(known_squares + torch.dot(image, image))
+        told(probe + 1)
 
     direct = gradient.double()
     image = (operator @ gradient).double()
+    told(probes + 1)
     norm_square = torch.dot(direct, direct).item()
     bent, bent_square = torch.dot(direct, image).item(), torch.dot(image, image).item()
     beta = 1 / (1 + norm_square)

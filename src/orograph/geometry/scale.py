@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.curvature.counting import OnProduct, renamed
 from orograph.curvature.operator import FunctionOperator, LinearOperator
 from orograph.errors import ConfigurationError, unknown
 from orograph.geometry.directional import sample_slopes
@@ -63,7 +64,14 @@ def scaled_sharpness(
 
 
 def relative_flatness(
-    operator: LinearOperator, theta: Float[Tensor, " P"], layout: Layout, name: str, *, probes: int = 30, seed: int = 0
+    operator: LinearOperator,
+    theta: Float[Tensor, " P"],
+    layout: Layout,
+    name: str,
+    *,
+    probes: int = 30,
+    seed: int = 0,
+    on_product: OnProduct | None = None,
 ) -> Estimate:
     """κ = Σ_{s,s'} ⟨w_s, w_s'⟩ tr(H_{s,s'}) of one layer's weight W with rows w_s (Petzka et al., 2021), usually the last.
 
@@ -77,6 +85,7 @@ def relative_flatness(
         name: of a weight with at least two dimensions; those after the first are one.
         probes: how many products, at least 4.
         seed: of the random matrices.
+        on_product: called with "relative flatness" and the products so far; see `orograph.curvature.counting`.
 
     Returns:
         κ with its standard error, in the unit of the loss.
@@ -107,7 +116,7 @@ def relative_flatness(
         return (root @ (operator @ direction)[place[name]].view(weight.shape)).reshape(-1)
 
     scaled = FunctionOperator(between, weight.numel(), dtype=theta.dtype, device=theta.device)
-    return estimated_trace(scaled, probes=probes // 2, seed=seed)
+    return estimated_trace(scaled, probes=probes // 2, seed=seed, on_product=renamed(on_product, "relative flatness"))
 
 
 def fisher_rao_norm(objective: Objective, theta: Float[Tensor, " P"]) -> float:

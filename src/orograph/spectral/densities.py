@@ -27,7 +27,7 @@ from orograph.spectral.basis import Basis
 from orograph.spectral.intervals import Estimate, estimate
 from orograph.spectral.shards import Shards
 from orograph.spectral.spectrum import Spectrum
-from orograph.spectral.traces import rademacher
+from orograph.spectral.traces import limit_of, rademacher
 
 _TAIL = 6  # standard deviations of broadening that the grid extends beyond the nodes: 2e-9 of the mass is lost
 _SPAN = 1 << 12  # columns summed in the rows' own dtype
@@ -157,13 +157,14 @@ def density(
     Args:
         operator: A, `P × P`.
         probes: random signs, each with `steps` products (default 8).
-        products: in place of probes, as many of these as can be had for so many products.
+        products: in place of probes, as many of these as can be had for so many products; with a tolerance, those of the first
+            round, while `max_products` holds for all rounds.
         steps: s, at most P; what lies closer together than about the spread/s is resolved only at the ends of the spectrum.
         width: σ of the Gaussian that broadens the nodes; default: a 200th of their spread.
         points: cells of the grid, which covers all nodes and 6 σ beyond.
         tolerance: double the probes until the standard error, integrated over the grid, is at most this (the density integrates
             to 1).
-        max_products: with a tolerance, no round begins that would go beyond it (default 8·probes·steps).
+        max_products: only with a tolerance: no round begins that would go beyond it (default 8·probes·steps).
         seed: of the probes.
         memory: budget of the Krylov vectors, steps·P numbers a probe; at least one probe is kept, memory-mapped if it must be.
         spectrum: pairs of the same operator, which make traces of functions, and ranks, many times sharper.
@@ -174,7 +175,7 @@ def density(
         of.
 
     Raises:
-        ConfigurationError: an argument is out of range.
+        ConfigurationError: an argument is out of range, or two contradict each other.
         DataError: a product is not finite.
 
     Examples:
@@ -200,7 +201,7 @@ def density(
         raise ConfigurationError(f"`width` {width} must be positive and finite.")
     if tolerance is not None and not tolerance > 0:
         raise ConfigurationError(f"`tolerance` {tolerance} must be positive.")
-    limit = 8 * probes * steps if max_products is None else max_products
+    limit = limit_of(probes * min(steps, operator.size), tolerance, max_products, 8 * probes * steps)
     told = counter(on_product, "density")
     chains = _Chains(operator, min(steps, operator.size), torch.Generator().manual_seed(seed), memory, spectrum, told)
     chains.run(probes)

@@ -4,12 +4,15 @@ G is what curvature of the loss in the outputs gives, H − G what curvature of 
 loss's gradient, which vanishes where the data is fitted.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError
 from orograph.spectral.spectrum import Spectrum
@@ -34,7 +37,9 @@ class Split:
     products: int
 
 
-def split(hessian: LinearOperator, gauss_newton: LinearOperator, spectrum: Spectrum) -> Split:
+def split(
+    hessian: LinearOperator, gauss_newton: LinearOperator, spectrum: Spectrum, *, on_product: OnProduct | None = None
+) -> Split:
     """vᵀGv and vᵀ(H − G)v of each pair, by a product of H and one of G.
 
     The Gauss–Newton split of Papyan (2019).
@@ -43,6 +48,7 @@ def split(hessian: LinearOperator, gauss_newton: LinearOperator, spectrum: Spect
         hessian: H, of the plain loss.
         gauss_newton: G, of the same loss at the same θ.
         spectrum: k pairs of H.
+        on_product: called with "split" and the products so far, of both; see `orograph.curvature.counting`.
 
     Returns:
         Both parts of each pair, `(k,)` float64, in the unit of an eigenvalue.
@@ -61,13 +67,16 @@ def split(hessian: LinearOperator, gauss_newton: LinearOperator, spectrum: Spect
         raise ConfigurationError(
             f"H {hessian.shape}, G {gauss_newton.shape} and eigenvectors of length {vectors.shape[1]} do not fit together."
         )
-    whole, part = _quadratic(hessian, vectors), _quadratic(gauss_newton, vectors)
-    return Split(part, whole - part, whole - spectrum.eigenvalues, 2 * len(vectors))
+    told, k = counter(on_product, "split"), len(vectors)
+    whole, part = _quadratic(hessian, vectors, told), _quadratic(gauss_newton, vectors, lambda count: told(k + count))
+    return Split(part, whole - part, whole - spectrum.eigenvalues, 2 * k)
 
 
-def _quadratic(operator: LinearOperator, vectors: Tensor) -> Float64[Tensor, " k"]:
+def _quadratic(operator: LinearOperator, vectors: Tensor, told: Callable[[int], Any]) -> Float64[Tensor, " k"]:
     """vᵀAv of every row."""
-    forms = []
+    forms, count = [], 0
     for rows in vectors.to(operator.device, operator.dtype).split(_COLUMNS):
         forms.append(torch.linalg.vecdot(rows.double(), (operator @ rows.T).T.double()))
+        count += len(rows)
+        told(count)
     return torch.cat(forms).cpu()

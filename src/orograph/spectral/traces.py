@@ -64,10 +64,11 @@ def trace(
         method: see the module; XTrace is the best where eigenvalues decay, Hutchinson the cheapest in memory.
         probes: random vectors (default 16). Hutchinson spends one product each, Hutch++ three on two of them, XTrace two on
             each. XTrace and Hutch++ hold 2 to 3 vectors of length P for each.
-        products: in place of probes, as many of these as the method affords for so many products.
+        products: in place of probes, as many of these as the method affords for so many products; with a tolerance, those of
+            the first round, while `max_products` holds for all rounds.
         tolerance: double the probes until error ≤ tolerance·|value|. Stopping at a small error picks runs whose error happens
             to come out small, so that coverage then is somewhat below that of a fixed number.
-        max_products: with a tolerance, no round begins that would go beyond it (default 1000).
+        max_products: only with a tolerance: no round begins that would go beyond it (default 1000, or the first round).
         seed: of the random vectors.
         on_product: called with "trace" and the products so far; see `orograph.curvature.counting`.
 
@@ -75,7 +76,7 @@ def trace(
         tr A, its standard error, the products spent and one sample a random vector.
 
     Raises:
-        ConfigurationError: an argument is out of range.
+        ConfigurationError: an argument is out of range, or two contradict each other.
         DataError: a product is not finite.
 
     Examples:
@@ -90,7 +91,7 @@ def trace(
     probes = _probes(method, probes, products)
     if tolerance is not None and not 0 < tolerance < 1:
         raise ConfigurationError(f"`tolerance` {tolerance} must lie between 0 and 1.")
-    limit = _MAX_PRODUCTS if max_products is None else max_products
+    limit = limit_of(_cost(method, probes, operator.size), tolerance, max_products, _MAX_PRODUCTS)
     estimator = _ESTIMATORS[method](_Products(operator, counter(on_product, "trace")), torch.Generator().manual_seed(seed))
     estimator.grow(probes)
     result = estimator.result()
@@ -117,6 +118,29 @@ def _probes(method: Method, probes: int | None, products: int | None) -> int:
         raise ConfigurationError(f"`products` {products} must be at least {least}, for a standard error by {method}.")
     # Hutch++ spends p + ⌊p/2⌋ on p of them
     return {"hutchinson": products, "hutch++": (2 * products + 1) // 3, "xtrace": products // 2}[method]
+
+
+def _cost(method: Method, probes: int, size: int) -> int:
+    """What so many random vectors cost in products; no basis has more vectors than a P × P matrix has columns."""
+    sketch = min(probes // 2, size)
+    return {"hutchinson": probes, "hutch++": 2 * sketch + probes - probes // 2, "xtrace": 2 * min(probes, size)}[method]
+
+
+def limit_of(first: int, tolerance: float | None, max_products: int | None, default: int) -> int:
+    """The most products that all rounds may take, of which the first takes so many.
+
+    Raises:
+        ConfigurationError: a limit without a tolerance, which nothing would look at, or one that the first round is beyond.
+    """
+    if max_products is None:
+        return max(first, default)
+    if tolerance is None:
+        raise ConfigurationError(
+            f"`max_products` {max_products} ends rounds that a `tolerance` asks for; give one, or `products` for a fixed cost."
+        )
+    if first > max_products:
+        raise ConfigurationError(f"`max_products` {max_products} are fewer than the {first} of the first round; give more.")
+    return max_products
 
 
 class _Products:
