@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orograph.errors import ConfigurationError
+from orograph.errors import ConfigurationError, DataError
 
 if TYPE_CHECKING:
     import scipy.sparse.linalg
@@ -128,6 +128,14 @@ class LinearOperator(ABC):
             return (self @ tensor).cpu().to(own).numpy().astype(dtype)
 
         return SciPyOperator(self.shape, matvec=lambda v: matmul(v.reshape(-1)), matmat=matmul, dtype=dtype)
+
+
+def not_finite(operator: LinearOperator, number: int) -> DataError:
+    """The error for a product, the last of so many, that is not finite."""
+    return DataError(
+        f"product number {number} of the {operator.shape} operator is not finite; "
+        "look for NaN or infinity in the parameters, the data or the loss."
+    )
 
 
 def require_digits(operator: LinearOperator, what: str) -> None:

@@ -6,12 +6,14 @@ eigenvalues single vectors are arbitrary and only the trace over the cluster, tr
 of a share is non-negative for convex losses (Papyan, 2019).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from orograph.batch_loss import Inputs
 from orograph.errors import ConfigurationError, DataError
 from orograph.geometry.directional import sample_derivatives
 from orograph.objective import Objective, correct, slope
@@ -170,14 +172,9 @@ def class_gradients(
     count = _class_count(members, classes)
     objective.require_samples("classes need")
     totals = torch.zeros(count, len(theta), dtype=theta.dtype, device=theta.device)
-    start = 0
-    for inputs, targets in objective.batches():
-        own = members[start : start + len(targets)]
-        start += len(targets)
-        for index in own.unique().tolist():
-            those = own == index
-            point = theta.detach().requires_grad_()
-            totals[index] += slope(objective.summed(point, part_of(inputs, those), targets[those]), point)
+    for index, inputs, targets in by_class(objective, members):
+        point = theta.detach().requires_grad_()
+        totals[index] += slope(objective.summed(point, inputs, targets), point)
     counts = torch.bincount(members, minlength=count)
     total = totals.sum(0, keepdim=True).double()
     units = totals.double() / torch.linalg.vector_norm(totals.double(), dim=1, keepdim=True)
@@ -218,6 +215,16 @@ def class_hits(
     count = _class_count(members, classes)
     right = correct(objective.all_outputs(theta), members).double()
     return torch.bincount(members, weights=right, minlength=count), torch.bincount(members, minlength=count)
+
+
+def by_class(objective: Objective, members: Int[Tensor, " N"]) -> Iterator[tuple[int, Inputs, Tensor]]:
+    """A class, and the inputs and targets of its samples in a chunk of the data; every class of each chunk."""
+    start = 0
+    for inputs, targets in objective.batches():
+        own = members[start : start + len(targets)]
+        start += len(targets)
+        for index in own.unique().tolist():
+            yield index, part_of(inputs, own == index), targets[own == index]
 
 
 def _class_count(members: Int[Tensor, " N"], classes: int | None) -> int:

@@ -13,11 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from orograph.errors import ConfigurationError
-from orograph.geometry.classes import class_labels
+from orograph.geometry.classes import by_class, class_labels
 from orograph.geometry.evaluation import class_scores
 from orograph.memory import format_bytes
 from orograph.objective import Objective
-from orograph.samples import part_of
 
 
 def cross_class_means(
@@ -48,20 +47,16 @@ def cross_class_means(
             f"{format_bytes(objective.memory)}."
         )
     totals = torch.zeros(classes, classes, len(theta), dtype=theta.dtype, device=theta.device)
-    start = 0
-    for inputs, targets in objective.batches():
-        own = members[start : start + len(targets)]
-        start += len(targets)
-        for index in own.unique().tolist():
-            those = own == index
-            point = theta.detach().requires_grad_()
-            logits = class_scores(objective.readout.scores(objective.outputs(point, part_of(inputs, those))), own[those])
-            probabilities = logits.detach().softmax(-1)
-            for other in range(classes):
-                weights = -probabilities
-                weights[:, other] += 1
-                weights = weights * probabilities[:, other : other + 1].sqrt()
-                totals[index, other] += torch.autograd.grad(logits, point, weights, retain_graph=other < classes - 1)[0]
+    for index, inputs, targets in by_class(objective, members):
+        point = theta.detach().requires_grad_()
+        own = torch.full((len(targets),), index, device=members.device)
+        logits = class_scores(objective.readout.scores(objective.outputs(point, inputs)), own)
+        probabilities = logits.detach().softmax(-1)
+        for other in range(classes):
+            weights = -probabilities
+            weights[:, other] += 1
+            weights = weights * probabilities[:, other : other + 1].sqrt()
+            totals[index, other] += torch.autograd.grad(logits, point, weights, retain_graph=other < classes - 1)[0]
     return totals / torch.bincount(members, minlength=classes)[:classes].clamp_min(1)[:, None, None]
 
 

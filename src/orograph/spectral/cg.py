@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.curvature.counting import OnProduct, counter
-from orograph.curvature.operator import LinearOperator
+from orograph.curvature.operator import LinearOperator, not_finite
 from orograph.errors import ConfigurationError, DataError
 
 _RESTART_GAIN = 0.5  # a restart must leave at most this share of the residual, or it was the last
@@ -104,9 +104,7 @@ def conjugate_gradient(
         residual = rhs - multiply(solution)
         true = math.sqrt(_dot(residual, residual))
         if not math.isfinite(true):
-            raise DataError(
-                f"product number {products} of the {operator.shape} operator is not finite; look for NaN or infinity in θ."
-            )
+            raise not_finite(operator, products)
         if true > _RESTART_GAIN * before:
             break  # as good as the operator's rounding allows
     relative = true / size if size > 0 else 0.0

@@ -20,8 +20,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from orograph.curvature.counting import OnProduct, counter
-from orograph.curvature.operator import LinearOperator, require_digits
-from orograph.errors import ConfigurationError, DataError
+from orograph.curvature.operator import LinearOperator, not_finite, require_digits
+from orograph.errors import ConfigurationError
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.spectral.basis import Basis
 from orograph.spectral.intervals import Estimate, estimate
@@ -286,10 +286,7 @@ class _Chains:
         self.products += len(block)
         self.told(self.products)
         if not torch.isfinite(images).all():
-            raise DataError(
-                f"product number {self.products} of the {self.operator.shape} operator is not finite; "
-                "look for NaN or infinity in the parameters, the data or the loss."
-            )
+            raise not_finite(self.operator, self.products)
         return images
 
 

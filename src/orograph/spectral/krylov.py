@@ -22,8 +22,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from orograph.curvature.operator import LinearOperator
-from orograph.errors import DataError
+from orograph.curvature.operator import LinearOperator, not_finite
 from orograph.spectral.basis import Basis
 from orograph.spectral.shards import Shards
 
@@ -93,10 +92,7 @@ class Krylov:
         self.products += count
         self._told(self.products)
         if not finite:
-            raise DataError(
-                f"product number {self.products} of the {self.operator.shape} operator is not finite; "
-                "look for NaN or infinity in the parameters, the data or the loss."
-            )
+            raise not_finite(self.operator, self.products)
 
     def add_random(self, count: int) -> int:
         """Up to `count` random unit vectors, orthogonal to all rows, into the pool; returns how many there was room for."""

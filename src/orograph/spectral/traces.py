@@ -27,8 +27,8 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from orograph.curvature.counting import OnProduct, counter
-from orograph.curvature.operator import LinearOperator, require_digits
-from orograph.errors import ConfigurationError, DataError, unknown
+from orograph.curvature.operator import LinearOperator, not_finite, require_digits
+from orograph.errors import ConfigurationError, unknown
 from orograph.spectral.intervals import Estimate, estimate
 
 Method = Literal["xtrace", "hutch++", "hutchinson"]
@@ -157,10 +157,7 @@ class _Products:
             self._told(self.count)
         result = torch.cat(parts, dim=1) if parts else block
         if not torch.isfinite(result).all():
-            raise DataError(
-                f"a product of the {self.operator.shape} operator is not finite; "
-                "look for NaN or infinity in the parameters, the data or the loss."
-            )
+            raise not_finite(self.operator, self.count)
         return result
 
 

@@ -23,6 +23,7 @@ from orograph.spectral.densities import Density, density
 from orograph.spectral.effective_ranks import effective_rank, entropy_rank
 from orograph.spectral.eigenpairs import lanczos
 from orograph.spectral.intervals import Estimate, estimate_fields
+from orograph.spectral.iteration import Which
 from orograph.spectral.spectrum import Spectrum
 from orograph.study.budget import Budget, BudgetSpent
 
@@ -134,19 +135,28 @@ def _steps(products: int, size: int) -> int:
     return rest // 2 if size <= _SMALL else rest
 
 
+def _pairs(
+    budget: Budget,
+    operator: HessianOperator,
+    part: str,
+    k: int,
+    which: Which,
+    planned: int,
+    tolerance: float,
+    seed: int,
+) -> Spectrum | None:
+    """Pairs at one end, by about as many products as are planned; None where the budget ended before them."""
+    common: dict[str, Any] = {"tolerance": tolerance, "seed": seed, "max_products": planned, "memory": _BASIS}
+    try:
+        return lanczos(budget.operator(operator, part), k, which=which, **common)
+    except BudgetSpent:
+        return None
+
+
 def _top(budget: Budget, operator: HessianOperator, k: int, tolerance: float, seed: int) -> Spectrum | None:
     planned = max(k, _steps(budget.share("top") - k, operator.size))
-    try:
-        found = lanczos(
-            budget.operator(operator, "top"),
-            k,
-            which="LA",
-            tolerance=tolerance,
-            seed=seed,
-            max_products=planned,
-            memory=_BASIS,
-        )
-    except BudgetSpent:
+    found = _pairs(budget, operator, "top", k, "LA", planned, tolerance, seed)
+    if found is None:
         budget.cut["top"] = f"no pair: {budget.limit} products did not suffice for {k}"
         return None
     loose = int((~found.converged).sum())
@@ -157,17 +167,8 @@ def _top(budget: Budget, operator: HessianOperator, k: int, tolerance: float, se
 
 def _lowest(budget: Budget, operator: HessianOperator, tolerance: float, seed: int) -> Spectrum | None:
     planned = max(1, _steps(budget.share("lowest") - 1, operator.size))
-    try:
-        found = lanczos(
-            budget.operator(operator, "lowest"),
-            1,
-            which="SA",
-            tolerance=tolerance,
-            seed=seed,
-            max_products=planned,
-            memory=_BASIS,
-        )
-    except BudgetSpent:
+    found = _pairs(budget, operator, "lowest", 1, "SA", planned, tolerance, seed)
+    if found is None:
         budget.cut["lowest"] = "no λ_min: the products ran out"
         return None
     if not bool(found.converged[0]):
