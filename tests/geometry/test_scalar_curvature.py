@@ -139,3 +139,10 @@ def test_top_k_is_another_number_and_ignores_the_rest() -> None:
 def test_two_probes_are_too_few() -> None:
     with pytest.raises(ConfigurationError, match="at least 3"):
         scalar_curvature(MatrixOperator(symmetric(3)), torch.zeros(3, dtype=torch.float64), probes=2)
+
+
+def test_the_former_name_of_the_trace_of_the_square_still_works() -> None:
+    found = scalar_curvature(MatrixOperator(torch.eye(5).double()), torch.zeros(5).double(), probes=3)
+    with pytest.warns(DeprecationWarning, match="frobenius_square"):
+        assert found.squared_trace is found.frobenius_square
+    assert found.frobenius_square.value == 5.0  # signs have ‖z‖² = P
