@@ -16,18 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from orograph.curvature.operator import MatrixOperator
-from orograph.geometry.epsilon_sharpness import sharpness
-from orograph.geometry.flatness import loss_increase
-from orograph.geometry.ricci import scalar_curvature
-from orograph.geometry.scale import relative_flatness
+from orograph.curvature import MatrixOperator
+from orograph.geometry import loss_increase, relative_flatness, scalar_curvature, sharpness
 from orograph.objective import Objective
 from orograph.parameters import Layout
-from orograph.spectral.densities import density
-from orograph.spectral.effective_ranks import full_entropy_rank, participation_ratio
+from orograph.spectral import Spectrum, density, full_entropy_rank, participation_ratio, trace
 from orograph.spectral.intervals import Uncertain
-from orograph.spectral.spectrum import Spectrum, certified
-from orograph.spectral.traces import trace
+from orograph.spectral.spectrum import certified
 from sections import insert, table
 
 SIZE = 200

@@ -17,14 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from orograph.analysis.series import passing
-from orograph.geometry.correlation import COEFFICIENTS, correlate
-from orograph.ladder.changes import ChangePoint, change_points, repeat_noise
-from orograph.ladder.hysteresis import Way, spinodal
+from orograph.geometry import correlate
+from orograph.geometry.correlation import COEFFICIENTS
+from orograph.ladder import ChangePoint, Way, change_points, class_relation, coincidences, envelope, judge, spinodal, zoom
+from orograph.ladder.changes import repeat_noise
 from orograph.ladder.identities import jumps_by_energy, jumps_by_response, kinks_by_response, merged
-from orograph.ladder.relations import class_relation
 from orograph.ladder.resampling import autoregressions
-from orograph.ladder.thermodynamics import envelope
-from orograph.ladder.transitions import coincidences, judge, zoom
 from sections import insert, table
 
 FAMILIES = 400
