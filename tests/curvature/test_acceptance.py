@@ -13,6 +13,8 @@ from torch.nn.utils import parametrizations
 
 import orograph as og
 from orograph.curvature.cohort import CohortHessian
+from orograph.curvature.formulas import GAUSS_NEWTON, HESSIAN, Formula
+from orograph.curvature.matrix import CurvatureOperator
 from orograph.errors import ConfigurationError
 from untouched import untouched
 
@@ -109,6 +111,23 @@ def test_a_wrong_second_derivative_does_not_keep_the_gauss_newton_matrix_back() 
     """It needs first derivatives alone."""
     wrong, right = (og.GaussNewtonOperator(net(middle), F.cross_entropy, data()) for middle in (Cubic(second=0.0), Cubic()))
     torch.testing.assert_close(dense(wrong), dense(right), rtol=1e-10, atol=1e-12)
+
+
+def test_a_matrix_of_another_kind_is_tested_by_slope_and_symmetry() -> None:
+    """H + G, which is neither the slope of a gradient nor made of differences of outputs alone."""
+
+    def forward(*given: Any) -> Any:
+        product, gradient, value = HESSIAN.forward(*given)
+        return product + GAUSS_NEWTON.forward(*given)[0], gradient, value
+
+    class Both(CurvatureOperator):
+        formula = Formula("sum", forward, lambda *given: HESSIAN.reverse(*given) + GAUSS_NEWTON.reverse(*given))
+
+    model, batches = net(nn.Tanh()), data()
+    hessian, gauss_newton, both = (kind(model, F.cross_entropy, batches) for kind in (*KINDS.values(), Both))
+    assert both.certificate == ("slope", "symmetry")
+    v = torch.ones(both.size, dtype=torch.float64)
+    torch.testing.assert_close(both @ v, hessian @ v + gauss_newton @ v)
 
 
 def test_a_wrong_function_in_the_loss_is_refused_as_the_loss() -> None:

@@ -23,7 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map
 
 from orograph.calling import differentiable
-from orograph.curvature.formulas import FISHER, HESSIAN, Formula
+from orograph.curvature.formulas import Formula
 from orograph.errors import ConfigurationError
 from orograph.intake import Batch
 from orograph.objective import Objective
@@ -124,9 +124,9 @@ class Examination:
         held["symmetry"] = self._close(u @ moved, v @ other, moved.norm() + other.norm(), floor)
         del u, other
         error = moved
-        if self.formula is HESSIAN:
+        if self.formula.differences == "gradients":
             held["difference"], error = self._difference(v, moved, floor)
-        else:
+        elif self.formula.differences:
             held["metric"] = self._metric(v, v @ moved)
         failed = tuple(name for name, holds in held.items() if holds is False)
         suspect = ""
@@ -217,7 +217,7 @@ class Examination:
         objective, (inputs, targets) = self.objective, self.batch
         theta, eps = objective.theta, torch.finfo(objective.theta.dtype).eps
         places = (theta + h * v, theta - h * v)
-        if self.formula is FISHER:
+        if self.formula.differences == "losses":
             with torch.no_grad():
                 above, below = (objective.losses(place, inputs, targets) for place in places)
             slopes = (above - below) / (2 * h)

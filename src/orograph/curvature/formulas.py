@@ -12,7 +12,7 @@ what the trace is checked against, and the last resort.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -36,11 +36,15 @@ class Formula:
         name: as people call it.
         forward: `(objective, θ, v, inputs, targets) → ` product, gradient of Σℓ, and Σℓ.
         reverse: the product alone, by reverse mode alone.
+        differences: what it is held against where it is accepted: `gradients` (differences of gradients are its products, as of
+            the Hessian), `outputs` or `losses` (of the Gauss–Newton or the Fisher matrix vᵀAv is made of theirs); empty where
+            it is none of these.
     """
 
     name: str
     forward: Callable[[Objective, Tensor, Tensor, Inputs, Tensor], Product]
     reverse: Callable[[Objective, Tensor, Tensor, Inputs, Tensor], Tensor]
+    differences: Literal["gradients", "outputs", "losses", ""] = ""
 
 
 def _hessian(objective: Objective, theta: Tensor, vector: Tensor, inputs: Inputs, targets: Tensor) -> Product:
@@ -116,6 +120,6 @@ def push(values: Tensor, point: Tensor, vector: Tensor) -> Tensor:
     return _pull(pulled, weights, vector)
 
 
-HESSIAN = Formula("Hessian", _hessian, _hessian_reverse)
-GAUSS_NEWTON = Formula("Gauss–Newton matrix", _gauss_newton, _gauss_newton_reverse)
-FISHER = Formula("empirical Fisher matrix", _fisher, _fisher_reverse)
+HESSIAN = Formula("Hessian", _hessian, _hessian_reverse, "gradients")
+GAUSS_NEWTON = Formula("Gauss–Newton matrix", _gauss_newton, _gauss_newton_reverse, "outputs")
+FISHER = Formula("empirical Fisher matrix", _fisher, _fisher_reverse, "losses")
