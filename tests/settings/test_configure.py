@@ -83,6 +83,8 @@ def test_settings_refuse_with_a_value_error_that_names_arguments() -> None:
         (lambda: SweepSettings.model_validate_json('{"ladder": '), "settings of .*: invalid JSON"),
         (lambda: SweepSettings.model_validate_strings({"spectrum": {"k": "-1"}}), "`k` -1 must be at least 0"),
         (lambda: SweepSettings.model_validate([1]), r"settings of \[1\]: input should be a valid dictionary"),
+        (lambda: SweepSettings(ladder={"points": 10**5000}), "`points` is a whole number of 16610 bits"),
+        (lambda: SweepSettings.model_validate({"anchor": {"seeds": [0, -(16**5000)]}}), "`seeds` is a whole number"),
         (lambda: setattr(SweepSettings(), "data", 3), "not changed in place; make others, with another `data`"),
         (lambda: delattr(SweepSettings().ladder, "points"), "not changed in place"),
     ],
@@ -90,6 +92,14 @@ def test_settings_refuse_with_a_value_error_that_names_arguments() -> None:
 def test_settings_refuse_in_one_sentence_however_they_are_made_or_changed(wrong: Callable[[], object], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         wrong()
+
+
+@pytest.mark.parametrize("place", ["[ladder]\npoints", "[ladder]\nmax", "[data]\ndataset", "[anchor]\nseeds"])
+def test_numbers_that_python_does_not_write_out_are_one_sentence(place: str, tmp_path: Path) -> None:
+    file = tmp_path / "huge.toml"
+    file.write_text(f"{place} = 0x{'f' * 5000}\n")  # only decimal digits have a limit where TOML is read
+    with pytest.raises(ConfigurationError, match=f"`{place.split()[-1]}` is a whole number of 20000 bits"):
+        sweep("--config", str(file))
 
 
 def test_the_command_line_shows_arguments_as_its_flags(capsys: pytest.CaptureFixture[str]) -> None:

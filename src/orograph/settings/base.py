@@ -5,12 +5,13 @@ import inspect
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from orograph.errors import ConfigurationError, shown
 
 MOST_SEED = 2**32 - 1  # NumPy's global stream takes no more
 MOST_PARALLEL = 1024  # threads of a process, and processes
+_MOST_BITS = 13_000  # 3913 digits; Python writes out 4300
 LARGEST = {"float32": 1e37, "float64": 1e300}  # numbers whose products with 2 and with a small θ are finite
 
 
@@ -26,6 +27,17 @@ def require_range(name: str, value: float, least: float, most: float) -> None:
         raise ConfigurationError(f"`{name}` {value} must be at most {most}")
 
 
+def require_writable(name: str, value: Any) -> None:
+    """Refuses a whole number that no message could show: Python does not write out more than 4300 digits.
+
+    Raises:
+        ConfigurationError: naming the setting.
+    """
+    for each in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(each, int) and each.bit_length() > _MOST_BITS:
+            raise ConfigurationError(f"`{name}` is a whole number of {each.bit_length()} bits; give one of {_MOST_BITS} at most.")
+
+
 class Settings(BaseModel):
     """Refuses what cannot be with a `ConfigurationError`, of the first value that is wrong."""
 
@@ -34,7 +46,8 @@ class Settings(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _writable(cls, value: Any) -> Any:
+    def _writable(cls, value: Any, info: ValidationInfo) -> Any:
+        require_writable(info.field_name or "", value)
         if isinstance(value, str):
             if "\0" in value:
                 raise ConfigurationError(f"{value!r} holds a character with the number 0, which no name can have; leave it out.")

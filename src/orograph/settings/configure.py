@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from orograph.errors import ConfigurationError, unknown
 from orograph.reading import read_file
-from orograph.settings.base import explain
+from orograph.settings.base import explain, require_writable
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -76,6 +76,7 @@ def _defaults(model: type[S], values: Mapping[str, Any]) -> S:
                 raise ConfigurationError(f"setting '{name}' must be a table [{name}].")
             fields[name] = _defaults(kind, given)
         elif name in values:
+            require_writable(name, values[name])
             described: Any = Annotated[kind, *field.metadata] if field.metadata else kind
             try:
                 fields[name] = TypeAdapter(described).validate_python(values[name])
