@@ -253,8 +253,8 @@ def test_eigenvalues_follow_a_shift_and_ignore_a_rotation(seed: int, shift: floa
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"k": 0}, "1 ≤ k < P"),
-        ({"k": 30}, "1 ≤ k < P"),
+        ({"k": 0}, "`k` 0 must be at least 1 and below P = 30"),
+        ({"k": 30}, "`k` 30 must be at least 1 and below P = 30"),
         ({"k": 2, "which": "LR"}, "which"),
         ({"k": 2, "tolerance": 0.0}, "tolerance"),
         ({"k": 2, "block": 0}, "block"),
