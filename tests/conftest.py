@@ -1,4 +1,6 @@
-"""Shared by all tests: one thread, so that small products are quick and their last bits repeat; the longest files first."""
+"""Shared by all tests: one thread, so that small products are quick and their last bits repeat; the longest files first; of
+hypothesis the same examples each time. `pytest --hypothesis-profile=search --hypothesis-seed=3 FILE` draws others.
+"""
 
 import os
 
@@ -9,9 +11,15 @@ from collections.abc import Iterator
 import matplotlib as mpl
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from orograph.data import embedded
 from orograph.process import keep_imports
+
+HABITS = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("same", derandomize=True, **HABITS)
+settings.register_profile("search", derandomize=False, **HABITS)
+settings.load_profile("same")
 
 LONGEST = [
     "test_pages",

@@ -149,7 +149,7 @@ def test_what_a_module_does_besides_is_done_to_a_copy(what: str) -> None:
     compare(*make(what))
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(st.lists(st.sampled_from(sorted(BESIDES)), min_size=2, max_size=4), st.integers(0, 99))
 def test_so_it_is_in_any_combination(whats: list[str], seed: int) -> None:
     compare(*make(*whats, seed=seed))

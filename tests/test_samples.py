@@ -185,7 +185,7 @@ class Functional(nn.Module):
         return torch.func.functional_call(self.model, self.tensors, inputs)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.sampled_from([*MIXING, "ragged", "plain"]), st.integers(200, 20000), st.integers(0, 1000))
 def test_the_budget_never_changes_a_number(name: str, memory: int, seed: int) -> None:
     torch.manual_seed(seed)

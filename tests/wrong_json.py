@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 
 LEAVES = st.sampled_from(
@@ -37,10 +37,7 @@ NAMES = st.sampled_from(
         *("failed_epoch", "noise_level", "anchor_distance", "certificate", "status"),
     ]
 )
-QUICK = settings(
-    max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
-)  # the same examples each time
-LONG = settings(QUICK, max_examples=1000)
+QUICK, LONG = settings(max_examples=100), settings(max_examples=1000)
 
 
 def place_in(value: Any, draw: st.DrawFn) -> list[Any]:

@@ -205,6 +205,10 @@ def test_a_dry_run_writes_nothing(swept: Path, capsys: pytest.CaptureFixture[str
     text = capsys.readouterr().out
     for word in ("classes", "curvature", "certificate", "response", "products", "4 points"):
         assert word in text
+    assert analyze(AnalyzeSettings(run=str(swept), dry_run=True, json_output=True)) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["run"], told["points"], told["parts"]["curvature"]) == (str(swept), 4, 4)
+    assert told["seconds"] > 0
 
 
 def test_json_is_what_the_file_holds(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,19 +110,19 @@ def configuration(name: str, content: dict[str, Any]) -> None:
     ended([name, "--config", "mine.toml"])
 
 
-@settings(max_examples=QUICK, deadline=None)
+@settings(max_examples=QUICK)
 @given(WORDS)
 def test_any_words_are_taken_or_refused_in_one_sentence(drawn: tuple[str, list[tuple[str, ...]]]) -> None:
     invocation(drawn)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(["sweep", "study", "import", "measure", "analyze"]), CONTENT)
 def test_any_configuration_is_taken_or_refused_in_one_sentence(name: str, content: dict[str, Any]) -> None:
     configuration(name, content)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.binary(max_size=60))
 def test_any_bytes_as_a_configuration_are_taken_or_refused_in_one_sentence(content: bytes) -> None:
     Path("mine.toml").write_bytes(content)
@@ -130,14 +130,14 @@ def test_any_bytes_as_a_configuration_are_taken_or_refused_in_one_sentence(conte
 
 
 @pytest.mark.slow
-@settings(max_examples=SLOW, deadline=None)
+@settings(max_examples=SLOW)
 @given(WORDS)
 def test_many_words_are_taken_or_refused_in_one_sentence(drawn: tuple[str, list[tuple[str, ...]]]) -> None:
     invocation(drawn)
 
 
 @pytest.mark.slow
-@settings(max_examples=SLOW, deadline=None)
+@settings(max_examples=SLOW)
 @given(st.sampled_from(["sweep", "study", "import", "measure", "analyze"]), CONTENT)
 def test_many_configurations_are_taken_or_refused_in_one_sentence(name: str, content: dict[str, Any]) -> None:
     configuration(name, content)

@@ -97,6 +97,7 @@ def test_the_command_measures_a_model_and_data_of_ones_own(tmp_path: Path, monke
         ("minimum.pth", "FOLDER", "FOLDER/minimum-measured"),
         ("model_weights-0-0.00200.pth", "FOLDER/", "FOLDER/model_weights-0-0.00200-measured"),
         ("minimum.pth", "FOLDER/new.name", "FOLDER/new.name"),
+        ("run/test_data/model_weights-0-0.00200.pth", None, "run-model_weights-0-0.00200-measured"),
     ],
 )
 def test_what_is_measured_lies_under_the_name_that_was_given(
@@ -104,6 +105,8 @@ def test_what_is_measured_lies_under_the_name_that_was_given(
 ) -> None:
     (tmp_path / "mine.py").write_text(PLUGIN)
     (tmp_path / "FOLDER").mkdir()
+    (tmp_path / "run" / "test_data").mkdir(parents=True)
+    (tmp_path / "run" / "run.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     torch.save(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2)).state_dict(), checkpoint)

@@ -40,7 +40,7 @@ def test_a_chain_passes_through_its_points_at_their_distances() -> None:
     torch.testing.assert_close(curve.at(torch.tensor([knot / 2]))[slice(0, 1)][0], (FIRST + corner) / 2, rtol=1e-6, atol=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 6), st.lists(st.floats(0, 1), min_size=1, max_size=5), st.booleans())
 def test_weights_are_a_partition_of_one(bends, positions, round_) -> None:
     curve = (bezier if round_ else chain)(FIRST, SECOND, bends=bends)

@@ -81,7 +81,7 @@ def dense(operator: Any) -> Tensor:
     return torch.stack([operator @ row for row in torch.eye(operator.size, dtype=operator.dtype)], 1)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.floats(-2, 0.99), st.integers(0, 99))
 def test_any_wrong_second_derivative_is_refused_by_the_name_of_its_module(second: float, seed: int) -> None:
     model, batches = net(Cubic(second=second), seed=seed), data(seed=seed)
@@ -89,7 +89,7 @@ def test_any_wrong_second_derivative_is_refused_by_the_name_of_its_module(second
         og.HessianOperator(model, F.cross_entropy, batches)
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(st.floats(-2, 0.99), st.sampled_from([*KINDS.values(), og.EmpiricalFisherOperator]))
 def test_any_wrong_first_derivative_is_refused_by_every_operator(first: float, kind: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"'1\.1 \(Cubic\)' computes with Power.*slope"):

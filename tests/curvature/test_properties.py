@@ -30,7 +30,7 @@ vectors = arrays(np.float64, SIZE, elements=numbers).map(torch.from_numpy)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(u=vectors, v=vectors)
 def test_products_are_symmetric(kind: type[CurvatureOperator], u: torch.Tensor, v: torch.Tensor) -> None:
     a = operator(kind)
@@ -39,7 +39,7 @@ def test_products_are_symmetric(kind: type[CurvatureOperator], u: torch.Tensor, 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(u=vectors, v=vectors, factor=st.floats(-10, 10))
 def test_products_are_linear(kind: type[CurvatureOperator], u: torch.Tensor, v: torch.Tensor, factor: float) -> None:
     a = operator(kind)
@@ -49,7 +49,7 @@ def test_products_are_linear(kind: type[CurvatureOperator], u: torch.Tensor, v: 
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(v=vectors)
 def test_gauss_newton_and_fisher_bend_no_direction_downwards(kind: type[CurvatureOperator], v: torch.Tensor) -> None:
     assert v @ (operator(kind) @ v) >= -1e-14 * (1 + v @ v)

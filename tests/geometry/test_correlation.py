@@ -63,7 +63,7 @@ def test_p_values_of_many_agree_with_scipys() -> None:
     assert long.kendall.p_value > 1 / 11  # beyond 33 values SciPy's, which knows no resamples
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 3)), min_size=3, max_size=12))
 def test_coefficients_of_weighted_values_are_those_of_repeated_values(rows) -> None:
     x, y, times = np.array(rows, dtype=float).T

@@ -28,7 +28,7 @@ def network() -> nn.Sequential:
 
 
 @given(chunk=st.integers(1, 25), count=st.sampled_from([2, 13, 25]))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_statistics_are_those_of_all_data_whatever_the_chunk(chunk: int, count: int) -> None:
     model, generator = network().double(), torch.Generator().manual_seed(count)
     x = torch.randn(count, 1, 4, generator=generator).double() * 3 + 100  # a mean far from zero, where sums of squares cancel

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orograph.errors import DataError
 from orograph.models.checkpoint import SUFFIXES, read_state
 
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+QUICK = settings(max_examples=150)
 
 
 def saved(content: object) -> bytes:

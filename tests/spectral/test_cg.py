@@ -16,7 +16,7 @@ def with_eigenvalues(values: np.ndarray, seed: int) -> torch.Tensor:
     return torch.from_numpy((rotation * values) @ rotation.T)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(size=st.integers(1, 30), shift=st.floats(0, 10), seed=st.integers(0, 10**6))
 def test_the_solution_is_that_of_numpy(size: int, shift: float, seed: int) -> None:
     generator = np.random.default_rng(seed)

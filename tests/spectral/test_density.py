@@ -22,7 +22,7 @@ VALUES = np.r_[[8.0, 5.0, -2.0], np.random.default_rng(0).normal(0, 0.5, 77)]
 MATRIX = with_eigenvalues(VALUES, 0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(size=st.integers(2, 25), steps=st.integers(1, 12), seed=st.integers(0, 10**6))
 def test_every_probe_has_the_first_moments_of_its_measure(size: int, steps: int, seed: int) -> None:
     matrix = with_eigenvalues(np.random.default_rng(seed).normal(0, 1, size), seed)
@@ -36,7 +36,7 @@ def test_every_probe_has_the_first_moments_of_its_measure(size: int, steps: int,
         vectors = vectors @ matrix
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     width=st.one_of(st.none(), st.floats(1e-6, 10)),
     points=st.integers(2, 300),

@@ -241,7 +241,7 @@ def test_the_same_seed_gives_the_same_bytes_and_the_callback_counts() -> None:
     assert counts[-1] == first.products == second.products
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 10**6), shift=st.floats(-5, 5))
 def test_eigenvalues_follow_a_shift_and_ignore_a_rotation(seed: int, shift: float) -> None:
     diagonal = np.random.default_rng(seed).normal(size=40)

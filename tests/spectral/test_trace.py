@@ -62,7 +62,7 @@ def test_few_large_eigenvalues_are_no_error_to_xtrace_and_little_to_hutch_plus_p
     assert errors["xtrace"] < errors["hutch++"] < errors["hutchinson"] / 3
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     rank=st.integers(0, 5),
     size=st.integers(8, 30),

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch import nn
@@ -129,7 +129,6 @@ def test_gradients_have_one_line_a_parameter_tensor(folder: Path) -> None:
 floats = st.floats(width=32, allow_nan=False)
 
 
-@settings(deadline=None)
 @given(arrays.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 6)), elements=floats))
 def test_every_float32_reads_back_in_its_shortest_form(values: np.ndarray) -> None:
     text = artifacts.eigenvectors_bytes(values).decode()

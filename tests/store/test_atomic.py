@@ -84,3 +84,13 @@ def test_too_little_disk_names_both_sizes(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(RunError, match=r"needs 31 GB, .* has 12 GB free"):
         require_space(tmp_path / "not" / "there", 31e9)
     assert not (tmp_path / "not").exists()
+
+
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    """As which a device is told too: nobody's /dev/null becomes a file, even of those who may write there."""
+    pipe = tmp_path / "report.html"
+    os.mkfifo(pipe)
+    with pytest.raises(RunError, match="a device, a pipe"):
+        write_bytes(pipe, b"x")
+    assert pipe.is_fifo()
+    assert os.listdir(tmp_path) == ["report.html"]

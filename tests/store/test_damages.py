@@ -256,6 +256,27 @@ def test_of_an_older_run_what_has_no_copy_is_made_again(whole: Path, run: Path, 
     assert open_run(run).load().drop_attrs().equals(open_run(whole).load().drop_attrs())
 
 
+@pytest.mark.parametrize("older", [False, True])
+def test_an_array_whose_metadata_are_lost_is_not_taken_for_one_that_was_never_there(tmp_path: Path, older: bool) -> None:
+    with create(tmp_path / "run", cells=CELLS[:2]) as run:
+        for cell in CELLS[:2]:
+            commit(run, cell)
+    before = {cell: run.array(cell, "residual").tolist() for cell in CELLS[:2]}
+    if older:
+        shutil.rmtree(run.path / "copies")
+    (run.path / "arrays.zarr" / "residual" / "zarr.json").unlink()
+    with pytest.raises(RunError, match=r"residual/zarr\.json is missing"):
+        Run.open(run.path)
+    repair(run.path, inspect(run.path))
+    with create(run.path, cells=CELLS[:2]) as run:
+        assert len(run.records) == (1 if older else 2)
+        for cell in CELLS[:2]:
+            if cell not in run.records:
+                commit(run, cell)
+        assert {cell: run.array(cell, "residual").tolist() for cell in CELLS[:2]} == before
+    assert not inspect(run.path)
+
+
 def test_a_lost_marker_of_an_older_run_is_made_again_by_the_same_command_and_by_no_other(whole: Path, run: Path) -> None:
     unsealed(run)
     (run / "run.json").unlink()

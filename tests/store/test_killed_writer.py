@@ -7,8 +7,11 @@ import itertools
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import time
+from collections.abc import Callable
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -17,7 +20,7 @@ import test_damages
 from test_run_directory import files
 from writing import write
 
-from orograph.commands.repairing import inspect
+from orograph.commands.repairing import inspect, repair
 from orograph.store.run import Run
 
 SERVER = multiprocessing.get_context("forkserver")  # imports once what every writer needs
@@ -64,8 +67,8 @@ def test_killed_at_random_moments_and_resumed_the_bytes_are_the_same(tmp_path: P
     assert Run.open(broken).damaged() == ()
 
 
-def write_until(path: Path, call: str, number: int) -> int:
-    """A writer that is gone at its so-manyth call of a function of the system; its exit code, 9 if it got that far."""
+def gone_at(call: str, number: int, work: Callable[[], object]) -> int:
+    """Work that is gone at its so-manyth call of a function of the system; its exit code, 9 if it got that far."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -80,7 +83,7 @@ def write_until(path: Path, call: str, number: int) -> int:
             return original(*args, **options)
 
         setattr(os, call, gone)
-        test_damages.write(path)
+        work()
     except BaseException:
         os._exit(1)
     os._exit(0)
@@ -93,7 +96,7 @@ def test_gone_at_any_call_of_the_system_and_resumed_the_bytes_are_the_same(tmp_p
     expected = files(tmp_path / "whole")
     for number in itertools.count(first + 1, 9):
         broken = tmp_path / f"broken-{number}"
-        code = write_until(broken, call, number)
+        code = gone_at(call, number, partial(test_damages.write, broken))
         assert code in (0, 9)
         if code == 0:
             break
@@ -101,3 +104,36 @@ def test_gone_at_any_call_of_the_system_and_resumed_the_bytes_are_the_same(tmp_p
         assert files(broken) == expected
         assert not inspect(broken)
     assert number > 9 or call == "mkdir"
+
+
+def repaired(run: Path) -> None:
+    repair(run, inspect(run))
+
+
+LATER = [pytest.param(call, marks=pytest.mark.slow) for call in ("fsync", "unlink")]
+
+
+@pytest.mark.parametrize("call", ["replace", "rmdir", "mkdir", *LATER])
+def test_a_repair_that_is_gone_at_any_call_of_the_system_is_done_by_the_next(tmp_path: Path, call: str) -> None:
+    whole, damaged = tmp_path / "whole", tmp_path / "damaged"
+    test_damages.write(whole)
+    shutil.copytree(whole, damaged)
+    for name in ("run.json", "plan.json", "arrays.zarr/gradient/zarr.json", "analysis.json", "test_data/Model-0.csv"):
+        (damaged / name).write_bytes(b"")
+    for kind in ("chunk", "weights", "analysis's arrays"):
+        test_damages.flip(0.5)(damaged / test_damages.KINDS[kind])
+    for kind in ("anchor", "finding"):
+        test_damages.to_folder(damaged / test_damages.KINDS[kind])
+    for number in itertools.count(1):
+        broken = tmp_path / f"broken-{number}"
+        shutil.copytree(damaged, broken)
+        code = gone_at(call, number, partial(repaired, broken))
+        assert code in (0, 9)
+        repaired(broken)
+        assert not inspect(broken)
+        test_damages.write(broken)
+        assert files(broken) == files(whole)
+        shutil.rmtree(broken)
+        if code == 0:
+            break
+    assert number > (1 if call != "mkdir" else 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orograph.errors import DataError, OrographError
@@ -15,7 +15,7 @@ from orograph.store.published import Artifacts, find_artifacts, read_eigenvalues
 from orograph.store.tables import METRIC_COLUMNS
 
 HEADER = ",".join(METRIC_COLUMNS)
-QUICK = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+QUICK = settings(max_examples=200)
 
 
 def weights(folder: Path, *stems: str) -> Path:

@@ -26,6 +26,7 @@ from orograph.store.analysis import Analysis
 from orograph.store.cells import Cell
 from orograph.store.encoding import json_text
 from orograph.store.provenance import provenance
+from orograph.store.resume import recorded_settings
 from orograph.store.run import Run
 from orograph.store.spectra import has_vectors
 from orograph.sweep.anchors import ANCHOR_FILE
@@ -51,7 +52,7 @@ def analyze(settings: AnalyzeSettings) -> int:
     bench = Bench.prepare(sweep, Execution(data_dir=settings.data_dir))
     chosen = parts(settings, pairs=sweep.spectrum.k, classes=bench.instruments.classes, tolerance=sweep.training.polish_tolerance)
     if settings.dry_run:
-        print_cost(bench, old, todo(old, Analysis(old), chosen), console)
+        print_cost(bench, old, todo(old, Analysis(old), chosen), Console(), as_json=settings.json_output)
         return 0
     with reopened(old, provenance(bench.device)) as run:
         bench.settle(run)
@@ -104,10 +105,7 @@ def checked_run(settings: AnalyzeSettings) -> Run:
 
 def sweep_settings(run: Run) -> SweepSettings:
     """The settings of a run, with its own copy of the anchor where it has one."""
-    try:
-        settings = SweepSettings.model_validate({**run.configuration, "numerics": run.numerics})
-    except ConfigurationError as error:
-        raise RunError(f"the settings of {run.path} are not known here: {error} Analyse it with its own version.") from None
+    settings = recorded_settings(run, SweepSettings)
     kept = run.kept(ANCHOR_FILE)
     if kept is None:
         return settings
@@ -125,6 +123,7 @@ def reopened(run: Run, made_by: Mapping[str, Any]) -> Run:
         kind=run.kind,
         configuration=run.configuration,
         numerics=run.numerics,
+        asked=run.numerics,
         provenance=made_by,
         classes=run.classes,
         tensors=run.tensors,

@@ -11,6 +11,7 @@ from orograph.analysis.chain import Chain, chains
 from orograph.errors import ConfigurationError, RunError
 from orograph.ladder.hysteresis import Comparison, compared, loop_area, on_common
 from orograph.store.analysis import Analysis
+from orograph.store.resume import recorded_settings
 from orograph.store.run import Run
 from orograph.sweep.settings import SweepSettings
 
@@ -45,9 +46,10 @@ def other_run(path: str, flag: str, run: Run) -> Run | None:
     other = Run.open(path)
     if other.kind != "sweep":
         raise RunError(f"{path} holds a {other.kind}; {flag} needs a sweep.")
+    ours, theirs = (recorded_settings(each, SweepSettings) for each in (run, other))
     for key in ("data", "model"):
-        if other.configuration[key] != run.configuration[key]:
-            raise ConfigurationError(f"{flag} {path} is of another {key} ({other.configuration[key]}); compare like with like.")
+        if getattr(theirs, key) != getattr(ours, key):
+            raise ConfigurationError(f"{flag} {path} is of another {key} ({getattr(theirs, key)}); compare like with like.")
     return other
 
 
@@ -75,7 +77,7 @@ def loop_areas(run: Run, all_chains: Sequence[Chain], rate: Run | None, null: Ru
 
 
 def _chains(run: Run) -> list[Chain]:
-    return chains(run, Analysis(run), SweepSettings.model_validate(run.configuration).ladder.ladder())
+    return chains(run, Analysis(run), recorded_settings(run, SweepSettings).ladder.ladder())
 
 
 def _find(found: Sequence[Chain], seed: int, direction: str) -> Chain | None:
@@ -95,7 +97,7 @@ def _area(one: Chain, other: Chain) -> float:
 
 def commands(run: Run) -> dict[str, str]:
     """The commands that make the runs to compare with: `rate`, and `null`, which climbs with another order of mini-batches."""
-    settings = SweepSettings.model_validate({**run.configuration, "numerics": run.numerics})
+    settings = recorded_settings(run, SweepSettings)
     ladder = settings.ladder.ladder()
     between = [float(f"{(a + b) / 2:.10g}") for a, b in itertools.pairwise(ladder)]
     halved = sorted({*ladder, *between})

@@ -20,6 +20,7 @@ from orograph.ladder.changes import LEVEL, ChangePoint
 from orograph.ladder.hysteresis import Loop, Spinodal
 from orograph.memory import format_bytes
 from orograph.store.cells import Cell
+from orograph.store.encoding import json_text
 from orograph.store.run import Run
 from orograph.sweep.bench import Bench
 from orograph.work.progress import duration
@@ -28,8 +29,8 @@ _PRODUCTS = 2  # timed for the estimate
 _TOLD = 0.01  # of the envelope's defect, what rounding of F may make of it
 
 
-def print_cost(bench: Bench, run: Run, work: Sequence[tuple[Part, Cell]], console: Console) -> None:
-    """What there is to do, by part, and roughly how long it takes here."""
+def print_cost(bench: Bench, run: Run, work: Sequence[tuple[Part, Cell]], console: Console, *, as_json: bool = False) -> None:
+    """What there is to do, by part, and roughly how long it takes here, to be read or as JSON."""
     objective = bench.instruments.train
     operator = bench.instruments.hessian.at(objective.theta)
     vector = torch.randn_like(objective.theta)
@@ -39,6 +40,11 @@ def print_cost(bench: Bench, run: Run, work: Sequence[tuple[Part, Cell]], consol
         operator @ vector
     product = (time.perf_counter() - began) / _PRODUCTS
     done = sum(record.status == "done" for record in run.records.values())
+    counts = Counter(part.name for part, _ in work)
+    total, size = sum(part.work for part, _ in work) * product, _disk(bench, work)
+    if as_json:
+        print(json_text({"run": str(run.path), "points": done, "parts": counts, "seconds": total, "bytes": size}))
+        return
     told = f": {done} points, {objective.layout.size:,} parameters, {objective.count:,} samples"
     console.print(Text.assemble((shown(run.path), "bold"), told))
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -46,13 +52,10 @@ def print_cost(bench: Bench, run: Run, work: Sequence[tuple[Part, Cell]], consol
     for column in ("to do at", "products a point", "time"):
         table.add_column(column, justify="right")
     parts = {part.name: part for part, _ in work}
-    counts = Counter(part.name for part, _ in work)
     for name, part in parts.items():
         seconds = counts[name] * part.work * product
         table.add_row(name, f"{counts[name]} points", f"about {part.products:.0f}", duration(seconds))
     console.print(table)
-    total = sum(part.work for part, _ in work) * product
-    size = _disk(bench, work)
     console.print(
         f"about {duration(total)} at {product:.3g} s a product, {format_bytes(size)} on the disk; inserted points and trained "
         "paths come on top",

@@ -23,7 +23,7 @@ from orograph.spectral.intervals import Estimate
 from orograph.store.atomic import write_bytes
 from orograph.store.encoding import json_text
 from orograph.store.lookup import quantity
-from orograph.store.names import require_free
+from orograph.store.names import require_free, run_around
 from orograph.store.provenance import provenance
 from orograph.work.progress import Working
 
@@ -108,7 +108,9 @@ def _stem(settings: MeasureSettings) -> Path:
     """Where to write, without endings: a strength in a name is no ending."""
     checkpoint = Path(settings.checkpoint)
     own = f"{checkpoint.stem}-measured"
-    out = Path(settings.out or checkpoint.with_name(own))
+    run = run_around(checkpoint)
+    auto = checkpoint.with_name(own) if run is None else run.with_name(f"{run.name}-{own}")
+    out = Path(settings.out or auto)
     stem = out / own if out.is_dir() else out.with_suffix("") if out.suffix in _ENDINGS else out
     for ending in _ENDINGS:
         require_free(stem.with_name(f"{stem.name}{ending}"))

@@ -66,11 +66,10 @@ def inspect(path: Path) -> list[Damage]:
     if plan is None:
         return found
     arrays = {damage.path for damage in found if damage.path.endswith(METADATA) and damage.kind == "lost"}
-    whole = 0
+    pending = any(not (path / records.FOLDER / f"{plan.name(cell)}.json").exists() for cell in plan.cells)
+    known = None if pending else set(own_files(path))  # points to come write again what has no copy
     for slot, cell in enumerate(plan.cells):
-        damages = _point(path, plan, cell, slot, arrays)
-        whole += not damages
-        found += damages
+        found += _point(path, plan, cell, slot, arrays, known)
     found += _findings(path)
     found += [Damage(name, why, "result") for name in RESULTS if (why := _unreadable(path / name))]
     if not found:
@@ -120,6 +119,7 @@ def _open_again(path: Path) -> None:
         kind=run.kind,
         configuration=run.configuration,
         numerics=run.numerics,
+        asked=run.numerics,
         provenance=run.provenance,
         classes=run.classes,
         tensors=run.tensors,
@@ -146,7 +146,7 @@ def _plan(path: Path, found: list[Damage]) -> Plan | None:
     return read_plan(path / COPIES / PLAN if damaged else path / PLAN)
 
 
-def _point(path: Path, plan: Plan, cell: Cell, slot: int, lost: set[str]) -> list[Damage]:
+def _point(path: Path, plan: Plan, cell: Cell, slot: int, lost: set[str], known: set[str] | None) -> list[Damage]:
     name = f"{records.FOLDER}/{plan.name(cell)}.json"
     if not (path / name).exists():
         return []
@@ -158,9 +158,12 @@ def _point(path: Path, plan: Plan, cell: Cell, slot: int, lost: set[str]) -> lis
     for file in records.damaged_files(path, record):
         missing = not (path / file).exists()
         damages.append(Damage(file, "is missing" if missing else "is not what was committed", "point", cell))
-    for file in lost & {str(Path(file).with_name(METADATA).as_posix()) for file in record.files}:
+    wanted = records.metadata_of(record)
+    for file in sorted(wanted & lost | (set() if known is None else wanted - known)):
         damages.append(Damage(name, f"is written again with {file}", "point", cell))
-        lost.remove(file)  # one point is enough to have the metadata back
+        lost.discard(file)  # one point is enough to have the metadata back
+        if known is not None:
+            known.add(file)
     return damages
 
 

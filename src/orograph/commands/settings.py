@@ -101,7 +101,9 @@ class MeasureSettings(Settings):
     threads: int = Field(0, description="threads; 0 takes every core")
     seed: int = Field(0, description="seed of the random vectors")
     out: Auto = Field(
-        None, description="where to write STEM.json, .png and .pdf, or a folder; auto is the checkpoint's path and -measured"
+        None,
+        description="where to write STEM.json, .png and .pdf, or a folder; auto is the checkpoint's path and -measured; "
+        "for a file of a run it is beside the run",
     )
     data_dir: Auto = Field(None, description="where IDX files lie; auto is $OROGRAPH_DATA, else downloads")
     quiet: bool = Field(False, description="no progress, no table")

@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,8 +35,10 @@ def write_bytes(path: Path, content: bytes | memoryview) -> str:
         The SHA-256 of the content.
 
     Raises:
-        RunError: the system refuses (a full disk, no permission).
+        RunError: the system refuses (a full disk, no permission), or a device or a pipe has that name: it would be replaced too.
     """
+    if _is_special(path):
+        raise RunError(f"cannot write {path}: it is a device, a pipe or a socket, which a file would replace; name a file.")
     temporary = path.with_name(temporary_name(path.name))
     with _explained(path):
         make_folder(path.parent)
@@ -53,6 +56,14 @@ def write_bytes(path: Path, content: bytes | memoryview) -> str:
             raise
         sync(path.parent)
     return sha256(content)
+
+
+def _is_special(path: Path) -> bool:
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return False  # there is none, or opening it will tell
+    return not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode))
 
 
 def write_bytes_if_changed(path: Path, content: bytes) -> None:

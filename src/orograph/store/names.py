@@ -62,7 +62,12 @@ def require_free(out: Path) -> None:
     Raises:
         ConfigurationError: it is.
     """
-    place = out.parent.resolve() / out.name
-    for folder in place.parents:
-        if (folder / MARKER).is_file() and place.relative_to(folder).parts[0] in OWN:
-            raise ConfigurationError(f"`out` {out} is one of the run's own files; choose another name.")
+    if run_around(out) is not None:
+        raise ConfigurationError(f"`out` {out} is one of the run's own files; choose another name.")
+
+
+def run_around(file: Path) -> Path | None:
+    """The run of whose own files this is one, or would be."""
+    place = file.parent.resolve() / file.name
+    mine = (folder for folder in place.parents if (folder / MARKER).is_file() and place.relative_to(folder).parts[0] in OWN)
+    return next(mine, None)

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from orograph.errors import ConfigurationError, RunError
+from orograph.store.arrays import FOLDER as ARRAYS
+from orograph.store.arrays import METADATA
 from orograph.store.atomic import write_bytes
 from orograph.store.cells import Cell, Plan
 from orograph.store.encoding import decode, sealed, way_out, with_floats
 from orograph.store.integrity import digest_of
 from orograph.store.kinds import check_fields
-from orograph.store.names import checked_files
+from orograph.store.names import COPIES, checked_files
 
 FOLDER = "points"
 STATUSES = ("done", "failed")
@@ -79,7 +81,7 @@ def read_records(run: Path, plan: Plan) -> dict[Cell, Record]:
     Raises:
         RunError: a record is damaged, or a file it names is missing.
     """
-    records = []
+    records, metadata = [], set[str]()
     present = {path.relative_to(run / FOLDER).as_posix() for path in (run / FOLDER).rglob("*.json")}
     for slot, cell in enumerate(plan.cells):
         name = f"{plan.name(cell)}.json"
@@ -93,7 +95,12 @@ def read_records(run: Path, plan: Plan) -> dict[Cell, Record]:
             raise RunError(
                 f"{run / missing[0]}{others} is missing; restore it, or delete {path} to have the point measured again."
             )
+        metadata |= metadata_of(record)
         records.append(record)
+    pending = len(records) < len(plan.cells)  # which write again what has no copy
+    for file in sorted(metadata):  # without which an array would seem never to have been recorded
+        if not (run / file).is_file() and ((run / COPIES / file).is_file() or not pending):
+            raise RunError(f"{run / file} is missing; {way_out(run / file)}")
     return {record.cell: record for record in records}
 
 
@@ -121,6 +128,11 @@ def read_record(path: Path, cell: Cell, slot: int) -> Record:
     if (record.cell, record.slot) != (cell, slot) or isinstance(record.slot, bool):
         raise RunError(f"{path} records another point than its name says; {way_out(path)}")
     return record
+
+
+def metadata_of(record: Record) -> set[str]:
+    """The metadata of the arrays that a record has chunks of, relative to the run."""
+    return {f"{file.rpartition('/')[0]}/{METADATA}" for file in record.files if file.startswith(f"{ARRAYS}/")}
 
 
 def damaged_files(run: Path, record: Record) -> list[str]:

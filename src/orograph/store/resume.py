@@ -1,17 +1,21 @@
-"""A run that is there already, as the command that goes on with it sees it.
+"""A run that is there already, as a command that goes on with it or computes from it sees it.
 
-Its numerics stay, and what was asked for instead is told.
+What it was begun with is read here alone, as settings that are checked: a field that is missing or of another kind is met before
+anything is computed from it. Its numerics stay, and what was asked for instead is told.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from orograph.errors import ConfigurationError, RunError
+from orograph.settings.base import Settings
 from orograph.settings.shared import NumericsSettings
 from orograph.store.names import COPIES, MARKER
 from orograph.store.run import Run
 
 Numerics = TypeVar("Numerics", bound=NumericsSettings)
+Whole = TypeVar("Whole", bound=Settings)
 
 
 def begun_run(path: Path, kind: str) -> Run | None:
@@ -34,10 +38,24 @@ def recorded_numerics(run: Run, kind: type[Numerics]) -> Numerics:
     Raises:
         RunError: there are some that this version does not know, or with values that it does not take.
     """
+    return _known(run, kind, run.numerics, "numerics")
+
+
+def recorded_settings(run: Run, kind: type[Whole]) -> Whole:
+    """All that a run was begun with, its numerics among them.
+
+    Raises:
+        RunError: as `recorded_numerics`.
+    """
+    return _known(run, kind, {**run.configuration, "numerics": run.numerics}, "settings")
+
+
+def _known(run: Run, kind: type[Whole], values: Mapping[str, Any], what: str) -> Whole:
     try:
-        return kind(**run.numerics)
+        return kind.model_validate(values)
     except ConfigurationError as error:
-        raise RunError(f"the numerics of {run.path} are not known here: {error} Go on with its own version.") from None
+        why = str(error).rstrip(".")
+        raise RunError(f"the {what} of {run.path} are not known here ({why}); go on with its own version.") from None
 
 
 def not_taken(given: Numerics, kept: Numerics) -> str:

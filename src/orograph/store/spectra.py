@@ -18,6 +18,7 @@ from orograph.spectral.spectrum import Spectrum
 from orograph.store.artifacts import Values
 from orograph.store.cells import Cell
 from orograph.store.encoding import way_out
+from orograph.store.names import MARKER
 from orograph.store.records import FOLDER, Record
 from orograph.store.run import Run
 from orograph.store.size import Eigenvectors
@@ -95,7 +96,7 @@ def _incomplete(run: Run, cell: Cell, why: str) -> RunError:
 
 
 def _recorded(run: Run, cell: Cell, vectors: bool) -> Spectrum:
-    scalars, chosen = run.records[cell].scalars, run.configuration["spectrum"]
+    scalars, chosen = run.records[cell].scalars, _chosen(run)
     arrays: dict[str, Any] = {field: _array(run, cell, name) for name, field in _ARRAYS.items()}
     values = _array(run, cell, "eigenvalue")
     return Spectrum(
@@ -111,6 +112,13 @@ def _recorded(run: Run, cell: Cell, vectors: bool) -> Spectrum:
         shared_size=0 if vectors else sum(int(np.prod(shape)) for shape in run.tensors.values()),
         **arrays,
     )
+
+
+def _chosen(run: Run) -> Mapping[str, Any]:
+    chosen = run.configuration.get("spectrum")
+    if not isinstance(chosen, Mapping) or not {"which", "tolerance"} <= chosen.keys():
+        raise RunError(f"{run.path / MARKER} is damaged: it says nothing of the spectrum; {way_out(run.path / MARKER)}")
+    return chosen
 
 
 def loss_spectrum(run: Run, cell: Cell, like: Float[Tensor, " P"]) -> Spectrum | None:

@@ -42,10 +42,12 @@ def split_accuracy_bytes(records: Iterable[Record], classes: Sequence[str]) -> b
     """The same columns, and then the accuracy of each class in percent."""
     columns = (*METRIC_COLUMNS, *(f"Accuracy_{name}" for name in classes))
     missing = [math.nan] * len(classes)
-    rows = (
-        [*_metrics(record), *(f"{value:.4f}" for value in record.scalars.get("class_accuracy", missing))]
-        for record in _in_ladder_order(records)
-    )
+
+    def by_class(record: Record) -> list[float]:
+        found = record.scalars.get("class_accuracy")
+        return found if isinstance(found, list) else missing  # a whole list may be null
+
+    rows = ([*_metrics(record), *(f"{value:.4f}" for value in by_class(record))] for record in _in_ladder_order(records))
     return _table(columns, rows)
 
 

@@ -11,7 +11,7 @@ from orograph.errors import ConfigurationError, shown
 from orograph.memory import format_bytes
 from orograph.settings.shared import ParallelExecution
 from orograph.store.atomic import require_space
-from orograph.store.cells import Cell
+from orograph.store.cells import EMPTY_PLAN, Cell
 from orograph.store.encoding import json_text
 from orograph.store.provenance import mixture, provenance
 from orograph.store.resume import begun_run, not_taken, recorded_numerics
@@ -44,6 +44,7 @@ def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
     console = Console(stderr=execution.json_output)
     out = Path(execution.out or f"runs/{settings.data.dataset}-{settings.digest()}")
     todo = pending = cells(settings)
+    EMPTY_PLAN.extended(todo)  # strengths that no name can tell apart are refused before anything is computed
     asked = settings.numerics.model_dump()
     if old := begun_run(out, "sweep"):
         kept = recorded_numerics(old, SweepNumerics)

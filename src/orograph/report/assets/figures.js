@@ -165,7 +165,8 @@ function signedScale(values, title) {
   const known = values.filter(finite);
   const largest = known.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
   const least = known.reduce((low, value) => Math.min(low, value), Infinity);
-  if (least > 0) return { map: (value) => value, axis: axis(title, { type: "log", minor: { showgrid: false }, dtick: "D2" }) };
+  const ticks125 = largest > 10 * least ? { dtick: "D2" } : {}; /* on less than a decade 1, 2 and 5 may all be outside */
+  if (least > 0) return { map: (value) => value, axis: axis(title, { type: "log", minor: { showgrid: false }, ...ticks125 }) };
   const unit = largest * 1e-3;
   const map = (value) => Math.asinh(value / unit);
   const powers = [-2, -1, 0].map((power) => 10 ** (Math.floor(Math.log10(largest)) + power));
