@@ -6,6 +6,7 @@ What a person brings meets torch for the first time here: whatever it raises on 
 import importlib
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
@@ -75,7 +76,9 @@ def tried(settings: MeasureSettings, model: nn.Module, loss: Loss, data: Iterabl
         _require_classes(settings, data, outputs.shape[1])
     met = f"outputs {_shape(outputs)} and targets {_shape(targets)}"
     try:
-        value = loss(outputs, targets)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of shapes that may be broadcast: what comes of them is told below, or is no error
+            value = loss(outputs, targets)
     except OrographError:
         raise
     except Exception as error:  # whatever the loss raises

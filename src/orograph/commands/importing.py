@@ -45,6 +45,9 @@ def import_run(settings: ImportSettings) -> int:
         raise ConfigurationError("import needs a folder of published artifacts.")
     folder = Path(settings.folder)
     points = find_artifacts(folder)
+    for point in points:  # the small files, before anything is written
+        if point.eigenvalues:
+            read_eigenvalues(point.eigenvalues)
     out = Path(settings.execution.out or f"runs/{folder.resolve().name}")
     if out.resolve() == folder.resolve() and not (out / MARKER).exists():
         raise ConfigurationError(f"`out` {out} is the folder that is imported; choose another, its files are left as they are.")
