@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
@@ -351,11 +351,6 @@ def slope(value: Float[Tensor, ""], point: Float[Tensor, " P"]) -> Float[Tensor,
     if not value.requires_grad:
         return torch.zeros_like(point)
     return torch.autograd.grad(value, point, materialize_grads=True)[0]
-
-
-def correct(outputs: Float[Tensor, "*m n C"], targets: Int[Tensor, " n"]) -> Bool[Tensor, "*m n"]:
-    """Which samples a model classifies correctly: those whose class has the largest output."""
-    return outputs.argmax(-1) == targets
 
 
 def state_dict(

@@ -137,10 +137,3 @@ def test_a_damaged_file(capsys, copied: Path, tmp_path: Path, name: str, content
     if name.startswith("Hessian-eigenvalues"):
         (copied / "Hessian-eigenvectors-0-0.00400.csv").unlink()
     assert words in refused(capsys, copied, tmp_path / "run")
-
-
-def test_eigenvalues_that_cannot_be_read_are_refused_before_a_run_is_begun(capsys, copied: Path, tmp_path: Path) -> None:
-    last = sorted(copied.glob("Hessian-eigenvalues-*.csv"))[-1]
-    last.write_text("")
-    assert f"{last} holds no eigenvalue" in refused(capsys, copied, tmp_path / "run")
-    assert not (tmp_path / "run").exists()

@@ -100,7 +100,8 @@ def loop_marks(measured: MeasuredLoop) -> LoopMarks:
 def _images(bench: Bench, line: xr.Dataset, strength: float, head: str) -> Figure:
     point = line.sel(strength=strength)
     numbers = point.top_image.values.astype(int)
-    data = bench.data
+    data = bench.problem.images
+    assert data is not None
     pixels = (data.train_inputs[numbers.ravel()] * data.std + data.mean).clamp(0, 1).numpy()
     channels = np.moveaxis(pixels, 1, -1) if pixels.shape[1] == 3 else pixels[:, 0]
     labels = data.train_targets.numpy()[numbers]

@@ -3,16 +3,11 @@
 What a person brings meets torch for the first time here: whatever it raises on the first batch is told with the shapes that met.
 """
 
-import importlib
-import inspect
-import sys
-import warnings
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, cast
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves, tree_map
 
 from orograph.calling import call, evaluation_mode
@@ -24,7 +19,10 @@ from orograph.models.catalogue import build_model
 from orograph.models.checkpoint import load_checkpoint
 from orograph.objective import Loss
 from orograph.settings.shared import ModelSettings
+from orograph.settings.words import is_own
+from orograph.sources import called, first_line, imported
 from orograph.work.bench import require_memory
+from orograph.work.problems import loaded, loss_of
 
 _TRIED, _MANY = 64, 4096  # samples
 _OF_CLASSES = ("cross_entropy", "nll_loss", "multi_margin_loss")
@@ -37,7 +35,7 @@ def brought(settings: MeasureSettings) -> tuple[nn.Module, Loss, Iterable[Any]]:
     Raises:
         OrographError: one of them cannot be used, or they do not fit one another.
     """
-    loss = _loss(settings.loss)
+    loss = loss_of(settings.loss)
     data, shape = _data(settings)
     model = _model(settings, shape)
     model.load_state_dict(load_checkpoint(settings.checkpoint, model))
@@ -76,9 +74,7 @@ def tried(settings: MeasureSettings, model: nn.Module, loss: Loss, data: Iterabl
         _require_classes(settings, data, outputs.shape[1])
     met = f"outputs {_shape(outputs)} and targets {_shape(targets)}"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of shapes that may be broadcast: what comes of them is told below, or is no error
-            value = loss(outputs, targets)
+        value = loss(outputs, targets)
     except OrographError:
         raise
     except Exception as error:  # whatever the loss raises
@@ -131,14 +127,11 @@ def _shape(tensor: Tensor) -> str:
     return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
 
 
-def first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-
-
 def _data(settings: MeasureSettings) -> tuple[Iterable[Any], tuple[tuple[int, ...], int] | None]:
     """The batches, and for a named set the shape of an input and the number of classes."""
-    if ":" in settings.data:
-        return _made("`data`", settings.data), None
+    if is_own(settings.data):
+        found = called("data", settings.data, imported("data", settings.data))
+        return loaded(settings.data, found)["train"], None
     if settings.data not in DATASETS:
         raise unknown("data set", settings.data, DATASETS)
     found = load_data(settings.data, data_dir=settings.data_dir, subset_size=settings.subset_size)
@@ -146,8 +139,8 @@ def _data(settings: MeasureSettings) -> tuple[Iterable[Any], tuple[tuple[int, ..
 
 
 def _model(settings: MeasureSettings, shape: tuple[tuple[int, ...], int] | None) -> nn.Module:
-    if ":" in settings.model:
-        made = _made("`model`", settings.model)
+    if is_own(settings.model):
+        made = called("model", settings.model, imported("model", settings.model))
         if not isinstance(made, nn.Module):
             raise ConfigurationError(f"`model` {settings.model} gave {type(made).__name__}, not a torch.nn.Module.")
         return _measurable(settings.model, made)
@@ -181,88 +174,3 @@ def _measurable(name: str, model: nn.Module) -> nn.Module:
         if why:
             raise ConfigurationError(f"`model` {name}: its parameter {key} {why}.")
     return model
-
-
-def _loss(name: str) -> Loss:
-    """A function of outputs and targets, or a module. Nothing else is called: `os:system` is a function too."""
-    if ":" in name:
-        found = imported("`loss`", name)
-        if isinstance(found, type) and issubclass(found, nn.Module):
-            raise ConfigurationError(f"`loss` {name} is a class; name an instance of it, or a function of outputs and targets.")
-        if not _takes_two(found):
-            raise ConfigurationError(f"`loss` {name} is no function of outputs and targets, written in Python; name one that is.")
-        return cast(Loss, found)
-    losses = [each for each in dir(F) if each.endswith(("loss", "entropy", "kl_div")) and _is_loss(getattr(F, each))]
-    if name not in losses:
-        raise unknown("loss", name, losses)
-    return getattr(F, name)
-
-
-def _is_loss(found: Any) -> bool:
-    """Whether a function of torch compares an input with a target, and needs nothing else."""
-    try:
-        given = list(inspect.signature(found).parameters.values())
-    except (TypeError, ValueError):  # builtins have none
-        return False
-    needed = [each.name for each in given if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD]
-    return needed == ["input", "target"]
-
-
-def _takes_two(found: Any) -> bool:
-    """Whether this is a module, or a Python function that two arguments can be given to and that needs both."""
-    if isinstance(found, nn.Module):
-        return True
-    if inspect.isbuiltin(found) or getattr(found, "__module__", "").partition(".")[0] in sys.stdlib_module_names:
-        return False
-    try:
-        inspect.signature(found).bind(None, None)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _made(flag: str, path: str) -> Any:
-    """What the function gives that `module:name` means.
-
-    Raises:
-        ConfigurationError: there is no such function of your own, or it takes arguments.
-        DataError: calling it fails.
-    """
-    found = imported(flag, path)
-    if inspect.isbuiltin(found) or getattr(found, "__module__", "").partition(".")[0] in sys.stdlib_module_names:
-        raise ConfigurationError(f"{flag} {path} is no function of your own; name one that is.")
-    try:
-        inspect.signature(found).bind()
-    except ValueError:
-        pass  # without a signature; called as it is
-    except TypeError as error:
-        raise ConfigurationError(f"{flag} {path} must be callable without arguments: {error}.") from None
-    try:
-        return found()
-    except OrographError:
-        raise
-    except Exception as error:  # whatever the user's function raises
-        raise DataError(f"{flag} {path} failed with {type(error).__name__}: {first_line(error)}.") from error
-
-
-def imported(flag: str, path: str) -> Callable[..., Any]:
-    """The function that `module:name` means, looked for in the working directory too.
-
-    Raises:
-        ConfigurationError: there is no such module or name.
-        DataError: importing the module fails.
-    """
-    module_name, _, name = path.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(f"{flag} {path}: no module named '{error.name}'; run where it can be imported.") from None
-    except Exception as error:  # whatever the user's module raises
-        raise DataError(
-            f"{flag} {path}: importing {module_name} failed with {type(error).__name__}: {first_line(error)}."
-        ) from error
-    if not callable(getattr(module, name, None)):
-        raise ConfigurationError(f"{flag} {path}: module {module_name} has no function '{name}'.")
-    return getattr(module, name)

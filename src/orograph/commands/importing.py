@@ -45,9 +45,6 @@ def import_run(settings: ImportSettings) -> int:
         raise ConfigurationError("import needs a folder of published artifacts.")
     folder = Path(settings.folder)
     points = find_artifacts(folder)
-    for point in points:  # the small files, before anything is written
-        if point.eigenvalues:
-            read_eigenvalues(point.eigenvalues)
     out = Path(settings.execution.out or f"runs/{folder.resolve().name}")
     if out.resolve() == folder.resolve() and not (out / MARKER).exists():
         raise ConfigurationError(f"`out` {out} is the folder that is imported; choose another, its files are left as they are.")
@@ -63,7 +60,8 @@ def import_run(settings: ImportSettings) -> int:
         numerics=bench.settings.numerics.model_dump(),
         provenance={**provenance(bench.device), "imported": {"from": folder.resolve().name, "training": "not known"}},
         cells=[point.cell for point in points],
-        classes=bench.data.classes,
+        classes=bench.instruments.names,
+        metrics=bench.instruments.metrics,
         tensors=dict(zip(layout.names, layout.shapes, strict=True)),
     ) as run:
         bench.settle(run)

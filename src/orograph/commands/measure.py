@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orograph.commands.brought import brought, first_line
+from orograph.commands.brought import brought
 from orograph.commands.settings import MeasureSettings
 from orograph.errors import ConfigurationError, DataError, OrographError, shown
 from orograph.figures.eigenvalues import spectrum as draw_spectrum
 from orograph.figures.style import save
 from orograph.geometry.measurement import Measurement, measure
 from orograph.process import out_of_memory
+from orograph.sources import first_line
 from orograph.spectral.bulk import Outliers
 from orograph.spectral.intervals import Estimate
 from orograph.store.atomic import write_bytes

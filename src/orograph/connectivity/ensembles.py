@@ -9,7 +9,8 @@ from torch import Tensor
 from orograph.connectivity.curves import Curve
 from orograph.geometry.evaluation import Statistics, Thetas, class_scores, in_blocks, predictions_at
 from orograph.geometry.normalisation import reestimated
-from orograph.objective import Objective, correct
+from orograph.metrics import correct
+from orograph.objective import Objective
 
 
 @dataclass(frozen=True)

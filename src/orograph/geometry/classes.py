@@ -16,7 +16,8 @@ from torch import Tensor
 from orograph.batch_loss import Inputs
 from orograph.errors import ConfigurationError, DataError
 from orograph.geometry.directional import sample_derivatives
-from orograph.objective import Objective, correct, slope
+from orograph.metrics import correct
+from orograph.objective import Objective, slope
 from orograph.samples import part_of
 from orograph.spectral.spectrum import Spectrum
 

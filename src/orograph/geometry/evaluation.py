@@ -23,7 +23,8 @@ from orograph.geometry.mapping import many, require_still
 from orograph.geometry.shared import SharedLayers
 from orograph.intake import Inputs
 from orograph.memory import chunk_length
-from orograph.objective import Objective, correct
+from orograph.metrics import class_margins, correct, is_classification
+from orograph.objective import Objective
 
 CPU_BLOCK = 16 * 2**20  # bytes of activations: on the published MLP 1.1 × the time of its bare products, 1.6 × when whole
 FEW_SAMPLES = 2  # on which a mapping is tried
@@ -207,11 +208,6 @@ def predictions_at(objective: Objective, thetas: Thetas, statistics: Statistics 
     return result
 
 
-def is_classification(outputs: Tensor, targets: Tensor) -> bool:
-    """Whether outputs `(…, n, C)` with targets `(n,)` of class indices are scores of classes."""
-    return outputs.ndim >= 2 and outputs.shape[-1] > 1 and targets.ndim == 1 and targets.dtype == torch.int64
-
-
 def class_scores(scores: Tensor | None, targets: Tensor) -> Tensor:
     """The scores; raises ConfigurationError unless the targets are classes and these are theirs."""
     if scores is None:
@@ -222,13 +218,6 @@ def class_scores(scores: Tensor | None, targets: Tensor) -> Tensor:
             f"and {targets.dtype} targets {tuple(targets.shape)}."
         )
     return scores
-
-
-def class_margins(outputs: Float[Tensor, "*m n C"], targets: Tensor) -> Float[Tensor, "*m n"]:
-    """The true class's output minus the largest other output."""
-    index = targets.expand(outputs.shape[:-1]).unsqueeze(-1)
-    others = outputs.scatter(-1, index, -torch.inf).amax(-1)
-    return outputs.gather(-1, index).squeeze(-1) - others
 
 
 def block_of(objective: Objective, models: int) -> tuple[int, int]:

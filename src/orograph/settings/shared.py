@@ -11,7 +11,7 @@ from orograph.errors import ConfigurationError, unknown
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.models.names import ACTIVATIONS, MODELS
 from orograph.settings.base import LARGEST, MOST_PARALLEL, MOST_SEED, Settings, require_range
-from orograph.settings.words import Auto, Count, Integers
+from orograph.settings.words import Auto, Count, Integers, is_own
 
 LEAST_MEMORY = 1_000_000  # bytes
 MOST_WIDTH = 10_000_000
@@ -19,14 +19,16 @@ MOST_LAYERS = 100  # tracing a network nests its layers
 
 
 class DataSettings(Settings):
-    dataset: str = Field("mnist-5k", description=f"data set: {', '.join(DATASETS)}")
+    dataset: Annotated[str, tyro.conf.arg(aliases=["--data"])] = Field(
+        "mnist-5k", description=f"data set: {', '.join(DATASETS)}, or module:loader that gives training and test data"
+    )
     subset_size: Count = Field(None, description="a stratified subset of so many training images")
     subset_seed: int = Field(0, description="seed of that subset")
 
     @field_validator("dataset")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in DATASETS:
+        if name not in DATASETS and not is_own(name):
             raise unknown("data set", name, DATASETS)
         return name
 
@@ -43,9 +45,17 @@ class DataSettings(Settings):
             raise ConfigurationError(f"`subset_size` {size} must be at least 1, or 'all'")
         return size
 
+    @model_validator(mode="after")
+    def _whole(self) -> "DataSettings":
+        if self.subset_size is not None and is_own(self.dataset):
+            raise ConfigurationError(
+                f"`subset_size` {self.subset_size} is of a named set; let {self.dataset} give as many samples as are meant"
+            )
+        return self
+
 
 class ModelSettings(Settings):
-    model: str = Field("mlp", description=f"model: {', '.join(MODELS)}")
+    model: str = Field("mlp", description=f"model: {', '.join(MODELS)}, or module:factory of your own")
     widths: Integers = Field(
         (128, 128),
         description="widths of the hidden layers; one for MLP1 to MLP3 and CNN, which else have their own, none for ResNet",
@@ -55,7 +65,7 @@ class ModelSettings(Settings):
     @field_validator("model")
     @classmethod
     def _known_model(cls, name: str) -> str:
-        if name not in MODELS:
+        if name not in MODELS and not is_own(name):
             raise unknown("model", name, MODELS)
         return name
 
@@ -83,7 +93,7 @@ class ModelSettings(Settings):
                 raise ConfigurationError("`widths` of mlp must name at least one hidden layer, like 128,128")
             return self
         widths = () if self.widths == type(self).model_fields["widths"].default else self.widths
-        most = 1 if "hidden_size" in MODELS[self.model] else 0
+        most = 1 if "hidden_size" in MODELS.get(self.model, ()) else 0
         if len(widths) > most:
             few = "one number" if most else "left out"
             raise ConfigurationError(f"`widths` {','.join(map(str, widths))} of `model` {self.model} must be {few}")
@@ -96,6 +106,8 @@ class ModelSettings(Settings):
         Returns:
             Keyword arguments of its class.
         """
+        if is_own(self.model):
+            return {}
         own: dict[str, Any] = {"activation": self.activation}
         if self.model == "mlp":
             own["widths"] = self.widths

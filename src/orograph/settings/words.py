@@ -6,6 +6,11 @@ from pydantic import BeforeValidator, PlainSerializer
 from tyro.constructors import PrimitiveConstructorSpec
 
 
+def is_own(name: str) -> bool:
+    """Whether a name means something of one's own: it has a colon, which no built-in name has."""
+    return ":" in name
+
+
 def comma_list(kind: type) -> Any:
     """A flag that takes `0,1,2` as one word."""
 

@@ -1,13 +1,14 @@
 """What the registry of quantities says of a name: its entry, the order in which names are shown, and the columns of tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from orograph.store.quantities import PATHS, QUANTITIES, Quantity, Role
+from orograph.store.scores import SCORES, of_metric
 from orograph.store.summaries import SUMMARIES
 
 _NARROW = 6  # letters of a heading that stay on one line
-ENTRIES = QUANTITIES | SUMMARIES
+ENTRIES = QUANTITIES | SUMMARIES | SCORES
 BARRIERS = tuple(f"{name}_barrier" for name in PATHS)
 
 # The columns that tables show of what there is, in this order; files hold all.
@@ -66,6 +67,13 @@ TABLES = {
 
 _LISTED = {each.listed: name for name, each in ENTRIES.items() if each.listed}
 _FAMILIES = {name: name.split("*") for name in ENTRIES if "*" in name}  # what stands before the member's own words, and after
+
+
+def declare(metrics: Iterable[Mapping[str, str]]) -> None:
+    """Enters the metrics of one's own that a run records, with the label and the unit that it keeps of them."""
+    for each in metrics:
+        for name, entry in of_metric(each["name"], each["label"], each["unit"]).items():
+            ENTRIES.setdefault(name, entry)
 
 
 def quantity(name: str) -> Quantity:

@@ -49,6 +49,8 @@ def marker_at(file: Path) -> dict[str, Any] | None:
         wrong.append("classes")
     if not wrong and not all(map(_is_shape, content["tensors"])):
         wrong.append("tensors")
+    if not wrong and not (isinstance(content.get("metrics", []), list) and all(map(_is_metric, content.get("metrics", [])))):
+        wrong.append("metrics")
     if wrong:
         raise RunError(f"{file} is damaged: its field '{wrong[0]}' is missing or of the wrong kind; {way_out(file)}")
     return content
@@ -59,6 +61,11 @@ def _is_shape(entry: Any) -> bool:
     if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[0], str) or not isinstance(entry[1], list):
         return False
     return all(isinstance(size, int) and size >= 0 for size in entry[1])
+
+
+def _is_metric(entry: Any) -> bool:
+    """Whether this is a metric's name, label, unit and direction."""
+    return isinstance(entry, dict) and all(isinstance(entry.get(name), str) for name in ("name", "label", "unit", "better"))
 
 
 def check_directory(path: Path, content: Mapping[str, Any]) -> dict[str, Any] | None:

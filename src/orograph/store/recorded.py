@@ -9,6 +9,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from orograph.errors import RunError
+from orograph.metrics import ACCURACY, Metric
 from orograph.models.checkpoint import read_state
 from orograph.store import arrays as array_files
 from orograph.store import artifacts, tables
@@ -18,9 +19,16 @@ from orograph.store.copies import check_sum, read_plan
 from orograph.store.findings import damaged_finding_files, read_findings
 from orograph.store.integrity import verified
 from orograph.store.lock import RunLock
+from orograph.store.lookup import declare
 from orograph.store.marker import read_marker
 from orograph.store.names import COPIES, MARKER, PLAN
 from orograph.store.records import damaged_files, read_records
+
+
+def facts_of(metric: Metric) -> dict[str, str]:
+    """What a run keeps of a metric beside its values."""
+    better = "higher" if metric.higher_is_better else "lower"
+    return {"name": metric.name, "label": metric.long_name, "unit": metric.unit or "1", "better": better}
 
 
 class RecordedRun:
@@ -33,6 +41,8 @@ class RecordedRun:
         self.numerics: dict[str, Any] = content["numerics"]
         self.provenance: dict[str, Any] = content["provenance"]
         self.classes: tuple[str, ...] = tuple(content["classes"])
+        self.metrics: tuple[dict[str, str], ...] = tuple(content.get("metrics", (facts_of(ACCURACY),)))
+        declare(self.metrics)
         self.tensors = {name: tuple(shape) for name, shape in content["tensors"]}
         self.session: Mapping[str, Any] = self.provenance
         self.plan = read_plan(path / PLAN)
@@ -127,7 +137,7 @@ class RecordedRun:
         found = [file for record in self.records.values() for file in damaged_files(self.path, record)]
         found += [file for finding in self.findings.values() for file in damaged_finding_files(self.path, finding)]
         for one in dict.fromkeys(tables.subject(cell) for cell in self.records):
-            for name, content in tables.files(self.records, self.classes, one).items():
+            for name, content in tables.files(self.records, self.classes, one, [each["name"] for each in self.metrics]).items():
                 path = self.path / artifacts.FOLDER / name
                 if not path.is_file() or path.read_bytes() != content:
                     found.append(f"{artifacts.FOLDER}/{name}")

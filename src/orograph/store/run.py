@@ -29,6 +29,7 @@ import numpy as np
 from torch import Tensor
 
 from orograph.errors import RunError
+from orograph.metrics import ACCURACY, Metric
 from orograph.store import arrays as array_files
 from orograph.store import artifacts, tables
 from orograph.store.artifacts import Values
@@ -41,7 +42,7 @@ from orograph.store.kinds import checked_fields
 from orograph.store.lock import RunLock
 from orograph.store.marker import FORMAT, VERSION, check_directory, write_configuration
 from orograph.store.names import COPIES, MARKER, PLAN, TIMINGS
-from orograph.store.recorded import RecordedRun
+from orograph.store.recorded import RecordedRun, facts_of
 from orograph.store.records import STATUSES, Record, write_record
 
 
@@ -79,6 +80,7 @@ class Run(RecordedRun):
         provenance: Mapping[str, Any],
         cells: Iterable[Cell] = (),
         classes: Sequence[str] = (),
+        metrics: Sequence[Metric] = (ACCURACY,),
         tensors: Mapping[str, Sequence[int]] | None = None,
         asked: Mapping[str, Any] | None = None,
     ) -> "Run":
@@ -93,7 +95,8 @@ class Run(RecordedRun):
             numerics: what decides the last bits.
             provenance: versions and hardware. Times belong elsewhere, for equal runs to have equal bytes.
             cells: all points, in an order that follows from the configuration; their slots.
-            classes: names of the classes.
+            classes: names of the classes, or of other groups of samples.
+            metrics: that are recorded of each point beside the losses.
             tensors: shape of each parameter tensor by name, in the order of the flat vector.
             asked: the numerics as they were asked for, before the machine settled them; for `configuration.toml` of a new run.
 
@@ -115,6 +118,7 @@ class Run(RecordedRun):
                 "provenance": provenance,
                 "classes": classes,
                 "tensors": [[name, list(shape)] for name, shape in (tensors or {}).items()],
+                **({} if tuple(metrics) == (ACCURACY,) else {"metrics": [facts_of(each) for each in metrics]}),
             }
         )
         cells = tuple(cells)
@@ -287,7 +291,7 @@ class Run(RecordedRun):
         """
         self._require_lock()
         for one in {tables.subject(each) for each in self.plan.cells} if cell is None else {tables.subject(cell)}:
-            for name, content in tables.files(self.records, self.classes, one).items():
+            for name, content in tables.files(self.records, self.classes, one, [each["name"] for each in self.metrics]).items():
                 write_bytes_if_changed(self.path / artifacts.FOLDER / name, content)
 
     def keep(self, name: str, content: bytes) -> Path:

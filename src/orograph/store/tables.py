@@ -20,35 +20,53 @@ def subject(cell: Cell) -> tuple[str, str]:
     return cell.configuration, cell.model_id
 
 
-def files(records: Mapping[Cell, Record], classes: Sequence[str], about: tuple[str, str]) -> dict[str, bytes]:
+def files(
+    records: Mapping[Cell, Record], classes: Sequence[str], about: tuple[str, str], metrics: Sequence[str] = ("accuracy",)
+) -> dict[str, bytes]:
     """The tables of one subject by their names."""
     chosen = [record for cell, record in records.items() if subject(cell) == about]
     if not chosen:
         return {}
     configuration, model_id = about
     stem = f"{configuration}/Model-{model_id}" if configuration else f"Model-{model_id}"
-    content = {f"{stem}.csv": metrics_bytes(chosen)}
-    if any("class_accuracy" in record.scalars for record in chosen):
-        content[f"{stem}_split_accuracy.csv"] = split_accuracy_bytes(chosen, classes)
+    content = {f"{stem}.csv": metrics_bytes(chosen, metrics)}
+    for name in metrics:
+        kinds = [kind for kind in ("class", "group") if any(_list_of(record, f"{kind}_{name}") for record in chosen)]
+        for kind in kinds:
+            content[f"{stem}_split_{name}.csv"] = split_bytes(chosen, classes, metrics, name, kind)
     return content
 
 
-def metrics_bytes(records: Iterable[Record]) -> bytes:
-    """One row a point in ladder order: losses with nine decimals, accuracy in percent."""
-    return _table(METRIC_COLUMNS, (_metrics(record) for record in _in_ladder_order(records)))
+def metrics_bytes(records: Iterable[Record], metrics: Sequence[str] = ("accuracy",)) -> bytes:
+    """One row a point in ladder order: losses with nine decimals, metrics on the test data with four, accuracy in percent."""
+    found = _in_ladder_order(records)
+    shown = [name for name in metrics if not any(isinstance(each.scalars.get(f"test_{name}"), list) for each in found)]
+    return _table(_columns(shown), (_metrics(record, shown) for record in found))
 
 
-def split_accuracy_bytes(records: Iterable[Record], classes: Sequence[str]) -> bytes:
-    """The same columns, and then the accuracy of each class in percent."""
-    columns = (*METRIC_COLUMNS, *(f"Accuracy_{name}" for name in classes))
+def split_bytes(records: Iterable[Record], classes: Sequence[str], metrics: Sequence[str], name: str, kind: str) -> bytes:
+    """The same columns, and then a metric in each class, accuracy in percent."""
+    found = _in_ladder_order(records)
+    shown = [each for each in metrics if not any(isinstance(one.scalars.get(f"test_{each}"), list) for one in found)]
+    columns = (*_columns(shown), *(f"{name.capitalize()}_{each}" for each in classes))
     missing = [math.nan] * len(classes)
 
     def by_class(record: Record) -> list[float]:
-        found = record.scalars.get("class_accuracy")
+        found = record.scalars.get(f"{kind}_{name}")
         return found if isinstance(found, list) else missing  # a whole list may be null
 
-    rows = ([*_metrics(record), *(f"{value:.4f}" for value in by_class(record))] for record in _in_ladder_order(records))
+    rows = ([*_metrics(record, shown), *(f"{value:.4f}" for value in by_class(record))] for record in found)
     return _table(columns, rows)
+
+
+def _list_of(record: Record, name: str) -> bool:
+    """Whether a record has one number for each group."""
+    found = record.scalars.get(name)
+    return isinstance(found, list) and all(isinstance(each, float | int) for each in found)
+
+
+def _columns(metrics: Sequence[str]) -> tuple[str, ...]:
+    return (*METRIC_COLUMNS[:-1], *(f"Test_{name.capitalize()}" for name in metrics))
 
 
 def _in_ladder_order(records: Iterable[Record]) -> list[Record]:
@@ -56,9 +74,9 @@ def _in_ladder_order(records: Iterable[Record]) -> list[Record]:
     return sorted(found, key=lambda record: record.cell.strength, reverse=bool(found) and found[0].cell.direction == "down")
 
 
-def _metrics(record: Record) -> list[str]:
+def _metrics(record: Record, metrics: Sequence[str]) -> list[str]:
     losses = [f"{record.scalars.get(name, math.nan):.9f}" for name in _LOSSES]
-    return [repr(record.cell.strength), *losses, f"{record.scalars.get('test_accuracy', math.nan):.4f}"]
+    return [repr(record.cell.strength), *losses, *(f"{record.scalars.get(f'test_{name}', math.nan):.4f}" for name in metrics)]
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:

@@ -1,18 +1,19 @@
 """What a study works with: the data, and for each architecture the model and its objectives on both sets."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orograph.data.dataset import Dataset
 from orograph.errors import ConfigurationError
-from orograph.models.catalogue import build_model
 from orograph.objective import Objective
-from orograph.settings.shared import Execution
+from orograph.problem import Problem
+from orograph.settings.shared import Execution, ModelSettings
+from orograph.settings.words import is_own
 from orograph.store.cells import Cell
 from orograph.study.grid import Configuration, configurations
 from orograph.study.settings import StudySettings
@@ -21,6 +22,7 @@ from orograph.training.fitting import State, initial
 from orograph.training.settings import FitSettings
 from orograph.training.stability import with_buffers
 from orograph.work.bench import objectives, prepare, require_memory
+from orograph.work.problems import factory
 
 FEWEST_TO_HOLD_OUT = 12  # training images from which some can be held out
 ALONE = 2**21  # networks of more parameters train one by one: their matrix products fill the machine
@@ -40,7 +42,7 @@ class StudyBench:
     """Data, models and objectives; settings with their numerics settled."""
 
     settings: StudySettings
-    data: Dataset
+    problem: Problem
     device: torch.device
     configurations: list[Configuration]
     _objectives: dict[tuple[Any, ...], tuple[Objective, Objective]] = field(default_factory=dict)
@@ -52,8 +54,9 @@ class StudyBench:
         Raises:
             OrographError: the data or a model cannot be had as asked.
         """
-        settings, device, data = prepare(settings, execution.data_dir, seed=settings.optimisation.seed)
-        bench = cls(settings, data, device, configurations(settings))
+        first = ModelSettings(model=settings.architecture.model[0])
+        settings, device, problem = prepare(settings, first, execution.data_dir, seed=settings.optimisation.seed)
+        bench = cls(settings, problem, device, configurations(settings))
         for chosen in bench.configurations:
             bench.check(chosen)
         return bench
@@ -62,8 +65,9 @@ class StudyBench:
         """Raises:
         ConfigurationError: a configuration cannot be trained or measured on these data.
         """
-        shape = {"input_shape": self.data.input_shape, "classes": len(self.data.classes), **chosen.options()}
-        require_memory(chosen.model, shape, getattr(torch, self.settings.numerics.dtype), self.device)
+        if not is_own(chosen.model):
+            shape = {"input_shape": self.problem.shape, "classes": self.problem.outputs, **chosen.options()}
+            require_memory(chosen.model, shape, getattr(torch, self.settings.numerics.dtype), self.device)
         objective, _ = self.objectives(chosen)
         size, top, images = objective.layout.size, self.settings.metrics.top_k, objective.count
         if top >= size:
@@ -82,12 +86,14 @@ class StudyBench:
         key = (chosen.model, tuple(sorted(chosen.options().items())))
         if key not in self._objectives:
             model = self._build(chosen, self.settings.optimisation.seed).to(self.device)
-            self._objectives[key] = objectives(model, self.data, self.settings.numerics)
+            train, test = objectives(model, self.problem, self.settings.numerics)
+            if test is None:
+                raise ConfigurationError("a study compares training with test data; have `data` give test data, too.")
+            self._objectives[key] = train, test
         return self._objectives[key]
 
     def _build(self, chosen: Configuration, seed: int) -> torch.nn.Module:
-        shape, classes = self.data.input_shape, len(self.data.classes)
-        return build_model(chosen.model, input_shape=shape, classes=classes, init_seed=seed, **chosen.options())
+        return replace(self.problem, model=factory(chosen.model, chosen.options())).build(seed)
 
     def start(self, chosen: Configuration, seed: int, settings: FitSettings) -> State:
         """A network as its seed initialises it."""
@@ -99,6 +105,12 @@ class StudyBench:
         """How many networks of a configuration train as one cohort."""
         objective = self.objectives(chosen)[0]
         return 1 if objective.layout.size > ALONE else self.settings.numerics.cohort or fitting_cohort(objective)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Of the classes, or of other groups."""
+        groups = self.problem.grouped()
+        return groups.names if groups else ()
 
     def cells(self) -> list[Cell]:
         """Every network of the study."""

@@ -72,12 +72,12 @@ def study(settings: StudySettings, execution: StudyExecution) -> int:
         with Run.create(
             out,
             kind="study",
-            configuration=settings.model_dump(mode="json", exclude={"numerics"}),
+            configuration=settings.configuration(),
             numerics=settings.numerics.model_dump(),
             asked=asked,
             provenance=provenance(bench.device),
             cells=bench.cells(),
-            classes=bench.data.classes,
+            classes=bench.names,
         ) as run:
             done = [step for step in everything if step.done(run)]
             if not execution.quiet:
@@ -118,13 +118,14 @@ def print_head(bench: StudyBench, out: Path, total: int, done: int, console: Con
 
 def gather(bench: StudyBench, run: Run) -> dict[str, Any]:
     """The results with their correlations, from the records alone."""
-    data, chosen = bench.data, bench.configurations
+    chosen = bench.configurations
+    train, test = bench.objectives(chosen[0])
     facts = {
-        "name": data.name,
-        "train_images": len(data.train_targets),
-        "test_images": len(data.test_targets),
-        "classes": list(data.classes),
-        "checksum": data.checksum,
+        "name": bench.settings.data.dataset,
+        "train_images": train.count,
+        "test_images": test.count,
+        "classes": list(bench.names),
+        "checksum": bench.problem.checksum,
     }
     sizes = {each.name: bench.objectives(each)[0].layout.size for each in chosen}
     results = study_results(run, chosen, varied(chosen), facts, sizes)

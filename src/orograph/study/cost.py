@@ -75,7 +75,7 @@ def memory_bytes(bench: StudyBench, chosen: Configuration) -> float:
     """The most that is in memory at once: the data, and a cohort in training or a minimum with its Lanczos basis."""
     objective, _ = bench.objectives(chosen)
     vector = objective.layout.size * objective.dtype.itemsize
-    data = sum(tensor.nbytes for tensor in (bench.data.train_inputs, bench.data.test_inputs))
+    data = bench.problem.nbytes
     members = min(bench.together(chosen), bench.settings.optimisation.num_seeds)
     training = VECTORS * members * vector
     measuring = parse_bytes(bench.settings.numerics.memory) + TOP_SHARE * bench.settings.metrics.products * vector
@@ -101,9 +101,10 @@ def disk_bytes(bench: StudyBench) -> float:
 def show_plan(bench: StudyBench, out: Path, console: Console, *, as_json: bool = False) -> None:
     """What would be done, and what it would cost, to be read or as JSON."""
     settings, everything = bench.settings, steps(bench)
+    train, test = bench.objectives(bench.configurations[0])
     lines = {
         "run": str(out),
-        "data": f"{bench.data.name}, {len(bench.data.train_targets)} training and {len(bench.data.test_targets)} test images",
+        "data": f"{settings.data.dataset}, {train.count} training and {test.count} test images",
         "study": f"{len(bench.configurations)} configurations × {settings.optimisation.num_seeds} seeds, {len(everything)} steps",
         "products": f"at most {settings.metrics.products} Hessian products a minimum",
     }

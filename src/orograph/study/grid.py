@@ -47,7 +47,9 @@ class Configuration:
     def options(self) -> dict[str, Any]:
         """What `build_model` takes."""
         wanted = ("hidden_size", "depth", "width_factor", "activation", "batch_norm")
-        return {name: getattr(self, name) for name in wanted if name in MODELS[self.model] and getattr(self, name) is not None}
+        return {
+            name: getattr(self, name) for name in wanted if name in MODELS.get(self.model, ()) and getattr(self, name) is not None
+        }
 
     def fit(self, rate: float | None = None) -> FitSettings:
         """How it is trained, at its own learning rate or at a chosen one."""
@@ -84,7 +86,7 @@ def configurations(settings: StudySettings) -> list[Configuration]:
         training.weight_decay or (None,),
         training.batch_size,
     ):
-        options = MODELS[model]
+        options = MODELS.get(model, ("batch_norm",))
         own_rate, own_decay = RATES.get(optimizer, OTHER_RATE), DECAYS.get(optimizer, 0.0)
         plain = Configuration(
             name="",
@@ -111,11 +113,11 @@ def configurations(settings: StudySettings) -> list[Configuration]:
 def _name(chosen: Configuration, own_rate: float, own_decay: float) -> str:
     """`MLP2-h4096-AdamW`, and then whatever differs from the published settings."""
     marks = [
-        (True, chosen.model),
+        (True, chosen.model.rpartition(":")[2]),
         (chosen.hidden_size is not None, f"h{chosen.hidden_size}"),
         (chosen.depth is not None, f"d{chosen.depth}"),
         (chosen.width_factor is not None, f"w{chosen.width_factor}"),
-        (chosen.batch_norm and "batch_norm" in MODELS[chosen.model], "bn"),
+        (chosen.batch_norm and "batch_norm" in MODELS.get(chosen.model, ()), "bn"),
         (chosen.activation != "relu", chosen.activation),
         (True, chosen.optimizer),
         (chosen.scheduler != "cosine", "constant" if chosen.scheduler == "none" else chosen.scheduler),

@@ -121,7 +121,7 @@ def _training(bench: StudyBench, chosen: Configuration) -> Passes:
 
 def _minimum(bench: StudyBench) -> Passes:
     settings = bench.settings.metrics
-    effort, count = LEVELS[level(settings)], len(bench.data.train_targets)
+    effort, count = LEVELS[level(settings)], bench.objectives(bench.configurations[0])[0].count
     share = 1.0 if effort.images is None else min(1.0, effort.images / count)
     ascent = _STARTS + 2 * (effort.ascent - 1)
     forward = 2 * (2 * effort.pairs + 1) + 6 * effort.around + 2 * settings.top_k + effort.rows + len(STEPS) * ascent

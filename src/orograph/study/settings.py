@@ -14,8 +14,9 @@ from pydantic import Field, field_validator, model_validator
 from orograph.errors import ConfigurationError, unknown
 from orograph.models.names import ACTIVATIONS, MODELS
 from orograph.settings.base import MOST_SEED, Settings, group, require_range
+from orograph.settings.problem import ProblemSettings
 from orograph.settings.shared import DataSettings, NumericsSettings, ParallelExecution
-from orograph.settings.words import Integers, Numbers, Words
+from orograph.settings.words import Integers, Numbers, Words, is_own
 from orograph.training.settings import OPTIMIZERS, SCHEDULERS
 
 STUDY_MODELS = tuple(name for name in MODELS if name != "mlp")  # MLP1 to MLP3 are the perceptrons of studies
@@ -45,13 +46,15 @@ def _distinct(name: str, values: tuple[Any, ...], *, empty: bool = False) -> tup
 
 
 class StudyDataSettings(DataSettings):
-    dataset: str = Field("mnist", description=DataSettings.model_fields["dataset"].description)
+    dataset: Annotated[str, tyro.conf.arg(aliases=["--data"])] = Field(
+        "mnist", description=DataSettings.model_fields["dataset"].description
+    )
 
 
 class ArchitectureSettings(Settings):
     """The networks of a study; lists multiply."""
 
-    model: Words = Field(("MLP2",), description=f"models: {', '.join(STUDY_MODELS)}")
+    model: Words = Field(("MLP2",), description=f"models: {', '.join(STUDY_MODELS)}, or module:factory of your own")
     hidden_size: Integers = Field((), description="widths of the hidden layers; empty is the model's own (MLP 128, CNN 84)")
     depth: Integers = Field((), description="layers of a ResNet: 8, 14 or 20")
     width_factor: Integers = Field((), description="factor of the channels of a ResNet")
@@ -60,7 +63,10 @@ class ArchitectureSettings(Settings):
 
     @model_validator(mode="after")
     def _possible(self) -> "ArchitectureSettings":
-        models = _known("model", _distinct("model", self.model), STUDY_MODELS)
+        own = [name for name in _distinct("model", self.model) if is_own(name)]
+        rest = [name for name in self.model if name not in own]
+        named = dict(zip(rest, _known("model", rest, STUDY_MODELS), strict=True))
+        models = tuple(named.get(name, name) for name in self.model)
         activations = _known("activation", _distinct("activation", self.activation), ACTIVATIONS)
         object.__setattr__(self, "model", models)
         object.__setattr__(self, "activation", activations)
@@ -68,7 +74,7 @@ class ArchitectureSettings(Settings):
             values = _distinct(option, getattr(self, option), empty=True)
             if any(value < 1 for value in values):
                 raise ConfigurationError(f"`{option}` {','.join(map(str, values))} must all be at least 1")
-            if values and not any(option in MODELS[model] for model in models):
+            if values and not any(option in MODELS.get(model, ()) for model in models):
                 raise ConfigurationError(f"`{option}` does not belong to {', '.join(models)}; leave it out")
         return self
 
@@ -208,6 +214,7 @@ class StudySettings(Settings):
     metrics: MetricsSettings = group(MetricsSettings)
     connectivity: ConnectivitySettings = group(ConnectivitySettings)
     surfaces: SurfaceSettings = group(SurfaceSettings)
+    problem: ProblemSettings = group(ProblemSettings)
     numerics: NumericsSettings = group(NumericsSettings)
 
     @model_validator(mode="after")
@@ -231,9 +238,17 @@ class StudySettings(Settings):
         self.numerics.require_finite(lr=training.lr, weight_decay=training.weight_decay, min_lr=training.min_lr)
         return self
 
+    def _later(self) -> set[str]:
+        """Settings that older runs do not know, where they change nothing: left out, so that those runs resume."""
+        return {"problem"} if self.problem == ProblemSettings() else set()
+
+    def configuration(self) -> dict[str, Any]:
+        """What defines the run."""
+        return self.model_dump(mode="json", exclude={"numerics", *self._later()})
+
     def digest(self) -> str:
         """Six letters that differ between different settings, for the name of a run."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:6]
+        return hashlib.sha256(self.model_dump_json(exclude=self._later()).encode()).hexdigest()[:6]
 
 
 class StudyExecution(ParallelExecution):

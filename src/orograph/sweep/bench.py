@@ -6,11 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orograph.data.dataset import Dataset
 from orograph.errors import ConfigurationError
-from orograph.models.catalogue import build_model
+from orograph.geometry.scores import require_numbers
 from orograph.parameters import Layout
+from orograph.problem import Problem
 from orograph.settings.shared import Execution
+from orograph.settings.words import is_own
 from orograph.spectral.cohort import fitting_spectra
 from orograph.store.cells import Cell
 from orograph.store.run import Run
@@ -21,7 +22,7 @@ from orograph.sweep.point import Instruments
 from orograph.sweep.settings import SweepSettings
 from orograph.training.cohort import fitting_cohort
 from orograph.training.gradient import tracks_statistics
-from orograph.work.bench import objectives, prepare, require_memory, with_numerics
+from orograph.work.bench import chosen_metrics, objectives, prepare, require_memory, with_numerics
 
 Theta = Float[Tensor, " P"]
 
@@ -31,7 +32,7 @@ class Bench:
     """What a sweep works with: data, model, objectives, Hessian and anchor."""
 
     settings: SweepSettings
-    data: Dataset
+    problem: Problem
     device: torch.device
     model: torch.nn.Module
     instruments: Instruments
@@ -40,22 +41,35 @@ class Bench:
     initial: dict[int, Theta] = field(default_factory=dict)
 
     @classmethod
-    def prepare(cls, settings: SweepSettings, execution: Execution) -> "Bench":
-        """Loads and checks all that the sweep needs; writes nothing."""
-        settings, device, data = prepare(settings, execution.data_dir, seed=settings.anchor.seeds[0])
+    def prepare(cls, settings: SweepSettings, execution: Execution, problem: Problem | None = None) -> "Bench":
+        """Loads and checks all that the sweep needs; writes nothing.
+
+        Args:
+            settings: of the sweep.
+            execution: where named data lie.
+            problem: an object in memory, in place of what the settings name.
+
+        Raises:
+            OrographError: anything that cannot be had as asked.
+        """
+        first = settings.anchor.seeds[0]
+        settings, device, problem = prepare(settings, settings.model, execution.data_dir, seed=first, problem=problem)
         numerics = settings.numerics
-        model = _checked(settings, data, device)
-        train_set, test_set = objectives(model, data, numerics)
+        model = _checked(settings, problem, device)
+        train_set, test_set = objectives(model, problem, numerics)
         parameters = train_set.layout.size
         if settings.spectrum.k >= parameters:
             raise ConfigurationError(f"`k` {settings.spectrum.k} must be below the number of parameters, {parameters}.")
         if settings.anchor.anchor == "required":
             raise ConfigurationError("`preset` anchor needs `anchor`: a .pth or .safetensors state dict, or train:SEED.")
         given = read_anchor(settings.anchor.anchor, model, train_set)
-        instruments = Instruments(train_set, test_set, settings.spectrum, len(data.classes))
+        metrics, groups = chosen_metrics(problem, train_set), problem.grouped()
+        instruments = Instruments(train_set, test_set, settings.spectrum, metrics, groups, problem.groups is None)
+        if is_own(settings.model.model) or is_own(settings.data.dataset):
+            require_numbers(instruments.scores(train_set, train_set.theta, by_group=False)[0])
         sizes = {"cohort": numerics.cohort or fitting_cohort(train_set)}
         sizes["together"] = numerics.together or min(sizes["cohort"], fitting_spectra(train_set, settings.spectrum.k))
-        return cls(with_numerics(settings, **sizes), data, device, model, instruments, given)
+        return cls(with_numerics(settings, **sizes), problem, device, model, instruments, given)
 
     @property
     def layout(self) -> Layout:
@@ -83,7 +97,7 @@ class Bench:
         """θ as a seed initialises it."""
         if seed not in self.initial:
             objective = self.instruments.train
-            named = dict(_build(self.settings, self.data, seed).named_parameters())
+            named = dict(self.problem.build(seed).named_parameters())
             self.initial[seed] = objective.layout.flatten(named).to(objective.theta)
         return self.initial[seed]
 
@@ -100,25 +114,20 @@ class Bench:
         return base + choice.perturb * noise.to(base.device)
 
 
-def _checked(settings: SweepSettings, data: Dataset, device: torch.device) -> torch.nn.Module:
+def _checked(settings: SweepSettings, problem: Problem, device: torch.device) -> torch.nn.Module:
     """The model, if a run can hold its points and memory its training.
 
     Raises:
         ConfigurationError: it has BatchNorm, or is too large.
     """
     chosen = settings.model
-    shape = {"input_shape": data.input_shape, "classes": len(data.classes), **chosen.options()}
-    require_memory(chosen.model, shape, getattr(torch, settings.numerics.dtype), device)
-    model = _build(settings, data, settings.anchor.seeds[0])
+    if not is_own(chosen.model):
+        shape = {"input_shape": problem.shape, "classes": problem.outputs, **chosen.options()}
+        require_memory(chosen.model, shape, getattr(torch, settings.numerics.dtype), device)
+    model = problem.build(settings.anchor.seeds[0])
     if any(map(tracks_statistics, model.modules())):
         raise ConfigurationError(
             f"`model` {chosen.model} has BatchNorm, whose running averages are another at every point, where a run keeps weights "
             "alone; take mlp, MLP1, MLP2, MLP3 or CNN, or train it by orograph study, or measure checkpoints by orograph measure."
         )
     return model.to(device)
-
-
-def _build(settings: SweepSettings, data: Dataset, seed: int) -> torch.nn.Module:
-    chosen = settings.model
-    shape, classes = data.input_shape, len(data.classes)
-    return build_model(chosen.model, input_shape=shape, classes=classes, init_seed=seed, **chosen.options())

@@ -81,7 +81,8 @@ def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
             asked=asked,
             provenance=provenance(bench.device),
             cells=todo,
-            classes=bench.data.classes,
+            classes=bench.instruments.names,
+            metrics=bench.instruments.metrics,
             tensors=dict(zip(bench.layout.names, bench.layout.shapes, strict=True)),
         )
         with run:

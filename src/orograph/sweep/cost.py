@@ -70,9 +70,11 @@ def show_plan(bench: Bench, out: Path, console: Console, *, as_json: bool = Fals
     cost = time_cost(settings, objective, bench.instruments.hessian, points)
     ladder = settings.ladder.ladder()
     disk = bench.disk()
+    tested = 0 if bench.instruments.test is None else bench.instruments.test.count
+    samples = "samples" if bench.problem.images is None else "images"
     lines = {
         "run": str(out),
-        "data": f"{settings.data.dataset}, {objective.count} training and {bench.instruments.test.count} test images",
+        "data": f"{settings.data.dataset}, {objective.count} training and {tested} test {samples}",
         "model": f"{settings.model.model}, {objective.layout.size:,} parameters",
         "ladder": f"{len(ladder)} strengths from {ladder[0]:g} to {ladder[-1]:g}, {settings.ladder.direction}; "
         f"{len(settings.anchor.seeds)} seeds; {points} points in {len(cohorts(settings))} cohorts",

@@ -14,9 +14,11 @@ from orograph.curvature.cohort import CohortHessian
 from orograph.curvature.counting import OnProduct
 from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.operator import LinearOperator
-from orograph.geometry.classes import class_hits
+from orograph.geometry.scores import Value, scores
 from orograph.geometry.smoothness import finite_companions, is_smooth
+from orograph.metrics import Metric
 from orograph.objective import Objective
+from orograph.problem import Groups
 from orograph.spectral.cohort import lanczos_cohort
 from orograph.spectral.eigenpairs import lanczos
 from orograph.spectral.spectrum import Spectrum
@@ -25,12 +27,22 @@ from orograph.sweep.settings import SpectrumSettings
 
 @dataclass
 class Instruments:
-    """What measures a point: the objectives on both sets and the Hessian over the whole training set."""
+    """What measures a point: the objectives on both sets and the Hessian over the whole training set.
+
+    Attributes:
+        train, test: the objectives; None where there are no test data.
+        settings: of the spectrum.
+        metrics: beside the losses.
+        groups: of the samples; None where there are none.
+        of_classes: whether the groups are the classes that the targets name.
+    """
 
     train: Objective
-    test: Objective
+    test: Objective | None
     settings: SpectrumSettings
-    classes: int
+    metrics: Sequence[Metric]
+    groups: Groups | None
+    of_classes: bool
     _cohorts: dict[int, CohortHessian] = field(default_factory=dict)
 
     @cached_property
@@ -42,6 +54,25 @@ class Instruments:
     def smooth(self) -> bool:
         """Whether the loss is C²: if not, all second-order results leave out its kinks."""
         return is_smooth(self.train)
+
+    @property
+    def classes(self) -> int:
+        """How many groups there are."""
+        return len(self.groups.names) if self.groups else 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the groups."""
+        return self.groups.names if self.groups else ()
+
+    def scores(
+        self, objective: Objective, theta: Float[Tensor, " P"], *, by_group: bool
+    ) -> tuple[dict[str, Value], dict[str, list[Value]]]:
+        """The metrics on one of the two sets, and by group of its samples if asked for."""
+        labels = None
+        if by_group and self.groups:
+            labels = self.groups.train if objective is self.train else self.groups.test
+        return scores(objective, theta, self.metrics, labels=labels, groups=self.classes)
 
     def cohort(self, thetas: Float[Tensor, "M P"]) -> CohortHessian:
         """The Hessians of several models, traced once for each number of them."""
@@ -103,14 +134,16 @@ def _metrics(instruments: Instruments, operator: HessianOperator, strength: floa
     train, test = instruments.train.penalised(strength, instruments.train.anchor), instruments.test
     theta, gradient, loss = operator.theta, operator.gradient, operator.loss
     offset = train.offset(theta)
-    accuracy, by_class = accuracies(test, theta, instruments.classes)
-    scalars: dict[str, Any] = {
-        "train_loss": loss,
-        "objective": loss + train.penalty(theta),
-        "train_accuracy": accuracies(train, theta, instruments.classes)[0],
-        "test_loss": test.loss(theta),
-        "test_accuracy": accuracy,
-        "class_accuracy": by_class,
+    values, _ = instruments.scores(train, theta, by_group=False)
+    scalars: dict[str, Any] = {"train_loss": loss, "objective": loss + train.penalty(theta)}
+    scalars |= {f"train_{name}": value for name, value in values.items()}
+    if test is not None:
+        values, by_group = instruments.scores(test, theta, by_group=True)
+        scalars["test_loss"] = test.loss(theta)
+        scalars |= {f"test_{name}": value for name, value in values.items()}
+        kind = "class" if instruments.of_classes else "group"
+        scalars |= {f"{kind}_{name}": found for name, found in by_group.items()}
+    scalars |= {
         "gradient_norm": gradient.double().norm().item(),
         "objective_gradient_norm": (gradient.double() + 2 * strength * offset.double()).norm().item(),
         "parameter_norm": theta.double().norm().item(),
@@ -141,9 +174,3 @@ def decompose(
         return (cohort @ vectors).addcmul_(vectors, factors)
 
     return lanczos_cohort(operators, multiply, settings.k, memory=instruments.train.memory, **asked)
-
-
-def accuracies(objective: Objective, theta: Float[Tensor, " P"], classes: int) -> tuple[float, list[float]]:
-    """Accuracy over all samples, and by class (NaN for a class without samples), in percent."""
-    hits, counts = class_hits(objective, theta, classes=classes)
-    return 100 * hits.sum().item() / objective.count, (100 * hits / counts).tolist()

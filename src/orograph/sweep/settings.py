@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from orograph.errors import ConfigurationError
 from orograph.settings.base import MOST_SEED, Settings, group, require_range
+from orograph.settings.problem import ProblemSettings
 from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings, ParallelExecution
 from orograph.settings.words import Integers, Numbers
 from orograph.training.settings import TrainingSettings
@@ -124,6 +125,9 @@ class SweepNumerics(NumericsSettings):
         return self
 
 
+_LATER: dict[str, type[Settings]] = {"tracking": TrackingSettings, "problem": ProblemSettings}
+
+
 class SweepSettings(Settings):
     """The experiment settings of `orograph sweep`."""
 
@@ -134,6 +138,7 @@ class SweepSettings(Settings):
     training: TrainingSettings = group(TrainingSettings)
     spectrum: SpectrumSettings = group(SpectrumSettings)
     tracking: TrackingSettings = group(TrackingSettings)
+    problem: ProblemSettings = group(ProblemSettings)
     numerics: SweepNumerics = group(SweepNumerics)
 
     @model_validator(mode="after")
@@ -154,7 +159,7 @@ class SweepSettings(Settings):
 
     def _later(self) -> set[str]:
         """Settings that older runs do not know, where they change nothing: left out, so that those runs resume."""
-        return {"tracking"} if self.tracking == TrackingSettings() else set()
+        return {name for name, kind in _LATER.items() if getattr(self, name) == kind()}
 
     def configuration(self) -> dict[str, Any]:
         """What defines the run."""

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.calling import call, evaluation_mode
-from orograph.objective import Objective, correct
+from orograph.metrics import correct
+from orograph.objective import Objective
 
 EpochRecord = dict[str, float]
 

@@ -1,20 +1,21 @@
-"""What every bench begins with: this process made ready, the data loaded, the objectives on them."""
+"""What every bench begins with: this process made ready, the problem at hand, the objectives on its data."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from orograph.data.catalogue import load_data
-from orograph.data.dataset import Dataset
-from orograph.errors import ConfigurationError
+from orograph.errors import ConfigurationError, OrographError
 from orograph.memory import format_bytes
+from orograph.metrics import Metric, fitting
 from orograph.models.catalogue import build_model
 from orograph.objective import Objective
+from orograph.problem import Problem
 from orograph.process import choose_device, free_memory, seed_everything
-from orograph.settings.shared import DataSettings, NumericsSettings
+from orograph.settings.problem import ProblemSettings
+from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings
+from orograph.work.problems import named_problem, recorded
 
 STATE_VECTORS = 6  # as long as θ, of a training: θ, its gradient, two moments, the best state and a copy
 
@@ -26,6 +27,9 @@ class Prepared(Protocol):
     def data(self) -> DataSettings: ...
 
     @property
+    def problem(self) -> ProblemSettings: ...
+
+    @property
     def numerics(self) -> NumericsSettings: ...
 
     def model_copy(self, *, update: Any) -> Any: ...
@@ -34,19 +38,29 @@ class Prepared(Protocol):
 Experiment = TypeVar("Experiment", bound=Prepared)
 
 
-def prepare(settings: Experiment, data_dir: str | None, *, seed: int) -> tuple[Experiment, torch.device, Dataset]:
-    """Settles threads and device in the settings and in this process, seeds the global streams, and loads the data.
+def prepare(
+    settings: Experiment, model: ModelSettings, data_dir: str | None, *, seed: int, problem: Problem | None = None
+) -> tuple[Experiment, torch.device, Problem]:
+    """Settles threads and device in the settings and in this process, seeds the global streams, and loads the problem.
+
+    Args:
+        settings: of the experiment.
+        model: of its network, or of one of them.
+        data_dir: where the files of named data lie.
+        seed: of the global streams.
+        problem: an object in memory, in place of what the settings name.
 
     Raises:
-        OrographError: there is no such device, or the data cannot be had as asked.
+        OrographError: there is no such device, or the problem cannot be had as asked.
     """
-    numerics, chosen = settings.numerics, settings.data
+    numerics = settings.numerics
     threads = numerics.threads or torch.get_num_threads()
     device = choose_device(numerics.device)
     torch.set_num_threads(threads)
     seed_everything(seed)
-    data = load_data(chosen.dataset, data_dir=data_dir, subset_size=chosen.subset_size, subset_seed=chosen.subset_seed)
-    return with_numerics(settings, threads=threads, device=device.type), device, data
+    found = named_problem(settings.data, model, settings.problem, data_dir) if problem is None else problem
+    known = settings.model_copy(update={"problem": recorded(settings.problem, found)})
+    return with_numerics(known, threads=threads, device=device.type), device, found
 
 
 def with_numerics(settings: Experiment, **settled: Any) -> Experiment:
@@ -54,11 +68,31 @@ def with_numerics(settings: Experiment, **settled: Any) -> Experiment:
     return settings.model_copy(update={"numerics": settings.numerics.model_copy(update=settled)})
 
 
-def objectives(model: nn.Module, data: Dataset, numerics: NumericsSettings) -> tuple[Objective, Objective]:
-    """The mean cross-entropy on the training and on the test data."""
-    memory, dtype = numerics.memory, getattr(torch, numerics.dtype)
-    train, test = (Objective(model, F.cross_entropy, part, memory=memory, dtype=dtype) for part in (data.train, data.test))
-    return train, test
+def objectives(model: nn.Module, problem: Problem, numerics: NumericsSettings) -> tuple[Objective, Objective | None]:
+    """The loss on the training and on the test data, None without these.
+
+    Raises:
+        OrographError: model, loss and data do not go together.
+    """
+    given: dict[str, Any] = {"memory": numerics.memory, "dtype": getattr(torch, numerics.dtype), "parameters": problem.parameters}
+    train = Objective(model, problem.loss, problem.train, **given)
+    if problem.test is None:
+        return train, None
+    try:
+        return train, Objective(model, problem.loss, problem.test, **given)
+    except OrographError as error:
+        raise type(error)(f"of the test data: {error}") from error
+
+
+def chosen_metrics(problem: Problem, objective: Objective) -> tuple[Metric, ...]:
+    """The metrics of a problem: its own, or those that outputs and targets of a few samples admit."""
+    if problem.metrics is not None:
+        return tuple(each for each in problem.metrics if isinstance(each, Metric))
+    inputs, targets = next(objective.batches(2))
+    with torch.no_grad():
+        outputs = objective.readout.scores(objective.outputs(objective.theta, inputs))
+    loss = problem.loss
+    return fitting(outputs, targets, getattr(loss, "__name__", type(loss).__name__))
 
 
 def require_memory(name: str, options: Mapping[str, Any], dtype: torch.dtype, device: torch.device) -> None:

@@ -1,0 +1,141 @@
+"""The metrics of a model on a data set, over all samples and by group of samples."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from orograph.errors import ConfigurationError
+from orograph.metrics import Metric
+from orograph.objective import Objective
+from orograph.sources import first_line
+
+Value = float | list[float]
+
+
+def scores(
+    objective: Objective,
+    theta: Float[Tensor, " P"],
+    metrics: Sequence[Metric],
+    *,
+    labels: Int[Tensor, " N"] | None = None,
+    groups: int = 0,
+) -> tuple[dict[str, Value], dict[str, list[Value]]]:
+    """Every metric at θ, summed over samples in float64.
+
+    Args:
+        objective: gives model and data.
+        theta: θ, `(P,)`.
+        metrics: which.
+        labels: the group of every sample, `(N,)`; None for no groups.
+        groups: how many there are.
+
+    Returns:
+        The value of each metric by name, and by name its value in each group, NaN in one without samples.
+
+    Raises:
+        ConfigurationError: a metric fails on the outputs, or gives something else than it should.
+    """
+    if not metrics:
+        return {}, {}
+    found = _Collected(metrics)
+    with torch.no_grad():
+        for inputs, targets in objective.batches():
+            outputs = objective.outputs(theta, inputs)
+            read = objective.readout.scores(outputs)
+            found.add(outputs if read is None else read, targets)
+    members = None if labels is None else labels.to(objective.device)
+    values = {each.name: found.value(each, None) for each in metrics}
+    by_group = {
+        each.name: [found.value(each, members == group) for group in range(groups)] for each in metrics if members is not None
+    }
+    return values, by_group
+
+
+class _Collected:
+    """Values and weights of every sample by metric; outputs and targets of all where a metric needs them whole."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
+        self._kept: list[tuple[Any, Tensor]] = []
+        self._parts: dict[str, list[Tensor]] = {each.name: [] for each in metrics}
+
+    def add(self, outputs: Any, targets: Tensor) -> None:
+        if any(each.whole for each in self._metrics):
+            self._kept.append((outputs, targets))
+        for each in self._metrics:
+            if not each.whole:
+                self._parts[each.name].append(_of_samples(each, outputs, targets))
+
+    def value(self, metric: Metric, chosen: Tensor | None) -> Value:
+        """Over all samples, or over those chosen, `(N,)` booleans."""
+        if chosen is not None and not chosen.any():
+            return math.nan
+        if metric.whole:
+            outputs, targets = self._all()
+            if chosen is not None:
+                outputs, targets = tree_map(lambda leaf: leaf[chosen] if isinstance(leaf, Tensor) else leaf, (outputs, targets))
+            return _of_all(metric, outputs, targets)
+        parts = torch.cat(self._parts[metric.name], 1)
+        values, weights = (parts if chosen is None else parts[:, chosen]).sum(1).tolist()
+        return metric.of_sums(values, weights)
+
+    def _all(self) -> tuple[Any, Tensor]:
+        if len(self._kept) > 1:
+            first = self._kept[0][0]
+            if not isinstance(first, Tensor) or len({each.shape[1:] for each, _ in self._kept}) > 1:
+                raise ConfigurationError("metrics of all samples at once need outputs of one shape; take metrics of samples.")
+            self._kept = [(torch.cat([each for each, _ in self._kept]), torch.cat([targets for _, targets in self._kept]))]
+        return self._kept[0]
+
+
+def _of_samples(metric: Metric, outputs: Any, targets: Tensor) -> Float[Tensor, "2 n"]:
+    """Values and weights, float64."""
+    found = _called(metric, outputs, targets)
+    pair = found if isinstance(found, tuple | list) else (found, torch.ones(len(targets)))
+    rows = [torch.as_tensor(each).detach().to(targets.device, torch.float64) for each in pair]
+    if len(rows) != 2 or any(each.shape != (len(targets),) for each in rows):
+        shapes = " and ".join(str(tuple(each.shape)) for each in rows)
+        raise ConfigurationError(
+            f"`metrics` {metric.name} gave {shapes} for {len(targets)} samples; give one value each, or make it whole=True."
+        )
+    return torch.stack(rows)
+
+
+def _of_all(metric: Metric, outputs: Any, targets: Tensor) -> Value:
+    found = _called(metric, outputs, targets)
+    value = torch.as_tensor(found).double().tolist()
+    if not isinstance(value, float) and not (isinstance(value, list) and all(isinstance(each, float) for each in value)):
+        raise ConfigurationError(
+            f"`metrics` {metric.name} gave an array of several dimensions; give one number, or one for each output."
+        )
+    return value
+
+
+def _called(metric: Metric, outputs: Any, targets: Tensor) -> Any:
+    try:
+        return metric.function(outputs, targets)
+    except ConfigurationError:
+        raise
+    except Exception as error:  # whatever a function of one's own raises
+        raise ConfigurationError(f"`metrics` {metric.name} failed with {type(error).__name__}: {first_line(error)}.") from error
+
+
+def require_numbers(values: dict[str, Value]) -> None:
+    """Refuses metrics that are no numbers where the loss is one.
+
+    Args:
+        values: of each metric by name.
+
+    Raises:
+        ConfigurationError: naming the first that is NaN.
+    """
+    for name, value in values.items():
+        if any(math.isnan(each) for each in (value if isinstance(value, list) else [value])):
+            raise ConfigurationError(
+                f"`metrics` {name} is NaN for the network as it begins; leave it out, or have it give a number."
+            )

@@ -1,0 +1,286 @@
+"""What is studied: a network, a loss, training and test data, metrics, and groups of samples.
+
+Groups generalise classes: any labelling of the samples (class, domain, bucket of lengths). Where nobody gives one, the targets
+are the labels if they are classes.
+"""
+
+import contextlib
+import copy
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import Dataset as Samples
+
+from orograph.data.dataset import Dataset
+from orograph.errors import ConfigurationError, DataError
+from orograph.intake import pairs
+from orograph.metrics import Metric, metric
+from orograph.sources import called
+
+_BATCH = 1024  # samples of a torch data set that are read together
+
+Grouping = Callable[[Any, Tensor], Any] | tuple[Any, Any] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Which group each sample is in.
+
+    Attributes:
+        names: of the groups, in order of their number.
+        train: `(N,)` int64, the group of every training sample.
+        test: `(M,)` int64, of every test sample; None without test data.
+    """
+
+    names: tuple[str, ...]
+    train: Tensor
+    test: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A network, a loss and data, with what is measured of them.
+
+    Args:
+        model: a function that makes the network, called with what it asks for of `init_seed`, `input_shape` and `classes`;
+            without `init_seed` it draws from torch's global stream, which is seeded for it. Or a module: every start is a copy.
+        loss: `(outputs, targets) → ` one value per sample, a mean or a sum.
+        train: batches `(inputs, targets)`; or one such pair of whole tensors; or a `torch.utils.data.Dataset`, or a loader that
+            gives the same batches each time.
+        test: likewise; None where there are no test data.
+        metrics: names of `orograph.metrics.METRICS`, or metrics of one's own; None for those that outputs and targets admit.
+        groups: `(inputs, targets) → ` n labels of a batch, numbers or words; or the labels of all training and all test samples;
+            None takes the targets where they are classes.
+        parameters: comma-separated globs of the parameter names that make up θ; the penalty is on these alone.
+        classes: names of the classes, in the order of the model's outputs; numbers where they have none.
+        input_shape: of one sample, for a model that asks for it; that of the first sample when None.
+
+    Raises:
+        ConfigurationError: a metric that nobody knows.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> x = torch.randn(20, 3)
+        >>> problem = og.Problem(lambda: torch.nn.Linear(3, 1), torch.nn.MSELoss(), train=(x, x.sum(1, keepdim=True)))
+        >>> problem.build(0).weight.shape
+        torch.Size([1, 3])
+    """
+
+    model: nn.Module | Callable[..., nn.Module]
+    loss: Callable[[Any, Tensor], Tensor]
+    train: Any
+    test: Any = None
+    metrics: Sequence[Metric | str] | None = None
+    groups: Grouping = None
+    parameters: str = "*"
+    classes: tuple[str, ...] = ()
+    input_shape: tuple[int, ...] | None = None
+    names: Mapping[str, str] = field(default_factory=dict, repr=False)
+    images: Dataset | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        chosen = self.metrics
+        if chosen is not None:
+            object.__setattr__(self, "metrics", tuple(metric(each) if isinstance(each, str) else each for each in chosen))
+        for name in ("train", "test"):
+            object.__setattr__(self, name, as_batches(getattr(self, name), name))
+
+    def build(self, seed: int) -> nn.Module:
+        """The network as a seed initialises it.
+
+        Args:
+            seed: of the initialisation; of a module given as such it decides nothing.
+
+        Returns:
+            A module of its own.
+
+        Raises:
+            ConfigurationError: the function gives no module, or needs an argument that nobody offers.
+            DataError: calling it fails.
+        """
+        if isinstance(self.model, nn.Module):
+            return copy.deepcopy(self.model)
+        name = self.names.get("model") or str(getattr(self.model, "__qualname__", "the factory"))
+        offered = {"init_seed": seed, "input_shape": self.shape, "classes": self.outputs}
+        with seeded(seed):
+            made = called("model", name, self.model, {key: value for key, value in offered.items() if value is not None})
+        if not isinstance(made, nn.Module):
+            raise ConfigurationError(f"`model` {name} gave {type(made).__name__}, not a torch.nn.Module.")
+        return made
+
+    def with_model(self, model: Callable[..., nn.Module]) -> "Problem":
+        """The same problem for another network.
+
+        Args:
+            model: makes it.
+
+        Returns:
+            Another problem; data are shared.
+        """
+        return replace(self, model=model)
+
+    @cached_property
+    def first(self) -> tuple[Any, Tensor]:
+        """The first batch of the training data."""
+        try:
+            found = next(pairs(self.train), None)
+        except (DataError, ConfigurationError):
+            raise
+        except Exception as error:  # whatever the user's loader raises
+            raise DataError(f"the training data cannot be iterated: {str(error).splitlines()[0]}.") from error
+        if found is None:
+            raise DataError("the training data have no samples; a stream that was read to its end before gives none again.")
+        return found
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Of one sample, where the inputs are one tensor."""
+        if self.input_shape is not None:
+            return self.input_shape
+        inputs = self.first[0]
+        return tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else None
+
+    @property
+    def outputs(self) -> int | None:
+        """How many classes there are: those with names, or those of the training targets; or how many numbers a target is."""
+        if self.classes:
+            return len(self.classes)
+        targets = self.first[1]
+        if targets.is_floating_point():
+            return int(targets[0].numel())
+        if targets.ndim != 1:
+            return None
+        return 1 + max(int(each.max()) for _, each in pairs(self.train))
+
+    def grouped(self) -> Groups | None:
+        """The groups of all samples; None where there are none: nobody gave any, and the targets are no classes.
+
+        Returns:
+            Names and numbers.
+
+        Raises:
+            DataError: labels that are not one for each sample.
+        """
+        train = self._labels("train", self.train, 0)
+        if train is None:
+            return None
+        test = None if self.test is None else self._labels("test", self.test, 1)
+        own = self.groups is None
+        values = sorted({*train, *(test or ())}, key=lambda each: (isinstance(each, str), each))
+        if own:  # classes keep their numbers
+            names = self.classes or tuple(map(str, range(int(max(values)) + 1)))
+            if values[0] < 0 or values[-1] >= len(names):
+                return None
+            numbers = {value: int(value) for value in values}
+        else:
+            names, numbers = tuple(map(str, values)), {value: number for number, value in enumerate(values)}
+        one, other = (None if each is None else torch.tensor([numbers[value] for value in each]) for each in (train, test))
+        assert one is not None
+        return Groups(names, one, other)
+
+    def _labels(self, name: str, data: Any, place: int) -> list[Any] | None:
+        """One label for each sample, as a number or a word."""
+        found: list[Any] = []
+        given = self.groups
+        if given is None:
+            for _, targets in pairs(data):
+                if targets.ndim != 1 or targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
+                    return None
+                found += targets.tolist()
+            return found
+        count = sum(len(targets) for _, targets in pairs(data))
+        if callable(given):
+            for inputs, targets in pairs(data):
+                batch = {"inputs": inputs, "targets": targets}
+                labels = _plain(called("groups", self.names.get("groups") or "the function", partial_of(given), batch))
+                if len(labels) != len(targets):
+                    raise DataError(
+                        f"`groups` gave {len(labels)} labels for a batch of {len(targets)} {name} samples; give one each."
+                    )
+                found += labels
+        else:
+            found = _plain(given[place])
+        if len(found) != count:
+            raise DataError(f"`groups` has {len(found)} labels for {count} {name} samples; give one for each.")
+        return found
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Bytes of all tensors of both sets."""
+        leaves = (leaf for data in (self.train, self.test or ()) for batch in pairs(data) for leaf in tree_leaves(batch))
+        return sum(leaf.nbytes for leaf in leaves if isinstance(leaf, Tensor))
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 of all inputs and targets: what a run was really made on."""
+        if self.images is not None:
+            return self.images.checksum
+        digest = hashlib.sha256()
+        for data in (self.train, self.test or ()):
+            for batch in pairs(data):
+                for leaf in tree_leaves(batch):
+                    tensor = leaf.detach().cpu().contiguous() if isinstance(leaf, Tensor) else None
+                    digest.update(repr(leaf if tensor is None else (tuple(tensor.shape), str(tensor.dtype))).encode())
+                    if tensor is not None:
+                        digest.update(tensor.flatten().view(torch.uint8).numpy().data if tensor.numel() else b"")
+        return digest.hexdigest()
+
+
+def as_batches(data: Any, name: str = "data") -> Any:
+    """Batches out of what people have: those, one pair of whole tensors, or a data set of single samples.
+
+    Args:
+        data: any of these.
+        name: for messages.
+
+    Returns:
+        A re-iterable of batches.
+
+    Raises:
+        DataError: a stream, which can be read once only.
+    """
+    if isinstance(data, IterableDataset):
+        raise DataError(
+            f"`{name}` is a {type(data).__name__}, which can be read once only; pass a list of batches or a DataLoader."
+        )
+    if isinstance(data, Samples):
+        return DataLoader(data, batch_size=_BATCH, shuffle=False)
+    if isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(each, Tensor | np.ndarray) for each in data):
+        return [(data[0], data[1])]
+    return data
+
+
+def partial_of(function: Callable[[Any, Tensor], Any]) -> Callable[[Any, Tensor], Any]:
+    """A function of a batch whose own arguments may have any names."""
+
+    def of(inputs: Any, targets: Tensor) -> Any:
+        return function(inputs, targets)
+
+    return of
+
+
+def _plain(labels: Any) -> list[Any]:
+    """Labels as numbers or words."""
+    if isinstance(labels, Tensor | np.ndarray):
+        labels = labels.tolist()
+    found = list(labels) if isinstance(labels, Iterable) and not isinstance(labels, str) else [labels]
+    wrong = [each for each in found if not isinstance(each, int | str | float | bool)]
+    if wrong:
+        raise DataError(f"`groups` gave a label of type {type(wrong[0]).__name__}; labels are numbers or words.")
+    return found
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """torch's global stream begins at a seed, and is what it was afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

@@ -1,0 +1,150 @@
+"""What people write themselves, by name: `module:function`, or `path/to/file.py:function`, and the digest of where it stands.
+
+The working directory is looked in, too. A file is imported under its own stem, so that workers that import it again by that name
+find the same objects.
+"""
+
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from orograph.errors import ConfigurationError, DataError, OrographError
+
+MOST_BYTES = 2**24  # of a source file
+
+
+def imported(argument: str, path: str) -> Any:
+    """The object that `module:name` or `file.py:name` means.
+
+    Args:
+        argument: that named it, for messages.
+        path: as above.
+
+    Returns:
+        The object.
+
+    Raises:
+        ConfigurationError: there is no such module, file or name.
+        DataError: importing the module fails.
+    """
+    module_name, _, name = path.rpartition(":")
+    module = _module(argument, path, module_name)
+    if not callable(getattr(module, name, None)):
+        raise ConfigurationError(f"`{argument}` {path}: module {module_name} has no function '{name}'.")
+    return getattr(module, name)
+
+
+def _module(argument: str, path: str, name: str) -> ModuleType:
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        if name.endswith(".py"):
+            return _of_file(argument, path, Path(name))
+        return importlib.import_module(name)
+    except OrographError:
+        raise
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"`{argument}` {path}: no module named '{error.name}'; run where it can be imported, or name its file, FILE.py:NAME."
+        ) from None
+    except Exception as error:  # whatever the user's module raises
+        raise DataError(
+            f"`{argument}` {path}: importing {name} failed with {type(error).__name__}: {first_line(error)}."
+        ) from error
+
+
+def _of_file(argument: str, path: str, file: Path) -> ModuleType:
+    """A file as a module, made once: what it defines is the same object wherever it is named."""
+    if not file.is_file():
+        raise ConfigurationError(f"`{argument}` {path}: there is no file {file}.")
+    whole = str(file.resolve())
+    known = sys.modules.get(file.stem)
+    if known is not None and getattr(known, "__file__", None) == whole:
+        return known
+    name = file.stem if known is None else f"{file.stem}_{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    specification = importlib.util.spec_from_file_location(name, whole)
+    if specification is None or specification.loader is None:
+        raise ConfigurationError(f"`{argument}` {path}: {file} is no Python file.")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    folder = str(file.resolve().parent)
+    if folder not in sys.path:  # what stands beside it can be imported by it
+        sys.path.append(folder)
+    try:
+        specification.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def called(argument: str, path: str, function: Callable[..., Any], offered: Mapping[str, Any] | None = None) -> Any:
+    """What a function of one's own gives, called with those of the offered arguments that it asks for.
+
+    Args:
+        argument: that named it, for messages.
+        path: by which it was named.
+        function: to be called.
+        offered: keyword arguments by name; what it does not name is not given.
+
+    Returns:
+        What it returns.
+
+    Raises:
+        ConfigurationError: it is no function of one's own, or needs an argument that nobody offers.
+        DataError: calling it fails.
+    """
+    offered = offered or {}
+    if inspect.isbuiltin(function) or getattr(function, "__module__", "").partition(".")[0] in sys.stdlib_module_names:
+        raise ConfigurationError(f"`{argument}` {path} is no function of your own; name one that is.")
+    asked: Mapping[str, inspect.Parameter] = {}
+    with contextlib.suppress(ValueError):  # without a signature; called as it is
+        asked = inspect.signature(function).parameters
+    takes_all = any(each.kind is each.VAR_KEYWORD for each in asked.values())
+    given = {name: value for name, value in offered.items() if takes_all or name in asked}
+    try:
+        inspect.signature(function).bind(**given)
+    except ValueError:
+        pass
+    except TypeError as error:
+        names = f" but {', '.join(offered)}" if offered else ""
+        raise ConfigurationError(f"`{argument}` {path} must be callable without arguments{names}: {error}.") from None
+    try:
+        return function(**given)
+    except OrographError:
+        raise
+    except Exception as error:  # whatever the user's function raises
+        raise DataError(f"`{argument}` {path} failed with {type(error).__name__}: {first_line(error)}.") from error
+
+
+def digest(function: Any) -> str:
+    """SHA-256 of the file that a function or class is written in; empty where there is none, as in a notebook.
+
+    Args:
+        function: or class, or an instance of one.
+
+    Returns:
+        64 hexadecimal digits, or nothing.
+    """
+    try:
+        file = inspect.getsourcefile(function if callable(function) and not hasattr(function, "forward") else type(function))
+    except TypeError:
+        return ""
+    path = Path(file) if file else None
+    if path is None or not path.is_file() or path.stat().st_size > MOST_BYTES:
+        return ""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, on one line and without its full stop."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

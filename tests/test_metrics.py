@@ -1,0 +1,145 @@
+"""Metrics against scikit-learn and torch, over batches of unlike size, and in groups."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, average_precision_score, r2_score, root_mean_squared_error
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from orograph.errors import ConfigurationError
+from orograph.geometry.scores import scores
+from orograph.metrics import METRICS, Metric, fitting, metric
+from orograph.objective import Objective
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def classes(*shape: int, count: int = 4, seed: int = 1) -> Tensor:
+    return torch.randint(0, count, shape, generator=torch.Generator().manual_seed(seed))
+
+
+LABELS = (drawn(30, 5, seed=2) > 0.6).float()
+TOKENS = classes(30, 7).masked_fill(drawn(30, 7, seed=3) > 0.8, -100)
+
+
+def per_token(outputs: Tensor, tokens: Tensor) -> float:
+    return F.cross_entropy(outputs.flatten(0, 1).double(), tokens.flatten()).item()
+
+
+TRUTHS: dict[str, tuple[Tensor, Tensor, Callable[[Tensor, Tensor], object]]] = {
+    "accuracy": (drawn(30, 4), classes(30), lambda y, t: 100 * accuracy_score(t, y.argmax(1))),
+    "margin": (
+        drawn(30, 4),
+        classes(30),
+        lambda y, t: sum((row[k] - max(row[:k] + row[k + 1 :])) for row, k in zip(y.tolist(), t.tolist(), strict=True)) / 30,
+    ),
+    "r2": (drawn(30, 3), drawn(30, 3, seed=4), lambda y, t: r2_score(t, y)),
+    "rmse": (drawn(30, 1), drawn(30, 1, seed=4), lambda y, t: root_mean_squared_error(t, y)),
+    "rmse_per_output": (
+        drawn(30, 3),
+        drawn(30, 3, seed=4),
+        lambda y, t: root_mean_squared_error(t, y, multioutput="raw_values").tolist(),
+    ),
+    "token_accuracy": (
+        drawn(30, 7, 4),
+        TOKENS,
+        lambda y, t: 100 * accuracy_score(t[t >= 0], y.argmax(-1)[t >= 0]),
+    ),
+    "perplexity": (drawn(30, 7, 4), TOKENS, lambda y, t: math.exp(per_token(y, t))),
+    "next_token_accuracy": (
+        drawn(30, 7, 4),
+        TOKENS,
+        lambda y, t: 100 * accuracy_score(t[:, 1:][t[:, 1:] >= 0], y[:, :-1].argmax(-1)[t[:, 1:] >= 0]),
+    ),
+    "next_token_perplexity": (drawn(30, 7, 4), TOKENS, lambda y, t: math.exp(per_token(y[:, :-1], t[:, 1:]))),
+    "exact_match": (drawn(30, 5), LABELS, lambda y, t: 100 * accuracy_score(t, y > 0)),
+    "mean_average_precision": (drawn(30, 5), LABELS, lambda y, t: 100 * average_precision_score(t, y)),
+}
+
+
+class Given(nn.Module):
+    """Outputs that are its inputs, moved by a parameter that is zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(1))
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        return outputs + self.shift
+
+
+def mean_square(outputs: Tensor, targets: Tensor) -> Tensor:
+    """A loss of any outputs: metrics have their own meaning of the targets."""
+    return outputs.flatten(1).square().mean(1)
+
+
+def objective(outputs: Tensor, targets: Tensor, *lengths: int) -> Objective:
+    batches = list(zip(outputs.split(list(lengths)), targets.split(list(lengths)), strict=True))
+    return Objective(Given(), mean_square, batches, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_is_that_of_scikit_learn_or_torch(name: str) -> None:
+    outputs, targets, truth = TRUTHS[name]
+    given = objective(outputs, targets, 11, 19)
+    values, by_group = scores(given, given.theta, [metric(name)], labels=torch.arange(30) % 2, groups=3)
+    assert values[name] == pytest.approx(truth(outputs, targets), rel=1e-6)  # rounding of float32 where the truth is in it
+    for group in (0, 1):
+        own = truth(outputs[group::2], targets[group::2]) if name != "margin" else by_group[name][group]
+        assert by_group[name][group] == pytest.approx(own, rel=1e-6)
+    assert math.isnan(by_group[name][2])  # nobody is in it
+
+
+def test_tokens_may_have_their_scores_in_the_second_dimension() -> None:
+    outputs, tokens, _ = TRUTHS["perplexity"]
+    names = ("token_accuracy", "perplexity")
+    one, other = (
+        scores(given, given.theta, [metric(name) for name in names])[0]
+        for given in (objective(outputs, tokens, 30), objective(outputs.movedim(-1, 1), tokens, 30))
+    )
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("outputs", "targets", "loss", "names"),
+    [
+        (drawn(2, 4), classes(2), "cross_entropy", ["accuracy"]),
+        (drawn(2, 1), drawn(2, 1), "mse_loss", ["r2", "rmse"]),
+        (drawn(2), drawn(2), "mse_loss", ["r2", "rmse"]),
+        (drawn(2, 3), drawn(2, 3), "huber_loss", ["r2", "rmse", "rmse_per_output"]),
+        (drawn(2, 7, 4), TOKENS[:2], "CrossEntropyLoss", ["token_accuracy", "perplexity"]),
+        (drawn(2, 5), LABELS[:2], "binary_cross_entropy_with_logits", ["exact_match", "mean_average_precision"]),
+        (drawn(2, 5), LABELS[:2], "BCEWithLogitsLoss", ["exact_match", "mean_average_precision"]),
+        (drawn(2, 5), drawn(2, 4), "own", []),
+        ((drawn(2), drawn(2)), classes(2), "own", []),
+    ],
+)
+def test_where_nobody_names_metrics_the_data_do(outputs: object, targets: Tensor, loss: str, names: list[str]) -> None:
+    assert [each.name for each in fitting(outputs, targets, loss)] == names
+
+
+@pytest.mark.parametrize(
+    ("function", "whole", "says"),
+    [
+        (lambda y, t: y.mean(), False, "give one value each, or make it whole=True"),
+        (lambda y, t: y[:3, 0], False, "for 30 samples"),
+        (lambda y, t: {}["missing"], False, "failed with KeyError"),
+        (lambda y, t: y.new_zeros(2, 2), True, "an array of several dimensions"),
+    ],
+)
+def test_a_metric_that_gives_something_else_is_refused(function: Callable[..., object], whole: bool, says: str) -> None:
+    given = objective(drawn(30, 4), classes(30), 30)
+    with pytest.raises(ConfigurationError, match=says):
+        scores(given, given.theta, [Metric("own", function, whole=whole)])
+
+
+def test_a_metric_that_nobody_knows_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigurationError, match="token_accuracy"):
+        metric("token_acuracy")
+    with pytest.raises(ConfigurationError, match="letters, digits and underscores"):
+        Metric("top 5", lambda y, t: y)
