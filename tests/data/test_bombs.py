@@ -132,7 +132,11 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path: Path, zeros: b
     within_bounds(lambda: read_cifar(tmp_path, tmp_path), "unpacks to more than")
 
 
-@pytest.mark.parametrize("content", [b"", b"\x1f\x8b", b"\x1f\x8b\x08" + bytes(40), b"x" * 2000, gzip.compress(b"x" * 2000)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x1f\x8b", b"\x1f\x8b\x08" + bytes(40), b"x" * 2000, gzip.compress(b"x" * 2000)],
+    ids=["nothing", "magic", "header", "text", "gzip"],
+)
 def test_an_archive_of_anything_else_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / ARCHIVE).write_bytes(content)
     within_bounds(lambda: read_cifar(tmp_path, tmp_path), "damaged|lacks")
