@@ -36,6 +36,17 @@ def test_a_module_in_half_precision_is_that_of_the_same_weights_in_float32(dtype
     assert all(p.dtype == dtype for p in half.parameters())
 
 
+@pytest.mark.parametrize("dtype", HALVES)
+def test_the_traces_of_a_module_in_half_precision_are_those_of_its_own_weights(dtype: torch.dtype) -> None:
+    half = net().to(dtype)
+    exact = og.HessianOperator(net().to(dtype).double(), F.cross_entropy, [(data()[0].double(), data()[1])])
+    right = (exact @ torch.eye(exact.size, dtype=torch.float64)).trace().item()
+    every = og.trace(og.HessianOperator(half, F.cross_entropy, [data()]), probes=exact.size)
+    assert every.value == pytest.approx(right, rel=1e-2)  # inputs follow to float32 with their own digits
+    found = og.measure(half, F.cross_entropy, [data()], k=3).trace
+    assert abs(found.value - right) <= 2 * found.margin  # of 16 probes: some tenths, which it says
+
+
 def test_a_module_of_several_precisions_takes_the_widest() -> None:
     model = net()
     model[0].bfloat16()

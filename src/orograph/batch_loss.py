@@ -31,6 +31,7 @@ class BatchLoss:
 
     reduction: Reduction
     whole: str
+    mixed: bool
     _factor: float  # N / Σ w_n, which makes the mean over samples the loss
 
     def __init__(self, model: nn.Module, parameters: str, dtype: torch.dtype | None) -> None:
@@ -80,7 +81,7 @@ class BatchLoss:
             A tensor `(n, …)`, or whatever structure the loss takes.
         """
         with evaluation_mode(self.model):
-            return call(self.model, {**self.constants, **self.layout.unflatten(theta)}, inputs)
+            return call(self.model, {**self.constants, **self.layout.arguments(theta)}, inputs)
 
     def losses(self, theta: Float[Tensor, " P"], inputs: Inputs, targets: Tensor) -> Float[Tensor, " n"]:
         """One loss per sample of a batch.
@@ -149,12 +150,16 @@ class BatchLoss:
         """What a gradient keeps of a batch."""
         kept: dict[tuple[int, int], Tensor] = {}
 
-        def pack(tensor: Tensor) -> None:
-            # Nothing goes into the graph: an output kept by its own node would be a cycle that is never freed.
-            kept[(tensor.data_ptr(), tensor.numel())] = tensor.detach()
+        def pack(tensor: Tensor) -> Tensor:
+            # Nothing with a history goes into the graph: an output kept by its own node would be a cycle that is never freed.
+            tensor = tensor.detach()
+            dense = tensor.layout == torch.strided
+            for part in (tensor,) if dense else (tensor.coalesce().indices(), tensor.coalesce().values()):
+                kept[(part.data_ptr(), part.numel())] = part
+            return tensor  # a forward that differentiates by its inputs reads it
 
         theta = self.theta.clone().requires_grad_()
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda nothing: nothing):
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             self.summed(theta, *batch)
         return sum(tensor.nbytes for tensor in kept.values())
 

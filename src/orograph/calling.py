@@ -88,7 +88,8 @@ def _first_call(model: nn.Module, tensors: dict[str, Tensor], inputs: Any) -> An
     if versions is not None:
         with torch.no_grad():
             written = [
-                clone._version != version or not torch.equal(clone, original)  # writing through `.data` leaves no version
+                # Writing through `.data` leaves no version; `requires_grad_()` is none at all.
+                clone._version != version or not _equal(clone, original) or clone.requires_grad != original.requires_grad
                 for clone, version, original in zip(clones, versions, originals, strict=True)
             ]
         of_names, of_places = written[: len(names)], written[len(written) - len(places) :]
@@ -234,6 +235,10 @@ def _versions(tensors: list[Tensor]) -> list[int] | None:
     if any(type(tensor) not in (Tensor, nn.Parameter) or tensor.is_inference() for tensor in tensors):
         return None
     return [tensor._version for tensor in tensors]
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return torch.equal(a, b) if a.layout == torch.strided else torch.equal(a.to_dense(), b.to_dense())
 
 
 def _cloned(tree: Any) -> Any:

@@ -79,7 +79,4 @@ def _pair(index: int, batch: Any) -> tuple[Any, Tensor]:
         raise DataError(f"batch {index} has nested tensors; pad them to one length and pass a mask beside them.")
     if not targets.ndim:
         raise DataError(f"the targets of batch {index} have no dimension of samples: they are those of one sample; {_LOADER}")
-    lengths = {len(leaf) for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor) and leaf.ndim} | {len(targets)}
-    if len(lengths) != 1:
-        raise DataError(f"batch {index} has inputs and targets of different lengths: {sorted(lengths)}.")
     return inputs, targets

@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from orograph.boundary import said
+from orograph.errors import DataError, OrographError
 from orograph.reduction import Loss, Reduction, adds_up, name_of, reads_whole_batches, reduction_of
-from orograph.samples import FEW, MANY, Batch, Run, culprit, joined, mixes, spread
-from orograph.structure import replaced
+from orograph.samples import FEW, MANY, Batch, Run, culprit, joined, lined_up, mixes, spread
+from orograph.structure import replaced, tensors_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,11 +21,13 @@ class Reading:
     Attributes:
         reduction: of the loss.
         whole: why batches stay as they came, in words; empty where they may be joined and cut.
+        mixed: whether the module is why.
         batches: one where all could be joined; several of different shapes, or the user's own, where not.
     """
 
     reduction: Reduction
     whole: str
+    mixed: bool
     batches: list[Batch]
 
 
@@ -42,6 +46,8 @@ def read(model: nn.Module, run: Run, theta: Tensor, loss: Loss, batches: Sequenc
         DataError: shapes of outputs and targets that do not fit.
     """
     own = list(batches)
+    if not all(map(lined_up, own)):
+        return _unlike(run, theta, loss, own)
     held = joined(own)
     largest = max(held, key=lambda batch: len(batch[1]))
     few = spread(largest, FEW)
@@ -64,7 +70,26 @@ def read(model: nn.Module, run: Run, theta: Tensor, loss: Loss, batches: Sequenc
     elif reads_whole_batches(reduction, outputs, targets):
         reduction = Reduction("sum" if adds_up(loss, outputs, targets) else "batches", loss)
         whole = whole or f"the loss {name_of(loss)} reads a batch as a whole"
-    return Reading(reduction, whole, own if whole else held)
+    return Reading(reduction, whole, mixed, own if whole else held)
+
+
+def _unlike(run: Run, theta: Tensor, loss: Loss, own: list[Batch]) -> Reading:
+    """Of batches with inputs that cannot be cut as their targets are."""
+    inputs, targets = own[0]
+    with torch.no_grad():
+        outputs = run(theta, inputs)
+    lengths = " and ".join(map(str, sorted({len(leaf) for leaf in tensors_of(inputs) if leaf.ndim} | {len(targets)})))
+    try:
+        reduction = reduction_of(loss, outputs, targets)
+    except OrographError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"inputs and targets of a batch have different lengths ({lengths}), and the loss raises {said(error)}."
+        ) from error
+    if reduction.values is not None and reads_whole_batches(reduction, outputs, targets):
+        reduction = Reduction("sum" if adds_up(loss, outputs, targets) else "batches", loss)
+    return Reading(reduction, f"inputs and targets of a batch have different lengths ({lengths})", True, own)
 
 
 def _mixing(model: nn.Module, run: Run, theta: Tensor, batch: Batch) -> str:

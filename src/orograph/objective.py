@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_map
 from orograph.batch_loss import BatchLoss
 from orograph.boundary import explained
 from orograph.calling import apart, check_modes, differentiable, forget
+from orograph.dependence import check_dependence
 from orograph.errors import ConfigurationError
 from orograph.intake import Batch, gather
 from orograph.meaning import read
@@ -25,7 +26,7 @@ from orograph.memory import DEFAULT_MEMORY, chunk_length, parse_bytes
 from orograph.parameters import follow
 from orograph.readout import readout_of
 from orograph.reduction import Loss, Reduction, in_dtype
-from orograph.samples import chosen, take
+from orograph.samples import chosen, stacked, take
 
 
 class Objective(BatchLoss):
@@ -47,6 +48,7 @@ class Objective(BatchLoss):
         count: N, the number of samples.
         per_sample: whether every sample has a loss of its own; if not, batches stay as they came.
         whole: why batches stay as they came, in words; empty if they do not.
+        mixed: whether the module is why; if not, the loss.
         strength: λ of the penalty; another one is another objective: `penalised`.
         anchor: θ_ref of the penalty; None is the origin.
         traces: what others traced of this loss on these data and keep for later calls, by key; all penalties share it.
@@ -83,7 +85,7 @@ class Objective(BatchLoss):
         with explained(model, "model, loss and data do not go together"), self._in_dtype():
             reading = read(model, self.outputs, self.theta, in_dtype(loss, self.dtype, self.device), batches)
             check_modes(model, batches[0][0], lambda: self.outputs(self.theta, batches[0][0]), self.dtype)
-        self.whole, self._batches = reading.whole, reading.batches
+        self.whole, self.mixed, self._batches = reading.whole, reading.mixed, reading.batches
         self._weigh(reading.reduction)
         with explained(model, "the gradient cannot be computed"):
             inputs, targets = self._batches[0] if self.whole else take(self._batches[0], slice(0, 2))
@@ -91,21 +93,11 @@ class Objective(BatchLoss):
                 outputs = self.outputs(self.theta, inputs)
             self.readout = readout_of(outputs, lambda given: self.summed_of(given, targets))
             self.chunk = chunk_length(self.count, 3 * self.activation_bytes(), self.memory)
-            self._check_dependence()
+            check_dependence(model, loss, self.layout, self.theta, self.outputs, self.summed_of, self._tried())
 
-    def _check_dependence(self) -> None:
-        """Raises where no batch's loss depends on θ: its curvature would be zeros that someone takes for flatness."""
-        few = [self._batches[0] if self.whole else take(self._batches[0], slice(0, 2))]
-        for batch in chain(few, self.batches()):
-            point = self.theta.detach().requires_grad_()
-            value = self.summed(point, *batch)
-            if value.requires_grad and torch.autograd.grad(value, point, allow_unused=True)[0] is not None:
-                return
-        more = f" and {len(self.layout.names) - 1} more" if len(self.layout.names) > 1 else ""
-        raise ConfigurationError(
-            f"the loss does not depend on the chosen parameters ('{self.layout.names[0]}'{more}): they take no part in it, or "
-            "something between is detached or has no gradient; choose others with parameters=…, or a loss that has one."
-        )
+    def _tried(self) -> Iterator[Batch]:
+        """Two samples, or a batch that stays whole; then all that there is."""
+        return chain([self._batches[0] if self.whole else take(self._batches[0], slice(0, 2))], self.batches())
 
     def _weigh(self, reduction: Reduction) -> None:
         self.reduction, self._factor = reduction.over_data([targets for _, targets in self._batches])
@@ -229,6 +221,7 @@ class Objective(BatchLoss):
 
         Raises:
             ConfigurationError: the loss reads several.
+            DataError: their shapes differ from batch to batch.
         """
         found = []
         with torch.no_grad(), explained(self.model, "the outputs cannot be computed"):
@@ -237,12 +230,16 @@ class Objective(BatchLoss):
                 if scores is None:
                     raise ConfigurationError("the loss reads several outputs of the model; this needs one tensor of scores.")
                 found.append(scores)
-            return torch.cat(found)
+        return stacked(found, "outputs")
 
     @property
     def targets(self) -> Tensor:
-        """Every sample's target, `(N, …)`."""
-        return torch.cat([targets for _, targets in self.batches()])
+        """Every sample's target, `(N, …)`.
+
+        Raises:
+            DataError: their shapes differ from batch to batch.
+        """
+        return stacked([targets for _, targets in self.batches()], "targets")
 
     def loss(self, theta: Float[Tensor, " P"], *, chunk: int | None = None) -> float:
         """L(θ), accumulated in float64.

@@ -48,6 +48,14 @@ class Layout:
         lead = theta.shape[:-1]
         return {name: part.view((*lead, *shape)) for name, shape, part in zip(self.names, self.shapes, parts, strict=True)}
 
+    def arguments(self, theta: Float[Tensor, " P"]) -> dict[str, Tensor]:
+        """The same for a module to compute with: pairs of numbers that may stand for complex ones begin at an even place."""
+        odd = {name: (part.start % 2 or self.size % 2) for name, part in self.slices().items()}
+        return {
+            name: tensor.clone() if odd[name] and tensor.shape[-1:] == (2,) else tensor
+            for name, tensor in self.unflatten(theta).items()
+        }
+
 
 def layout_of(model: nn.Module, pattern: str = "*") -> Layout:
     """The layout of a module's trainable parameters whose names match a comma-separated list of globs.

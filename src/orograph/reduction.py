@@ -276,7 +276,9 @@ def _spread(shape: torch.Size, outputs: Any, targets: Tensor) -> bool:
 
 def _unaligned(outputs: Any, targets: Tensor) -> bool:
     """Whether broadcasting, which begins with the last dimension, would not put sample beside sample."""
-    return isinstance(outputs, Tensor) and outputs.ndim != targets.ndim and len(targets) > 1
+    if not isinstance(outputs, Tensor) or not outputs.ndim:
+        return False
+    return (outputs.ndim != targets.ndim and len(targets) > 1) or len(outputs) != len(targets)
 
 
 def _unlike(outputs: Any, targets: Tensor) -> DataError:

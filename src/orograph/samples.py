@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map, tree_structure
 
+from orograph.errors import DataError
 from orograph.structure import tensors_of
 
 Batch = tuple[Any, Tensor]
@@ -25,10 +26,30 @@ MANY = 32  # samples on which a loss is tried
 
 def joined(batches: Sequence[Batch]) -> list[Batch]:
     """One batch of all samples where they can stand side by side, else the batches as they came."""
-    if len(batches) < 2 or any(_shapes(batch) != _shapes(batches[0]) for batch in batches):
+    if len(batches) < 2 or not all(map(lined_up, batches)) or any(_shapes(batch) != _shapes(batches[0]) for batch in batches):
         return list(batches)
     leaves = tree_map(lambda *parts: torch.cat(parts) if _has_samples(parts[0]) else parts[0], *(x for x, _ in batches))
     return [(leaves, torch.cat([targets for _, targets in batches]))]
+
+
+def lined_up(batch: Batch) -> bool:
+    """Whether samples are the first dimension of all inputs: edges of a graph are not, nor what has time first."""
+    return all(len(leaf) == len(batch[1]) for leaf in tree_leaves(batch[0]) if _has_samples(leaf))
+
+
+def stacked(parts: Sequence[Tensor], what: str) -> Tensor:
+    """Tensors of several batches as one.
+
+    Raises:
+        DataError: their shapes differ beyond the first dimension.
+    """
+    shapes = list(dict.fromkeys(tuple(part.shape) for part in parts))
+    if len({shape[1:] for shape in shapes}) > 1:
+        raise DataError(
+            f"the batches have {what} of different shapes, {shapes[0]} and {shapes[1]}, so that one tensor cannot hold them; pad "
+            "all to one length."
+        )
+    return torch.cat(list(parts))
 
 
 def take(batch: Batch, part: slice | Tensor) -> Batch:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import awkward_further  # noqa: F401 - adds its cases to the table
 import torch
 from awkward_cases import Batches, Case
 from torch import Tensor, nn
@@ -36,6 +37,9 @@ class Truth:
         for module in self.model.modules():
             module.training = False
         self.loss = _cast_loss(loss, self.dtype)
+        if any(not t.is_leaf for module in model.modules() for t in vars(module).values() if isinstance(t, Tensor)):
+            with torch.no_grad():  # weights that forward makes of others are not copied with their history
+                self.model(_cast(batches[0][0], self.dtype))
         self.batches = [(_cast(inputs, self.dtype), _cast(targets, self.dtype)) for inputs, targets in batches]
         self.named = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self.theta = torch.cat([p.detach().reshape(-1) for p in self.named.values()]).double()
@@ -74,7 +78,10 @@ class Truth:
 
     def gradient(self, theta: Tensor) -> Tensor:
         value = self.value(theta)
-        found = torch.autograd.grad(value, self._used, materialize_grads=True)
+        for p in self._used:
+            p.grad = None
+        value.backward()  # reentrant checkpoints know nothing else
+        found = [torch.zeros_like(p) if p.grad is None else p.grad.to_dense() for p in self._used]
         return torch.cat([g.reshape(-1) for g in found]).double() * self.moving
 
     @functools.cached_property
@@ -128,15 +135,21 @@ def untouched(model: nn.Module, batches: Batches) -> Iterator[None]:
         plain = [
             {key: value for key, value in vars(m).items() if isinstance(value, int | float | str | None)} for m in model.modules()
         ]
-        return [modes, grads, hooks, plain]
+        flags = [leaf.requires_grad for leaf in torch.utils._pytree.tree_leaves(batches) if isinstance(leaf, Tensor)]
+        return [modes, grads, hooks, plain, flags]
 
     before, known = state(), facts()
     try:
         yield
     finally:
         after = state()
-        assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True)), "touched"
+        assert all(_same(a, b) for a, b in zip(before, after, strict=True)), "touched"
         assert known == facts(), "modes, gradients, hooks or attributes changed"
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    a, b = (each.to_dense() if each.is_sparse else each for each in (a, b))
+    return a.dtype == b.dtype and torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(), b.nan_to_num())
 
 
 def near(found: Any, right: Any, tolerance: float) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from curvature.cases import CASES, Batches, Case, Dense, features, labels
+from orograph.curvature import engine
 from orograph.curvature.cohort import CohortHessian
 from orograph.curvature.fisher import EmpiricalFisherOperator
 from orograph.curvature.ggn import GaussNewtonOperator
@@ -131,3 +132,88 @@ def test_a_network_with_batchnorm_of_which_a_part_is_differentiated_traces(chose
     vector[taken] = torch.randn(part.size).double()
     torch.testing.assert_close(part @ vector[taken], (whole @ vector)[taken], rtol=1e-10, atol=1e-13)
     assert part.method == "traced", part.fallback_reason
+
+
+class Flagged(nn.Module):
+    """Branches by what stands beside the tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor, kind: str | bool | float) -> Tensor:
+        return self.b(self.a(x).tanh() if kind in ("tanh", True, 1.5) else 2 * self.a(x).sin())
+
+
+@pytest.mark.parametrize("kinds", [("tanh", "sin"), (True, False), (1.5, 2.5), ("sin", "tanh", "sin")])
+def test_batches_alike_in_shape_and_unlike_in_a_flag_have_graphs_of_their_own(kinds: tuple[str | bool | float, ...]) -> None:
+    torch.manual_seed(0)
+    model = Flagged().double()
+    batches = [((torch.randn(4, 4).double(), kind), torch.randint(3, (4,))) for kind in kinds]
+    operator = HessianOperator(model, F.cross_entropy, batches)
+    names = [name for name, _ in model.named_parameters()]
+
+    def loss(*tensors: Tensor) -> Tensor:
+        given = dict(zip(names, tensors, strict=True))
+        parts = [F.cross_entropy(torch.func.functional_call(model, given, inputs), targets) for inputs, targets in batches]
+        return torch.stack(parts).mean()
+
+    blocks = torch.autograd.functional.hessian(loss, tuple(model.parameters()))
+    sizes = [p.numel() for p in model.parameters()]
+    truth = torch.cat(
+        [
+            torch.cat([part.reshape(i, j) for part, j in zip(row, sizes, strict=True)], 1)
+            for row, i in zip(blocks, sizes, strict=True)
+        ]
+    )
+    found = operator @ torch.eye(operator.size, dtype=torch.float64)
+    assert operator.method == "traced"
+    assert (found - truth).norm() <= 1e-10 * truth.norm()
+
+
+def test_every_graph_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def counted(trace: object, *rest: object) -> None:
+        seen.append(id(trace))
+
+    monkeypatch.setattr(engine, "check_product", counted)
+    lengths = (5, 3, 4, 3, 5)  # the last one's graph is the first one's, others lie between
+    batches = [(torch.randn(length, 4), torch.randint(3, (length,))) for length in lengths]
+
+    def mean(outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs, targets)
+
+    operator = HessianOperator(nn.Linear(4, 3), mean, batches)
+    assert operator.method == "traced"
+    assert len(seen) == len(set(seen)) == 3
+
+
+class Waves(nn.Module):
+    """Weights of complex numbers, kept as pairs of real ones, at an odd place of θ and in a θ of odd length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.w, self.b = nn.Parameter(torch.randn(3)), nn.Parameter(torch.randn(3, 2)), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(torch.fft.irfft(torch.fft.rfft(x) * torch.view_as_complex(self.w) * self.a, n=4).tanh())
+
+
+def test_complex_numbers_may_begin_at_an_odd_place() -> None:
+    torch.manual_seed(0)
+    model = Waves().double()
+    inputs, targets = torch.randn(6, 4).double(), torch.randint(2, (6,))
+    operator = HessianOperator(model, F.cross_entropy, [(inputs, targets)])
+    assert operator.size % 2 == 1
+    identity = torch.eye(operator.size, dtype=torch.float64)
+    block, rows = operator @ identity, torch.stack([operator @ row for row in identity], 1)  # every other row begins oddly
+    objective, step = Objective(model, F.cross_entropy, [(inputs, targets)]), 1e-5
+    differences = torch.stack(
+        [
+            (objective.gradient(operator.theta + step * e) - objective.gradient(operator.theta - step * e)) / (2 * step)
+            for e in identity
+        ]
+    )
+    assert (block - rows).norm() <= 1e-12 * rows.norm()
+    assert (rows - differences).norm() <= 1e-8 * rows.norm()  # step² and rounding over step are near 1e-10

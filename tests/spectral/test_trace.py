@@ -142,3 +142,14 @@ def test_bad_input_is_refused() -> None:
         trace(MatrixOperator(torch.eye(30)), products=9, tolerance=0.1, max_products=7)
     with pytest.raises(DataError, match="not finite"):
         trace(FunctionOperator(lambda v: v * torch.nan, 3))
+
+
+def test_the_trace_is_exact_where_nothing_is_left_to_estimate_however_ill_conditioned_the_matrix() -> None:
+    # In float32 the products of forty vectors span what rounding leaves of a matrix of rank three.
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(40, 40, generator=generator, dtype=torch.float64)).Q
+    matrix = (basis[:, :3] * torch.tensor([100.0, 10.0, 1.0])) @ basis[:, :3].T + 1e-6 * torch.eye(40)
+    for seed in range(20):
+        found = trace(MatrixOperator(matrix.float()), probes=40, seed=seed)
+        assert found.error == 0
+        assert found.value == pytest.approx(matrix.trace().item(), rel=1e-5)  # 40 roundings of float32

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._pytree import tree_map
 from trainable import Attention, Convolutional, Perceptron, problem
 
-from orograph.errors import ConfigurationError
+from orograph.errors import ConfigurationError, DataError, OrographError
 from orograph.objective import Objective
 from orograph.training.gradient import BatchGradient, refuse_stateful, samples
 from orograph.training.update import rows
@@ -130,3 +131,47 @@ def test_modules_that_train_differently_than_they_evaluate_are_refused(layer: nn
 
 def test_dropout_of_nothing_is_allowed() -> None:
     refuse_stateful(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.0), nn.LayerNorm(2)))
+
+
+class Sequences(nn.Module):
+    def __init__(self, *, batch_first: bool) -> None:
+        super().__init__()
+        self.r, self.o = nn.GRU(3, 2, batch_first=batch_first), nn.Linear(2, 2)
+
+    def forward(self, x: Tensor, kind: str = "") -> Tensor:
+        h = self.r(x)[0]
+        return self.o(h if self.r.batch_first else h[-1])
+
+
+@pytest.mark.parametrize(
+    ("model", "batches", "words"),
+    [
+        (
+            True,
+            [(torch.ones(4, n, 3), torch.zeros(4, n, dtype=torch.long)) for n in (5, 8)],
+            "inputs of different shapes.*pad all",
+        ),
+        (False, [(torch.ones(5, 4, 3), torch.zeros(4, dtype=torch.long))], r"different lengths \(4 and 5\); training draws"),
+        (False, [(torch.ones(4, 4, 3), torch.zeros(4, dtype=torch.long))], "mixes the samples.*training draws"),
+        (True, [((torch.ones(4, 5, 3), "name"), torch.zeros(4, 5, dtype=torch.long))], r"inputs hold str \(name\).*partial"),
+    ],
+    ids=["ragged", "time first", "time first and square", "a name"],
+)
+def test_data_that_no_mini_batch_can_be_drawn_from_are_refused(model: bool, batches: list, words: str) -> None:
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs.flatten(0, -2), targets.flatten())
+
+    torch.manual_seed(0)
+    batches = [(tree_map(lambda x: x + torch.randn(x.shape) if isinstance(x, Tensor) else x, a), b) for a, b in batches]
+    objective = Objective(Sequences(batch_first=model), loss, batches)
+    with pytest.raises(OrographError, match=words):
+        samples(objective)
+
+
+def test_ragged_batches_have_no_tensor_of_all_outputs_or_targets() -> None:
+    batches = [(torch.randn(4, n, 3), torch.zeros(4, n, dtype=torch.long)) for n in (5, 8)]
+    objective = Objective(Sequences(batch_first=True), lambda out, t: F.cross_entropy(out.flatten(0, 1), t.flatten()), batches)
+    with pytest.raises(DataError, match=r"outputs of different shapes, \(4, 5, 2\) and \(4, 8, 2\).*pad"):
+        objective.all_outputs(objective.theta)
+    with pytest.raises(DataError, match=r"targets of different shapes, \(4, 5\) and \(4, 8\).*pad"):
+        _ = objective.targets

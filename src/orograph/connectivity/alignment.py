@@ -232,7 +232,7 @@ def _check_invariance(objective: Objective, axes: list[Axis], sizes: list[int], 
     """Permuting the units found must leave the outputs as they are: residual connections and groups do not."""
     generator = seeded(0)
     shuffled = [torch.randperm(size, generator=generator) for size in sizes]
-    tensors = {**objective.constants, **objective.layout.unflatten(theta)}
+    tensors = {**objective.constants, **objective.layout.arguments(theta)}
     inputs = next(objective.batches(4))[0]
     with torch.no_grad(), evaluation_mode(objective.model):
         outputs = _flat(objective, call(objective.model, tensors, inputs))

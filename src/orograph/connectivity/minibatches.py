@@ -52,7 +52,7 @@ def value_and_gradient(objective: Objective, theta: Float[Tensor, " P"], batch: 
 def _loss(objective: Objective, theta: Float[Tensor, " P"], batch: Batch) -> Float[Tensor, ""]:
     inputs, targets = batch
     counters = {name: objective.constants[name].clone() for name in _written(objective)}
-    tensors = {**objective.constants, **objective.layout.unflatten(theta), **counters}
+    tensors = {**objective.constants, **objective.layout.arguments(theta), **counters}
     with batch_statistics(objective.model):
         return objective.output_losses(call(objective.model, tensors, inputs), targets).mean()
 

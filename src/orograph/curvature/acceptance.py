@@ -28,6 +28,7 @@ from orograph.errors import ConfigurationError
 from orograph.intake import Batch
 from orograph.objective import Objective
 from orograph.replacements import moving
+from orograph.samples import lined_up
 from orograph.structure import tensors_of
 
 SAMPLES = 16
@@ -159,12 +160,14 @@ class Examination:
         """The parameter with the largest part of an error; of a gradient, that along which the loss changes otherwise."""
         sizes = {}
         for name, part in self.objective.layout.slices().items():
-            sizes[name] = norm = float(vector[part].norm())
-            if slope and norm:
+            sizes[name] = float(vector[part].norm())
+            if slope:  # along a random direction too: of what is detached the gradient is zero
                 along = torch.zeros_like(vector)
-                along[part] = vector[part] / norm
+                along[part] = torch.randn(vector[part].shape, generator=torch.Generator().manual_seed(0)).to(vector)
+                along[part] += vector[part] * (along.norm() / sizes[name] if sizes[name] else 0)
+                along /= along.norm() if along.norm() > 0 else 1
                 above, below = self._losses(along, h := self._steps()[0])
-                sizes[name] = abs(float(above - below) / (2 * h) - norm)
+                sizes[name] = abs(float(above - below) / (2 * h) - float(vector @ along))
         return max(sizes, key=lambda name: sizes[name])
 
     def _steps(self) -> list[float]:
@@ -262,6 +265,8 @@ def refusal(examination: Examination, reverse: Tests, forward: Tests) -> Configu
     else:
         suspect = reverse.suspect or forward.suspect
         culprit = f"the error is in the derivatives by '{suspect}'" if suspect else "torch cannot differentiate the model twice"
+        if "slope" in reverse.failed:
+            culprit += " (is something detached, under no_grad, or a rounding with a gradient put in its place?)"
     return ConfigurationError(
         f"no {examination.formula.name} can be had of this model: {culprit} (double backward: {str(reverse)[:110]}; "
         f"forward mode: {str(forward)[:110]}); compute it with operations that can be differentiated twice."
@@ -316,7 +321,7 @@ def _few(objective: Objective) -> tuple[Objective, Batch]:
 def _cut(objective: Objective, batch: Batch) -> Batch | None:
     """A few samples of a batch that the loss reads as a whole: any batch does to try derivatives. None where it cannot be cut."""
     length = len(batch[1])
-    if length <= SAMPLES:
+    if length <= SAMPLES or not lined_up(batch):
         return None
     spread = torch.arange(SAMPLES, device=objective.device) * length // SAMPLES
     try:

@@ -79,8 +79,9 @@ def _columns(batch: Batch) -> list[Tensor]:
 
 def _fingerprints(columns: list[Tensor]) -> Tensor:
     """One number a sample, which does not depend on its place."""
-    total = torch.zeros(len(columns[0]), dtype=torch.float64, device=columns[0].device)
-    for scale, column in enumerate(columns, start=1):
+    count = len(columns[-1])  # of the targets; edges of a graph and the like belong to all
+    total = torch.zeros(count, dtype=torch.float64, device=columns[-1].device)
+    for scale, column in enumerate((each for each in columns if each.ndim and len(each) == count), start=1):
         flat = column.reshape(len(column), -1).double()
         weights = torch.arange(1, flat.shape[1] + 1, dtype=torch.float64, device=flat.device).sqrt()
         total += scale * (flat @ weights)

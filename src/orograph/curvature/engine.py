@@ -5,6 +5,8 @@ An engine belongs to one objective and formula and holds everything that outlive
 memory of one; going back to an earlier point computes its residuals again.
 """
 
+import contextlib
+import logging
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_flatten, tree_map
 
 from orograph.calling import apart, differentiable, usable
 from orograph.curvature.acceptance import Examination, Tests, refusal
@@ -77,7 +79,8 @@ class Engine:
         reference = REVERSE if tests[REVERSE].sound else FORWARD
         self.certificate = tests[reference].passed
         try:
-            self.plan = self._plan()
+            with _unlogged():
+                self.plan = self._plan()
             self._verify(reference)
         except Exception as error:  # whatever a tracer may raise on a model it cannot follow
             self._chunks = []
@@ -134,8 +137,9 @@ class Engine:
         """The matrix of the mean loss times `(P,)`; times each row of `(b, P)`; or, for a cohort, row by row."""
         count = self.objective.count
         block = vectors.ndim == 2 and self.models is None
+        vectors = _even(vectors)
         if self.method != TRACED:
-            rows = [self._multiply_directly(point, usable(row)) for row in (vectors if block else vectors[None])]
+            rows = [self._multiply_directly(point, usable(_even(row))) for row in (vectors if block else vectors[None])]
             return torch.stack(rows).div_(count) if block else rows[0].div_(count)
         self.evaluate(point)
         with torch.no_grad(), products_in(precision, vectors.device, vectors.dtype):
@@ -145,12 +149,13 @@ class Engine:
                 return self._multiply(point, vectors[0], wide=False).div_(count)[None]
             if not self._separate:
                 try:
-                    return self._by_groups(point, vectors).div_(count)
+                    with _unlogged():
+                        return self._by_groups(point, vectors).div_(count)
                 except torch.OutOfMemoryError:
                     raise
                 except Exception:  # an operation that torch has no rule for in blocks
                     self._separate = True
-            return torch.stack([self._multiply(point, row, wide=False) for row in vectors]).div_(count)
+            return torch.stack([self._multiply(point, _even(row), wide=False) for row in vectors]).div_(count)
 
     def _by_groups(self, point: Point, vectors: Tensor) -> Tensor:
         length = even_length(len(vectors), self._width())
@@ -226,18 +231,19 @@ class Engine:
 
     @staticmethod
     def _key(batch: Batch) -> Any:
-        return tuple((leaf.shape, leaf.stride(), leaf.dtype) for leaf in tree_leaves(batch) if isinstance(leaf, Tensor))
+        """What a graph is recorded for: shapes of tensors, and the very flags, names and numbers by which a module branches."""
+        leaves, structure = tree_flatten(batch)
+        kinds = [(x.shape, x.stride(), x.dtype) if isinstance(x, Tensor) else (type(x), repr(x)) for x in leaves]
+        return repr(structure), tuple(kinds)
 
     def _verify(self, reference: str) -> None:
         """One product of every trace against a route on plain autograd that passed its tests."""
-        length = self.plan.length
-        for batch in self.objective.batches(length):
+        left = {id(trace) for trace, _ in self._chunks}
+        for batch in self.objective.batches(self.plan.length):
             trace = self._traces[self._key(batch)]
-            if not any(trace is other for other, _ in self._chunks):
-                continue
-            check_product(trace, self.objective, self.formula, batch, self.models, reference)
-            if trace is self._chunks[-1][0]:  # chunks of one length come first
-                break
+            if id(trace) in left:
+                left.remove(id(trace))
+                check_product(trace, self.objective, self.formula, batch, self.models, reference)
 
     def _fall_back(self, tests: dict[str, Tests]) -> None:
         """Products on plain autograd: in forward mode where that passes its tests, for it is the quicker."""
@@ -283,6 +289,22 @@ class Engine:
                 total += multiplied(self.formula, self.method, self.objective, theta, vector, batch)
             totals.append(total)
         return totals[0] if self.models is None else torch.stack(totals)
+
+
+@contextlib.contextmanager
+def _unlogged() -> Iterator[None]:
+    """What torch cannot trace is computed otherwise; its log would show the user a traceback of what is no fault."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _even(vector: Tensor) -> Tensor:
+    """The vector, or a copy where it begins at an odd place, at which torch sees no complex numbers."""
+    return vector.clone() if vector.storage_offset() % 2 else vector
 
 
 def multiplied(formula: Formula, route: str, objective: Objective, theta: Tensor, vector: Tensor, batch: Batch) -> Tensor:

@@ -111,7 +111,7 @@ def in_blocks(objective: Objective, thetas: Thetas, statistics: Statistics | Non
 
     def of(inputs: Inputs, targets: Tensor, chunk: int, shared: SharedLayers | None) -> Any:
         def one(theta: Tensor, coefficients: Tensor, buffers: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-            parameters = objective.layout.unflatten(theta)
+            parameters = objective.layout.arguments(theta)
             with nullcontext() if shared is None else shared.combined(coefficients, parameters, chunk):
                 outputs = call(objective.model, {**objective.constants, **parameters, **buffers}, inputs)
             scores = objective.readout.scores(outputs)

@@ -70,7 +70,7 @@ def reestimated(objective: Objective, thetas: Thetas) -> dict[str, Tensor] | Non
 
 def _estimate(objective: Objective, theta: Float[Tensor, " P"], names: list[str]) -> dict[str, Tensor]:
     buffers = {name: objective.constants[name].clone() for name in objective.constants if _is_statistic(name, names)}
-    tensors = {**objective.constants, **objective.layout.unflatten(theta), **buffers}
+    tensors = {**objective.constants, **objective.layout.arguments(theta), **buffers}
     batches = objective.batches()
     inputs, _ = next(batches)
     with torch.no_grad():

@@ -237,7 +237,7 @@ def _relative_flatness(objective: Objective, theta: Float[Tensor, " P"], effort:
     if name is None:
         return {"relative_flatness": math.nan, "relative_flatness_layer": ""}
     model = copy.deepcopy(objective.model)
-    tensors = {**objective.constants, **objective.layout.unflatten(theta)}
+    tensors = {**objective.constants, **objective.layout.arguments(theta)}
     with torch.no_grad():
         for key, value in (*model.named_parameters(), *model.named_buffers()):
             value.copy_(tensors[key])

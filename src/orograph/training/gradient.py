@@ -15,8 +15,9 @@ from torch.func import grad_and_value, vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from orograph.calling import call, evaluation_mode
-from orograph.errors import ConfigurationError
+from orograph.errors import ConfigurationError, DataError
 from orograph.objective import Objective
+from orograph.samples import stacked
 from orograph.training.kernels import Kernels, Untraceable, trace
 
 _Key = tuple[str, int, bool, int]  # whose; models (0: one model, without a model dimension), shared batch, batch length
@@ -53,12 +54,30 @@ def refuse_stateful(model: nn.Module, *, statistics: bool = True) -> None:
 
 
 def samples(objective: Objective) -> tuple[list[Tensor], Tensor]:
-    """The leaves of all inputs, and all targets: the objective's own tensors where they lie in one piece."""
+    """The leaves of all inputs, and all targets: the objective's own tensors where they lie in one piece.
+
+    Raises:
+        ConfigurationError: the module reads a batch as a whole (but for statistics of its own, which are those of mini-batches).
+        DataError: samples that cannot stand side by side.
+    """
+    own = any(
+        isinstance(module, nn.modules.batchnorm._NormBase) and not module.track_running_stats
+        for module in objective.model.modules()
+    )
+    if objective.mixed and not own:
+        raise ConfigurationError(f"{objective.whole}; training draws mini-batches of single samples and cannot cut it.")
     batches = list(objective.batches(objective.count))
     leaves = [tree_flatten(inputs)[0] for inputs, _ in batches]
+    for leaf in (leaf for each in leaves for leaf in each):
+        if not isinstance(leaf, Tensor) or not leaf.ndim:
+            raise DataError(
+                f"inputs hold {type(leaf).__name__} ({str(leaf)[:40]}) beside tensors of samples, and mini-batches are drawn "
+                "from tensors; give it to the module by functools.partial, or by a module around yours."
+            )
     if len(batches) == 1:
         return leaves[0], batches[0][1]
-    return [torch.cat(parts) for parts in zip(*leaves, strict=True)], torch.cat([targets for _, targets in batches])
+    inputs = [stacked(parts, "inputs") for parts in zip(*leaves, strict=True)]
+    return inputs, stacked([targets for _, targets in batches], "targets")
 
 
 class BatchGradients:
@@ -172,7 +191,7 @@ class BatchGradient:
         for model, row in enumerate(self._theta):
             batch = self._batch if self._shared else [buffer[model] for buffer in self._batch]
             point = row.detach().requires_grad_()
-            loss = self._mean(list(self._objective.layout.unflatten(point).values()), batch)
+            loss = self._mean(list(self._objective.layout.arguments(point).values()), batch)
             self._gradient[model].copy_(torch.autograd.grad(loss, point)[0])
             self._losses[model].copy_(loss.detach())
 

@@ -55,7 +55,7 @@ def evaluated(
     point = theta.detach().requires_grad_(differentiate)
     total, gradient, right = 0.0, torch.zeros_like(theta) if differentiate else None, 0
     for inputs, targets in objective.batches(min(objective.chunk, CHUNK)):
-        tensors = {**objective.constants, **buffers, **objective.layout.unflatten(point)}
+        tensors = {**objective.constants, **buffers, **objective.layout.arguments(point)}
         with evaluation_mode(objective.model), torch.set_grad_enabled(differentiate):
             outputs = call(objective.model, tensors, inputs)
             loss = objective.output_losses(outputs, targets).sum(dtype=torch.float64)

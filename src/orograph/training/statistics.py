@@ -65,7 +65,7 @@ class StatisticsGradient:
         objective = self._objective
         for model, chosen in enumerate(indices.expand(len(self._theta), -1)):
             point = self._theta[model].detach().requires_grad_()
-            tensors = {**objective.constants, **self._buffers[model], **objective.layout.unflatten(point)}
+            tensors = {**objective.constants, **self._buffers[model], **objective.layout.arguments(point)}
             inputs = tree_unflatten([leaf[chosen] for leaf in self._inputs], self._spec)
             with training_mode(objective.model):
                 outputs = call(objective.model, tensors, inputs)
