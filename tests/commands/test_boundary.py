@@ -71,7 +71,6 @@ VALUES = [
     (["--device", "xla"], "--device xla"),
     (["--device", "cpu:7"], "--device cpu:7"),
     (["--strengths", ",".join(f"1e-{n}" for n in range(400))], "twice"),
-    (["--model", "ResNet"], "BatchNorm"),
     (["--model", "ResNet", "--widths", "4"], "left out"),
     (["--model", "CNN", "--widths", "4,5"], "one number"),
     (["--out", "a\0b"], "number 0"),

@@ -13,7 +13,7 @@ from orograph.ladder.hysteresis import Loop
 from orograph.store.analysis import Analysis, fingerprint
 from orograph.store.run import Run
 from orograph.sweep.bench import Bench
-from orograph.sweep.record import committed_theta
+from orograph.sweep.record import committed_state
 
 BARRIER = "barrier"  # the part in which barriers are kept
 
@@ -71,9 +71,7 @@ def _barrier(
     cells = [next(cell for cell in chain.cells if cell.strength == strength) for chain in (up, down)]
     settings = {"steps": steps, "seed": seed, "other": fingerprint(run, cells[1])}
     if not analysis.current(BARRIER, cells[0], settings):
-        thetas = [committed_theta(bench, run, cell) for cell in cells]
-        assert thetas[0] is not None
-        assert thetas[1] is not None
+        thetas = [bench.states.theta(state) for cell in cells if (state := committed_state(bench, run, cell)) is not None]
         objective = bench.instruments.train.penalised(strength, bench.anchor)
         barrier = branch_barrier(objective, thetas[0], thetas[1], steps=steps, seed=seed)
         scalars = {f"barrier_{name}": value for name, value in {**asdict(barrier), "best": barrier.best}.items()}

@@ -15,7 +15,7 @@ from orograph.store.cells import Cell
 from orograph.store.run import Run
 from orograph.sweep.bench import Bench
 from orograph.sweep.command import run_groups
-from orograph.sweep.record import committed_theta
+from orograph.sweep.record import committed_state
 from orograph.sweep.stages import SweepContext
 from orograph.work.pools import Here
 from orograph.work.progress import WorkProgress
@@ -88,7 +88,7 @@ def refine(
             return Refinement(inserted, found.width, wanted is None, False)
         cell = Cell(seed, direction, wanted)
         before = max(x for x in known if x < wanted) if direction == "up" else min(x for x in known if x > wanted)
-        start = committed_theta(bench, run, Cell(seed, direction, before))
+        start = committed_state(bench, run, Cell(seed, direction, before))
         assert start is not None
         if cell in run.records:  # it failed before
             return Refinement(inserted, found.width, False, True)

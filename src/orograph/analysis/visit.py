@@ -19,6 +19,8 @@ from orograph.store.findings import Result
 from orograph.store.run import Run
 from orograph.store.spectra import loss_spectrum
 from orograph.sweep.bench import Bench
+from orograph.sweep.point import Instruments
+from orograph.sweep.record import committed_state
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,21 @@ class Visit:
     say: Callable[[str, int], None] = lambda name, count: None
 
     @cached_property
+    def instruments(self) -> Instruments:
+        """What measures here: with the point's own buffers, where it has such."""
+        state = committed_state(self.bench, self.run, self.cell)
+        assert state is not None
+        return self.bench.measuring(self.bench.states.split(state)[1])
+
+    @cached_property
     def theta(self) -> Float[Tensor, " P"]:
         """θ."""
-        return torch.from_numpy(np.array(self.run.array(self.cell, "theta"))).to(self.objective.theta)
+        return torch.from_numpy(np.array(self.run.array(self.cell, "theta"))).to(self.bench.instruments.train.theta)
 
     @cached_property
     def operator(self) -> HessianOperator:
         """H at θ, of the plain loss."""
-        return self.bench.instruments.hessian.at(self.theta)
+        return self.instruments.hessian.at(self.theta)
 
     @property
     def smooth(self) -> bool:
@@ -84,7 +93,7 @@ class Visit:
     @cached_property
     def objective(self) -> Objective:
         """L_eff on the training set, at this point's strength."""
-        return self.bench.instruments.train.penalised(self.cell.strength, self.bench.anchor)
+        return self.instruments.train.penalised(self.cell.strength, self.bench.anchor)
 
     @property
     def offset(self) -> Float[Tensor, " P"]:

@@ -119,10 +119,10 @@ def sweep_settings(settings: ImportSettings, points: list[Artifacts]) -> SweepSe
 
 def import_point(bench: Bench, run: Run, point: Artifacts, settings: ImportSettings, differences: dict[str, float]) -> None:
     """Reads, measures and commits one point."""
-    objective = bench.instruments.train
     state = load_checkpoint(point.weights, bench.model)
-    theta = bench.layout.flatten(state).to(objective.theta)
-    [measured] = measure_points(bench.instruments, [theta], [point.cell.strength])
+    theta, buffers = bench.states.split(bench.states.of_saved(bench.instruments.train, state))
+    instruments = bench.measuring(buffers)
+    [measured] = measure_points(instruments, [theta], [point.cell.strength])
     gradient = bench.layout.unflatten(measured.gradient)
     scalars = dict(measured.scalars)
     for column, name in _CLAIMS.items():
@@ -148,7 +148,7 @@ def import_point(bench: Bench, run: Run, point: Artifacts, settings: ImportSetti
         if rows is None:
             bare = {"eigenvalues": values}
         else:
-            operator = bench.instruments.hessian.at(theta)
+            operator = instruments.hessian.at(theta)
             shift = 2 * point.cell.strength if settings.hessian == "objective" else 0.0
             spectrum = imported_spectrum(operator, values, torch.from_numpy(rows), shift, settings.tolerance)
             _note(differences, "‖Hv − λv‖", spectrum.residuals.max().item())

@@ -12,6 +12,7 @@ from orograph.objective import Objective, state_dict
 from orograph.store.artifacts import weights_bytes
 from orograph.store.copies import ANCHOR as ANCHOR_FILE
 from orograph.store.run import Run
+from orograph.sweep.states import Buffers, State, States
 from orograph.training.loop import train
 from orograph.training.settings import TrainingSettings
 
@@ -37,7 +38,8 @@ def settle_anchor(
     model: nn.Module,
     objective: Objective,
     settings: TrainingSettings,
-    initial: Callable[[int], Float[Tensor, " P"]],
+    initial: Callable[[int], State],
+    states: States,
 ) -> Float[Tensor, " P"] | None:
     """The run's own anchor: read back from it, else trained if need be, and stored with it.
 
@@ -52,8 +54,11 @@ def settle_anchor(
         if given is not None and not torch.equal(anchor, given):
             raise RunError(f"{name} is not the anchor that this run was begun with ({kept}); choose another `out`.")
         return anchor
+    buffers: Buffers = {}
     if given is None:
         seed = int(name.removeprefix("train:"))
-        given = train(objective.penalised(0.0), initial(seed), settings, order_seed=seed).theta
-    run.keep(ANCHOR_FILE, weights_bytes(state_dict(model, objective, given)))
+        theta, buffers = states.split(initial(seed))
+        trained = train(objective.penalised(0.0), theta, settings, order_seed=seed, buffers=buffers or None)
+        given, buffers = trained.theta, trained.buffers
+    run.keep(ANCHOR_FILE, weights_bytes(state_dict(model, objective, given, buffers)))
     return given

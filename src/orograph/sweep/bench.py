@@ -8,6 +8,7 @@ from torch import Tensor
 
 from orograph.errors import ConfigurationError
 from orograph.geometry.scores import require_numbers
+from orograph.objective import Objective
 from orograph.parameters import Layout
 from orograph.problem import Problem
 from orograph.settings.shared import Execution
@@ -20,8 +21,8 @@ from orograph.sweep.anchors import read_anchor, settle_anchor
 from orograph.sweep.plan import cells
 from orograph.sweep.point import Instruments
 from orograph.sweep.settings import SweepSettings
+from orograph.sweep.states import Buffers, State, States
 from orograph.training.cohort import fitting_cohort
-from orograph.training.gradient import tracks_statistics
 from orograph.work.bench import chosen_metrics, objectives, prepare, require_memory, with_numerics
 
 Theta = Float[Tensor, " P"]
@@ -37,8 +38,9 @@ class Bench:
     model: torch.nn.Module
     instruments: Instruments
     given_anchor: Theta | None
+    states: States
     anchor: Theta | None = None
-    initial: dict[int, Theta] = field(default_factory=dict)
+    initial: dict[int, State] = field(default_factory=dict)
 
     @classmethod
     def prepare(cls, settings: SweepSettings, execution: Execution, problem: Problem | None = None) -> "Bench":
@@ -69,7 +71,11 @@ class Bench:
             require_numbers(instruments.scores(train_set, train_set.theta, by_group=False)[0])
         sizes = {"cohort": numerics.cohort or fitting_cohort(train_set)}
         sizes["together"] = numerics.together or min(sizes["cohort"], fitting_spectra(train_set, settings.spectrum.k))
-        return cls(with_numerics(settings, **sizes), problem, device, model, instruments, given)
+        states = States.of(train_set)
+        if states.buffers:
+            sizes["together"] = 1  # each has buffers of its own, and so a graph of its own
+            _require_batches(settings, train_set)
+        return cls(with_numerics(settings, **sizes), problem, device, model, instruments, given, states)
 
     @property
     def layout(self) -> Layout:
@@ -84,7 +90,9 @@ class Bench:
         """Fixes the anchor of the run."""
         objective, name = self.instruments.train, self.settings.anchor.anchor
         self.use_anchor(
-            settle_anchor(name, self.given_anchor, run, self.model, objective, self.settings.training, self.initialised)
+            settle_anchor(
+                name, self.given_anchor, run, self.model, objective, self.settings.training, self.initialised, self.states
+            )
         )
 
     def use_anchor(self, anchor: Theta | None) -> None:
@@ -93,15 +101,17 @@ class Bench:
         self.anchor = None if anchor is None else anchor.to(plain.theta)
         self.instruments.train = plain.penalised(0.0, self.anchor)
 
-    def initialised(self, seed: int) -> Theta:
-        """θ as a seed initialises it."""
+    def initialised(self, seed: int) -> State:
+        """A network as a seed initialises it."""
         if seed not in self.initial:
-            objective = self.instruments.train
-            named = dict(self.problem.build(seed).named_parameters())
-            self.initial[seed] = objective.layout.flatten(named).to(objective.theta)
+            self.initial[seed] = self.states.of_module(self.instruments.train, self.problem.build(seed))
         return self.initial[seed]
 
-    def start(self, cell: Cell, previous: Theta | None) -> Theta:
+    def measuring(self, buffers: Buffers) -> Instruments:
+        """What measures a network with buffers of its own."""
+        return self.instruments.with_buffers(buffers) if buffers else self.instruments
+
+    def start(self, cell: Cell, previous: State | None) -> State:
         """Where training at a point begins."""
         choice = self.settings.anchor
         if choice.start == "previous" and previous is not None:
@@ -111,23 +121,24 @@ class Bench:
         objective = self.instruments.train
         base = torch.zeros_like(objective.theta) if self.anchor is None else self.anchor
         noise = torch.randn(len(base), generator=torch.Generator().manual_seed(cell.seed), dtype=base.dtype)
-        return base + choice.perturb * noise.to(base.device)
+        return self.states.join(base + choice.perturb * noise.to(base.device), self.states.split(self.initialised(cell.seed))[1])
 
 
 def _checked(settings: SweepSettings, problem: Problem, device: torch.device) -> torch.nn.Module:
-    """The model, if a run can hold its points and memory its training.
+    """The model, if memory holds its training.
 
     Raises:
-        ConfigurationError: it has BatchNorm, or is too large.
+        ConfigurationError: it is too large.
     """
     chosen = settings.model
     if not is_own(chosen.model):
         shape = {"input_shape": problem.shape, "classes": problem.outputs, **chosen.options()}
         require_memory(chosen.model, shape, getattr(torch, settings.numerics.dtype), device)
-    model = problem.build(settings.anchor.seeds[0])
-    if any(map(tracks_statistics, model.modules())):
-        raise ConfigurationError(
-            f"`model` {chosen.model} has BatchNorm, whose running averages are another at every point, where a run keeps weights "
-            "alone; take mlp, MLP1, MLP2, MLP3 or CNN, or train it by orograph study, or measure checkpoints by orograph measure."
-        )
-    return model.to(device)
+    return problem.build(settings.anchor.seeds[0]).to(device)
+
+
+def _require_batches(settings: SweepSettings, objective: Objective) -> None:
+    """Refuses mini-batches of one sample, of which BatchNorm knows no variance."""
+    size = settings.training.batch_size
+    if min(size, objective.count) < 2:
+        raise ConfigurationError(f"`batch_size` {size} must be at least 2: BatchNorm needs two samples in a batch")

@@ -16,15 +16,16 @@ from orograph.store.encoding import json_text
 from orograph.store.provenance import mixture, provenance
 from orograph.store.resume import begun_run, not_taken, recorded_numerics
 from orograph.store.run import Run
-from orograph.sweep.bench import Bench, Theta
+from orograph.sweep.bench import Bench
 from orograph.sweep.cost import show_plan
 from orograph.sweep.pictures import draw
 from orograph.sweep.plan import cells, cohorts
 from orograph.sweep.progress import describe
-from orograph.sweep.record import commit_point, committed_theta, row
+from orograph.sweep.record import commit_point, committed_state, row
 from orograph.sweep.schedule import ChainKey, PointWork, Schedule
 from orograph.sweep.settings import SweepCommand, SweepNumerics, SweepSettings
 from orograph.sweep.stages import SweepContext, title
+from orograph.sweep.states import State
 from orograph.sweep.tables import sweep_table
 from orograph.work.pools import Workers, start_workers
 from orograph.work.progress import WorkProgress
@@ -129,17 +130,17 @@ def run_groups(
     workers: Workers,
     progress: WorkProgress,
     *,
-    starts: Mapping[Cell, Theta] | None = None,
-    neighbours: Mapping[ChainKey, Theta] | None = None,
+    starts: Mapping[Cell, State] | None = None,
+    neighbours: Mapping[ChainKey, State] | None = None,
 ) -> None:
     """Every group of points that is not committed yet, trained, measured and committed."""
 
-    def theta_of(cell: Cell) -> Theta | None:
-        return committed_theta(bench, run, cell)
+    def state_of(cell: Cell) -> State | None:
+        return committed_state(bench, run, cell)
 
-    def commit(point: PointWork, neighbour: Theta | None) -> None:
+    def commit(point: PointWork, neighbour: State | None) -> None:
         commit_point(bench, run, point, neighbour)
         progress.completed(title(point.cell), describe(row(run, point.cell)))
 
     known = run.records.__contains__
-    Schedule(bench, groups, known=known, theta_of=theta_of, commit=commit, starts=starts, neighbours=neighbours).run(workers)
+    Schedule(bench, groups, known=known, state_of=state_of, commit=commit, starts=starts, neighbours=neighbours).run(workers)

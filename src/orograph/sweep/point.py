@@ -1,7 +1,7 @@
 """Everything that is recorded at one converged point of a sweep."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,7 @@ from orograph.spectral.cohort import lanczos_cohort
 from orograph.spectral.eigenpairs import lanczos
 from orograph.spectral.spectrum import Spectrum
 from orograph.sweep.settings import SpectrumSettings
+from orograph.training.stability import with_buffers
 
 
 @dataclass
@@ -73,6 +74,12 @@ class Instruments:
         if by_group and self.groups:
             labels = self.groups.train if objective is self.train else self.groups.test
         return scores(objective, theta, self.metrics, labels=labels, groups=self.classes)
+
+    def with_buffers(self, buffers: Mapping[str, Tensor]) -> "Instruments":
+        """The same for a network with other buffers."""
+        train, test = (None if each is None else with_buffers(each, buffers) for each in (self.train, self.test))
+        assert train is not None
+        return replace(self, train=train, test=test, _cohorts={})
 
     def cohort(self, thetas: Float[Tensor, "M P"]) -> CohortHessian:
         """The Hessians of several models, traced once for each number of them."""

@@ -9,9 +9,10 @@ from orograph.objective import state_dict
 from orograph.store.cells import Cell
 from orograph.store.run import Run
 from orograph.store.spectra import commit_spectrum
-from orograph.sweep.bench import Bench, Theta
+from orograph.sweep.bench import Bench
 from orograph.sweep.point import Measured
 from orograph.sweep.schedule import PointWork
+from orograph.sweep.states import State
 from orograph.training.polishing import Polished
 
 
@@ -21,16 +22,17 @@ def row(run: Run, cell: Cell) -> dict[str, Any]:
     return {"ID": cell.model_id, "L2_strength": cell.strength, "status": record.status, **record.scalars}
 
 
-def committed_theta(bench: Bench, run: Run, cell: Cell) -> Theta | None:
-    """θ of a committed point, None of a failed one."""
+def committed_state(bench: Bench, run: Run, cell: Cell) -> State | None:
+    """That of a committed point, None of a failed one."""
     if run.records[cell].status == "failed":
         return None
-    return torch.from_numpy(np.array(run.array(cell, "theta"))).to(bench.instruments.train.theta)
+    theta = torch.from_numpy(np.array(run.array(cell, "theta"))).to(bench.instruments.train.theta)
+    return bench.states.join(theta, run.weights(cell) if bench.states.buffers else {})
 
 
-def commit_point(bench: Bench, run: Run, point: PointWork, neighbour: Theta | None) -> None:
-    """Commits one finished point, `neighbour` the last good θ before it."""
-    trained, measured, theta = point.trained, point.measured, point.theta
+def commit_point(bench: Bench, run: Run, point: PointWork, neighbour: State | None) -> None:
+    """Commits one finished point, `neighbour` the last good state before it."""
+    trained, measured, state = point.trained, point.measured, point.state
     scalars: dict[str, Any] = {}
     if trained is not None:
         scalars |= {
@@ -41,25 +43,27 @@ def commit_point(bench: Bench, run: Run, point: PointWork, neighbour: Theta | No
             "stopped": trained.stopped,
             "history": trained.history,
         }
-    if measured is None or trained is None or theta is None:
+    if measured is None or trained is None or state is None:
         run.commit(point.cell, status="failed", scalars=scalars, timings=point.timings)
         return
     if point.polished is not None:
         scalars |= polish_scalars(point.polished)
-    moved = None if neighbour is None else (theta - neighbour).double().norm().item()
+    theta = bench.states.theta
+    moved = None if neighbour is None else (theta(state) - theta(neighbour)).double().norm().item()
     scalars |= {"moved": moved, "frozen": moved == 0.0}
     scalars |= measured.scalars
     if bench.settings.training.published:  # the published files hold running averages over the moving model
         scalars |= {"final_train_loss": scalars["train_loss"], "final_objective": scalars["objective"]}
         scalars |= {"train_loss": trained.running_loss, "objective": trained.running_objective}
-    write_point(bench, run, point.cell, theta, scalars, measured, point.timings)
+    write_point(bench, run, point.cell, state, scalars, measured, point.timings)
 
 
 def write_point(
-    bench: Bench, run: Run, cell: Cell, theta: Theta, scalars: dict[str, Any], measured: Measured, timings: dict[str, float]
+    bench: Bench, run: Run, cell: Cell, state: State, scalars: dict[str, Any], measured: Measured, timings: dict[str, float]
 ) -> None:
     """Hands a point to the store."""
     objective, chosen = bench.instruments.train, bench.settings.spectrum
+    theta, buffers = bench.states.split(state)
     commit_spectrum(
         run,
         cell,
@@ -68,7 +72,7 @@ def write_point(
         keep=chosen.eigenvectors,
         scalars=scalars,
         arrays={"theta": theta},
-        weights=state_dict(bench.model, objective, theta),
+        weights=state_dict(bench.model, objective, theta, buffers),
         gradient=objective.layout.unflatten(measured.gradient),
         timings=timings,
     )

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orograph.store.cells import Cell
-from orograph.sweep.bench import Bench, Theta
+from orograph.sweep.bench import Bench
 from orograph.sweep.point import Measured
+from orograph.sweep.states import State
 from orograph.training.loop import Trained
 from orograph.training.polishing import Polished
 from orograph.work.loop import Task, work_through
@@ -26,10 +27,10 @@ ChainKey = tuple[int, str]  # seed and direction
 
 @dataclass(eq=False)
 class PointWork:
-    """One point on its way. `theta` is final once it is `settled`; a failed one has none."""
+    """One point on its way. `state` is final once it is `settled`; a failed one has none."""
 
     cell: Cell
-    theta: Theta | None = None
+    state: State | None = None
     settled: bool = False
     finished: bool = False  # ready to be committed
     committed: bool = False
@@ -39,7 +40,7 @@ class PointWork:
     timings: dict[str, float] = field(default_factory=dict)
 
     def fail(self) -> None:
-        """No θ comes from here."""
+        """No network comes from here."""
         self.settled, self.finished = True, True
 
 
@@ -64,11 +65,11 @@ class Schedule:
         bench: of the run, its anchor settled.
         groups: points that train together, in the order of work.
         known: whether a point is committed already.
-        theta_of: θ of a committed point, None of one that failed. It is read again when it is needed, so that memory does not
+        state_of: that of a committed point, None of one that failed. It is read again when it is needed, so that memory does not
             grow with the number of points.
-        commit: writes a finished point; told the last good θ of its chain.
+        commit: writes a finished point; told the last good state of its chain.
         starts: where points begin that do not begin where the bench says.
-        neighbours: the last good θ of chains that begin elsewhere.
+        neighbours: the last good state of chains that begin elsewhere.
     """
 
     def __init__(
@@ -77,17 +78,17 @@ class Schedule:
         groups: Sequence[Sequence[Cell]],
         *,
         known: Callable[[Cell], bool],
-        theta_of: Callable[[Cell], Theta | None],
-        commit: Callable[[PointWork, Theta | None], None],
-        starts: Mapping[Cell, Theta] | None = None,
-        neighbours: Mapping[ChainKey, Theta] | None = None,
+        state_of: Callable[[Cell], State | None],
+        commit: Callable[[PointWork, State | None], None],
+        starts: Mapping[Cell, State] | None = None,
+        neighbours: Mapping[ChainKey, State] | None = None,
     ) -> None:
-        self._bench, self._commit, self._theta_of, self._starts = bench, commit, theta_of, dict(starts or {})
+        self._bench, self._commit, self._state_of, self._starts = bench, commit, state_of, dict(starts or {})
         self._groups = [[PointWork(cell) for cell in group] for group in groups]
         self._troubled = False
         self._begun = 0  # groups whose training was asked for, or was not needed
-        self._neighbours: dict[ChainKey, Theta] = dict(neighbours or {})
-        self._last: dict[int, Theta] = {}  # where each seed stands: its last good point
+        self._neighbours: dict[ChainKey, State] = dict(neighbours or {})
+        self._last: dict[int, State] = {}  # where each seed stands: its last good point
         self._waiting: list[Waiting] = []
         self._chains: dict[ChainKey, list[PointWork]] = {}
         for point in (point for group in self._groups for point in group):
@@ -124,8 +125,8 @@ class Schedule:
                 if not all(point.settled for point in self._groups[self._begun - 1]):
                     return
                 for point in self._groups[self._begun - 1]:
-                    if (theta := self._theta(point)) is not None:
-                        self._last[point.cell.seed] = theta
+                    if (state := self._state(point)) is not None:
+                        self._last[point.cell.seed] = state
             if not all(point.committed for point in group):
                 # A cohort of which a point is missing is trained again as a whole: its members are the same bits either way.
                 cells = [point.cell for point in group]
@@ -151,7 +152,8 @@ class Schedule:
                     point.fail()
                     self._measure_with(point, index)
                 elif self._bench.settings.training.polish:
-                    self._add("polish", index, (point.cell, result.theta), self._polished(point, index), [point])
+                    state = self._bench.states.join(result.theta, result.buffers)
+                    self._add("polish", index, (point.cell, state), self._polished(point, index), [point])
                 else:
                     self._settle(point, result.theta, index)
 
@@ -164,8 +166,10 @@ class Schedule:
 
         return done
 
-    def _settle(self, point: PointWork, theta: Theta, index: int) -> None:
-        point.theta, point.settled = theta.to(self._bench.instruments.train.theta), True
+    def _settle(self, point: PointWork, theta: State, index: int) -> None:
+        assert point.trained is not None
+        state = self._bench.states.join(theta, point.trained.buffers)
+        point.state, point.settled = state.to(self._bench.instruments.train.theta), True
         self._measure_with(point, index)
 
     def _measure_with(self, point: PointWork, index: int) -> None:
@@ -178,7 +182,7 @@ class Schedule:
         company = group[first : first + size]
         if not all(each.settled for each in company) or all(each.finished for each in company):
             return
-        measured = [(each, theta) for each in company if (theta := self._theta(each)) is not None]
+        measured = [(each, state) for each in company if (state := self._state(each)) is not None]
 
         def done(results: list[Measured], seconds: float) -> None:
             for (each, _), result in zip(measured, results, strict=True):
@@ -186,8 +190,8 @@ class Schedule:
                     each.measured, each.finished = result, True
                     each.timings |= result.seconds
 
-        cells, thetas = [each.cell for each, _ in measured], [theta for _, theta in measured]
-        self._add("measure", index, (cells, thetas), done, [each for each, _ in measured])
+        cells, states = [each.cell for each, _ in measured], [state for _, state in measured]
+        self._add("measure", index, (cells, states), done, [each for each, _ in measured])
 
     def _commit_finished(self) -> None:
         """Commit what is finished, as far as all before it in its chain is."""
@@ -197,9 +201,9 @@ class Schedule:
                 if not point.committed:
                     self._commit(point, self._neighbours.get(chain))
                     point.committed = True
-                if (theta := self._theta(point)) is not None:
-                    self._neighbours[chain] = theta
-                point.theta = point.trained = point.polished = point.measured = None  # they are on the disk
+                if (state := self._state(point)) is not None:
+                    self._neighbours[chain] = state
+                point.state = point.trained = point.polished = point.measured = None  # they are on the disk
 
-    def _theta(self, point: PointWork) -> Theta | None:
-        return self._theta_of(point.cell) if point.committed else point.theta
+    def _state(self, point: PointWork) -> State | None:
+        return self._state_of(point.cell) if point.committed else point.state

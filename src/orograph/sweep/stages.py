@@ -15,6 +15,7 @@ from orograph.store.cells import Cell
 from orograph.sweep.bench import Bench, Theta
 from orograph.sweep.point import Measured, measure_points
 from orograph.sweep.settings import SweepSettings
+from orograph.sweep.states import State
 from orograph.training.cohort import train_cohort
 from orograph.training.loop import Trained, train
 from orograph.training.polishing import Polished, polish
@@ -22,9 +23,10 @@ from orograph.training.stability import StabilityObserver
 from orograph.work.worker import Say
 
 
-def train_cells(bench: Bench, group: Sequence[Cell], starts: Sequence[Theta], say: Say) -> list[Trained]:
+def train_cells(bench: Bench, group: Sequence[Cell], starts: Sequence[State], say: Say) -> list[Trained]:
     """A single continuation chain takes the lean loop; everything else trains as a cohort."""
     objective, settings = bench.instruments.train, bench.settings
+    thetas, buffers = map(list, zip(*map(bench.states.split, starts), strict=True))
 
     def on_epoch(epoch: int, value: float) -> None:
         say(f"λ = {group[0].strength:g}: epoch {epoch}, L_eff {value:.4f}")
@@ -34,38 +36,52 @@ def train_cells(bench: Bench, group: Sequence[Cell], starts: Sequence[Theta], sa
         observed = {"observer": StabilityObserver(objective, settings.training), "every": every}
     if settings.anchor.start == "previous" and len(settings.anchor.seeds) == 1:
         objective = objective.penalised(group[0].strength, bench.anchor)
-        return [train(objective, starts[0], settings.training, order_seed=group[0].seed, on_epoch=on_epoch, **observed)]
+        observed["buffers"] = buffers[0] if bench.states.buffers else None
+        return [train(objective, thetas[0], settings.training, order_seed=group[0].seed, on_epoch=on_epoch, **observed)]
     seeds = [cell.seed for cell in group]
     return train_cohort(
         objective,
-        torch.stack(list(starts)),
+        torch.stack(thetas),
         settings.training,
         strengths=torch.tensor([cell.strength for cell in group], dtype=torch.float64),
         anchors=bench.anchor,
         order_seeds=seeds[0] if len(set(seeds)) == 1 else seeds,
         on_epoch=on_epoch,
+        buffers=buffers if bench.states.buffers else None,
         **observed,
     )
 
 
-def polish_cell(bench: Bench, cell: Cell, theta: Theta, say: Say) -> Polished:
-    """Newton-CG to a critical point of L_eff."""
+def polish_cell(bench: Bench, cell: Cell, state: State, say: Say) -> Polished:
+    """Newton-CG to a critical point of L_eff, with the buffers as they are."""
     settings = bench.settings.training
+    theta, buffers = bench.states.split(state)
+    instruments = bench.measuring(buffers)
     return polish(
-        bench.instruments.train.penalised(cell.strength, bench.anchor),
+        instruments.train.penalised(cell.strength, bench.anchor),
         theta,
-        hessian=bench.instruments.hessian,
+        hessian=instruments.hessian,
         tolerance=settings.polish_tolerance,
         max_products=settings.polish_products,
         on_product=lambda stage, count: say(f"{title(cell)}: polishing"),
     )
 
 
-def measure_cells(bench: Bench, cells: Sequence[Cell], thetas: Sequence[Theta], say: Say) -> list[Measured]:
+def measure_cells(bench: Bench, cells: Sequence[Cell], states: Sequence[State], say: Say) -> list[Measured]:
     """Metrics, gradient and spectrum of each; the spectra of several are computed in step."""
     name = title(cells[0]) + (f" and {len(cells) - 1} more" if len(cells) > 1 else "")
     strengths = [cell.strength for cell in cells]
-    return measure_points(bench.instruments, thetas, strengths, lambda stage, count: say(f"{name}: product {count}"))
+
+    def on_product(stage: str, count: int) -> None:
+        say(f"{name}: product {count}")
+
+    if not bench.states.buffers:
+        return measure_points(bench.instruments, states, strengths, on_product)
+    found = []
+    for state, strength in zip(states, strengths, strict=True):
+        theta, buffers = bench.states.split(state)
+        found += measure_points(bench.measuring(buffers), [theta], [strength], on_product)
+    return found
 
 
 def title(cell: Cell) -> str:

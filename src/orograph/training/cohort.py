@@ -16,6 +16,7 @@ from orograph.objective import Objective
 from orograph.training.descent import OnEpoch, Trained, descend
 from orograph.training.moment import Observer
 from orograph.training.settings import TrainingSettings
+from orograph.training.statistics import Buffers
 
 
 def train_cohort(
@@ -29,6 +30,7 @@ def train_cohort(
     on_epoch: OnEpoch | None = None,
     observer: Observer | None = None,
     every: int = 1,
+    buffers: Sequence[Buffers] | None = None,
 ) -> list[Trained]:
     """Minimises L(θ_m) + λ_m‖θ_m − θ_ref,m‖² for M models at once, each as `loop.train` does.
 
@@ -42,12 +44,14 @@ def train_cohort(
         on_epoch: called with the number of each epoch and the mean objective of the models that trained in it.
         observer: called at the end of epochs; what it returns joins the epoch's record.
         every: the observer is called after every so many epochs.
+        buffers: of each model, where the module changes them in training (BatchNorm); such models train one after the other.
 
     Returns:
         One for each model, in order.
 
     Raises:
-        ConfigurationError: the numbers of models, strengths and seeds differ, or the model has BatchNorm or dropout.
+        ConfigurationError: the numbers of models, strengths and seeds differ, the model has dropout; or BatchNorm, and no
+            buffers were given.
     """
     count = len(thetas)
     if len(strengths) != count or (not isinstance(order_seeds, int) and len(order_seeds) != count):
@@ -67,6 +71,7 @@ def train_cohort(
         on_epoch=on_epoch,
         observer=observer,
         every=every,
+        buffers=buffers,
     )
 
 

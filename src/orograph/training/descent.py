@@ -25,6 +25,8 @@ from orograph.training.moment import Moment, Observer
 from orograph.training.order import permutation
 from orograph.training.replay import Replay, recorder
 from orograph.training.settings import TrainingSettings
+from orograph.training.stability import with_buffers
+from orograph.training.statistics import Buffers, StatisticsGradient
 from orograph.training.stopping import Outcome, Stopping
 from orograph.training.update import Update, initial_state, rows
 
@@ -51,6 +53,7 @@ class Trained:
         running_loss: average of L over the last epoch's mini-batches, weighted by their sizes,
             while the model moved; only in the published procedure.
         running_objective: the same of L_eff.
+        buffers: of the module in that state, where training changes them (BatchNorm); empty otherwise.
     """
 
     theta: Float[Tensor, " P"]
@@ -62,6 +65,7 @@ class Trained:
     history: list[EpochRecord]
     running_loss: float | None = None
     running_objective: float | None = None
+    buffers: Buffers = field(default_factory=dict)
 
 
 @dataclass
@@ -76,6 +80,8 @@ class _Member:
     stopping: Stopping
     state: list[Tensor]
     best: list[Tensor]
+    buffers: Buffers
+    best_buffers: Buffers
     history: list[EpochRecord] = field(default_factory=list)
 
     @property
@@ -100,24 +106,27 @@ def descend(
     on_epoch: OnEpoch | None,
     observer: Observer | None = None,
     every: int = 1,
+    buffers: Sequence[Buffers] | None = None,
 ) -> list[Trained]:
     """Trains M models together; the common part of `loop.train` and `cohort.train_cohort`, which say what the arguments mean.
 
-    An observer is called for each model at the end of every so many epochs; what it returns joins the epoch's record.
+    An observer is called for each model at the end of every so many epochs; what it returns joins the epoch's record. With
+    buffers, one set a model, models train one after the other in train mode; stopping looks at them in eval mode.
 
     Raises:
-        ConfigurationError: the model has BatchNorm or dropout.
+        ConfigurationError: the model has dropout; or BatchNorm, and no buffers were given.
     """
-    refuse_stateful(objective.model)
+    refuse_stateful(objective.model, statistics=buffers is None)
     shared = isinstance(order_seeds, int)
     seeds = [order_seeds] * len(thetas) if isinstance(order_seeds, int) else list(order_seeds)
     members = []
     for index, theta in enumerate(thetas):
         stopping = Stopping(settings.epochs, settings.patience, 0 if settings.published else settings.drops)
-        start = initial_state(settings, theta)
-        member = _Member(index, float(strengths[index]), anchors[index], seeds[index], settings.lr, stopping, start, start)
+        start, own = initial_state(settings, theta), _copied(buffers[index] if buffers else {})
+        given = (index, float(strengths[index]), anchors[index], seeds[index], settings.lr, stopping, start, start)
+        member = _Member(*given, own, _copied(own))
         if not settings.published:
-            stopping.start(objective.loss(theta, chunk=EVALUATION) + member.penalty(theta))
+            stopping.start(_evaluated(objective, own).loss(theta, chunk=EVALUATION) + member.penalty(theta))
         members.append(member)
     waiting = [member for member in members if member.running]
     seen = None if observer is None else (observer, every)
@@ -129,12 +138,21 @@ def descend(
     return [_trained(member, settings, objective.count) for member in members]
 
 
+def _copied(buffers: Buffers) -> Buffers:
+    return {name: value.clone() for name, value in buffers.items()}
+
+
+def _evaluated(objective: Objective, buffers: Buffers) -> Objective:
+    return with_buffers(objective, buffers) if buffers else objective
+
+
 def _trained(member: _Member, settings: TrainingSettings, count: int) -> Trained:
     stopping = member.stopping
     failed = stopping.stopped == "failed"
+    final = settings.published and not failed
     last = member.history[-1] if member.history else {}
     return Trained(
-        theta=(member.state if settings.published and not failed else member.best)[0],
+        theta=(member.state if final else member.best)[0],
         epochs=stopping.epoch,
         steps=stopping.epoch * -(-count // settings.batch_size),
         best_epoch=stopping.best_epoch,
@@ -143,6 +161,7 @@ def _trained(member: _Member, settings: TrainingSettings, count: int) -> Trained
         history=member.history,
         running_loss=last.get("loss") if settings.published else None,
         running_objective=last.get("objective") if settings.published else None,
+        buffers=member.buffers if final else member.best_buffers,
     )
 
 
@@ -165,8 +184,10 @@ class _Stack:
         self._theta, self._gradient = rows(len(members), like), rows(len(members), like)
         self._losses = torch.zeros(len(members), dtype=like.dtype, device=like.device)
         into = self._theta, self._gradient, self._losses
-        self._gradients = BatchGradients(
-            partial(BatchGradient, objective, *into, samples(objective), shared=shared, stacked=stacked)
+        self._gradients: Callable[[Tensor], None] = (
+            StatisticsGradient(objective, *into, [member.buffers for member in members], samples(objective))
+            if members[0].buffers
+            else BatchGradients(partial(BatchGradient, objective, *into, samples(objective), shared=shared, stacked=stacked))
         )
         self._update = Update(settings, self._theta, self._gradient, [m.strength for m in members], [m.anchor for m in members])
         for row, member in enumerate(members):
@@ -194,7 +215,10 @@ class _Stack:
         """One pass over the data and what follows from it."""
         self._running_loss.zero_()
         self._running_square.zero_()
-        for indices in self._order().split(self._settings.batch_size, dim=-1):
+        batches = self._order().split(self._settings.batch_size, dim=-1)
+        if self.members[0].buffers and len(batches) > 1 and batches[-1].shape[-1] == 1:
+            batches = batches[:-1]  # one sample has no variance
+        for indices in batches:
             self._step(indices)
         trained = [(row, member) for row, member in enumerate(self.members) if member.running]
         for row, member in trained:
@@ -231,7 +255,7 @@ class _Stack:
             objective = loss + member.strength * self._running_square[row].item() / self._objective.count
             loss = loss if theta.isfinite().all() else math.nan  # the last step may have left the finite numbers
         else:
-            loss = self._objective.loss(theta, chunk=EVALUATION)
+            loss = _evaluated(self._objective, member.buffers).loss(theta, chunk=EVALUATION)
             objective = loss + member.penalty(theta)
         verdict = member.stopping.observe(loss if self._settings.published else objective)
         record: EpochRecord = {"epoch": member.stopping.epoch, "lr": member.lr, "loss": loss, "objective": objective}
@@ -239,9 +263,11 @@ class _Stack:
         if self._observer is not None and math.isfinite(objective):
             self._observe(row, member, record, *self._observer)
         if verdict is Outcome.IMPROVED:
-            member.best = self._update.state(row)
+            member.best, member.best_buffers = self._update.state(row), _copied(member.buffers)
         elif verdict is Outcome.DROP:
             self._update.restore(row, member.best)
+            for name, value in member.best_buffers.items():
+                member.buffers[name].copy_(value)
             member.lr /= 10
         if not member.running:
             member.state = self._update.state(row)
@@ -251,7 +277,7 @@ class _Stack:
         if epoch % every:
             return
         moments, steps = [moment[row] for moment in self._update.moments], int(self._update.steps[row])
-        record |= observer(Moment(epoch, self._theta[row], moments, {}, steps, member.lr, member.strength))
+        record |= observer(Moment(epoch, self._theta[row], moments, member.buffers, steps, member.lr, member.strength))
 
     def _prepare(self) -> None:
         rates = [member.lr if member.running else None for member in self.members]

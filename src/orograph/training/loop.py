@@ -7,6 +7,7 @@ from orograph.objective import Objective
 from orograph.training.descent import OnEpoch, Trained, descend
 from orograph.training.moment import Observer
 from orograph.training.settings import TrainingSettings
+from orograph.training.statistics import Buffers
 
 __all__ = ["Trained", "train"]
 
@@ -20,6 +21,7 @@ def train(
     on_epoch: OnEpoch | None = None,
     observer: Observer | None = None,
     every: int = 1,
+    buffers: Buffers | None = None,
 ) -> Trained:
     """Minimises L_eff(θ) = L(θ) + λ‖θ − θ_ref‖² by mini-batches, from θ, as `descent` describes.
 
@@ -34,12 +36,13 @@ def train(
         on_epoch: called with the number of each epoch and its objective.
         observer: called at the end of epochs; what it returns joins the epoch's record.
         every: the observer is called after every so many epochs.
+        buffers: of a module that changes them in training (BatchNorm), where it starts; left as they are.
 
     Returns:
         The state kept `(P,)`, what ended the training, and one record an epoch.
 
     Raises:
-        ConfigurationError: the model has BatchNorm or dropout.
+        ConfigurationError: the model has dropout; or BatchNorm, and no buffers were given.
 
     Examples:
         >>> import torch, orograph as og
@@ -59,5 +62,6 @@ def train(
         on_epoch=on_epoch,
         observer=observer,
         every=every,
+        buffers=None if buffers is None else [buffers],
     )
     return trained
