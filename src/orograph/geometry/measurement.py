@@ -26,6 +26,7 @@ from orograph.spectral.spectrum import Spectrum
 from orograph.spectral.traces import trace
 
 _LOWEST = 3  # pairs of the lower end: λ_min, and whether the index goes on
+_EXACT = 4  # times the probes: of so few parameters the trace is taken exactly, for fewer products than the density's
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +157,7 @@ def measure(
         probes: of the density; each costs `steps` products. At least 3 give ranks their error, and the pairs of the spectrum make
             tr H² and ranks many times sharper than probes alone.
         steps: of the density.
-        trace_probes: of XTrace, two products each.
+        trace_probes: of XTrace, two products each; of up to four times as many parameters the trace is exact.
         parameters: comma-separated globs of the parameter names that make up θ.
         memory: budget for activations and residuals.
         dtype: of θ and all products; the module's own when None.
@@ -195,7 +196,8 @@ def measure(
         largest = lanczos(operator, 1, which="LA", **common, on_product=renamed(on_product, "λ_max"))
         spent = largest.products
     profile = density(operator, probes=probes, steps=steps, seed=seed, memory=memory, spectrum=spectrum, on_product=on_product)
-    total = trace(operator, probes=trace_probes, seed=seed, on_product=on_product)
+    rows = size if size <= _EXACT * trace_probes else trace_probes
+    total = trace(operator, probes=rows, seed=seed, on_product=on_product)
     positive, smooth = int((spectrum.signs > 0).sum()), is_smooth(objective)
     return Measurement(
         loss=operator.loss,
