@@ -61,6 +61,7 @@ from .training import fit as fit
 from .training import initial as initial
 from .training import polish as polish
 from .training import train as train
+from .training import train_own as train_own
 
 # Runs, data, models
 from .data import load_data as load_data

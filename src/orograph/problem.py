@@ -60,6 +60,8 @@ class Problem:
         groups: `(inputs, targets) → ` n labels of a batch, numbers or words; or the labels of all training and all test samples;
             None takes the targets where they are classes.
         parameters: comma-separated globs of the parameter names that make up θ; the penalty is on these alone.
+        trainer: `(model, penalty, start, seed, report)` that trains a network in place, as `orograph.train_own` describes; None
+            for the program's own training.
         classes: names of the classes, in the order of the model's outputs; numbers where they have none.
         input_shape: of one sample, for a model that asks for it; that of the first sample when None.
 
@@ -81,6 +83,7 @@ class Problem:
     metrics: Sequence[Metric | str] | None = None
     groups: Grouping = None
     parameters: str = "*"
+    trainer: Callable[..., None] | None = None
     classes: tuple[str, ...] = ()
     input_shape: tuple[int, ...] | None = None
     names: Mapping[str, str] = field(default_factory=dict, repr=False)

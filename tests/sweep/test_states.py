@@ -90,3 +90,45 @@ def test_a_state_is_one_vector_and_comes_apart_again() -> None:
     plain = Objective(nn.Linear(3, 2), nn.CrossEntropyLoss(), [(torch.randn(4, 3), torch.arange(4) % 2)])
     alone = States.of(plain)
     assert alone.join(plain.theta, {}) is plain.theta
+
+
+TRAINS = """
+import torch
+from torch import nn
+from batch_normed import data
+def descend(model, penalty, start, seed, report):
+    (inputs, targets), _ = data()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model.train()
+    for epoch in range(3):
+        loss = nn.functional.cross_entropy(model(inputs), targets) + penalty(model)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        report(epoch + 1, loss.item())
+class Momentum(torch.optim.SGD):
+    def __init__(self, parameters, lr):
+        super().__init__(parameters, lr=lr, momentum=0.5)
+"""
+
+
+@pytest.mark.parametrize("how", [["--train", "own_training:descend"], ["--optimizer", "own_training:Momentum"]])
+def test_a_training_of_ones_own_makes_the_points(source: Path, monkeypatch: pytest.MonkeyPatch, how: list[str]) -> None:
+    (source / "own_training.py").write_text(TRAINS)
+    monkeypatch.delitem(sys.modules, "own_training", raising=False)
+    run = sweep(source / "run", "--points", "2", *how)
+    model, (inputs, targets), _ = parts()
+    for cell, record in run.records.items():
+        model.load_state_dict(run.weights(cell))
+        assert model[1].num_batches_tracked > 0
+        loss = nn.functional.cross_entropy(model.eval()(inputs), targets).item()
+        assert loss == pytest.approx(record.scalars["train_loss"], rel=1e-5)  # float32
+    assert run.configuration["problem"]["sources"]
+
+
+def test_an_optimiser_that_does_not_exist_is_refused_before_anything_is_written(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*SWEEP.split(), "--optimizer", "batch_normed:Lion", "--out", "run"]) == 2
+    assert "has no function 'Lion'" in " ".join(capsys.readouterr().err.split())
+    assert not (source / "run").exists()

@@ -1,5 +1,6 @@
 """What a sweep works with: data, model, objectives, Hessian and anchor, all checked before anything is written."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -13,6 +14,7 @@ from orograph.parameters import Layout
 from orograph.problem import Problem
 from orograph.settings.shared import Execution
 from orograph.settings.words import is_own
+from orograph.sources import imported
 from orograph.spectral.cohort import fitting_spectra
 from orograph.store.cells import Cell
 from orograph.store.run import Run
@@ -23,6 +25,7 @@ from orograph.sweep.point import Instruments
 from orograph.sweep.settings import SweepSettings
 from orograph.sweep.states import Buffers, State, States
 from orograph.training.cohort import fitting_cohort
+from orograph.training.own import Trainer, by_optimizer
 from orograph.work.bench import chosen_metrics, objectives, prepare, require_memory, with_numerics
 
 Theta = Float[Tensor, " P"]
@@ -71,11 +74,16 @@ class Bench:
             require_numbers(instruments.scores(train_set, train_set.theta, by_group=False)[0])
         sizes = {"cohort": numerics.cohort or fitting_cohort(train_set)}
         sizes["together"] = numerics.together or min(sizes["cohort"], fitting_spectra(train_set, settings.spectrum.k))
-        states = States.of(train_set)
+        own = problem.trainer is not None or is_own(settings.training.optimizer)
+        states = States.of(train_set, every=problem.trainer is not None)
+        if own and (settings.training.published or settings.tracking.track_curvature):
+            raise ConfigurationError("`published` and `track_curvature` are of the program's own training; leave them out")
         if states.buffers:
             sizes["together"] = 1  # each has buffers of its own, and so a graph of its own
             _require_batches(settings, train_set)
-        return cls(with_numerics(settings, **sizes), problem, device, model, instruments, given, states)
+        bench = cls(with_numerics(settings, **sizes), problem, device, model, instruments, given, states)
+        _ = bench.trainer  # an optimiser that does not exist is refused here
+        return bench
 
     @property
     def layout(self) -> Layout:
@@ -106,6 +114,17 @@ class Bench:
         if seed not in self.initial:
             self.initial[seed] = self.states.of_module(self.instruments.train, self.problem.build(seed))
         return self.initial[seed]
+
+    @property
+    def trainer(self) -> Callable[[Objective], Trainer] | None:
+        """What trains in place of the program's own training, from the objective of a point; None for that."""
+        given, training = self.problem.trainer, self.settings.training
+        if given is not None:
+            return lambda objective: given
+        if not is_own(training.optimizer):
+            return None
+        make = imported("optimizer", training.optimizer)
+        return lambda objective: by_optimizer(objective, training, make)
 
     def measuring(self, buffers: Buffers) -> Instruments:
         """What measures a network with buffers of its own."""

@@ -18,6 +18,7 @@ from orograph.sweep.settings import SweepSettings
 from orograph.sweep.states import State
 from orograph.training.cohort import train_cohort
 from orograph.training.loop import Trained, train
+from orograph.training.own import train_own
 from orograph.training.polishing import Polished, polish
 from orograph.training.stability import StabilityObserver
 from orograph.work.worker import Say
@@ -34,6 +35,19 @@ def train_cells(bench: Bench, group: Sequence[Cell], starts: Sequence[State], sa
     observed: Any = {}
     if every := settings.tracking.track_curvature:
         observed = {"observer": StabilityObserver(objective, settings.training), "every": every}
+    trainer = bench.trainer
+    if trainer is not None:
+        return [
+            train_own(
+                own := objective.penalised(cell.strength, bench.anchor),
+                theta,
+                trainer(own),
+                seed=cell.seed,
+                buffers=each,
+                on_epoch=on_epoch,
+            )
+            for cell, theta, each in zip(group, thetas, buffers, strict=True)
+        ]
     if settings.anchor.start == "previous" and len(settings.anchor.seeds) == 1:
         objective = objective.penalised(group[0].strength, bench.anchor)
         observed["buffers"] = buffers[0] if bench.states.buffers else None

@@ -6,6 +6,7 @@ from .fitting import fit as fit
 from .fitting import initial as initial
 from .loop import train as train
 from .moment import Moment as Moment
+from .own import train_own as train_own
 from .polishing import Polished as Polished
 from .polishing import polish as polish
 from .rates import rate as rate

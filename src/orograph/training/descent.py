@@ -44,10 +44,10 @@ class Trained:
     Attributes:
         theta: `(P,)`, the state kept: the best of all epoch ends and the start; in the published procedure the last.
         epochs: taken.
-        steps: mini-batch steps taken.
+        steps: mini-batch steps taken; None where nobody counted.
         best_epoch: the epoch whose value was the smallest, 0 for the start.
         failed_epoch: the epoch whose value was not finite (`theta` is then the best state before it); None if all were.
-        stopped: `"patience"`, `"epochs"` or `"failed"`.
+        stopped: `"patience"`, `"epochs"` or `"failed"`; `"own"` of a training of one's own.
         history: one record an epoch: `epoch`, `lr`, `loss`, `objective`; the last two over the whole training set at
             the epoch's end, or running averages in the published procedure; and what an observer found.
         running_loss: average of L over the last epoch's mini-batches, weighted by their sizes,
@@ -58,7 +58,7 @@ class Trained:
 
     theta: Float[Tensor, " P"]
     epochs: int
-    steps: int
+    steps: int | None
     best_epoch: int
     failed_epoch: int | None
     stopped: str

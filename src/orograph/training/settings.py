@@ -4,12 +4,13 @@ The defaults are those of the published sweeps (Adam, learning rate 0.0015, batc
 """
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from orograph.errors import ConfigurationError
+from orograph.errors import ConfigurationError, unknown
 from orograph.settings.base import Settings
+from orograph.settings.words import is_own
 
 OPTIMIZERS = ("SGD", "Adam", "AdamW")
 SCHEDULERS = ("none", "cosine", "step", "onecycle", "warmup-cosine")
@@ -21,15 +22,19 @@ _NOT_NEGATIVE = ("weight_decay", "momentum", "drops", "min_lr")
 class OptimizerSettings(Settings):
     """An optimiser, its batches and how often they are gone through."""
 
-    optimizer: Literal["Adam", "AdamW", "SGD"] = Field("Adam", description="optimiser of the training")
+    optimizer: str = Field("Adam", description=f"optimiser of the training: {', '.join(OPTIMIZERS)}")
     lr: float = Field(0.0015, description="learning rate at the start of a training")
     weight_decay: float = Field(0.0, description="the optimiser's own weight decay, besides the penalty (decoupled for AdamW)")
     momentum: float = Field(0.0, description="momentum of SGD, below 1")
     batch_size: int = Field(64, description="samples of a mini-batch")
     epochs: int = Field(50, description="epochs at most")
 
+    own_optimizers: ClassVar[bool] = False  # whether an optimiser may be one's own
+
     @model_validator(mode="after")
     def _possible(self) -> "OptimizerSettings":
+        if self.optimizer not in OPTIMIZERS and not (self.own_optimizers and is_own(self.optimizer)):
+            raise unknown("optimizer", self.optimizer, OPTIMIZERS)
         for name in (*_POSITIVE, *_NOT_NEGATIVE):
             value = getattr(self, name, 1)
             if not math.isfinite(value) or value < 0 or (value == 0 and name in _POSITIVE):
@@ -51,6 +56,11 @@ class TrainingSettings(OptimizerSettings):
         5
     """
 
+    own_optimizers: ClassVar[bool] = True
+
+    optimizer: str = Field(
+        "Adam", description=f"optimiser of the training: {', '.join(OPTIMIZERS)}, or module:Class as torch.optim has them"
+    )
     patience: int = Field(5, description="epochs without improvement after which the learning rate drops or training ends")
     drops: int = Field(2, description="how often the learning rate is divided by 10 before training ends")
     published: bool = Field(

@@ -40,7 +40,7 @@ def named_problem(data: DataSettings, model: ModelSettings, chosen: ProblemSetti
     Raises:
         OrographError: anything that does not exist, fails, or is not what it should be.
     """
-    names = {"model": model.model, "data": data.dataset, "loss": chosen.loss, "groups": chosen.groups}
+    names = {"model": model.model, "data": data.dataset, "loss": chosen.loss, "groups": chosen.groups, "train": chosen.train}
     for name, path in names.items():
         if path.startswith(MEMORY):
             raise ConfigurationError(
@@ -51,6 +51,8 @@ def named_problem(data: DataSettings, model: ModelSettings, chosen: ProblemSetti
     parts |= {"loss": loss_of(chosen.loss), "metrics": _metrics(chosen), "parameters": chosen.parameters, "names": names}
     if chosen.groups:
         parts["groups"] = imported("groups", chosen.groups)
+    if chosen.train:
+        parts["trainer"] = imported("train", chosen.train)
     return Problem(model=factory(model.model, model.options()), **parts)
 
 
@@ -64,7 +66,7 @@ def recorded(chosen: ProblemSettings, problem: Problem) -> ProblemSettings:
     Returns:
         Settings with sources and checksum; those given where all is built in.
     """
-    parts: dict[str, Any] = {"model": problem.model, "loss": problem.loss, "groups": problem.groups}
+    parts: dict[str, Any] = {"model": problem.model, "loss": problem.loss, "groups": problem.groups, "train": problem.trainer}
     own = {name: parts[name] for name in parts if is_own(problem.names.get(name, ""))}
     own |= {each.name: each.function for each in problem.metrics or () if isinstance(each, Metric) and each.name not in METRICS}
     path = problem.names.get("data", "")
