@@ -18,6 +18,7 @@ import orograph
 
 SOURCE = Path(orograph.__file__).parent
 PACKAGES = sorted(stub.parent.relative_to(SOURCE.parent).as_posix().replace("/", ".") for stub in SOURCE.rglob("__init__.pyi"))
+FUNCTIONS = {"sweep", "study"}  # of `orograph`, whose implementations are packages of these names
 LIBRARY = [
     "data",
     "models",
@@ -67,7 +68,7 @@ def test_every_name_is_a_function_or_a_class_or_a_package_and_no_module(package:
     assert sorted(exports(package)) == sorted(module.__all__) == sorted(dir(module))
     for name in set(module.__all__) - packages_in(package):
         found = getattr(module, name)
-        assert callable(found)
+        assert callable(found) or name == "METRICS"
         assert not isinstance(found, types.ModuleType)
 
 
@@ -76,7 +77,15 @@ def test_no_module_of_a_package_has_the_name_of_something_that_the_package_offer
     folder = SOURCE.parent / package.replace(".", "/")
     modules = {path.stem for path in folder.iterdir() if path.is_dir() or path.suffix == ".py"}
     assert packages_in(package) <= set(exports(package))
-    assert not modules & (set(exports(package)) - packages_in(package))
+    assert not modules & (set(exports(package)) - packages_in(package)) - (FUNCTIONS if package == "orograph" else set())
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_a_function_named_as_a_package_stays_one_whichever_is_imported_first(name: str) -> None:
+    module = f"import orograph.{name}.settings"
+    check = f"from orograph.experiments import {name} as own; import orograph as og; assert og.{name} is own; print('same')"
+    assert python(f"{module}; {check}; from orograph.{name} import command") == "same\n"
+    assert python(f"import orograph as og; og.{name}; {module}; {check}") == "same\n"
 
 
 def test_packages_are_at_hand_after_import_orograph() -> None:

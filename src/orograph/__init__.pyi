@@ -1,5 +1,13 @@
 # ruff: noqa: I001 - the groups are those of the reference: a test holds them against docs/reference.
 
+# Experiments, problems, metrics
+from .experiments import analyze as analyze
+from .experiments import study as study
+from .experiments import sweep as sweep
+from .metrics import METRICS as METRICS
+from .metrics import Metric as Metric
+from .problem import Problem as Problem
+
 # Curvature operators
 from .curvature import EmpiricalFisherOperator as EmpiricalFisherOperator
 from .curvature import FunctionOperator as FunctionOperator
@@ -43,6 +51,7 @@ from .connectivity import align as align
 from .connectivity import barrier as barrier
 from .connectivity import bezier as bezier
 from .connectivity import chain as chain
+from .connectivity import connect as connect
 from .connectivity import curve_profile as curve_profile
 from .connectivity import ensemble as ensemble
 from .connectivity import filter_normalised as filter_normalised

@@ -33,6 +33,12 @@ class Metric:
         higher_is_better: its direction.
         whole: whether the function needs all samples at once.
         after: applied to the mean; None is the mean itself.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> absolute = og.Metric("mae", lambda y, t: (y - t).abs().flatten(1).mean(1), "mean error", higher_is_better=False)
+        >>> absolute.of_sums(values=6.0, weights=3.0)
+        2.0
     """
 
     name: str
@@ -164,7 +170,7 @@ def _mean_average_precision(outputs: Tensor, targets: Tensor) -> float:
 
 
 ACCURACY = Metric("accuracy", _accuracy, unit="%")
-METRICS = {
+METRICS: dict[str, Metric] = {
     each.name: each
     for each in (
         ACCURACY,
@@ -182,6 +188,7 @@ METRICS = {
         Metric("mean_average_precision", _mean_average_precision, "mean average precision", "%", whole=True),
     )
 }
+"""The built-in metrics by name: of classes, of numbers, of tokens, and of several labels a sample."""
 
 
 def metric(name: str) -> Metric:

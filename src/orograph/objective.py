@@ -129,6 +129,24 @@ class Objective(BatchLoss):
         other._strength, other._anchor = _penalty(strength, anchor, self.theta)
         return other
 
+    def moved(self, theta: Float[Tensor, " P"]) -> "Objective":
+        """The same objective elsewhere.
+
+        Args:
+            theta: `(P,)`; taken in this objective's dtype, on its device.
+
+        Returns:
+            Another objective, whose `theta` is there; everything else is shared.
+
+        Raises:
+            ConfigurationError: θ is of another length.
+        """
+        if theta.shape != self.theta.shape:
+            raise ConfigurationError(f"θ of shape {tuple(theta.shape)} is no vector of the {len(self.theta)} parameters.")
+        other = copy.copy(self)
+        other.theta = theta.detach().to(self.theta)
+        return other
+
     @differentiable()
     def to(self, dtype: torch.dtype) -> "Objective":
         """The same objective at the same θ in another floating dtype.

@@ -7,25 +7,26 @@ are the labels if they are classes.
 import contextlib
 import copy
 import hashlib
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
-from torch.utils.data import DataLoader, IterableDataset
-from torch.utils.data import Dataset as Samples
 
 from orograph.data.dataset import Dataset
 from orograph.errors import ConfigurationError, DataError
 from orograph.intake import pairs
+from orograph.loading import as_batches, loaded
 from orograph.metrics import Metric, metric
-from orograph.sources import called
-
-_BATCH = 1024  # samples of a torch data set that are read together
+from orograph.models.checkpoint import checked_state, load_checkpoint
+from orograph.objective import Objective
+from orograph.sources import called, name_of
 
 Grouping = Callable[[Any, Tensor], Any] | tuple[Any, Any] | None
 
@@ -49,12 +50,13 @@ class Groups:
 class Problem:
     """A network, a loss and data, with what is measured of them.
 
-    Args:
+    Attributes:
         model: a function that makes the network, called with what it asks for of `init_seed`, `input_shape` and `classes`;
             without `init_seed` it draws from torch's global stream, which is seeded for it. Or a module: every start is a copy.
         loss: `(outputs, targets) → ` one value per sample, a mean or a sum.
         train: batches `(inputs, targets)`; or one such pair of whole tensors; or a `torch.utils.data.Dataset`, or a loader that
-            gives the same batches each time.
+            gives the same batches each time. Or a function without arguments that gives training data, a pair of training and
+            test data, or a mapping of `train`, `test` and `classes`.
         test: likewise; None where there are no test data.
         metrics: names of `orograph.metrics.METRICS`, or metrics of one's own; None for those that outputs and targets admit.
         groups: `(inputs, targets) → ` n labels of a batch, numbers or words; or the labels of all training and all test samples;
@@ -64,6 +66,8 @@ class Problem:
             for the program's own training.
         classes: names of the classes, in the order of the model's outputs; numbers where they have none.
         input_shape: of one sample, for a model that asks for it; that of the first sample when None.
+        names: by what a run records `model`, `data`, `loss` and `groups`; left out, from where they are defined.
+        images: the named set that the data came from, whose images figures show.
 
     Raises:
         ConfigurationError: a metric that nobody knows.
@@ -93,8 +97,19 @@ class Problem:
         chosen = self.metrics
         if chosen is not None:
             object.__setattr__(self, "metrics", tuple(metric(each) if isinstance(each, str) else each for each in chosen))
+        if inspect.isroutine(self.train):
+            self._load(self.train)
         for name in ("train", "test"):
             object.__setattr__(self, name, as_batches(getattr(self, name), name))
+
+    def _load(self, loader: Callable[[], Any]) -> None:
+        """Data from a function, by whose name a run can ask for them again."""
+        if self.test is not None:
+            raise ConfigurationError("`train` is a function: have it give the test data too, and leave `test` out.")
+        name = self.names.get("data") or name_of(loader)
+        for part, value in {"test": None, **loaded(name, called("data", name, loader))}.items():
+            object.__setattr__(self, part, value)
+        object.__setattr__(self, "names", {**self.names, "data": name})
 
     def build(self, seed: int) -> nn.Module:
         """The network as a seed initialises it.
@@ -129,6 +144,49 @@ class Problem:
             Another problem; data are shared.
         """
         return replace(self, model=model)
+
+    def objective(self, at: Any = None, *, test: bool = False, **options: Any) -> Objective:
+        """The loss of this network on its data, at weights of one's own: what sharpness, surfaces and spectra are taken of.
+
+        Args:
+            at: a state dict or the path of one, a module that has the weights, or θ `(P,)`; None is the network as seed 0
+                initialises it.
+            test: on the test data instead of the training data.
+            options: of `Objective`: `strength`, `anchor`, `memory`, `dtype`.
+
+        Returns:
+            The objective, whose `theta` is there.
+
+        Raises:
+            DataError: the weights are not those of this network, or there are no test data.
+            ConfigurationError: network, loss and data do not go together.
+        """
+        data = self.test if test else self.train
+        if data is None:
+            raise DataError("the problem has no test data; give `test`, or ask for the training data.")
+        found = Objective(self.network(at), self.loss, data, parameters=self.parameters, **options)
+        return found.moved(at) if isinstance(at, Tensor) else found
+
+    def network(self, at: Any = None) -> nn.Module:
+        """The network with weights of one's own.
+
+        Args:
+            at: a state dict, the path of one, or a module that has the weights; anything else leaves those of seed 0.
+
+        Returns:
+            A module of its own.
+
+        Raises:
+            DataError: the weights are not those of this network.
+        """
+        model = self.build(0)
+        if isinstance(at, nn.Module):
+            at = at.state_dict()
+        if isinstance(at, str | Path):
+            model.load_state_dict(load_checkpoint(at, model))
+        elif isinstance(at, Mapping):
+            model.load_state_dict(checked_state(at, model))
+        return model
 
     @cached_property
     def first(self) -> tuple[Any, Tensor]:
@@ -235,30 +293,6 @@ class Problem:
                     if tensor is not None:
                         digest.update(tensor.flatten().view(torch.uint8).numpy().data if tensor.numel() else b"")
         return digest.hexdigest()
-
-
-def as_batches(data: Any, name: str = "data") -> Any:
-    """Batches out of what people have: those, one pair of whole tensors, or a data set of single samples.
-
-    Args:
-        data: any of these.
-        name: for messages.
-
-    Returns:
-        A re-iterable of batches.
-
-    Raises:
-        DataError: a stream, which can be read once only.
-    """
-    if isinstance(data, IterableDataset):
-        raise DataError(
-            f"`{name}` is a {type(data).__name__}, which can be read once only; pass a list of batches or a DataLoader."
-        )
-    if isinstance(data, Samples):
-        return DataLoader(data, batch_size=_BATCH, shuffle=False)
-    if isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(each, Tensor | np.ndarray) for each in data):
-        return [(data[0], data[1])]
-    return data
 
 
 def partial_of(function: Callable[[Any, Tensor], Any]) -> Callable[[Any, Tensor], Any]:

@@ -87,3 +87,19 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - the legacy global stream is the one meant
     random.seed(seed)
+
+
+@contextmanager
+def kept_state() -> Iterator[None]:
+    """Global random streams and the number of threads are afterwards what they were: an experiment settles its own."""
+    import numpy as np
+    import torch
+
+    legacy, own, threads = np.random.get_state(), random.getstate(), torch.get_num_threads()  # noqa: NPY002 - as above
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        np.random.set_state(legacy)  # noqa: NPY002 - as above
+        random.setstate(own)
+        torch.set_num_threads(threads)

@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -104,7 +105,7 @@ def called(argument: str, path: str, function: Callable[..., Any], offered: Mapp
         DataError: calling it fails.
     """
     offered = offered or {}
-    if inspect.isbuiltin(function) or getattr(function, "__module__", "").partition(".")[0] in sys.stdlib_module_names:
+    if inspect.isbuiltin(function) or (getattr(function, "__module__", "") or "").partition(".")[0] in sys.stdlib_module_names:
         raise ConfigurationError(f"`{argument}` {path} is no function of your own; name one that is.")
     asked: Mapping[str, inspect.Parameter] = {}
     with contextlib.suppress(ValueError):  # without a signature; called as it is
@@ -124,6 +125,24 @@ def called(argument: str, path: str, function: Callable[..., Any], offered: Mapp
         raise
     except Exception as error:  # whatever the user's function raises
         raise DataError(f"`{argument}` {path} failed with {type(error).__name__}: {first_line(error)}.") from error
+
+
+MEMORY = "object:"  # before the name of what exists in memory alone
+
+
+def name_of(part: Any) -> str:
+    """By what a part of a problem is found again: `module:name` of what another process can import, else `object:name`.
+
+    Args:
+        part: a function, a class, or any other object.
+
+    Returns:
+        The name. A script's own functions have none that another process could import: `__main__` is another module there.
+    """
+    module, name = getattr(part, "__module__", "") or "", getattr(part, "__qualname__", "")
+    if name.isidentifier() and module != "__main__" and digest(part) and getattr(sys.modules.get(module), name, None) is part:
+        return f"{module}:{name}"
+    return MEMORY + (re.sub("[^A-Za-z0-9_]+", "", (name or type(part).__name__).rpartition(".")[2]) or "unnamed")
 
 
 def digest(function: Any) -> str:

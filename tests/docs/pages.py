@@ -14,6 +14,7 @@ from orograph.settings.configure import parse
 from orograph.sweep.settings import PRESETS
 
 DOCS = Path(__file__).parents[2] / "docs"
+_FILE = re.compile(r"# (?P<name>\w+\.py)\n")
 _BLOCK = re.compile(r"^(?:<!-- (?P<note>.*?) -->\n)?```(?P<kind>\w*)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -42,11 +43,14 @@ def blocks(page: Path) -> list[Block]:
 def run(page: Path, fewer: Mapping[str, str] = MappingProxyType({})) -> None:
     """Runs a page's blocks, in the working directory; `fewer` replaces words by others that take less time.
 
-    Commands under a note are parsed only: an unknown flag or a value out of range still fails.
+    Commands under a note are parsed only: an unknown flag or a value out of range still fails. A block that begins with the name
+    of a file is that file.
     """
     session: dict[str, Any] = {"__name__": page.stem}
     for block in blocks(page):
-        if block.kind == "python":
+        if file := _FILE.match(block.code):
+            Path(file["name"]).write_text(block.code, encoding="utf-8")
+        elif block.kind == "python":
             exec(compile(block.code, str(page), "exec"), session)
         elif block.kind == "sh":
             for words in block.commands():

@@ -21,6 +21,7 @@ from orograph.analysis.summary import print_cost, print_summary
 from orograph.analysis.survey import Survey, plain_survey, survey
 from orograph.analysis.visit import Part, Visit
 from orograph.errors import ConfigurationError, RunError, shown
+from orograph.problem import Problem
 from orograph.settings.shared import Execution
 from orograph.store.analysis import Analysis
 from orograph.store.cells import Cell
@@ -32,13 +33,18 @@ from orograph.store.spectra import has_vectors
 from orograph.sweep.anchors import ANCHOR_FILE
 from orograph.sweep.bench import Bench
 from orograph.sweep.settings import SweepSettings
-from orograph.work.progress import WorkProgress
+from orograph.work.progress import Show, WorkProgress
 
 FILE = "analysis.json"
 
 
-def analyze(settings: AnalyzeSettings) -> int:
+def analyze(settings: AnalyzeSettings, problem: Problem | None = None, show: Show = "terminal") -> int:
     """The command: checks everything first, then works until every point and every chain is analysed. Returns the exit code.
+
+    Args:
+        settings: of the analysis.
+        problem: with names, that the run was made of.
+        show: where progress is told; `terminal` has the summary too.
 
     Raises:
         OrographError: the run or an option cannot be used; nothing has been written then.
@@ -49,7 +55,9 @@ def analyze(settings: AnalyzeSettings) -> int:
     sweep = sweep_settings(old)
     if settings.refine and not sweep.training.polish:
         raise ConfigurationError("`refine` needs a polished run: the order of a transition is not judged by unconverged points.")
-    bench = Bench.prepare(sweep, Execution(data_dir=settings.data_dir))
+    bench = Bench.prepare(sweep, Execution(data_dir=settings.data_dir), problem)
+    if problem is not None:
+        require_same(old, sweep, bench)
     chosen = parts(settings, pairs=sweep.spectrum.k, classes=bench.instruments.classes, tolerance=sweep.training.polish_tolerance)
     if settings.dry_run:
         print_cost(bench, old, todo(old, Analysis(old), chosen), Console(), as_json=settings.json_output)
@@ -58,7 +66,8 @@ def analyze(settings: AnalyzeSettings) -> int:
         bench.settle(run)
         analysis = Analysis(run)
         work = todo(run, analysis, chosen)
-        with WorkProgress("results", len(work), work=sum(part.work for part, _ in work), quiet=settings.quiet) as progress:
+        amount = sum(part.work for part, _ in work)
+        with WorkProgress("results", len(work), work=amount, quiet=settings.quiet, show=show) as progress:
             for part, cell in work:
                 analyse_point(bench, run, analysis, part, cell, progress)
             if settings.refine:
@@ -79,7 +88,7 @@ def analyze(settings: AnalyzeSettings) -> int:
         pictures = draw(bench, run, found, measured)
     if settings.json_output:
         print(json_text(results))
-    elif not settings.quiet:
+    elif show == "terminal" and not settings.quiet:
         print_summary(run, found, measured, areas, results["commands"], console)
         numbers, folder = shown(run.path / FILE), shown(pictures[0].parent)
         console.print(Text.assemble("numbers in ", (numbers, "bold"), ", pictures in ", (folder, "bold")), highlight=False)
@@ -110,6 +119,23 @@ def sweep_settings(run: Run) -> SweepSettings:
     if kept is None:
         return settings
     return settings.model_copy(update={"anchor": settings.anchor.model_copy(update={"anchor": str(kept)})})
+
+
+def require_same(run: Run, sweep: SweepSettings, bench: Bench) -> None:
+    """A problem that was given in memory, held against the one that the run was made of.
+
+    Raises:
+        RunError: its parameters or its data are others.
+    """
+    shapes = dict(zip(bench.layout.names, map(tuple, bench.layout.shapes), strict=True))
+    known = {name: tuple(shape) for name, shape in run.tensors.items()}
+    if shapes != known:
+        name = next(each for each in [*known, *shapes] if known.get(each) != shapes.get(each))
+        was, now = known.get(name, "not there"), shapes.get(name, "not there")
+        raise RunError(f"the problem has another network than {run.path}: its parameter {name} is {now}, and was {was}.")
+    made_on, given = sweep.problem.checksum, bench.problem.checksum
+    if made_on and made_on != given:
+        raise RunError(f"the problem has other data than {run.path} was made on: SHA-256 {given[:12]}…, not {made_on[:12]}….")
 
 
 def reopened(run: Run, made_by: Mapping[str, Any]) -> Run:

@@ -15,6 +15,7 @@ from orograph.commands.settings import MeasureSettings
 from orograph.data.catalogue import load_data
 from orograph.data.names import NAMES as DATASETS
 from orograph.errors import ConfigurationError, DataError, OrographError, unknown
+from orograph.loading import loaded
 from orograph.models.catalogue import build_model
 from orograph.models.checkpoint import load_checkpoint
 from orograph.objective import Loss
@@ -22,7 +23,7 @@ from orograph.settings.shared import ModelSettings
 from orograph.settings.words import is_own
 from orograph.sources import called, first_line, imported
 from orograph.work.bench import require_memory
-from orograph.work.problems import loaded, loss_of
+from orograph.work.problems import loss_of
 
 _TRIED, _MANY = 64, 4096  # samples
 _OF_CLASSES = ("cross_entropy", "nll_loss", "multi_margin_loss")

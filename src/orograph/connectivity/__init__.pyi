@@ -6,6 +6,8 @@ from .barriers import CurveProfile as CurveProfile
 from .barriers import barrier as barrier
 from .barriers import curve_profile as curve_profile
 from .barriers import published_barrier as published_barrier
+from .connecting import Connection as Connection
+from .connecting import connect as connect
 from .curves import Curve as Curve
 from .curves import bezier as bezier
 from .curves import chain as chain

@@ -1,6 +1,7 @@
 """One look for all figures: quiet axes, a palette that colour-blind readers can tell apart, vector-friendly fonts."""
 
 import io
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,7 +67,7 @@ def save(figure: Figure, stem: str | Path) -> list[Path]:
     figure.set_dpi(STYLE["savefig.dpi"])
     for suffix, written_by, metadata in ((".png", _png, {"Software": None}), (".pdf", _pdf, {"CreationDate": None})):
         buffer = io.BytesIO()
-        with styled(), no_garbage():
+        with styled(), no_garbage(), _silent_fonts():
             written_by(figure, buffer, metadata)
         figure.set_layout_engine("none")  # both with the layout of the first, which takes half of the time
         path = stem.with_name(f"{stem.name}{suffix}")  # a point in a name is no ending
@@ -74,6 +75,18 @@ def save(figure: Figure, stem: str | Path) -> list[Path]:
         written.append(path)
     figure.set_dpi(dpi)
     return written
+
+
+@contextmanager
+def _silent_fonts() -> Iterator[None]:
+    """fontTools tells every program that logs what it leaves out of a font."""
+    log = logging.getLogger("fontTools")
+    before = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 # `savefig` would draw everything twice, once for the layout, which a single drawing finds as well.

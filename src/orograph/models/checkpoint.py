@@ -53,6 +53,25 @@ def load_checkpoint(path: str | Path, model: nn.Module) -> dict[str, Tensor]:
     return {key: state[key].to(tensor.dtype) for key, tensor in own.items()}
 
 
+def checked_state(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """A state dict in memory, as `load_checkpoint` gives one from a file.
+
+    Args:
+        state: tensors by name.
+        model: whose `state_dict()` the keys and shapes must be.
+
+    Returns:
+        Tensors by name, in the order and the dtypes of the module's own.
+
+    Raises:
+        DataError: its tensors are not those of the model.
+    """
+    own = model.state_dict()
+    named = _complete(_named_as(dict(state), own), model, own)
+    _compare("in memory", named, own)
+    return {key: named[key].detach().to(tensor) for key, tensor in own.items()}
+
+
 def _named_as(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state without the prefixes that torch.compile and DataParallel put before every name."""
     while state and not any(key in own for key in state):
@@ -184,7 +203,7 @@ def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _compare(path: Path, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+def _compare(path: Path | str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
     missing = [key for key in own if key not in state]
     extra = [key for key in state if key not in own]
     if missing:

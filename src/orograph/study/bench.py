@@ -1,6 +1,6 @@
 """What a study works with: the data, and for each architecture the model and its objectives on both sets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -45,18 +45,26 @@ class StudyBench:
     problem: Problem
     device: torch.device
     configurations: list[Configuration]
+    models: Mapping[str, Any] = field(default_factory=dict)  # of networks in memory, by name
     _objectives: dict[tuple[Any, ...], tuple[Objective, Objective]] = field(default_factory=dict)
 
     @classmethod
-    def prepare(cls, settings: StudySettings, execution: Execution) -> "StudyBench":
+    def prepare(cls, settings: StudySettings, execution: Execution, problems: Sequence[Problem] = ()) -> "StudyBench":
         """Loads and checks all that the study needs; writes nothing.
+
+        Args:
+            settings: of the study.
+            execution: where named data lie.
+            problems: objects in memory, in place of what the settings name; they differ in their networks alone.
 
         Raises:
             OrographError: the data or a model cannot be had as asked.
         """
         first = ModelSettings(model=settings.architecture.model[0])
-        settings, device, problem = prepare(settings, first, execution.data_dir, seed=settings.optimisation.seed)
-        bench = cls(settings, problem, device, configurations(settings))
+        given, seed = problems[0] if problems else None, settings.optimisation.seed
+        settings, device, problem = prepare(settings, first, execution.data_dir, seed=seed, problem=given)
+        models = {each.names["model"]: each.model for each in problems}
+        bench = cls(settings, problem, device, configurations(settings), models)
         for chosen in bench.configurations:
             bench.check(chosen)
         return bench
@@ -93,7 +101,8 @@ class StudyBench:
         return self._objectives[key]
 
     def _build(self, chosen: Configuration, seed: int) -> torch.nn.Module:
-        return replace(self.problem, model=factory(chosen.model, chosen.options())).build(seed)
+        made = self.models[chosen.model] if chosen.model in self.models else factory(chosen.model, chosen.options())
+        return replace(self.problem, model=made, names={**self.problem.names, "model": chosen.model}).build(seed)
 
     def start(self, chosen: Configuration, seed: int, settings: FitSettings) -> State:
         """A network as its seed initialises it."""

@@ -4,6 +4,7 @@ Every step is committed when it is done; the same command again does the rest. A
 cannot be made, is recorded with its reason, and the others go on.
 """
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from rich.text import Text
 
 from orograph.errors import shown
 from orograph.memory import format_bytes
+from orograph.problem import Problem
 from orograph.settings.shared import NumericsSettings
+from orograph.settings.words import folder_name
 from orograph.store.atomic import require_space
 from orograph.store.encoding import json_text, plain
 from orograph.store.provenance import mixture, provenance
@@ -31,7 +34,8 @@ from orograph.study.settings import StudyCommand, StudyExecution, StudySettings
 from orograph.study.stages import StudyContext
 from orograph.study.tables import notes, study_table
 from orograph.work.pools import start_workers
-from orograph.work.progress import WorkProgress
+from orograph.work.problems import packed_problem
+from orograph.work.progress import Show, WorkProgress
 
 
 def study_command(command: StudyCommand) -> int:
@@ -39,20 +43,26 @@ def study_command(command: StudyCommand) -> int:
     return study(StudySettings.model_validate(command.model_dump(exclude={"execution"})), command.execution)
 
 
-def study(settings: StudySettings, execution: StudyExecution) -> int:
+def study(settings: StudySettings, execution: StudyExecution, problems: Sequence[Problem] = (), show: Show = "terminal") -> int:
     """Checks everything first, then works until every step is committed. Returns the exit code: 1 where a step failed.
+
+    Args:
+        settings: of the study.
+        execution: how this process does it.
+        problems: with names, in place of what the settings name; they differ in their networks alone.
+        show: where progress is told; `terminal` has the tables too.
 
     Raises:
         OrographError: anything that the user can mend; nothing has been written then.
     """
     console = Console(stderr=execution.json_output)
-    out = Path(execution.out or f"runs/study-{settings.data.dataset}-{settings.digest()}")
+    out = folder_of(settings, execution)
     asked = settings.numerics.model_dump()
     resumed = begun_run(out, "study")
     numerics = recorded_numerics(resumed, NumericsSettings) if resumed else execution.shared(settings.numerics)
     if resumed and (told := not_taken(settings.numerics, numerics)):
         Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(told)
-    bench = StudyBench.prepare(settings.model_copy(update={"numerics": numerics}), execution)
+    bench = StudyBench.prepare(settings.model_copy(update={"numerics": numerics}), execution, problems)
     settings = bench.settings
     if execution.dry_run:
         show_plan(bench, out, Console(), as_json=execution.json_output)
@@ -61,9 +71,12 @@ def study(settings: StudySettings, execution: StudyExecution) -> int:
     everything = steps(bench)
 
     def context() -> StudyContext:
-        return StudyContext(settings, execution.data_dir)
+        return StudyContext(settings, execution.data_dir, sent)
 
-    progress = WorkProgress("steps", len(everything), work=sum(step.work for step in everything), quiet=execution.quiet)
+    sent = tuple(packed_problem(each) for each in problems) if execution.parallel != "none" else ()
+    told_all = show == "terminal" and not execution.quiet
+    amount = sum(step.work for step in everything)
+    progress = WorkProgress("steps", len(everything), work=amount, quiet=execution.quiet, show=show)
     with ExitStack() as until:
         workers = start_workers(
             bench, StudyContext, context, execution, progress.say
@@ -80,7 +93,7 @@ def study(settings: StudySettings, execution: StudyExecution) -> int:
             classes=bench.names,
         ) as run:
             done = [step for step in everything if step.done(run)]
-            if not execution.quiet:
+            if told_all:
                 print_head(bench, out, len(everything), len(done), console)
             progress.passed(len(done), sum(step.work for step in done))
             with progress:
@@ -92,7 +105,7 @@ def study(settings: StudySettings, execution: StudyExecution) -> int:
             pictures = draw(results, run) if execution.plot else []
     if execution.json_output:
         print(json_text(results))
-    elif not execution.quiet:
+    elif told_all:
         console.print(study_table(results))
         for note in (*notes(results), *filter(None, [mixture(run)])):
             console.print(note, highlight=False, markup=False, soft_wrap=True)
@@ -103,6 +116,11 @@ def study(settings: StudySettings, execution: StudyExecution) -> int:
             console.print(folder, highlight=False, soft_wrap=True)
     statuses = {record.status for record in run.records.values()} | {finding.status for finding in run.findings.values()}
     return 1 if "failed" in statuses else 0
+
+
+def folder_of(settings: StudySettings, execution: StudyExecution) -> Path:
+    """Where the run is written."""
+    return Path(execution.out or f"runs/study-{folder_name(settings.data.dataset)}-{settings.digest()}")
 
 
 def print_head(bench: StudyBench, out: Path, total: int, done: int, console: Console) -> None:

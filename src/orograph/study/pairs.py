@@ -16,12 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orograph.connectivity.alignment import align
-from orograph.connectivity.band import nudged_elastic_band
 from orograph.connectivity.barriers import CurveProfile, curve_profile
-from orograph.connectivity.curves import Curve, bezier, chain, line
+from orograph.connectivity.connecting import named_curve
+from orograph.connectivity.curves import line
 from orograph.connectivity.ensembles import disagreement_along, ensemble
-from orograph.connectivity.paths import train_curve
 from orograph.errors import DataError, OrographError
 from orograph.geometry.evaluation import class_scores
 from orograph.geometry.normalisation import reestimated
@@ -30,14 +28,6 @@ from orograph.store.findings import Result
 from orograph.study.settings import ConnectivitySettings
 
 OnStep = Callable[[str, int], None]  # the path, and the training steps taken for it so far
-
-BATCH = 128  # samples of a mini-batch with which a path is trained
-BENDS = 3  # of a chain
-PIVOTS = 5  # of a band, at first
-MOST_PIVOTS = 20
-CYCLES = 4
-BAND_BYTES = 5 * 2**30  # for the band: about `_COPIES` vectors a pivot
-_COPIES = 9
 
 
 def connect(
@@ -83,7 +73,7 @@ def connect(
 
         told(0)
         try:
-            curve, details = _curve(name, train, first, second, settings, seed, told)
+            curve, details = named_curve(name, train, first, second, epochs=settings.path_epochs, seed=seed, told=told)
             found = curve_profile(train, curve, test=test, points=settings.curve_points)
         except OrographError as error:
             failures[name] = str(error)
@@ -115,46 +105,6 @@ def profile_fields(found: CurveProfile) -> dict[str, Any]:
     if found.test is not None:
         fields |= {"test_loss": found.test.losses.tolist(), "test_accuracy": (100 * found.test.accuracies).tolist()}
     return fields
-
-
-def _curve(
-    name: str,
-    train: Objective,
-    first: Float[Tensor, " P"],
-    second: Float[Tensor, " P"],
-    settings: ConnectivitySettings,
-    seed: int,
-    told: Callable[[int], None],
-) -> tuple[Curve, dict[str, Any]]:
-    """A path by its name, and what is worth knowing of how it came about."""
-    steps = math.ceil(settings.path_epochs * train.count / min(BATCH, train.count))
-    if name == "linear":
-        return line(first, second), {}
-    if name == "aligned":
-        found = align(train, first, second, seed=seed)
-        moved = sum(int((order != torch.arange(len(order))).sum()) for order in found.permutations.values())
-        units = sum(len(order) for order in found.permutations.values())
-        return line(first, found.theta), {"distance": found.distance, "moved_units": moved, "units": units}
-    if name == "band":
-        most = max(1, min(MOST_PIVOTS, BAND_BYTES // (_COPIES * len(first) * first.element_size()) - 2))
-        pivots = min(PIVOTS, most)
-        # Every pivot takes half as many gradients as a curve takes in all.
-        trained = nudged_elastic_band(
-            train,
-            first,
-            second,
-            pivots=pivots,
-            most_pivots=most,
-            cycles=CYCLES,
-            steps=max(1, steps // (2 * CYCLES)),
-            batch_size=BATCH,
-            seed=seed,
-            on_step=told,
-        )
-    else:
-        start = bezier(first, second) if name == "bezier" else chain(first, second, bends=BENDS)
-        trained = train_curve(train, start, steps=steps, batch_size=BATCH, seed=seed, on_step=told)
-    return trained.curve, {"gradients": trained.gradients, "controls": len(trained.curve.controls)}
 
 
 def _distances(first: Float[Tensor, " P"], second: Float[Tensor, " P"]) -> dict[str, Any]:

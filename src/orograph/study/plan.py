@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orograph.connectivity.connecting import CYCLES
 from orograph.geometry.epsilon_sharpness import STEPS
 from orograph.store.cells import Cell
 from orograph.store.findings import FindingKey
@@ -11,7 +12,6 @@ from orograph.store.run import Run
 from orograph.study.bench import StudyBench
 from orograph.study.grid import Configuration, candidates
 from orograph.study.minimum import LEVELS, level
-from orograph.study.pairs import CYCLES
 from orograph.study.trainings import rate_key
 
 # In forward passes: the arithmetic of dense layers.

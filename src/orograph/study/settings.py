@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from pydantic import Field, field_validator, model_validator
 
+from orograph.connectivity.names import PATHS
 from orograph.errors import ConfigurationError, unknown
 from orograph.models.names import ACTIVATIONS, MODELS
 from orograph.settings.base import MOST_SEED, Settings, group, require_range
@@ -20,7 +21,6 @@ from orograph.settings.words import Integers, Numbers, Words, is_own
 from orograph.training.settings import OPTIMIZERS, SCHEDULERS
 
 STUDY_MODELS = tuple(name for name in MODELS if name != "mlp")  # MLP1 to MLP3 are the perceptrons of studies
-PATHS = ("linear", "bezier", "chain", "band", "aligned")
 COMPARED = ("SGD", "Adam", "AdamW")
 MOST_SEEDS = 1_000  # of a configuration: every two of their minima are a pair
 MOST_STEPS = 1_000_000  # of a study

@@ -24,6 +24,7 @@ from orograph.study.settings import StudySettings
 from orograph.study.slices import plane_of_minima, slice_minimum
 from orograph.study.trainings import choose_rate, instability, train_seeds
 from orograph.training.fitting import Fitted
+from orograph.work.problems import unpacked_problem
 from orograph.work.worker import Say
 
 # What a network makes impossible, however often it is tried: values that are not finite, matrices that cannot be decomposed.
@@ -135,12 +136,13 @@ STAGES: dict[str, Callable[..., Any]] = {"train": train_step, "measure": measure
 
 @dataclass(frozen=True)
 class StudyContext:
-    """What workers know of a study: its settings, and where data lie."""
+    """What workers know of a study: its settings, where data lie, and its problems where they have no names."""
 
     stages: ClassVar[Mapping[str, Callable[..., Any]]] = STAGES
 
     settings: StudySettings
     data_dir: str | None
+    problems: tuple[bytes | None, ...] = ()
 
     @property
     def threads(self) -> int:
@@ -148,4 +150,5 @@ class StudyContext:
 
     def bench(self) -> StudyBench:
         """Made anew."""
-        return StudyBench.prepare(self.settings, Execution(data_dir=self.data_dir))
+        problems = [found for each in self.problems if (found := unpacked_problem(each)) is not None]
+        return StudyBench.prepare(self.settings, Execution(data_dir=self.data_dir), problems)

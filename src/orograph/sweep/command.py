@@ -9,7 +9,9 @@ from rich.text import Text
 
 from orograph.errors import ConfigurationError, shown
 from orograph.memory import format_bytes
+from orograph.problem import Problem
 from orograph.settings.shared import ParallelExecution
+from orograph.settings.words import folder_name
 from orograph.store.atomic import require_space
 from orograph.store.cells import EMPTY_PLAN, Cell
 from orograph.store.encoding import json_text
@@ -28,7 +30,8 @@ from orograph.sweep.stages import SweepContext, title
 from orograph.sweep.states import State
 from orograph.sweep.tables import sweep_table
 from orograph.work.pools import Workers, start_workers
-from orograph.work.progress import WorkProgress
+from orograph.work.problems import packed_problem
+from orograph.work.progress import Show, WorkProgress
 
 
 def sweep_command(command: SweepCommand) -> int:
@@ -36,14 +39,20 @@ def sweep_command(command: SweepCommand) -> int:
     return sweep(SweepSettings.model_validate(command.model_dump(exclude={"execution"})), command.execution)
 
 
-def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
+def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Problem | None = None, show: Show = "terminal") -> int:
     """Checks everything first, then works until every point is committed. Returns the exit code: 1 where a point failed.
+
+    Args:
+        settings: of the sweep.
+        execution: how this process does it.
+        problem: with names, in place of what the settings name.
+        show: where progress is told; `terminal` has the tables too.
 
     Raises:
         OrographError: anything that the user can mend; nothing has been written then.
     """
     console = Console(stderr=execution.json_output)
-    out = Path(execution.out or f"runs/{settings.data.dataset}-{settings.digest()}")
+    out = folder_of(settings, execution)
     todo = pending = cells(settings)
     EMPTY_PLAN.extended(todo)  # strengths that no name can tell apart are refused before anything is computed
     asked = settings.numerics.model_dump()
@@ -56,7 +65,7 @@ def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
     else:
         refuse_decay(settings)
         settings = settings.model_copy(update={"numerics": execution.shared(settings.numerics)})
-    bench = Bench.prepare(settings, execution)
+    bench = Bench.prepare(settings, execution, problem)
     settings = bench.settings
     if execution.dry_run:
         show_plan(bench, out, Console(), as_json=execution.json_output)
@@ -65,9 +74,11 @@ def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
     require_space(out, disk.per_point * len(pending))
 
     def context() -> SweepContext:
-        return SweepContext(settings, execution.data_dir, bench.anchor)
+        return SweepContext(settings, execution.data_dir, bench.anchor, sent)
 
-    progress = WorkProgress("points", len(todo), quiet=execution.quiet)
+    sent = packed_problem(problem) if execution.parallel != "none" else None
+    told_all = show == "terminal" and not execution.quiet
+    progress = WorkProgress("points", len(todo), quiet=execution.quiet, show=show)
     progress.passed(len(todo) - len(pending), len(todo) - len(pending))
     with ExitStack() as until:
         workers = start_workers(
@@ -87,7 +98,7 @@ def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
             tensors=dict(zip(bench.layout.names, bench.layout.shapes, strict=True)),
         )
         with run:
-            if not execution.quiet:
+            if told_all:
                 counts = f"{len(todo)} points, {progress.done} done, {format_bytes(disk.total)} when finished"
                 console.print(Text.assemble((shown(out), "bold"), f": {counts}"), highlight=False)
             bench.settle(run)
@@ -99,13 +110,18 @@ def sweep(settings: SweepSettings, execution: ParallelExecution) -> int:
             told = mixture(run)
     if execution.json_output:
         print(json_text({"run": str(out), "points": rows}))
-    elif not execution.quiet:
+    elif told_all:
         console.print(sweep_table(rows))
         files, picture = shown(run.path / "test_data"), shown(pictures[0])
         console.print(Text.assemble("files in ", (files, "bold"), ", picture ", (picture, "bold")), highlight=False)
         if told:
             console.print(told, highlight=False, markup=False)
     return 1 if any(each["status"] == "failed" for each in rows) else 0
+
+
+def folder_of(settings: SweepSettings, execution: ParallelExecution) -> Path:
+    """Where the run is written."""
+    return Path(execution.out or f"runs/{folder_name(settings.data.dataset)}-{settings.digest()}")
 
 
 def refuse_decay(settings: SweepSettings) -> None:

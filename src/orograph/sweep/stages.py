@@ -21,6 +21,7 @@ from orograph.training.loop import Trained, train
 from orograph.training.own import train_own
 from orograph.training.polishing import Polished, polish
 from orograph.training.stability import StabilityObserver
+from orograph.work.problems import unpacked_problem
 from orograph.work.worker import Say
 
 
@@ -108,13 +109,14 @@ STAGES: dict[str, Callable[..., Any]] = {"train": train_cells, "polish": polish_
 
 @dataclass(frozen=True)
 class SweepContext:
-    """What workers know of a sweep: its settings, where data lie, and its settled anchor."""
+    """What workers know of a sweep: its settings, where data lie, its settled anchor, and its problem where that has no name."""
 
     stages: ClassVar[Mapping[str, Callable[..., Any]]] = STAGES
 
     settings: SweepSettings
     data_dir: str | None
     anchor: Theta | None
+    problem: bytes | None = None
 
     @property
     def threads(self) -> int:
@@ -122,6 +124,6 @@ class SweepContext:
 
     def bench(self) -> Bench:
         """Made anew."""
-        bench = Bench.prepare(self.settings, Execution(data_dir=self.data_dir))
+        bench = Bench.prepare(self.settings, Execution(data_dir=self.data_dir), unpacked_problem(self.problem))
         bench.use_anchor(self.anchor)
         return bench

@@ -21,7 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 from orograph.errors import ConfigurationError
 from orograph.settings.shared import ParallelExecution
 from orograph.work import clusters
-from orograph.work.worker import Context, Say, begin_process, packed, perform, timed
+from orograph.work.worker import Context, Say, begin_process, packed, packed_context, perform, timed
 
 
 class WorkerLost(Exception):
@@ -65,7 +65,7 @@ def start_workers(
     """
     if execution.parallel == "none":
         return Here(bench, context.stages, say)
-    prepared = cache(lambda: packed(make()))
+    prepared = cache(lambda: packed_context(make()))
     jobs = execution.jobs or max(1, (os.cpu_count() or 1) // bench.settings.numerics.threads)
     if execution.parallel == "processes":
         return Processes(prepared, jobs, context.__module__)
@@ -208,7 +208,7 @@ def _relayed(inner: Any, lost: type[BaseException], before: Callable[[bool], Non
         if isinstance(error, lost):
             outer.set_exception(WorkerLost(str(error)))
         elif error is not None:
-            outer.set_exception(error)
+            outer.set_exception(getattr(error, "cause", None) or error)  # Ray wraps what a task raised
         else:
             outer.set_result(pickle.loads(finished.result()))
 

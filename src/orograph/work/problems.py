@@ -4,25 +4,25 @@ An object in memory has a name that nothing can be imported by (`object:Net`): a
 """
 
 import inspect
+import pickle
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 from torch.nn import functional as F
 
 from orograph.data.catalogue import load_data
-from orograph.data.dataset import Dataset
-from orograph.errors import ConfigurationError, DataError, unknown
+from orograph.errors import ConfigurationError, unknown
+from orograph.loading import loaded, of_images
 from orograph.metrics import METRICS, Metric
 from orograph.models.catalogue import build_model
 from orograph.problem import Problem
 from orograph.settings.problem import ProblemSettings
 from orograph.settings.shared import DataSettings, ModelSettings
 from orograph.settings.words import is_own
-from orograph.sources import called, digest, imported
-
-MEMORY = "object:"  # before the name of what exists in memory alone
+from orograph.sources import MEMORY, called, digest, first_line, imported, name_of
 
 
 def named_problem(data: DataSettings, model: ModelSettings, chosen: ProblemSettings, data_dir: str | None) -> Problem:
@@ -41,11 +41,11 @@ def named_problem(data: DataSettings, model: ModelSettings, chosen: ProblemSetti
         OrographError: anything that does not exist, fails, or is not what it should be.
     """
     names = {"model": model.model, "data": data.dataset, "loss": chosen.loss, "groups": chosen.groups, "train": chosen.train}
-    for name, path in names.items():
+    for name, path in [*names.items(), *(("metrics", each) for each in chosen.metrics)]:
         if path.startswith(MEMORY):
             raise ConfigurationError(
-                f"the {name} of this run, {path.removeprefix(MEMORY)}, was an object in memory; call the function of the same "
-                "name in Python with the problem: og.sweep(problem, …), og.analyze(run, problem)."
+                f"the {name} of this run, {path.removeprefix(MEMORY)}, was an object in memory; give the problem again, in "
+                "Python: og.sweep(problem, …), og.study(problem, …), og.analyze(run, problem)."
             )
     parts = _data(data, data_dir)
     parts |= {"loss": loss_of(chosen.loss), "metrics": _metrics(chosen), "parameters": chosen.parameters, "names": names}
@@ -67,14 +67,128 @@ def recorded(chosen: ProblemSettings, problem: Problem) -> ProblemSettings:
         Settings with sources and checksum; those given where all is built in.
     """
     parts: dict[str, Any] = {"model": problem.model, "loss": problem.loss, "groups": problem.groups, "train": problem.trainer}
-    own = {name: parts[name] for name in parts if is_own(problem.names.get(name, ""))}
+    named = {name: path for name, path in problem.names.items() if is_own(path) and not path.startswith(MEMORY)}
+    own = {name: parts[name] for name in parts if name in named}
     own |= {each.name: each.function for each in problem.metrics or () if isinstance(each, Metric) and each.name not in METRICS}
     path = problem.names.get("data", "")
-    if is_own(path) and not path.startswith(MEMORY):
+    if "data" in named:
         own["data"] = imported("data", path)
     sources = {name: found for name, each in sorted(own.items()) if (found := digest(each))}
     checksum = problem.checksum if is_own(path) else ""
     return chosen.model_copy(update={"sources": sources, "checksum": checksum})
+
+
+def with_names(problem: Problem) -> Problem:
+    """A problem whose parts have the names that a run records: `module:name` where that can be imported, else `object:name`.
+
+    Args:
+        problem: made in Python.
+
+    Returns:
+        The same with all names.
+    """
+    groups, train = ("" if part is None else name_of(part) for part in (problem.groups, problem.trainer))
+    names = {
+        "model": name_of(problem.model),
+        "data": MEMORY + _data_name(problem),
+        "loss": _loss_name(problem.loss),
+        "groups": groups,
+        "train": train,
+    }
+    return replace(problem, names={**names, **problem.names})
+
+
+def chosen_parts(problem: Problem) -> ProblemSettings:
+    """The settings that say the same as a problem with names.
+
+    Args:
+        problem: as `with_names` gives it.
+
+    Returns:
+        Settings of its loss, metrics, groups and parameters, with sources and checksum.
+    """
+    metrics = tuple(_metric_name(each) for each in problem.metrics or () if isinstance(each, Metric))
+    names = problem.names
+    own = {name: names[name] for name in ("loss", "groups", "train")}
+    return recorded(ProblemSettings(**own, metrics=metrics, parameters=problem.parameters), problem)
+
+
+def in_memory(problem: Problem) -> bool:
+    """Whether some part of a problem with names can be had from this process alone."""
+    return any(name.startswith(MEMORY) for name in [*problem.names.values(), *chosen_parts(problem).metrics])
+
+
+def packed_problem(problem: Problem | None) -> bytes | None:
+    """A problem on its way to other processes; None where its names are enough.
+
+    Args:
+        problem: with names, or None.
+
+    Returns:
+        A pickle, which names what can be imported and holds what cannot.
+
+    Raises:
+        ConfigurationError: cloudpickle is not installed, or a part cannot be pickled.
+    """
+    if problem is None or not in_memory(problem):
+        return None
+    try:
+        import cloudpickle
+    except ImportError:
+        raise ConfigurationError(
+            "`parallel` of a problem in memory needs the package cloudpickle: pip install cloudpickle; or name its parts, "
+            "module:name."
+        ) from None
+    try:
+        found: bytes = cloudpickle.dumps(problem, protocol=5)
+    except Exception as error:  # whatever the parts hold: locks, files, generators
+        raise ConfigurationError(
+            f"the problem cannot be sent to other processes: {first_line(error)}; name its parts, module:name, or leave out "
+            "`parallel`."
+        ) from error
+    return found
+
+
+def unpacked_problem(packed: bytes | None) -> Problem | None:
+    """The problem that `packed_problem` packed.
+
+    Args:
+        packed: its pickle, or None.
+
+    Returns:
+        The problem, or None.
+    """
+    if packed is None:
+        return None
+    found: Problem = pickle.loads(packed)
+    return found
+
+
+def _data_name(problem: Problem) -> str:
+    """What kind of thing the data are, for a reader."""
+    data = getattr(problem.train, "dataset", problem.train)
+    return "tensors" if isinstance(data, list | tuple) else type(data).__name__
+
+
+def _loss_name(loss: Any) -> str:
+    name = getattr(loss, "__name__", "")
+    return name if name and getattr(F, name, None) is loss else name_of(loss)
+
+
+def _metric_name(given: Metric) -> str:
+    """Of a built-in metric, or by what one of one's own, or the function that alone makes it, is found again."""
+    if METRICS.get(given.name) is given:
+        return given.name
+    module = getattr(given.function, "__module__", "") or ""
+    if module != "__main__" and digest(given.function):
+        for name, value in vars(sys.modules.get(module, sys)).items():
+            if value is given:
+                return f"{module}:{name}"
+        plain = Metric(given.name, given.function)
+        path = name_of(given.function)
+        if vars(plain) == vars(given) and path.rpartition(":")[2] == given.name:
+            return path
+    return MEMORY + given.name
 
 
 def factory(name: str, options: Mapping[str, Any]) -> Any:
@@ -142,55 +256,15 @@ def _data(chosen: DataSettings, data_dir: str | None) -> dict[str, Any]:
     """Training and test data, classes, and the shape of a sample, as `Problem` takes them."""
     if not is_own(chosen.dataset):
         found = load_data(chosen.dataset, data_dir=data_dir, subset_size=chosen.subset_size, subset_seed=chosen.subset_seed)
-        return _of_images(found)
+        return of_images(found)
     return loaded(chosen.dataset, called("data", chosen.dataset, imported("data", chosen.dataset)))
-
-
-def loaded(path: str, found: Any) -> dict[str, Any]:
-    """What a loader of one's own gave, as `Problem` takes it.
-
-    Args:
-        path: that named it, for messages.
-        found: a named set, a mapping with `train`, `test` and `classes`, a pair of training and test data, or the former alone.
-
-    Returns:
-        Arguments of `Problem`.
-
-    Raises:
-        DataError: a mapping without training data, or nothing.
-    """
-    if isinstance(found, Dataset):
-        return _of_images(found)
-    if isinstance(found, Mapping):
-        if "train" not in found or set(found) - {"train", "test", "classes"}:
-            raise DataError(
-                f"`data` {path} gave a mapping of {', '.join(map(str, found))}; give train, and test and classes if there are."
-            )
-        parts = dict(found)
-        parts["classes"] = tuple(map(str, parts.get("classes") or ()))
-        return parts
-    if found is None:
-        raise DataError(f"`data` {path} gave None; return training and test data.")
-    if isinstance(found, tuple) and len(found) == 2 and not hasattr(found[1], "shape"):
-        return {"train": found[0], "test": found[1]}
-    return {"train": found}
-
-
-def _of_images(data: Dataset) -> dict[str, Any]:
-    return {
-        "train": data.train,
-        "test": data.test,
-        "classes": data.classes,
-        "input_shape": data.input_shape,
-        "images": data,
-    }
 
 
 def _takes_two(found: Any) -> bool:
     """Whether this is a module, or a Python function that two arguments can be given to and that needs both."""
     if isinstance(found, nn.Module):
         return True
-    if inspect.isbuiltin(found) or getattr(found, "__module__", "").partition(".")[0] in sys.stdlib_module_names:
+    if inspect.isbuiltin(found) or (getattr(found, "__module__", "") or "").partition(".")[0] in sys.stdlib_module_names:
         return False
     try:
         inspect.signature(found).bind(None, None)

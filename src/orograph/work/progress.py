@@ -1,8 +1,14 @@
-"""What long work shows: results done, what is in hand, and the time left by the work that each result is."""
+"""What long work shows: results done, what is in hand, and the time left by the work that each result is.
 
+On a terminal a bar, elsewhere a line a result; in a notebook one line that is rewritten; under `logging` a record a result.
+"""
+
+import html
+import logging
+import sys
 import time
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,8 +19,40 @@ from rich.table import Column
 Display = TypeVar("Display", bound="WorkProgress")
 
 
+# `terminal` is the command line, whose commands print tables too; the others are of calls in Python.
+Show = Literal["terminal", "lines", "notebook", "log"]
+LOG = logging.getLogger("orograph")
+
 _MINUTE = 60.0  # seconds between lines where there is no terminal
+_CELL = 0.3  # seconds between two states of a notebook's line, each of which is sent to the browser
 _NEWEST = 0.3  # the weight of the newest pace in the time left: kinds of work are guessed one by one
+
+
+def suited() -> Show:
+    """How a call in Python tells its progress: as a notebook's line where it runs in one, as log records where a program has
+    set up logging and nobody looks at a terminal, else in lines."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if getattr(shell, "kernel", None) is not None:
+        return "notebook"
+    return "log" if logging.getLogger().handlers and not sys.stderr.isatty() else "lines"
+
+
+class CellLine:
+    """One line below a notebook's cell, rewritten in place."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def show(self, done: int, total: int, text: str) -> None:
+        """Text beside a bar, which is gone when all is done."""
+        from IPython.display import display
+
+        bar = f'<progress value="{done}" max="{max(total, 1)}" style="width: 10em"></progress> ' if done < total else ""
+        bundle = {"text/plain": text, "text/html": f'<div style="font-family: monospace">{bar}{html.escape(text)}</div>'}
+        if self._handle is None:
+            self._handle = display(bundle, raw=True, display_id=True)
+        else:
+            self._handle.update(bundle, raw=True)
 
 
 class Working:
@@ -46,7 +84,7 @@ class Working:
 
 
 class WorkProgress:
-    """A live display on a terminal, one line a result elsewhere, nothing when quiet.
+    """A live display on a terminal, one line a result elsewhere or as `show` says, nothing when quiet.
 
     Args:
         unit: what is counted, in the plural.
@@ -54,6 +92,7 @@ class WorkProgress:
         work: what all of them take, in any unit; each counts for one where it is not given.
         quiet: show nothing.
         console: where to; standard error if not given.
+        show: a line of a notebook, or records of `logging`, in place of the console.
     """
 
     def __init__(
@@ -64,6 +103,7 @@ class WorkProgress:
         work: float | None = None,
         quiet: bool = False,
         console: Console | None = None,
+        show: Show = "terminal",
     ) -> None:
         self.console = console or Console(stderr=True)
         self.quiet, self.total, self.done = quiet, total, 0
@@ -72,8 +112,10 @@ class WorkProgress:
         self._began = self._told = time.monotonic()
         self._end: float | None = None  # when all is done, as far as is known
         self._drawn = 0.0
+        self._unit, self._log = unit, show == "log"
+        self._cell = CellLine() if show == "notebook" and not quiet else None
         self._live: Progress | None = None
-        if not quiet and self.console.is_terminal:
+        if not quiet and show in ("terminal", "lines") and self.console.is_terminal:
             self._live = Progress(
                 SpinnerColumn(),
                 TextColumn(f"[bold]{unit}"),
@@ -97,6 +139,9 @@ class WorkProgress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._live:
             self._live.stop()
+        if self._cell:
+            took = duration(time.monotonic() - self._began)
+            self._cell.show(1, 1, f"{self.done} of {self.total} {self._unit}, {took}" + (", stopped" if error else ""))
 
     def say(self, text: str) -> None:
         """What is going on now; drawn at most ten times a second, and told once a minute where nothing is drawn."""
@@ -104,6 +149,8 @@ class WorkProgress:
         if self._live and now - self._drawn > 0.1:
             self._drawn = now
             self._live.update(self._task, detail=escape(text), left=self._left())
+        elif self._cell:
+            self._rewrite(text)
         elif not self._live and not self.quiet and now - self._told >= _MINUTE:
             self._tell(f"[{self.done}/{self.total}] {text} {self._left()}")
 
@@ -129,12 +176,26 @@ class WorkProgress:
         self._estimate()
         if self._live:
             self._live.update(self._task, completed=self.done, left=self._left())
+        elif self._cell:
+            self._rewrite(f"{name}: {text}", always=True)
         elif not self.quiet:
             self._tell(f"[{self.done}/{self.total}] {name}: {text} {self._left()}")
 
+    def _rewrite(self, text: str, always: bool = False) -> None:
+        """The line of a cell, a few times a second at most."""
+        now = time.monotonic()
+        if self._cell and (always or now - self._drawn > _CELL):
+            self._drawn = now
+            self._cell.show(
+                self.done, self.total, "  ".join(filter(None, [f"{self.done}/{self.total} {self._unit}", self._left(), text]))
+            )
+
     def _tell(self, line: str) -> None:
         self._told = time.monotonic()
-        self.console.print(line.rstrip(), markup=False, soft_wrap=True)
+        if self._log:
+            LOG.info(line.rstrip())
+        else:
+            self.console.print(line.rstrip(), markup=False, soft_wrap=True)
 
     def _estimate(self) -> None:
         """The end by the work that this process has done in its time; one result moves it by a part of the way only."""

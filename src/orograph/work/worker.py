@@ -10,6 +10,7 @@ import multiprocessing.connection
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -59,7 +60,8 @@ def _context(context: bytes) -> Context:
     if context not in _KNOWN:
         _KNOWN.clear()
         _BENCHES.clear()
-        _KNOWN[context] = pickle.loads(context)
+        path, _KNOWN[context] = pickle.loads(context)
+        sys.path.extend(each for each in path if each not in sys.path)
     return _KNOWN[context]
 
 
@@ -67,6 +69,11 @@ def _bench(context: bytes) -> Any:
     if context not in _BENCHES:
         _BENCHES[context] = _KNOWN[context].bench()
     return _BENCHES[context]
+
+
+def packed_context(context: Context) -> bytes:
+    """A context on its way to workers, who find modules where this process does: not every cluster hands that on."""
+    return packed(([os.path.abspath(each) for each in sys.path], context))
 
 
 def packed(value: Any) -> bytes:

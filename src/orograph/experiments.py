@@ -1,0 +1,266 @@
+"""Experiments in one call each: `sweep`, `study` and `analyze`, as the commands of these names make them.
+
+Settings are those of the commands, by the names of their fields (`SweepSettings`, `StudySettings`, `AnalyzeSettings` describe
+each), and a run that one began goes on with the other. Nothing is printed but the progress; what a process has of its own, its
+random streams and threads, is afterwards as it was.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, get_origin
+
+import xarray as xr
+from pydantic import BaseModel
+
+from orograph.analysis.command import analyze as run_analysis
+from orograph.analysis.settings import AnalyzeSettings
+from orograph.errors import ConfigurationError, unknown
+from orograph.problem import Problem
+from orograph.process import kept_state
+from orograph.settings.base import Settings
+from orograph.settings.problem import ProblemSettings
+from orograph.settings.shared import DataSettings, ModelSettings
+from orograph.sources import MEMORY
+from orograph.store.dataset import open_run
+from orograph.study.command import folder_of as study_folder
+from orograph.study.command import study as run_study
+from orograph.study.settings import ArchitectureSettings, StudyCommand, StudySettings
+from orograph.sweep.command import folder_of as sweep_folder
+from orograph.sweep.command import sweep as run_sweep
+from orograph.sweep.settings import SweepCommand, SweepSettings
+from orograph.work.problems import chosen_parts, with_names
+from orograph.work.progress import Show, suited
+
+Progress = Literal["auto", "lines", "notebook", "log"]
+
+_PRINTED = ("json_output", "dry_run")  # they print in place of working
+_PARTS = {
+    name for kind in (DataSettings, ModelSettings, ProblemSettings, ArchitectureSettings) for name in kind.model_fields
+}  # what a problem says itself
+
+
+def sweep(
+    problem: Problem | None = None,
+    *,
+    out: str | Path | None = None,
+    settings: SweepSettings | None = None,
+    progress: Progress = "auto",
+    **chosen: Any,
+) -> xr.Dataset:
+    """Train and measure a problem along a ladder of strengths λ of L(θ) + λ‖θ − θ_ref‖²; the same call again resumes.
+
+    Args:
+        problem: what is trained; None for the network and the data that settings name.
+        out: the run's directory; `runs/<data>-<digest of the settings>` when None.
+        settings: all of them at once; `chosen` come on top.
+        progress: `lines`, `notebook` (one line, rewritten), `log` (of the logger `orograph`), or `auto`: what suits this process.
+        chosen: settings by name, as `strengths=[…]`, `seeds=[0, 1]`, `k=20`, `epochs=50`, `quiet=True`, `parallel="processes"`:
+            the fields of `SweepSettings` and of `ParallelExecution`.
+
+    Returns:
+        The run, as `open_run` gives it.
+
+    Raises:
+        OrographError: whatever cannot be had as asked; nothing has been written then.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> x = torch.randn(20, 3)
+        >>> problem = og.Problem(lambda: torch.nn.Linear(3, 1), torch.nn.MSELoss(), train=(x, x.sum(1, keepdim=True)))
+        >>> found = og.sweep(problem, strengths=[0.01, 0.1], k=2, epochs=2, out="tiny", quiet=True)
+        >>> found.train_loss.sizes["strength"]
+        2
+    """
+    values = _by_name(SweepCommand, settings, chosen, problem)
+    if problem is not None:
+        problem = with_names(problem)
+        values |= {"data": _data(problem), "model": {"model": problem.names["model"]}, "problem": chosen_parts(problem)}
+    command = SweepCommand.model_validate(_plain(values, out))
+    own = SweepSettings.model_validate(command.model_dump(exclude={"execution"}))
+    with kept_state():
+        run_sweep(own, command.execution, problem, _shown(progress))
+    found: xr.Dataset = open_run(sweep_folder(own, command.execution))
+    return found
+
+
+def study(
+    problem: Problem | Sequence[Problem] | Mapping[str, Problem] | None = None,
+    *,
+    out: str | Path | None = None,
+    settings: StudySettings | None = None,
+    progress: Progress = "auto",
+    **chosen: Any,
+) -> xr.DataTree:
+    """Train a problem from several seeds, measure every minimum and every pair of minima; the same call again resumes.
+
+    Args:
+        problem: what is trained; several that differ in their networks alone, in a list or by names; None for the networks and
+            the data that settings name.
+        out: the run's directory; `runs/study-<data>-<digest of the settings>` when None.
+        settings: all of them at once; `chosen` come on top.
+        progress: `lines`, `notebook` (one line, rewritten), `log` (of the logger `orograph`), or `auto`: what suits this process.
+        chosen: settings by name, as `num_seeds=3`, `epochs=20`, `lr=[1e-3]`, `paths=["linear"]`, `quiet=True`: the fields of
+            `StudySettings` and of `StudyExecution`.
+
+    Returns:
+        The run, as `open_run` gives it.
+
+    Raises:
+        OrographError: whatever cannot be had as asked; nothing has been written then.
+
+    Examples:
+        >>> import orograph as og
+        >>> small = dict(dataset="digits", subset_size=60, model="MLP1", hidden_size=4, epochs=1, top_k=2, fast=True)
+        >>> found = og.study(**small, num_seeds=2, paths="linear", out="tiny", quiet=True)
+        >>> list(found)
+        ['MLP1-h4-AdamW']
+    """
+    problems = _several(problem)
+    values = _by_name(StudyCommand, settings, chosen, problems[0] if problems else None)
+    if problems:
+        models = tuple(each.names["model"] for each in problems)
+        values |= {"data": _data(problems[0]), "problem": chosen_parts(problems[0])}
+        values["architecture"] = {**dict(values.get("architecture", {})), "model": models}
+    command = StudyCommand.model_validate(_plain(values, out))
+    own = StudySettings.model_validate(command.model_dump(exclude={"execution"}))
+    with kept_state():
+        run_study(own, command.execution, problems, _shown(progress))
+    found: xr.DataTree = open_run(study_folder(own, command.execution))
+    return found
+
+
+def analyze(
+    run: str | Path | xr.Dataset,
+    problem: Problem | None = None,
+    *,
+    settings: AnalyzeSettings | None = None,
+    progress: Progress = "auto",
+    **chosen: Any,
+) -> xr.Dataset:
+    """Compute all that a finished sweep shows, beside its points; the same call again does what is missing.
+
+    Args:
+        run: its directory, or what `open_run` or `sweep` gave.
+        problem: that the run was made of, where that was in memory alone.
+        settings: all of them at once; `chosen` come on top.
+        progress: `lines`, `notebook` (one line, rewritten), `log` (of the logger `orograph`), or `auto`: what suits this process.
+        chosen: settings by name, as `density=True`, `refine=True`, `quiet=True`: the fields of `AnalyzeSettings`.
+
+    Returns:
+        The run with what was found, as `open_run` gives it.
+
+    Raises:
+        OrographError: the run cannot be analysed, or the problem is not the one that it was made of.
+
+    Examples:
+        >>> import orograph as og
+        >>> small = dict(dataset="digits", subset_size=60, widths=4, k=2, epochs=1, quiet=True)
+        >>> found = og.sweep(**small, strengths=[0.001, 0.01], out="tiny")
+        >>> "scalar_curvature" in og.analyze(found, path_steps=0, quiet=True)
+        True
+    """
+    place = Path(run.attrs["path"] if isinstance(run, xr.Dataset) else run)
+    values = _by_name(AnalyzeSettings, settings, chosen, None) | {"run": str(place)}
+    with kept_state():
+        named = None if problem is None else with_names(problem)
+        run_analysis(AnalyzeSettings.model_validate(values), named, _shown(progress))
+    found: xr.Dataset = open_run(place)
+    return found
+
+
+def _by_name(
+    kind: type[Settings], settings: Settings | None, chosen: Mapping[str, Any], problem: Problem | None
+) -> dict[str, Any]:
+    """Settings given at once with those given by name on top, as plain values in their groups."""
+    values: dict[str, Any] = {} if settings is None else settings.model_dump()
+    fields, groups = homes(kind)
+    for given, value in chosen.items():
+        name = "dataset" if given == "data" and "dataset" in fields else given
+        if name not in fields:
+            raise unknown("setting", given, [*fields])
+        if problem is not None and name in _PARTS:
+            raise ConfigurationError(f"`{given}` is a part of the problem; give it there, or leave out the problem.")
+        kept = _value(value, fields[name])
+        if groups[name]:
+            values[groups[name]] = {**values.get(groups[name], {}), name: kept}
+        else:
+            values[name] = kept
+    return values
+
+
+def homes(kind: type[Settings]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The settings of a command by the names of their fields, which are unique in it: their types, and their groups."""
+    fields: dict[str, Any] = {}
+    groups: dict[str, str] = {}
+    for name, field in kind.model_fields.items():
+        inner = field.annotation
+        own = inner.model_fields if isinstance(inner, type) and issubclass(inner, BaseModel) else {name: field}
+        for each, found in own.items():
+            if each not in _PRINTED and each not in ("sources", "checksum"):
+                fields[each], groups[each] = found.annotation, "" if own.keys() == {name} and inner is found.annotation else name
+    return fields, groups
+
+
+def _value(value: Any, kind: Any) -> Any:
+    """What a notebook has at hand as what settings take: arrays as lists, one value for a list of one, a path as its name."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if get_origin(kind) is tuple and not isinstance(value, list | tuple | range):
+        value = (value,)
+    if get_origin(kind) is tuple:
+        return tuple(value)
+    return value if isinstance(value, str | int | float | None) else str(value)
+
+
+def _plain(values: Mapping[str, Any], out: str | Path | None) -> dict[str, Any]:
+    return {**values, "execution": {**values.get("execution", {}), **({} if out is None else {"out": str(out)})}}
+
+
+def _data(problem: Problem) -> dict[str, Any]:
+    return {"dataset": problem.names["data"]}
+
+
+def _several(given: Problem | Sequence[Problem] | Mapping[str, Problem] | None) -> tuple[Problem, ...]:
+    """The problems of a study, each with the name of its network.
+
+    Raises:
+        ConfigurationError: two networks have one name, or the problems differ in more than their networks.
+    """
+    if given is None:
+        return ()
+    if isinstance(given, Problem):
+        return (with_names(given),)
+    titles: list[str] = list(given) if isinstance(given, Mapping) else [""] * len(given)
+    found = []
+    for title, each in zip(titles, given.values() if isinstance(given, Mapping) else given, strict=True):
+        named = with_names(each)
+        if title and named.names["model"].startswith(MEMORY):
+            named = replace(named, names={**named.names, "model": MEMORY + title})
+        found.append(named)
+    if not found:
+        raise ConfigurationError("a study needs a problem at least.")
+    names = [each.names["model"].removeprefix(MEMORY) for each in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigurationError(f"two networks are called {twice}; give the problems by names, as {{'narrow': …, 'wide': …}}.")
+    first = _shared(found[0])
+    for name, each in zip(names, found, strict=True):
+        other = next((part for part, value in _shared(each).items() if value != first[part]), None)
+        if other is not None:
+            raise ConfigurationError(f"the problems of a study share all but their networks, and {name} has another {other}.")
+    return tuple(found)
+
+
+def _shared(problem: Problem) -> dict[str, Any]:
+    chosen = chosen_parts(problem)
+    parts = {"loss": chosen.loss, "groups": chosen.groups, "parameters": chosen.parameters, "metrics": chosen.metrics}
+    return {"data set": problem.checksum, **parts}
+
+
+def _shown(progress: str) -> Show:
+    shown: dict[str, Show] = {"lines": "lines", "notebook": "notebook", "log": "log"}
+    if progress == "auto":
+        return suited()
+    if progress not in shown:
+        raise unknown("progress", progress, ["auto", *shown])
+    return shown[progress]
