@@ -1,7 +1,10 @@
 """The examples run as they stand, on fewer images and less text, and leave their pictures."""
 
+import json
 import pydoc_data.topics
 import runpy
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,3 +22,23 @@ def test_an_example_leaves_its_pictures(example: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr(sys, "argv", [str(example), str(tmp_path)])
     runpy.run_path(str(example), run_name="__main__")
     assert sorted(path.name for path in tmp_path.glob("*.png")) == sorted(f"{name}.png" for name in PICTURES[example.stem])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", sorted(EXAMPLES[0].parent.glob("notebooks/*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_becomes_a_page_without_a_wall_of_text(notebook: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nbconvert")
+    pytest.importorskip("ipykernel")
+    words = ["nbconvert", "--execute", "--to", "notebook", "--output", "done", str(shutil.copy(notebook, tmp_path))]
+    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stderr
+    page = json.loads((tmp_path / "done.ipynb").read_text(encoding="utf-8"))
+    outputs = [each for cell in page["cells"] if cell["cell_type"] == "code" for each in cell["outputs"]]
+    assert sum("image/png" in each.get("data", {}) for each in outputs) >= 3
+    assert not [each for each in outputs if each["output_type"] in ("stream", "error")]
+    lines = ["".join(each["data"]["text/plain"]) for each in outputs if "text/html" in each.get("data", {})]
+    assert any(line.startswith("9 of 9 points, ") for line in lines)
+    assert any(" results, " in line for line in lines)
+    made = [sys.executable, "-m", "nbconvert", "--to", "html", "done.ipynb"]
+    assert subprocess.run(made, cwd=tmp_path, capture_output=True, timeout=300, check=False).returncode == 0
+    assert (tmp_path / "done.html").stat().st_size > 100_000

@@ -7,6 +7,7 @@ Independent of the code: the command line is the truth for the bytes, run.json i
 import json
 import logging
 import random
+import subprocess
 import sys
 import threading
 import types
@@ -180,6 +181,18 @@ def test_settings_may_come_as_an_object_with_others_on_top(tmp_path: Path) -> No
     assert recorded(tmp_path / "run")["spectrum"]["k"] == 2
 
 
+def test_the_weights_that_a_module_comes_with_can_be_the_anchor(tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    module = own_problem.net()
+    own = torch.cat([each.detach().flatten() for each in module.parameters()]).numpy()
+    chosen = {"anchor": "initial:0", "start": "anchor", "strengths": [0.001, 1000.0], "lr": 1e-4}
+    found = og.sweep(own_problem.in_memory(model=module), out=tmp_path / "run", **SMALL | chosen)
+    held = found.theta.sel(strength=1000.0).values.ravel()
+    assert np.abs(held - own).max() < 1e-3  # three epochs of one step of 1e-4 each, and back
+    distance = np.linalg.norm(found.theta.values.reshape(2, -1).astype(float) - own, axis=1)
+    assert found.anchor_distance.values.ravel() == pytest.approx(distance, rel=1e-3, abs=1e-7)  # float32
+
+
 def test_random_streams_and_threads_are_left_as_they_were(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002 - the global stream
@@ -248,6 +261,36 @@ def test_workers_write_the_same_bytes_of_names_and_of_objects(tmp_path: Path) ->
         og.sweep(problem, out=tmp_path / name, **many)
         og.sweep(problem, out=tmp_path / f"{name}-two", parallel="processes", jobs=2, **many)
         assert bytes_of(tmp_path / f"{name}-two") == bytes_of(tmp_path / name)
+
+
+@pytest.mark.slow
+def test_workers_of_a_study_write_the_same_bytes_of_objects(tmp_path: Path) -> None:
+    chosen = {"num_seeds": 2, "epochs": 1, "top_k": 2, "fast": True, "paths": "linear", "threads": 1, "quiet": True}
+    problems = {"a": own_problem.in_memory(), "b": own_problem.in_memory(model=nn.Linear(4, 3))}
+    og.study(problems, out=tmp_path / "one", **chosen)
+    og.study(problems, out=tmp_path / "two", parallel="processes", jobs=2, **chosen)
+    assert bytes_of(tmp_path / "two") == bytes_of(tmp_path / "one")
+
+
+SCRIPT = """
+import torch, orograph as og
+from torch import nn
+def net():
+    return nn.Linear(3, 2)
+x = torch.randn(40, 3)
+problem = og.Problem(net, nn.CrossEntropyLoss(), train=(x, (x.sum(1) > 0).long()))
+print("begun")
+og.sweep(problem, strengths=[0.01, 0.1], start="fresh", k=1, epochs=1, parallel="processes", jobs=2, out="run", quiet=True)
+print(sorted(og.open_run("run").status.values.ravel()))
+"""
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_is_not_run_again_by_its_workers(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "begun\n['done', 'done']\n"
 
 
 @pytest.mark.cluster

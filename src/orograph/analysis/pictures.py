@@ -45,6 +45,7 @@ def draw(bench: Bench, run: Run, found: Sequence[Survey], measured: Sequence[Mea
             written += save(angles(line, head), folder / f"angles-{name}")
         if "class_share" in line and np.isfinite(line.class_share.values).all():
             written += save(class_shares(line, bands, head), folder / f"classes-{name}")
+        if "top_image" in line and bench.problem.images is not None and np.isfinite(line.top_image.values).all():
             for place in telling_points(each):
                 written += save(
                     _images(bench, line, place, head), folder / f"images-{name}-{run.plan.texts[place].replace('.', '_')}"

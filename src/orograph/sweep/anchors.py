@@ -1,4 +1,4 @@
-"""Where θ_ref comes from: the origin, a state dict, or a network trained for the purpose and kept with the run."""
+"""Where θ_ref comes from: the origin, a state dict, or a network as its seed makes it, trained or not, kept with the run."""
 
 from collections.abc import Callable
 
@@ -18,12 +18,12 @@ from orograph.training.settings import TrainingSettings
 
 
 def read_anchor(name: str, model: nn.Module, objective: Objective) -> Float[Tensor, " P"] | None:
-    """The anchor that a file holds; None for the origin and for one that is still to be trained.
+    """The anchor that a file holds; None for the origin and for one that is still to be made.
 
     Raises:
         DataError: the file is no state dict of this model, or is not finite in its arithmetic.
     """
-    if name == "origin" or name.startswith("train:"):
+    if name == "origin" or name.startswith(("train:", "initial:")):
         return None
     anchor = objective.layout.flatten(load_checkpoint(name, model)).to(objective.theta)
     if not anchor.isfinite().all():
@@ -41,7 +41,7 @@ def settle_anchor(
     initial: Callable[[int], State],
     states: States,
 ) -> Float[Tensor, " P"] | None:
-    """The run's own anchor: read back from it, else trained if need be, and stored with it.
+    """The run's own anchor: read back from it, else made if need be, and stored with it.
 
     Raises:
         RunError: the file named as anchor is not the one this run was begun with, or the run's own is damaged.
@@ -56,9 +56,10 @@ def settle_anchor(
         return anchor
     buffers: Buffers = {}
     if given is None:
-        seed = int(name.removeprefix("train:"))
-        theta, buffers = states.split(initial(seed))
-        trained = train(objective.penalised(0.0), theta, settings, order_seed=seed, buffers=buffers or None)
-        given, buffers = trained.theta, trained.buffers
+        kind, _, seed = name.partition(":")
+        given, buffers = states.split(initial(int(seed)))
+        if kind == "train":
+            trained = train(objective.penalised(0.0), given, settings, order_seed=int(seed), buffers=buffers or None)
+            given, buffers = trained.theta, trained.buffers
     run.keep(ANCHOR_FILE, weights_bytes(state_dict(model, objective, given, buffers)))
     return given

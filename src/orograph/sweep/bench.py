@@ -66,7 +66,9 @@ class Bench:
         if settings.spectrum.k >= parameters:
             raise ConfigurationError(f"`k` {settings.spectrum.k} must be below the number of parameters, {parameters}.")
         if settings.anchor.anchor == "required":
-            raise ConfigurationError("`preset` anchor needs `anchor`: a .pth or .safetensors state dict, or train:SEED.")
+            raise ConfigurationError(
+                "`preset` anchor needs `anchor`: a .pth or .safetensors state dict, train:SEED or initial:SEED."
+            )
         given = read_anchor(settings.anchor.anchor, model, train_set)
         metrics, groups = chosen_metrics(problem, train_set), problem.grouped()
         instruments = Instruments(train_set, test_set, settings.spectrum, metrics, groups, problem.groups is None)

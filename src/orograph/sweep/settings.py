@@ -58,7 +58,7 @@ class LadderSettings(Settings):
 
 
 class AnchorSettings(Settings):
-    anchor: str = Field("origin", description="θ_ref: origin, train:SEED, or a .pth or .safetensors state dict")
+    anchor: str = Field("origin", description="θ_ref: origin, train:SEED, initial:SEED, or a .pth or .safetensors state dict")
     start: Literal["previous", "fresh", "anchor"] = Field("previous", description="where training at a point begins")
     perturb: float = Field(0.0, description="standard deviation of seeded noise added to the anchor as a start")
     seeds: Integers = Field((0,), description="seeds of initialisation and mini-batch order: the model IDs")
@@ -70,10 +70,11 @@ class AnchorSettings(Settings):
         require_range("seeds", max(self.seeds), 0, MOST_SEED)
         if not math.isfinite(self.perturb) or self.perturb < 0:
             raise ConfigurationError(f"`perturb` {self.perturb} must be a number ≥ 0")
-        if self.anchor.startswith("train:"):
-            if not re.fullmatch("[0-9]{1,10}", self.anchor[6:]):
-                raise ConfigurationError(f"`anchor` {self.anchor} must name a seed, like train:0")
-            require_range("anchor", int(self.anchor[6:]), 0, MOST_SEED)
+        kind, _, seed = self.anchor.partition(":")
+        if kind in ("train", "initial") and ":" in self.anchor:
+            if not re.fullmatch("[0-9]{1,10}", seed):
+                raise ConfigurationError(f"`anchor` {self.anchor} must name a seed, like {kind}:0")
+            require_range("anchor", int(seed), 0, MOST_SEED)
         if self.start == "anchor" and self.anchor == "origin" and self.perturb == 0:
             raise ConfigurationError(
                 "`start` anchor with `anchor` origin begins where all units are alike, which training cannot leave; "

@@ -12,7 +12,7 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache, partial
@@ -109,11 +109,12 @@ class Processes:
 
     def submit(self, stage: str, *arguments: Any) -> "Future[tuple[Any, float]]":
         slot, work = self._idle.pop(0), partial(perform, self._context(), stage, packed(arguments))
-        try:
-            inner = self._executors[slot].submit(work)
-        except BrokenProcessPool:  # it died while it had nothing to do
-            self._executors[slot] = self._start(slot)
-            inner = self._executors[slot].submit(work)
+        with _without_main():
+            try:
+                inner = self._executors[slot].submit(work)
+            except BrokenProcessPool:  # it died while it had nothing to do
+                self._executors[slot] = self._start(slot)
+                inner = self._executors[slot].submit(work)
         return _relayed(inner, BrokenProcessPool, before=partial(self._free, slot))
 
     def check(self) -> None:
@@ -192,6 +193,18 @@ def _start_method(imported: str) -> multiprocessing.context.BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([imported, "torch._dynamo"])  # the latter with the first trace
     return context
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Processes that begin within it do not run the script of this one again, as they else would: they need nothing of it."""
+    main = vars(sys.modules["__main__"])
+    hidden = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.update(hidden)
 
 
 def _relayed(inner: Any, lost: type[BaseException], before: Callable[[bool], None] | None = None) -> "Future[tuple[Any, float]]":
