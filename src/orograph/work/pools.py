@@ -199,7 +199,7 @@ def _start_method(imported: str) -> multiprocessing.context.BaseContext:
 def _without_main() -> Iterator[None]:
     """Processes that begin within it do not run the script of this one again, as they else would: they need nothing of it."""
     main = vars(sys.modules["__main__"])
-    hidden = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
+    hidden: dict[str, Any] = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
     main["__spec__"] = None
     try:
         yield
