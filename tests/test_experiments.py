@@ -193,6 +193,14 @@ def test_the_weights_that_a_module_comes_with_can_be_the_anchor(tmp_path: Path) 
     assert found.anchor_distance.values.ravel() == pytest.approx(distance, rel=1e-3, abs=1e-7)  # float32
 
 
+def test_points_that_fail_are_told_by_a_warning(tmp_path: Path) -> None:
+    inputs = torch.randn(20, 2)
+    problem = og.Problem(nn.Linear(2, 1), nn.MSELoss(), train=(inputs, inputs.sum(1, keepdim=True)))
+    with pytest.warns(RuntimeWarning, match="some points of .* failed; `status` says which"):
+        found = og.sweep(problem, optimizer="SGD", lr=1e20, strengths=[0.1], k=0, epochs=5, quiet=True, out=tmp_path / "run")
+    assert found.status.values.ravel().tolist() == ["failed"]
+
+
 def test_random_streams_and_threads_are_left_as_they_were(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002 - the global stream

@@ -5,6 +5,7 @@ each), and a run that one began goes on with the other. Nothing is printed but t
 random streams and threads, is afterwards as it was.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -79,8 +80,11 @@ def sweep(
     command = SweepCommand.model_validate(_plain(values, out))
     own = SweepSettings.model_validate(command.model_dump(exclude={"execution"}))
     with kept_state():
-        run_sweep(own, command.execution, problem, _shown(progress))
-    found: xr.Dataset = open_run(sweep_folder(own, command.execution))
+        code = run_sweep(own, command.execution, problem, _shown(progress))
+    place = sweep_folder(own, command.execution)
+    if code:
+        warnings.warn(f"some points of {place} failed; `status` says which.", RuntimeWarning, stacklevel=2)
+    found: xr.Dataset = open_run(place)
     return found
 
 
@@ -125,8 +129,11 @@ def study(
     command = StudyCommand.model_validate(_plain(values, out))
     own = StudySettings.model_validate(command.model_dump(exclude={"execution"}))
     with kept_state():
-        run_study(own, command.execution, problems, _shown(progress))
-    found: xr.DataTree = open_run(study_folder(own, command.execution))
+        code = run_study(own, command.execution, problems, _shown(progress))
+    place = study_folder(own, command.execution)
+    if code:
+        warnings.warn(f"some steps of {place} failed; its records say which, and why.", RuntimeWarning, stacklevel=2)
+    found: xr.DataTree = open_run(place)
     return found
 
 
