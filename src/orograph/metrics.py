@@ -74,16 +74,26 @@ class Metric:
         return mean if self.after is None else self.after(mean)
 
 
-def correct(outputs: Float[Tensor, "*m n C"], targets: Int[Tensor, " n"]) -> Bool[Tensor, "*m n"]:
-    """Which samples a model classifies correctly: those whose class has the largest output."""
-    return outputs.argmax(-1) == targets
+def correct(outputs: Float[Tensor, "*m n C"], targets: Int[Tensor, " n"], ignored: int | None = None) -> Bool[Tensor, "*m n"]:
+    """Which samples a model classifies correctly: those whose class has the largest output, none whose target is ignored."""
+    right = outputs.argmax(-1) == targets
+    return right if ignored is None else right & (targets != ignored)
 
 
-def class_margins(outputs: Float[Tensor, "*m n C"], targets: Tensor) -> Float[Tensor, "*m n"]:
-    """The true class's output minus the largest other output."""
+def class_margins(outputs: Float[Tensor, "*m n C"], targets: Tensor, ignored: int | None = None) -> Float[Tensor, "*m n"]:
+    """The true class's output minus the largest other output; 0 where the target is ignored."""
+    if ignored is not None:
+        left_out = targets == ignored
+        return class_margins(outputs, targets.masked_fill(left_out, 0)).masked_fill(left_out, 0)
     index = targets.expand(outputs.shape[:-1]).unsqueeze(-1)
     others = outputs.scatter(-1, index, -torch.inf).amax(-1)
     return outputs.gather(-1, index).squeeze(-1) - others
+
+
+def are_classes(outputs: Float[Tensor, "*m n C"], targets: Int[Tensor, " n"], ignored: int | None) -> bool:
+    """Whether every target that counts is one of the C classes; a loss may leave others out without saying so."""
+    counted = targets if ignored is None else targets[targets != ignored]
+    return not len(counted) or 0 <= int(counted.min()) <= int(counted.max()) < outputs.shape[-1]
 
 
 def is_classification(outputs: Tensor, targets: Tensor) -> bool:

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from orograph.arguments import checked
 from orograph.batch_loss import BatchLoss
 from orograph.boundary import explained
 from orograph.calling import apart, check_modes, differentiable, forget
@@ -25,7 +26,7 @@ from orograph.meaning import read
 from orograph.memory import DEFAULT_MEMORY, chunk_length, parse_bytes
 from orograph.parameters import follow
 from orograph.readout import readout_of
-from orograph.reduction import Loss, Reduction, in_dtype
+from orograph.reduction import Loss, Reduction, ignored_by, in_dtype
 from orograph.samples import chosen, stacked, take
 
 
@@ -51,6 +52,7 @@ class Objective(BatchLoss):
         mixed: whether the module is why; if not, the loss.
         strength: λ of the penalty; another one is another objective: `penalised`.
         anchor: θ_ref of the penalty; None is the origin.
+        ignored: the target that the loss leaves out, of no class; None where there is none among the data.
         traces: what others traced of this loss on these data and keep for later calls, by key; all penalties share it.
 
     Examples:
@@ -61,6 +63,7 @@ class Objective(BatchLoss):
         True
     """
 
+    @checked
     @apart()
     def __init__(
         self,
@@ -100,7 +103,16 @@ class Objective(BatchLoss):
         return chain([self._batches[0] if self.whole else take(self._batches[0], slice(0, 2))], self.batches())
 
     def _weigh(self, reduction: Reduction) -> None:
-        self.reduction, self._factor = reduction.over_data([targets for _, targets in self._batches])
+        targets = [targets for _, targets in self._batches]
+        self.reduction, self._factor = reduction.over_data(targets)
+        self.ignored = ignored_by(reduction.loss, targets)
+
+    @property
+    def counted(self) -> int:
+        """How many targets are not ignored; N where none is, and the targets are classes."""
+        if self.ignored is None:
+            return self.count
+        return sum(int((targets != self.ignored).sum()) for _, targets in self._batches)
 
     @property
     def strength(self) -> float:

@@ -130,6 +130,13 @@ def reductions_of(loss: Loss) -> list[Reduction]:
     return [*found, Reduction("samples", loss, values)]
 
 
+def ignored_by(loss: Loss, targets: list[Tensor]) -> int | None:
+    """The target that a loss says it leaves out; None where it says nothing, or no target is that."""
+    ignored = _setting(loss, "ignore_index")
+    whole = [each for each in targets if not each.is_floating_point()]
+    return ignored if isinstance(ignored, int) and any(bool((each == ignored).any()) for each in whole) else None
+
+
 def reduction_of(loss: Loss, outputs: Any, targets: Tensor) -> Reduction:
     """What a loss is averaged over, tried on the outputs of a few samples and on two parts of them unlike each other.
 

@@ -81,7 +81,7 @@ def test_bad_input_is_refused() -> None:
     operator = MatrixOperator(torch.eye(3))
     with pytest.raises(ConfigurationError, match="`tolerance` 2"):
         conjugate_gradient(operator, torch.ones(3), tolerance=2)
-    with pytest.raises(ConfigurationError, match="length 4"):
+    with pytest.raises(ConfigurationError, match=r"shape \(4,\)"):
         conjugate_gradient(operator, torch.ones(4))
     with pytest.raises(ConfigurationError, match="`max_products` 1"):
         conjugate_gradient(operator, torch.ones(3), max_products=1)

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from orograph.arguments import checked
 from orograph.calling import call, evaluation_mode
 from orograph.errors import ConfigurationError
 from orograph.geometry.mapping import require_still
@@ -64,6 +65,7 @@ class Alignment:
     sweeps: int
 
 
+@checked
 def align(objective: Objective, first: Float[Tensor, " P"], second: Float[Tensor, " P"], *, seed: int = 0) -> Alignment:
     """Permute the second network's hidden units to match the first's weights.
 

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.connectivity.curves import chain, displaced, through
 from orograph.connectivity.minibatches import minibatches, value, value_and_gradient
 from orograph.connectivity.paths import TrainedCurve
@@ -23,6 +24,7 @@ from orograph.objective import Objective
 RISE = 0.2  # of the band's range of losses: what the loss may rise between two pivots before one is inserted
 
 
+@checked
 def nudged_elastic_band(
     objective: Objective,
     first: Float[Tensor, " P"],

@@ -12,7 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.connectivity.curves import Curve
+from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import Evaluation, evaluate
 from orograph.geometry.normalisation import reestimated
 from orograph.objective import Objective
@@ -60,6 +62,7 @@ class CurveProfile:
     barriers: Barriers
 
 
+@checked
 def barrier(values: Float[Tensor, " T"], positions: Float[Tensor, " T"]) -> float:
     """The largest excess of values over the straight interpolation of the first and the last.
 
@@ -72,14 +75,22 @@ def barrier(values: Float[Tensor, " T"], positions: Float[Tensor, " T"]) -> floa
     Returns:
         The excess in the unit of the values (nat for a cross-entropy).
 
+    Raises:
+        ConfigurationError: no positions, as many as there are not values, or not ascending.
+
     Examples:
         >>> import torch, orograph as og
         >>> og.barrier(torch.tensor([1.0, 3.0, 2.0]), torch.tensor([0.0, 0.5, 1.0]))
         1.5
     """
+    if not len(positions):
+        raise ConfigurationError("`positions` are none; give those of both ends at least, ascending, with a value each.")
+    if not (positions.diff() >= 0).all():
+        raise ConfigurationError("`positions` must ascend along the curve; sort them, and the `values` with them.")
     return (values - ((1 - positions) * values[0] + positions * values[-1])).max().item()
 
 
+@checked
 def published_barrier(values: Float[Tensor, " T"]) -> float:
     """The largest value less the smaller of the two ends.
 
@@ -92,6 +103,7 @@ def published_barrier(values: Float[Tensor, " T"]) -> float:
     return (values.max() - torch.minimum(values[0], values[-1])).item()
 
 
+@checked
 def curve_profile(train: Objective, curve: Curve, *, test: Objective | None = None, points: int = 21) -> CurveProfile:
     """Losses and accuracies at equally spaced positions of a curve, and its barriers.
 
@@ -106,6 +118,9 @@ def curve_profile(train: Objective, curve: Curve, *, test: Objective | None = No
     Returns:
         Losses and accuracies at each position, and the barriers along the curve, in nat where losses are cross-entropies.
 
+    Raises:
+        ConfigurationError: fewer than two points.
+
     Examples:
         >>> import torch, orograph as og
         >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
@@ -113,6 +128,8 @@ def curve_profile(train: Objective, curve: Curve, *, test: Objective | None = No
         >>> found.objective.shape, found.barriers.train_loss < 1e-6  # a convex loss has none
         (torch.Size([5]), True)
     """
+    if points < 2:
+        raise ConfigurationError(f"`points` {points} must be at least 2, the two ends.")
     positions = torch.linspace(0, 1, points, dtype=torch.float64)
     thetas = curve.at(positions)
     statistics = reestimated(train, thetas)

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.connectivity.alignment import align
 from orograph.connectivity.band import nudged_elastic_band
 from orograph.connectivity.barriers import Barriers, CurveProfile, curve_profile
@@ -59,6 +60,7 @@ class Connection:
         return {name: each.barriers for name, each in self.profiles.items()}
 
 
+@checked
 def connect(
     problem: Problem,
     a: Any,

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import Points
 
@@ -76,6 +77,7 @@ class Curve:
         return replace(self, controls=controls)
 
 
+@checked
 def line(first: Float[Tensor, " P"], second: Float[Tensor, " P"]) -> Curve:
     """The straight line.
 
@@ -94,6 +96,7 @@ def line(first: Float[Tensor, " P"], second: Float[Tensor, " P"]) -> Curve:
     return Curve("chain", torch.stack([first, second]), torch.tensor([0.0, 1.0], dtype=torch.float64))
 
 
+@checked
 def bezier(first: Float[Tensor, " P"], second: Float[Tensor, " P"], *, bends: int = 1) -> Curve:
     """A Bézier curve that is still straight; one bend makes it quadratic.
 
@@ -115,6 +118,7 @@ def bezier(first: Float[Tensor, " P"], second: Float[Tensor, " P"], *, bends: in
     return _bent("bezier", first, second, bends)
 
 
+@checked
 def chain(first: Float[Tensor, " P"], second: Float[Tensor, " P"], *, bends: int = 1) -> Curve:
     """A polygonal chain that is still straight.
 
@@ -145,6 +149,7 @@ def _bent(kind: Kind, first: Float[Tensor, " P"], second: Float[Tensor, " P"], b
     return Curve(kind, controls, knots)
 
 
+@checked
 def through(points: Float[Tensor, "K P"]) -> Curve:
     """The chain through given points, its knots at their distances along it.
 

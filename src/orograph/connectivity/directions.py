@@ -4,11 +4,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.errors import ConfigurationError
 from orograph.geometry.perturbations import seeded
 from orograph.parameters import Layout
 
 
+@checked
 def random_orthonormal(like: Float[Tensor, " P"], count: int = 2, *, seed: int = 0) -> Float[Tensor, "k P"]:
     """Uniform orthonormal directions.
 
@@ -35,6 +37,7 @@ def random_orthonormal(like: Float[Tensor, " P"], count: int = 2, *, seed: int =
     return orthonormalised(rows)
 
 
+@checked
 def filter_normalised(layout: Layout, theta: Float[Tensor, " P"], count: int = 2, *, seed: int = 0) -> Float[Tensor, "k P"]:
     """Random directions whose every filter has the norm of the network's filter, then scaled to unit length.
 

@@ -1,11 +1,13 @@
 """Whether two minima are the same function: disagreement of predictions, and what the ensemble gains (Fort et al., 2019)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.connectivity.curves import Curve
 from orograph.geometry.evaluation import Statistics, Thetas, class_scores, in_blocks, predictions_at
 from orograph.geometry.normalisation import reestimated
@@ -30,6 +32,7 @@ class Ensemble:
     disagreement: Float[Tensor, "M M"]
 
 
+@checked
 def ensemble(objective: Objective, thetas: Thetas, statistics: Statistics | None = None) -> Ensemble:
     """The ensemble of models at M parameter vectors, usually of the test set's objective.
 
@@ -60,14 +63,16 @@ def ensemble(objective: Objective, thetas: Thetas, statistics: Statistics | None
             mean = torch.zeros(objective.count, scores.shape[-1], dtype=torch.float64, device=objective.device)
         mean[block.samples] += scores.double().softmax(-1).sum(0) / count
         predictions[block.models, block.samples] = scores.argmax(-1)
-        right[block.models, block.samples] = correct(scores, block.targets)
+        right[block.models, block.samples] = correct(scores, block.targets, objective.ignored)
     assert mean is not None
     targets = objective.targets
+    some: Any = slice(None) if objective.ignored is None else targets != objective.ignored
+    targets, mean = targets[some], mean[some]
     differing = torch.stack([(predictions != each).double().mean(1) for each in predictions])
     return Ensemble(
         accuracy=correct(mean, targets).double().mean().item(),
         loss=-mean.gather(1, targets[:, None]).log().mean().item(),
-        member_accuracies=right.double().mean(1),
+        member_accuracies=right[:, some].double().mean(1),
         disagreement=differing,
     )
 

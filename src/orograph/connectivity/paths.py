@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from orograph.arguments import checked
 from orograph.connectivity.curves import Curve, displaced
 from orograph.connectivity.minibatches import minibatches, value_and_gradient
 from orograph.errors import ConfigurationError
@@ -35,6 +36,7 @@ class TrainedCurve:
     gradients: int
 
 
+@checked
 def train_curve(
     objective: Objective,
     curve: Curve,

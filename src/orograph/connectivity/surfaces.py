@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.connectivity.directions import orthonormalised
 from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import Points, evaluate
@@ -64,6 +65,7 @@ class Surface:
         return torch.linalg.solve(directions @ directions.T, offsets.T).T.cpu()
 
 
+@checked
 def profile(
     objective: Objective, theta: Float[Tensor, " P"], direction: Float[Tensor, " P"], *, radius: float = 0.1, points: int = 51
 ) -> Profile:
@@ -94,6 +96,7 @@ def profile(
     return Profile(x, found.losses.cpu(), found.accuracies.cpu())
 
 
+@checked
 def surface(
     objective: Objective,
     theta: Float[Tensor, " P"],
@@ -130,6 +133,7 @@ def surface(
     return _grid(objective, theta, directions, axis, axis, torch.zeros(1, 2, dtype=torch.float64))
 
 
+@checked
 def plane(
     objective: Objective,
     minima: Float[Tensor, "3 P"],

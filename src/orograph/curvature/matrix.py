@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from orograph.arguments import checked
 from orograph.boundary import explained
 from orograph.calling import apart
 from orograph.curvature.determinism import check_data, check_model
@@ -33,6 +34,7 @@ class CurvatureOperator(Standing, LinearOperator):
     fro between two operators made by `at` repeats that pass.
     """
 
+    @checked
     def __init__(
         self,
         model: nn.Module,
@@ -70,10 +72,11 @@ class CurvatureOperator(Standing, LinearOperator):
                 f"strength= and anchor= are deprecated: write {type(self).__name__}(…).shifted(2 * strength) for the matrix of "
                 "the penalised loss; an anchor does not change it.",
                 DeprecationWarning,
-                stacklevel=2,
+                stacklevel=3,  # past the check of the arguments
             )
         objective = Objective(model, loss, data, parameters=parameters, memory=memory, dtype=dtype)
         check_data(data, objective)
+        objective.penalised(strength or 0.0, anchor)  # refuses what no penalty has
         self._begin(objective, samples, precision, None)
         self._watch = Watch(objective.model, objective.layout, objective.theta)
         self._shift = 2 * (strength or 0.0)

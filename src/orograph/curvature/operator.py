@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import require_vectors
 from orograph.errors import ConfigurationError, DataError
 
 if TYPE_CHECKING:
@@ -79,11 +80,8 @@ class LinearOperator(ABC):
         """The operator whose products certify a residual: this one, unless its products are of reduced precision."""
         return self
 
-    def __matmul__(self, other: Float[Tensor, "P *b"]) -> Float[Tensor, "P *b"]:
-        if other.ndim not in (1, 2) or other.shape[0] != self.size:
-            turned = other.ndim == 2 and other.shape[1] == self.size
-            hint = "; vectors in rows are multiplied as A @ V.T." if turned else "."
-            raise ConfigurationError(f"cannot multiply a {self.shape} operator with a tensor of shape {tuple(other.shape)}{hint}")
+    def __matmul__(self, other: Tensor) -> Tensor:
+        require_vectors(f"a {self.shape} operator", other, self.size)
         self.products += 1 if other.ndim == 1 else other.shape[1]
         return self.product(other) if other.ndim == 1 else self.block_product(other)
 

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.batch_loss import Inputs
 from orograph.errors import ConfigurationError, DataError
 from orograph.geometry.directional import sample_derivatives
@@ -20,6 +21,8 @@ from orograph.metrics import correct
 from orograph.objective import Objective, slope
 from orograph.samples import part_of
 from orograph.spectral.spectrum import Spectrum
+
+NO_CLASS = -1  # the label of a sample whose target the loss ignores
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class ClassGradients:
 
 
 def class_labels(objective: Objective, labels: Int[Tensor, " N"] | None = None) -> Int[Tensor, " N"]:
-    """The class of every sample: the targets where they are classes, else what was passed.
+    """The class of every sample: the targets where they are classes, else what was passed; −1 where the loss ignores the target.
 
     Raises:
         DataError: the targets are no classes, or the labels do not fit the data.
@@ -85,11 +88,15 @@ def class_labels(objective: Objective, labels: Int[Tensor, " N"] | None = None) 
             f"classes need one int64 label for each of the {objective.count} samples, not {found.dtype} of shape "
             f"{tuple(found.shape)}; pass `labels`."
         )
-    if found.min() < 0:
+    least = 0
+    if labels is None and objective.ignored is not None:
+        found, least = found.masked_fill(found == objective.ignored, NO_CLASS), NO_CLASS
+    if found.min() < least:
         raise DataError(f"a class label is {found.min().item()}; labels must be 0 or more.")
     return found
 
 
+@checked
 def class_shares(
     objective: Objective,
     theta: Float[Tensor, " P"],
@@ -134,13 +141,14 @@ def class_shares(
         shares,
         gauss_newton=_class_sums(found.gauss_newton, members, count) / objective.count,
         sample_shares=found.curvatures.T / objective.count,
-        counts=torch.bincount(members, minlength=count),
+        counts=_counts(members, count),
         defect=shares.sum(0) - spectrum.eigenvalues.to(shares),
         clusters=clusters,
         cluster_shares=torch.stack(together, 1) if together else shares[:, :0],
     )
 
 
+@checked
 def class_gradients(
     objective: Objective,
     theta: Float[Tensor, " P"],
@@ -176,7 +184,7 @@ def class_gradients(
     for index, inputs, targets in by_class(objective, members):
         point = theta.detach().requires_grad_()
         totals[index] += slope(objective.summed(point, inputs, targets), point)
-    counts = torch.bincount(members, minlength=count)
+    counts = _counts(members, count)
     total = totals.sum(0, keepdim=True).double()
     units = totals.double() / torch.linalg.vector_norm(totals.double(), dim=1, keepdim=True)
     return ClassGradients(
@@ -187,6 +195,7 @@ def class_gradients(
     )
 
 
+@checked
 def class_accuracies(objective: Objective, theta: Float[Tensor, " P"], *, classes: int | None = None) -> Float[Tensor, " C"]:
     """The fraction of each class's samples that is classified correctly, float64; NaN for a class without samples.
 
@@ -215,7 +224,8 @@ def class_hits(
     members = class_labels(objective)
     count = _class_count(members, classes)
     right = correct(objective.all_outputs(theta), members).double()
-    return torch.bincount(members, weights=right, minlength=count), torch.bincount(members, minlength=count)
+    some = members >= 0
+    return torch.bincount(members[some], weights=right[some], minlength=count), _counts(members, count)
 
 
 def by_class(objective: Objective, members: Int[Tensor, " N"]) -> Iterator[tuple[int, Inputs, Tensor]]:
@@ -224,7 +234,7 @@ def by_class(objective: Objective, members: Int[Tensor, " N"]) -> Iterator[tuple
     for inputs, targets in objective.batches():
         own = members[start : start + len(targets)]
         start += len(targets)
-        for index in own.unique().tolist():
+        for index in own[own >= 0].unique().tolist():
             yield index, part_of(inputs, own == index), targets[own == index]
 
 
@@ -237,6 +247,11 @@ def _class_count(members: Int[Tensor, " N"], classes: int | None) -> int:
     return classes or largest
 
 
+def _counts(members: Int[Tensor, " N"], classes: int) -> Int[Tensor, " C"]:
+    return torch.bincount(members[members >= 0], minlength=classes)
+
+
 def _class_sums(values: Float[Tensor, "k N"], members: Int[Tensor, " N"], classes: int) -> Float[Tensor, "C k"]:
     sums = torch.zeros(classes, len(values), dtype=values.dtype, device=values.device)
-    return sums.index_add_(0, members, values.T.contiguous())
+    some = members >= 0
+    return sums.index_add_(0, members[some], values.T[some])

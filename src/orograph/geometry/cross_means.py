@@ -57,7 +57,7 @@ def cross_class_means(
             weights[:, other] += 1
             weights = weights * probabilities[:, other : other + 1].sqrt()
             totals[index, other] += torch.autograd.grad(logits, point, weights, retain_graph=other < classes - 1)[0]
-    return totals / torch.bincount(members, minlength=classes)[:classes].clamp_min(1)[:, None, None]
+    return totals / torch.bincount(members[members >= 0], minlength=classes)[:classes].clamp_min(1)[:, None, None]
 
 
 def class_means(cross: Float[Tensor, "C C P"]) -> Float[Tensor, "C P"]:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.geometry.evaluation import losses_at
 from orograph.geometry.perturbations import SpherePairs, even_and_odd, known_rises
 from orograph.objective import Objective
@@ -66,6 +67,7 @@ class WorstCase:
     gradients: int
 
 
+@checked
 def sharpness(
     objective: Objective,
     theta: Float[Tensor, " P"],
@@ -141,6 +143,7 @@ def finite_trace(objective: Objective, theta: Float[Tensor, " P"], *, seed: int 
     return estimate_fields("finite_trace", sampled.curvature, len(theta)) | {"finite_trace_radius": sampled.perturbations.radius}
 
 
+@checked
 def worst_case(
     objective: Objective,
     sampled: SampledSharpness,

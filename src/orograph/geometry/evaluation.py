@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.boundary import explained
 from orograph.calling import call, evaluation_mode
 from orograph.errors import ConfigurationError
@@ -23,7 +24,7 @@ from orograph.geometry.mapping import many, require_still
 from orograph.geometry.shared import SharedLayers
 from orograph.intake import Inputs
 from orograph.memory import chunk_length
-from orograph.metrics import class_margins, correct, is_classification
+from orograph.metrics import are_classes, class_margins, correct, is_classification
 from orograph.objective import Objective
 
 CPU_BLOCK = 16 * 2**20  # bytes of activations: on the published MLP 1.1 × the time of its bare products, 1.6 × when whole
@@ -74,8 +75,9 @@ class Evaluation:
 
     Attributes:
         losses: `(M,)` float64, L(θ) without penalty.
-        accuracies: `(M,)` float64, the fraction of samples classified correctly; NaN where targets are no classes.
-        margins: `(M,)` float64, the mean over samples of the true class's output minus the largest other; NaN likewise.
+        accuracies: `(M,)` float64, the fraction of samples classified correctly; NaN where targets are no classes. Samples whose
+            target the loss ignores do not count.
+        margins: `(M,)` float64, the mean over the same samples of the true class's output minus the largest other; NaN likewise.
     """
 
     losses: Float[Tensor, " M"]
@@ -143,6 +145,7 @@ def in_blocks(objective: Objective, thetas: Thetas, statistics: Statistics | Non
             start = samples.stop
 
 
+@checked
 def evaluate(objective: Objective, thetas: Thetas, statistics: Statistics | None = None) -> Evaluation:
     """Loss, accuracy and margin at many parameter vectors.
 
@@ -160,18 +163,21 @@ def evaluate(objective: Objective, thetas: Thetas, statistics: Statistics | None
         >>> og.evaluate(objective, torch.zeros(3, 10)).losses  # log 2
         tensor([0.6931, 0.6931, 0.6931], dtype=torch.float64)
     """
-    totals = torch.zeros(3, len(thetas), dtype=torch.float64, device=objective.device)
+    totals, ignored = torch.zeros(3, len(thetas), dtype=torch.float64, device=objective.device), objective.ignored
     for block in in_blocks(objective, thetas, statistics):
         models, scores, targets = block.models, block.scores, block.targets
         totals[0, models] += _summed(objective, block)
-        if scores is not None and is_classification(scores, targets):
-            totals[1, models] += correct(scores, targets).sum(-1)
-            totals[2, models] += class_margins(scores, targets).sum(-1, dtype=torch.float64)
+        if scores is not None and is_classification(scores, targets) and are_classes(scores, targets, ignored):
+            totals[1, models] += correct(scores, targets, ignored).sum(-1)
+            totals[2, models] += class_margins(scores, targets, ignored).sum(-1, dtype=torch.float64)
         else:
             totals[1:, models] = torch.nan
-    return Evaluation(*(totals / objective.count).unbind(0))
+    totals[0] /= objective.count
+    totals[1:] /= objective.counted
+    return Evaluation(*totals.unbind(0))
 
 
+@checked
 def losses_at(objective: Objective, thetas: Thetas) -> Float[Tensor, " M"]:
     """L at many parameter vectors, accumulated over samples in float64.
 
@@ -188,6 +194,7 @@ def losses_at(objective: Objective, thetas: Thetas) -> Float[Tensor, " M"]:
     return totals / objective.count
 
 
+@checked
 def predictions_at(objective: Objective, thetas: Thetas, statistics: Statistics | None = None) -> Tensor:
     """The class that each model gives each sample, `(M, N)` int64.
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import evaluate, losses_at
 from orograph.geometry.perturbations import SpherePairs, even_and_odd, known_rises
@@ -53,6 +54,7 @@ class NoiseRobustness:
     margin_drop: Estimate
 
 
+@checked
 def loss_increase(
     objective: Objective,
     theta: Float[Tensor, " P"],
@@ -102,6 +104,7 @@ def loss_increase(
     return LossIncrease(tuple(radii), tuple(found), Estimate(value, error, degrees=degrees))
 
 
+@checked
 def noise_robustness(
     objective: Objective, theta: Float[Tensor, " P"], *, radius: float = 0.01, samples: int = 10, seed: int = 0
 ) -> NoiseRobustness:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct, renamed
 from orograph.curvature.determinism import check_data
 from orograph.curvature.hessian import HessianOperator
@@ -127,6 +128,7 @@ class Measurement:
         }
 
 
+@checked
 def measure(
     model: nn.Module,
     loss: Loss,

@@ -67,6 +67,8 @@ class SpherePairs(ParameterSet):
 
 def seeded(*key: int) -> torch.Generator:
     """A generator on the CPU, so that what is drawn is the same for every device, independent for every key."""
+    if min(key) < 0:
+        raise ConfigurationError(f"`seed` {min(key)} must be 0 or more.")
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state) % 2**63)
 

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError
@@ -60,6 +61,7 @@ class ScalarCurvature:
         return self.frobenius_square
 
 
+@checked
 def scalar_curvature(
     operator: LinearOperator,
     gradient: Float[Tensor, " P"],

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct, renamed
 from orograph.curvature.operator import FunctionOperator, LinearOperator
 from orograph.errors import ConfigurationError, unknown
@@ -37,6 +38,7 @@ class ScaledSharpness:
     scaled_trace: Estimate
 
 
+@checked
 def scaled_sharpness(
     theta: Float[Tensor, " P"], *, largest: float, trace: float, trace_error: float = math.nan, degrees: float = math.inf
 ) -> ScaledSharpness:
@@ -63,6 +65,7 @@ def scaled_sharpness(
     return ScaledSharpness(square, square * largest, Estimate(square * trace, square * trace_error, degrees=degrees))
 
 
+@checked
 def relative_flatness(
     operator: LinearOperator,
     theta: Float[Tensor, " P"],
@@ -119,6 +122,7 @@ def relative_flatness(
     return estimated_trace(scaled, probes=probes // 2, seed=seed, on_product=renamed(on_product, "relative flatness"))
 
 
+@checked
 def fisher_rao_norm(objective: Objective, theta: Float[Tensor, " P"]) -> float:
     """√(θᵀFθ) = √(mean over samples of ⟨θ, ∇ℓ_n⟩²), with the observed targets (Liang et al., 2019).
 

@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from orograph.errors import ConfigurationError
-from orograph.metrics import Metric
+from orograph.metrics import ACCURACY, METRICS, Metric, is_classification
 from orograph.objective import Objective
 from orograph.sources import first_line
 
 Value = float | list[float]
+_OF_CLASSES = (ACCURACY, METRICS["margin"])  # in which a target that the loss ignores is left out
 
 
 def scores(
@@ -42,7 +43,7 @@ def scores(
     """
     if not metrics:
         return {}, {}
-    found = _Collected(metrics)
+    found = _Collected(metrics, objective.ignored)
     with torch.no_grad():
         for inputs, targets in objective.batches():
             outputs = objective.outputs(theta, inputs)
@@ -59,8 +60,8 @@ def scores(
 class _Collected:
     """Values and weights of every sample by metric; outputs and targets of all where a metric needs them whole."""
 
-    def __init__(self, metrics: Sequence[Metric]) -> None:
-        self._metrics = metrics
+    def __init__(self, metrics: Sequence[Metric], ignored: int | None) -> None:
+        self._metrics, self._ignored = metrics, ignored
         self._kept: list[tuple[Any, Tensor]] = []
         self._parts: dict[str, list[Tensor]] = {each.name: [] for each in metrics}
 
@@ -69,7 +70,7 @@ class _Collected:
             self._kept.append((outputs, targets))
         for each in self._metrics:
             if not each.whole:
-                self._parts[each.name].append(_of_samples(each, outputs, targets))
+                self._parts[each.name].append(_of_samples(each, outputs, targets, self._ignored))
 
     def value(self, metric: Metric, chosen: Tensor | None) -> Value:
         """Over all samples, or over those chosen, `(N,)` booleans."""
@@ -93,8 +94,11 @@ class _Collected:
         return self._kept[0]
 
 
-def _of_samples(metric: Metric, outputs: Any, targets: Tensor) -> Float[Tensor, "2 n"]:
+def _of_samples(metric: Metric, outputs: Any, targets: Tensor, ignored: int | None) -> Float[Tensor, "2 n"]:
     """Values and weights, float64."""
+    if ignored is not None and metric in _OF_CLASSES and isinstance(outputs, Tensor) and is_classification(outputs, targets):
+        counted = targets != ignored
+        return _of_samples(metric, outputs, targets.masked_fill(~counted, 0), None) * counted
     found = _called(metric, outputs, targets)
     pair = found if isinstance(found, tuple | list) else (found, torch.ones(len(targets)))
     rows = [torch.as_tensor(each).detach().to(targets.device, torch.float64) for each in pair]

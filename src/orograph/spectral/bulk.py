@@ -10,6 +10,7 @@ of P eigenvalues varies about it (Tracy & Widom 1994). A bulk with a heavier tai
 import math
 from dataclasses import dataclass
 
+from orograph.arguments import checked
 from orograph.errors import ConfigurationError
 from orograph.spectral.densities import Density
 from orograph.spectral.spectrum import Spectrum
@@ -36,6 +37,7 @@ class Outliers:
     above_gap: int
 
 
+@checked
 def outliers(spectrum: Spectrum, density: Density) -> Outliers:
     """The bulk edge and the outliers, of the largest pairs and the density of one operator.
 

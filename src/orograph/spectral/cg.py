@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator, not_finite
 from orograph.errors import ConfigurationError, DataError
@@ -40,6 +41,7 @@ class CGResult:
     negative_curvature: bool
 
 
+@checked
 def conjugate_gradient(
     operator: LinearOperator,
     rhs: Float[Tensor, " P"],
@@ -79,8 +81,6 @@ def conjugate_gradient(
         raise ConfigurationError(f"`tolerance` {tolerance} must lie between 0 and 1.")
     if limit < 2:
         raise ConfigurationError(f"`max_products` {limit} must be at least 2, one to step and one to verify.")
-    if len(rhs) != operator.size:
-        raise ConfigurationError(f"a right-hand side of length {len(rhs)} does not fit a {operator.shape} operator.")
     products, tell = 0, counter(on_product, "conjugate gradients")
 
     def multiply(vector: Tensor) -> Tensor:

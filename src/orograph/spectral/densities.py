@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator, not_finite, require_digits
 from orograph.errors import ConfigurationError
@@ -135,6 +136,7 @@ class Density:
         return float(nodes[min(reached, len(nodes) - 1)])
 
 
+@checked
 def density(
     operator: LinearOperator,
     *,

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.spectral.densities import Density
 from orograph.spectral.intervals import Estimate, estimate, estimate_fields, jackknifed
 from orograph.spectral.spectrum import Spectrum
@@ -50,6 +51,7 @@ class Ranks:
         return found
 
 
+@checked
 def ranks(spectrum: Spectrum, density: Density) -> Ranks:
     """All ranks of one operator, of its largest pairs and its density.
 

@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator, require_digits
 from orograph.errors import ConfigurationError, unknown
@@ -37,6 +38,7 @@ from orograph.spectral.verification import verified_residuals
 _WIDEST = 32  # random directions taken up at once
 
 
+@checked
 def lanczos(
     operator: LinearOperator,
     k: int,

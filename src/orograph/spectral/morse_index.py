@@ -6,6 +6,7 @@ does not.
 
 from dataclasses import dataclass
 
+from orograph.arguments import checked
 from orograph.errors import ConfigurationError
 from orograph.spectral.spectrum import Spectrum
 
@@ -30,6 +31,7 @@ class Index:
     lower_bound: bool
 
 
+@checked
 def index(spectrum: Spectrum, *, negative: int = 0) -> Index:
     """λ_min and the index from pairs computed with `SA` or `BE`.
 

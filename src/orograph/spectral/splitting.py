@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError
@@ -37,6 +38,7 @@ class Split:
     products: int
 
 
+@checked
 def split(
     hessian: LinearOperator, gauss_newton: LinearOperator, spectrum: Spectrum, *, on_product: OnProduct | None = None
 ) -> Split:

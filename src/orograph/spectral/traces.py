@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator, not_finite, require_digits
 from orograph.errors import ConfigurationError, unknown
@@ -46,6 +47,7 @@ def rademacher(size: int, count: int, like: LinearOperator | Tensor, generator: 
     return (2 * signs - 1).T.to(like.device, like.dtype)
 
 
+@checked
 def trace(
     operator: LinearOperator,
     *,

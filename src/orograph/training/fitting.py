@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 from orograph.training.gradient import BatchGradient, BatchGradients, refuse_stateful, samples, tracks_statistics
@@ -77,6 +78,7 @@ class _Member:
     failed_epoch: int | None = None
 
 
+@checked
 def initial(objective: Objective, theta: Float[Tensor, " P"], settings: FitSettings) -> State:
     """The state before the first step, with the buffers of the objective.
 

@@ -60,11 +60,11 @@ def evaluated(
             outputs = call(objective.model, tensors, inputs)
             loss = objective.output_losses(outputs, targets).sum(dtype=torch.float64)
         total += loss.item()
-        right += int(correct(outputs.detach(), targets).sum())
+        right += int(correct(outputs.detach(), targets, objective.ignored).sum())
         if gradient is not None:
             gradient += torch.autograd.grad(loss, point)[0]
     norm = math.nan if gradient is None else gradient.double().norm().item() / objective.count
-    return total / objective.count, 100 * right / objective.count, norm
+    return total / objective.count, 100 * right / objective.counted, norm
 
 
 def decay_rate(epochs: Sequence[float], norms: Sequence[float]) -> float:

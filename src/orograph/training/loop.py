@@ -3,6 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.objective import Objective
 from orograph.training.descent import OnEpoch, Trained, descend
 from orograph.training.moment import Observer
@@ -12,6 +13,7 @@ from orograph.training.statistics import Buffers
 __all__ = ["Trained", "train"]
 
 
+@checked
 def train(
     objective: Objective,
     theta: Float[Tensor, " P"],

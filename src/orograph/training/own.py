@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from orograph.arguments import checked
 from orograph.calling import call
 from orograph.errors import ConfigurationError, DataError, OrographError
 from orograph.objective import Objective
@@ -28,6 +29,7 @@ Report = Callable[[int, float], None]  # an epoch, or whatever is counted, and w
 Trainer = Callable[[nn.Module, Penalty, dict[str, Tensor], int, Report], None]
 
 
+@checked
 def train_own(
     objective: Objective,
     theta: Float[Tensor, " P"],

@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct, counter
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
@@ -79,6 +80,7 @@ class Polished:
     negative_curvature: bool
 
 
+@checked
 def polish(
     objective: Objective,
     theta: Float[Tensor, " P"],
