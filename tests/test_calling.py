@@ -1,9 +1,11 @@
 """Whatever a module does besides computing: the numbers are those of a fresh copy, and nothing of the user's has changed."""
 
 import copy
+import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -246,3 +248,119 @@ def test_within_no_grad_and_inference_mode_all_is_as_outside(kind: Any, switched
     torch.testing.assert_close(products[2][:, 1], products[0])
     assert products[1].isfinite().all()
     torch.testing.assert_close(gradient, outside.gradient)
+
+
+def noisy_by(draw: Callable[[int], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    def noisy(z: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(z, y, reduction="none") @ draw(len(z)).to(z)
+
+    return noisy
+
+
+class Dropped(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(self.drop(z), y)
+
+
+RANDOM: dict[str, tuple[Any, str]] = {
+    "dropout": (Dropped(), "Dropped"),
+    "torch": (noisy_by(lambda n: torch.rand(n)), "noisy"),
+    "permutations": (noisy_by(lambda n: torch.randperm(n)), "noisy"),
+    "numpy": (noisy_by(lambda n: torch.from_numpy(np.random.rand(n))), "noisy"),  # noqa: NPY002 - what people write
+    "python": (noisy_by(lambda n: torch.tensor([random.random() for _ in range(n)])), "noisy"),
+}
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_a_random_loss_is_refused_by_name_and_random_numbers_go_on_as_before(name: str) -> None:
+    model, data = make("branches")
+    states = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    with untouched(model, data), pytest.raises(ConfigurationError, match=f"the loss {RANDOM[name][1]} gives another value each"):
+        og.Objective(model, RANDOM[name][0], data)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == states  # noqa: NPY002
+
+
+def test_a_loss_whose_dropout_is_off_is_measured() -> None:
+    model, data = make("branches")
+    found = og.Objective(model, Dropped().eval(), data)
+    assert found.loss(found.theta) == pytest.approx(fresh_hessian(model, data)[0], rel=1e-12)
+
+
+WRITES: dict[str, tuple[Any, str]] = {
+    "targets": (lambda z, y: (z - y.clamp_(min=0)).square().mean(), "targets"),
+    "targets by index": (lambda z, y: (z - y.index_fill_(0, torch.tensor([0]), 0.0)).square().mean(), "targets"),
+    "outputs": (lambda z, y: (z.sub_(y)).square().mean(), "outputs"),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+@pytest.mark.parametrize("kind", [og.Objective, og.HessianOperator, og.GaussNewtonOperator])
+def test_a_loss_that_writes_in_place_is_refused_and_has_not_written(name: str, kind: Any) -> None:
+    model, data = make("branches")
+    loss, what = WRITES[name]
+    brought = [(data[0][0], torch.linspace(-1, 1, 10, dtype=torch.float64).view(5, 2))]
+    with untouched(model, brought), pytest.raises(ConfigurationError, match=f"writes into its {what} in place"):
+        kind(model, loss, brought)
+
+
+def imputes(x: Tensor) -> Tensor:
+    if x.isnan().any():
+        x[x.isnan()] = 0.0
+    return x
+
+
+def clamps(x: Tensor) -> Tensor:
+    return x.clamp_(-4, 4) if x.abs().max() > 4 else x
+
+
+class First(nn.Module):
+    """Does something to its input, with some batches alone, and then keeps the largest that it saw."""
+
+    def __init__(self, does: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.does, self.inner = does, nn.Linear(4, 2).double()
+        self.register_buffer("most", torch.ones((), dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.does(x)
+        if x.abs().max() > 3:
+            self.most.fill_(2.0)
+        return self.inner(x.sum(1) if x.ndim > 2 else x) / self.most
+
+
+@pytest.mark.parametrize("lengths", [(3, 3), (3, 5)], ids=["joined", "of unlike lengths"])
+@pytest.mark.parametrize("does", [imputes, clamps])
+def test_what_forward_writes_with_a_later_batch_alone_leaves_inputs_and_buffers(does: Any, lengths: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    model = First(does)
+    data = [(torch.rand(6, length, 4, dtype=torch.float64), torch.arange(6) % 2) for length in lengths]
+    data[1][0][0, 0, 0] = torch.nan if does is imputes else 9.0
+    with untouched(model, data):
+        objective = og.Objective(model, F.cross_entropy, data)
+        values = [objective.loss(objective.theta) for _ in range(2)]
+        operator = og.HessianOperator.of(objective)
+        operator @ operator.gradient
+        og.profile(objective, objective.theta, torch.ones_like(objective.theta), points=3)
+    truth = [F.cross_entropy(copy.deepcopy(model)(x.clone()), y).item() for x, y in data]
+    assert values == pytest.approx([sum(truth) / 2] * 2, rel=1e-12)
+
+
+def test_autocast_around_changes_no_number() -> None:
+    torch.manual_seed(0)
+    model, data = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)), [(torch.randn(12, 4), torch.arange(12) % 2)]
+
+    def numbers() -> list[Any]:
+        operator = og.HessianOperator(model, F.cross_entropy, data)
+        objective = og.Objective(model, F.cross_entropy, data)
+        straight = torch.linspace(0, 1, operator.size)
+        profile = og.profile(objective, objective.theta, straight, points=3).losses
+        return [operator @ straight, operator.gradient, operator.loss, objective.loss(objective.theta), profile]
+
+    outside = numbers()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in zip(numbers(), outside, strict=True))
+        assert torch.is_autocast_enabled("cpu")

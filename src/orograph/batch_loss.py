@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from orograph.calling import call, evaluation_mode, usable
+from orograph.calling import call, evaluation_mode, guarded, usable
 from orograph.errors import ConfigurationError
 from orograph.intake import Batch, Inputs
 from orograph.parameters import Layout, follow, layout_of, working_dtype
@@ -41,7 +41,9 @@ class BatchLoss:
         self.dtype = working_dtype(self.layout, model, dtype)
         self.device = named[self.layout.names[0]].device
         self.theta = self.layout.flatten(named).to(self.dtype)
-        buffers = {name for name, _ in model.named_buffers()}  # copied, for training moves them; frozen parameters stay
+        self._buffers = buffers = {
+            name for name, _ in model.named_buffers()
+        }  # copied, for training moves them; frozen parameters stay
         self.constants = {
             name: usable(follow(tensor.detach().clone() if name in buffers else tensor.detach(), self.dtype))
             for name, tensor in named.items()
@@ -80,8 +82,9 @@ class BatchLoss:
         Returns:
             A tensor `(n, …)`, or whatever structure the loss takes.
         """
+        buffers = {name: guarded(self.constants[name]) for name in self._buffers & self.constants.keys()}
         with evaluation_mode(self.model):
-            return call(self.model, {**self.constants, **self.layout.arguments(theta)}, inputs)
+            return call(self.model, {**self.constants, **buffers, **self.layout.arguments(theta)}, guarded(inputs))
 
     def losses(self, theta: Float[Tensor, " P"], inputs: Inputs, targets: Tensor) -> Float[Tensor, " n"]:
         """One loss per sample of a batch.

@@ -2,26 +2,31 @@
 
 Modules do more in `forward` than compute: they count calls, keep what they saw, average into buffers, change their inputs in
 place. Attributes are put back after every call. What a module writes into is found on its first call in eval mode, which is given
-clones of everything; from then on it gets clones of just that. Modes are set one by one, for `eval()` may do more (LoRA merges).
+clones of everything; from then on it gets clones of just that. What it may write into with some batches alone, its inputs and
+its buffers, is `guarded` at every call. Modes are set one by one, for `eval()` may do more (LoRA merges).
 """
 
 import collections
 import contextlib
 import copy
+import random
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 from torch.utils._pytree import tree_map
 
 from orograph.errors import ConfigurationError
 from orograph.replacements import needs_replacements, replaced
 from orograph.structure import tensors_of
 
+_AUTOCAST = ("cpu", "cuda")
 _CONTAINERS = (dict, list, set, collections.OrderedDict, collections.deque)
 
 
@@ -135,15 +140,35 @@ def attributes_kept(model: nn.Module) -> Iterator[None]:
 def apart() -> Iterator[None]:
     """Differentiation works whatever the caller has switched off, and random numbers go on after as if nothing had been."""
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
-    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=devices):
-        yield
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - what others draw from, not what is drawn from here
+    try:
+        with differentiable(), torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
 
 
 @contextlib.contextmanager
 def differentiable() -> Iterator[None]:
-    """Differentiation works whatever the caller has switched off."""
-    with torch.inference_mode(False), torch.enable_grad():
+    """Differentiation works whatever the caller has switched off, in the dtypes of the tensors whatever autocast is around."""
+    with torch.inference_mode(False), torch.enable_grad(), uncast():
         yield
+
+
+@contextlib.contextmanager
+def uncast() -> Iterator[None]:
+    """Operations compute in the dtypes of their tensors: autocast that surrounds the caller is switched off, one inside works."""
+    with contextlib.ExitStack() as stack:
+        for kind in _AUTOCAST:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+def guarded(tree: Any) -> Any:
+    """Copies of tensors that code of the user's gets and may write into; in a trace, which computes nothing, themselves."""
+    return tree if _get_current_dispatch_mode() is not None else _cloned(tree)
 
 
 def usable(tensor: Tensor) -> Tensor:
@@ -256,7 +281,7 @@ def _undisturbed(model: nn.Module, replaces: bool) -> Iterator[None]:
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with attributes_kept(model), replaced(replaces):
+        with attributes_kept(model), replaced(replaces), uncast():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)

@@ -24,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from orograph.calling import guarded, uncast
 from orograph.errors import ConfigurationError, DataError
 from orograph.structure import rebuilt, replaced, tensors_of
 
@@ -63,7 +64,8 @@ class Reduction:
     def numerators(self, outputs: Any, targets: Tensor) -> Float[Tensor, " n"]:
         """a_n of each sample."""
         assert self.values is not None
-        values = self.values(outputs, targets)
+        with uncast():
+            values = self.values(outputs, guarded(targets))
         if values.ndim < 2:
             return values
         return values.flatten(1).mean(1) if self.over == "samples" else values.flatten(1).sum(1)
@@ -77,7 +79,8 @@ class Reduction:
         """Σ a_n of a batch; of a mean that is only known for a batch, that mean times the batch's size."""
         if self.values is not None:
             return self.numerators(outputs, targets).sum()
-        value = self.loss(outputs, targets)
+        with uncast():
+            value = self.loss(outputs, guarded(targets))
         return value if self.over == "sum" else (value if not value.ndim else value.mean()) * len(targets)
 
     def over_data(self, targets: list[Tensor]) -> "tuple[Reduction, float]":
@@ -141,12 +144,13 @@ def reduction_of(loss: Loss, outputs: Any, targets: Tensor) -> Reduction:
     """What a loss is averaged over, tried on the outputs of a few samples and on two parts of them unlike each other.
 
     Raises:
-        ConfigurationError: a loss that does not depend on the outputs, or does so without a gradient.
+        ConfigurationError: a loss that does not depend on the outputs, or does so without a gradient; that is random; or that
+            writes into what it is given.
         DataError: shapes of outputs and targets that do not fit.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        value, slopes = _value_slopes(loss, outputs, targets)
+        value, slopes = _settled(loss, outputs, targets)
     if any("Using a target size" in str(each.message) for each in caught) and _unaligned(outputs, targets):
         raise _unlike(outputs, targets)
     if slopes is None:
@@ -184,6 +188,34 @@ def agrees(loss: Loss, reduction: Reduction, outputs: Any, targets: Tensor) -> b
     if slope is None or again is None:
         return slope is again
     return all((a - b).norm() <= tolerance * a.norm() + torch.finfo(a.dtype).tiny for a, b in zip(slope, again, strict=True))
+
+
+def _settled(loss: Loss, outputs: Any, targets: Tensor) -> tuple[Tensor, list[Tensor] | None]:
+    """Value and gradient of a loss that gives the same twice and leaves what it is given as it is; others are refused."""
+    given = replaced((outputs, targets), lambda leaf: leaf.detach().clone())
+    versions = [leaf._version for leaf in tensors_of(given)]
+    with torch.no_grad():
+        loss(*given)
+    for leaf, version in zip(tensors_of(given), versions, strict=True):
+        if leaf._version != version:
+            what = "targets" if leaf is given[1] else "outputs"
+            raise ConfigurationError(
+                f"the loss {name_of(loss)} writes into its {what} in place, and would read other {what} the next time; let it "
+                f"compute with new tensors, as with {what}.clone()."
+            )
+    first, second = (_value_slopes(loss, outputs, guarded(targets)) for _ in range(2))
+    pairs = zip([first[0], *(first[1] or [])], [second[0], *(second[1] or [])], strict=True)
+    # Half of the digits: far above what atomic additions move, far below dropout.
+    if any(
+        a.shape != b.shape or not (a - b).nan_to_num().norm() <= torch.finfo(a.dtype).eps ** 0.5 * a.nan_to_num().norm()
+        for a, b in pairs
+        if a.is_floating_point()
+    ):
+        raise ConfigurationError(
+            f"the loss {name_of(loss)} gives another value each time for the same outputs and targets: it is random (dropout, "
+            "or samples that it draws); call its eval(), or let it draw the same each time."
+        )
+    return first
 
 
 def in_dtype(loss: Loss, dtype: torch.dtype, device: torch.device) -> Loss:

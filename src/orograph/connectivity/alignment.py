@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from orograph.arguments import checked
-from orograph.calling import call, evaluation_mode
+from orograph.calling import call, evaluation_mode, guarded
 from orograph.errors import ConfigurationError
 from orograph.geometry.mapping import require_still
 from orograph.geometry.perturbations import seeded
@@ -237,9 +237,9 @@ def _check_invariance(objective: Objective, axes: list[Axis], sizes: list[int], 
     tensors = {**objective.constants, **objective.layout.arguments(theta)}
     inputs = next(objective.batches(4))[0]
     with torch.no_grad(), evaluation_mode(objective.model):
-        outputs = _flat(objective, call(objective.model, tensors, inputs))
+        outputs = _flat(objective, call(objective.model, tensors, guarded(inputs)))
         try:
-            moved = _flat(objective, call(objective.model, permuted(tensors, axes, shuffled), inputs))
+            moved = _flat(objective, call(objective.model, permuted(tensors, axes, shuffled), guarded(inputs)))
         except RuntimeError:  # the units found do not even fit each other
             moved = torch.full_like(outputs, torch.nan)
     # Sums in another order differ by rounding only; a wrong permutation changes the outputs by their own size.

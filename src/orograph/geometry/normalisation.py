@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from orograph.boundary import explained
-from orograph.calling import call, evaluation_mode
+from orograph.calling import call, evaluation_mode, guarded
 from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import Thetas
 from orograph.objective import Objective
@@ -76,7 +76,7 @@ def _estimate(objective: Objective, theta: Float[Tensor, " P"], names: list[str]
     with torch.no_grad():
         if next(batches, None) is None:
             with batch_statistics(objective.model, momentum=1.0):
-                call(objective.model, tensors, inputs)
+                call(objective.model, tensors, guarded(inputs))
         else:
             _layer_by_layer(objective, tensors)
     return {name: buffers[name] for name in names}
@@ -106,7 +106,7 @@ def _layer_by_layer(objective: Objective, tensors: dict[str, Tensor]) -> None:
             with evaluation_mode(objective.model):
                 for inputs, _ in objective.batches():
                     with contextlib.suppress(_Reached):
-                        call(objective.model, tensors, inputs)
+                        call(objective.model, tensors, guarded(inputs))
         finally:
             for handle in handles:
                 handle.remove()

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orograph.calling import call, evaluation_mode
+from orograph.calling import call, evaluation_mode, guarded
 from orograph.metrics import correct
 from orograph.objective import Objective
 
@@ -57,7 +57,7 @@ def evaluated(
     for inputs, targets in objective.batches(min(objective.chunk, CHUNK)):
         tensors = {**objective.constants, **buffers, **objective.layout.arguments(point)}
         with evaluation_mode(objective.model), torch.set_grad_enabled(differentiate):
-            outputs = call(objective.model, tensors, inputs)
+            outputs = call(objective.model, tensors, guarded(inputs))
             loss = objective.output_losses(outputs, targets).sum(dtype=torch.float64)
         total += loss.item()
         right += int(correct(outputs.detach(), targets, objective.ignored).sum())
