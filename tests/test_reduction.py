@@ -162,6 +162,37 @@ def test_reductions_are_torchs_own(name: str, memory: str) -> None:
     assert objective.over == over
 
 
+def mined(outputs: Tensor, targets: Tensor, reduction: str = "mean", hardest: int = 32) -> Tensor:
+    """The mean over the hardest samples of a batch: the plain mean of small batches."""
+    values = F.cross_entropy(outputs, targets, reduction="none")
+    return values if reduction == "none" else values.topk(min(hardest, len(values))).values.mean()
+
+
+@pytest.mark.parametrize("sizes", [(60, 60), (60,), (10, 60), (33, 20)])
+def test_a_loss_that_means_something_else_of_large_batches_is_used_as_it_was_passed(sizes: tuple[int, ...]) -> None:
+    torch.manual_seed(2)
+    model = nn.Linear(4, CLASSES).double()
+    parts = [(torch.randn(n, 4, dtype=torch.float64), torch.arange(n) % CLASSES) for n in sizes]
+    objective = Objective(model, mined, parts)
+    check(objective, model, sum(len(y) * mined(model(x), y) for x, y in parts) / sum(sizes))
+    assert (objective.over, objective.per_sample) == ("batches", False)
+
+
+def test_a_loss_of_large_batches_is_tried_within_the_memory() -> None:
+    torch.manual_seed(2)
+    seen: list[int] = []
+
+    def loss(outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+        seen.append(len(outputs))
+        return F.cross_entropy(outputs, targets, reduction=reduction)
+
+    model = nn.Linear(4, CLASSES).double()
+    for memory, most in (("4GiB", 600), ("50kB", 50_000 // (16 * 8 * CLASSES))):
+        seen.clear()
+        Objective(model, loss, [(torch.randn(600, 4, dtype=torch.float64), classes(600))], memory=memory)
+        assert max(seen) == most
+
+
 @pytest.mark.parametrize("loss", [masked, lambda z, y: F.cross_entropy(z, y)], ids=["masked", "mean only"])
 def test_a_loss_that_is_no_mean_of_its_values_is_used_as_it_was_passed(loss: Any) -> None:
     torch.manual_seed(2)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from orograph.boundary import said
 from orograph.errors import DataError, OrographError
 from orograph.reduction import Loss, Reduction, adds_up, name_of, reads_whole_batches, reduction_of
-from orograph.samples import FEW, MANY, Batch, Run, culprit, joined, lined_up, mixes, spread
+from orograph.samples import FEW, MANY, Batch, Run, culprit, joined, lined_up, mixes, repeated, spread
 from orograph.structure import replaced, tensors_of
 
 
@@ -31,7 +31,7 @@ class Reading:
     batches: list[Batch]
 
 
-def read(model: nn.Module, run: Run, theta: Tensor, loss: Loss, batches: Sequence[Batch]) -> Reading:
+def read(model: nn.Module, run: Run, theta: Tensor, loss: Loss, batches: Sequence[Batch], memory: int) -> Reading:
     """Tries the loss on a few real samples, together, apart, and in parts unlike each other.
 
     Args:
@@ -40,6 +40,7 @@ def read(model: nn.Module, run: Run, theta: Tensor, loss: Loss, batches: Sequenc
         theta: where.
         loss: as passed.
         batches: as they came.
+        memory: in bytes, for what is tried on a whole batch.
 
     Raises:
         ConfigurationError: a loss without a gradient.
@@ -64,10 +65,12 @@ def read(model: nn.Module, run: Run, theta: Tensor, loss: Loss, batches: Sequenc
         outputs = run(theta, inputs)
     # Beside the next one's target: at a minimum the losses vanish, and only rounding is left to be compared.
     outputs = replaced(outputs, lambda leaf: leaf.roll(1, 0) if leaf.ndim else leaf)
-    reduction = reduction_of(loss, outputs, targets)
+    own_largest = max((targets for _, targets in own), key=len)
+    repeats = None if mixed else repeated(outputs, own_largest, len(targets), memory)
+    reduction = reduction_of(loss, outputs, targets, repeats)
     if reduction.values is None:
         whole = whole or "this loss gives only a mean"
-    elif reads_whole_batches(reduction, outputs, targets):
+    elif any(reads_whole_batches(reduction, *tried) for tried in [(outputs, targets), repeats] if tried is not None):
         reduction = Reduction("sum" if adds_up(loss, outputs, targets) else "batches", loss)
         whole = whole or f"the loss {name_of(loss)} reads a batch as a whole"
     return Reading(reduction, whole, mixed, own if whole else held)

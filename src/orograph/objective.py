@@ -86,7 +86,7 @@ class Objective(BatchLoss):
         self.count = sum(len(targets) for _, targets in batches)
         forget(model)
         with explained(model, "model, loss and data do not go together"), self._in_dtype():
-            reading = read(model, self.outputs, self.theta, in_dtype(loss, self.dtype, self.device), batches)
+            reading = read(model, self.outputs, self.theta, in_dtype(loss, self.dtype, self.device), batches, self.memory)
             check_modes(model, batches[0][0], lambda: self.outputs(self.theta, batches[0][0]), self.dtype)
         self.whole, self.mixed, self._batches = reading.whole, reading.mixed, reading.batches
         self._weigh(reading.reduction)

@@ -140,8 +140,14 @@ def ignored_by(loss: Loss, targets: list[Tensor]) -> int | None:
     return ignored if isinstance(ignored, int) and any(bool((each == ignored).any()) for each in whole) else None
 
 
-def reduction_of(loss: Loss, outputs: Any, targets: Tensor) -> Reduction:
+def reduction_of(loss: Loss, outputs: Any, targets: Tensor, whole: tuple[Any, Tensor] | None = None) -> Reduction:
     """What a loss is averaged over, tried on the outputs of a few samples and on two parts of them unlike each other.
+
+    Args:
+        loss: as passed.
+        outputs: of a few samples.
+        targets: of the same.
+        whole: outputs and targets of as many samples as a batch has, tried likewise: hard mining means something else there.
 
     Raises:
         ConfigurationError: a loss that does not depend on the outputs, or does so without a gradient; that is random; or that
@@ -169,7 +175,8 @@ def reduction_of(loss: Loss, outputs: Any, targets: Tensor) -> Reduction:
             continue
         if shape and _spread(shape, outputs, targets):
             raise _unlike(outputs, targets)
-        if shape[:1] == (len(targets),) and all(agrees(loss, found, *part) for part in _parts(outputs, targets)):
+        tried = [(outputs, targets)] if whole is None else [(outputs, targets), whole]
+        if shape[:1] == (len(targets),) and all(agrees(loss, found, *part) for each in tried for part in _parts(*each)):
             return found
     return Reduction("sum" if adds_up(loss, outputs, targets) else "batches", loss)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map, tree_structure
 
 from orograph.errors import DataError
-from orograph.structure import tensors_of
+from orograph.structure import replaced, tensors_of
 
 Batch = tuple[Any, Tensor]
 Call = tuple[str, list[Tensor], list[Tensor]]  # name of the module, its inputs, its output
@@ -22,6 +22,7 @@ Run = Callable[[Tensor, Any], Any]  # (θ, inputs) → outputs
 
 FEW = 8  # samples evaluated together and apart
 MANY = 32  # samples on which a loss is tried
+_COPIES = 16  # of outputs that a loss, its gradient and their parts hold at a time
 
 
 def joined(batches: Sequence[Batch]) -> list[Batch]:
@@ -87,6 +88,26 @@ def spread(batch: Batch, count: int) -> Batch:
     if whole <= count:
         return batch
     return take(batch, torch.linspace(0, whole - 1, count, device=batch[1].device).round().long())
+
+
+def repeated(outputs: Any, targets: Tensor, count: int, memory: int) -> tuple[Any, Tensor] | None:
+    """Outputs of a few samples over and over, for as many targets as there are and the memory allows.
+
+    Args:
+        outputs: of `count` samples.
+        targets: of a whole batch.
+        count: of samples that were evaluated.
+        memory: in bytes.
+
+    Returns:
+        Outputs and targets; None where they are no more than those of the few.
+    """
+    rows = sum(leaf.nbytes // count for leaf in tensors_of(outputs) if leaf.ndim and len(leaf) == count)
+    length = min(len(targets), memory // max(1, _COPIES * rows))
+    if length <= count:
+        return None
+    order = torch.arange(length, device=targets.device) % count
+    return replaced(outputs, lambda x: x[order] if x.ndim and len(x) == count else x), spread((None, targets), length)[1]
 
 
 def mixes(run: Run, theta: Tensor, batch: Batch) -> bool:
