@@ -14,6 +14,7 @@ from orograph.store.cells import Cell
 from orograph.store.records import at_state
 from orograph.store.run import Run
 from orograph.store.spectra import has_vectors
+from orograph.store.wording import Wording
 
 PARTS = ("classes", "localisation", "curvature", "certificate", "response", "density", "chain", "barrier")
 
@@ -57,6 +58,10 @@ class Chain:
         found = [row.get(name) for row in self.rows]
         length = max((len(value) for value in found if isinstance(value, list)), default=0)
         return np.array([value if isinstance(value, list) else [np.nan] * length for value in found], dtype=float)
+
+    def by_class(self, wording: Wording) -> Float[ndarray, "T n"]:
+        """The first metric of each class or group of the test data along the chain; of no entries where there is none."""
+        return self.lists(f"{wording.grouping}_{wording.score.name}" if wording.score else "")
 
     @property
     def order_parameter(self) -> Float[ndarray, " T"]:

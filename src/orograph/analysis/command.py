@@ -13,6 +13,7 @@ from rich.text import Text
 from orograph.analysis.chain import Chain, chains
 from orograph.analysis.comparisons import LoopAreas, commands, loop_areas, other_run
 from orograph.analysis.loops import MeasuredLoop, measured_loops
+from orograph.analysis.omissions import left_out
 from orograph.analysis.parts.every import parts
 from orograph.analysis.pictures import draw
 from orograph.analysis.refine import refine
@@ -83,6 +84,7 @@ def analyze(settings: AnalyzeSettings, problem: Problem | None = None, show: Sho
             "settings": settings.model_dump(exclude={"run", "quiet", "json_output", "dry_run", "data_dir"}),
             **provenance(bench.device),
             **gather(run, found, measured, areas),
+            **({"left_out": missing} if (missing := left_out(bench, run, analysis)) else {}),
         }
         run.keep_results(FILE, results)
         pictures = draw(bench, run, found, measured)
@@ -90,6 +92,8 @@ def analyze(settings: AnalyzeSettings, problem: Problem | None = None, show: Sho
         print(json_text(results))
     elif show == "terminal" and not settings.quiet:
         print_summary(run, found, measured, areas, results["commands"], console)
+        for sentence in missing:
+            console.print(sentence, highlight=False, markup=False)
         numbers, folder = shown(run.path / FILE), shown(pictures[0].parent)
         console.print(Text.assemble("numbers in ", (numbers, "bold"), ", pictures in ", (folder, "bold")), highlight=False)
     return 0

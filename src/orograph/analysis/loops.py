@@ -55,7 +55,7 @@ def measured_loops(
         down = next((chain for chain in all_chains if (chain.seed, chain.direction) == (up.seed, "down")), None)
         if down is None:
             continue
-        strengths, loops = loops_of(up, down)
+        strengths, loops = loops_of(up, down, run.score)
         for loop in loops:
             middle = loop.maxwell if np.isfinite(loop.maxwell) else (loop.low + loop.high) / 2
             inside = strengths[(strengths >= loop.low) & (strengths <= loop.high)]

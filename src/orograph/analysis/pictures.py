@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from orograph.analysis.chain import Chain
 from orograph.analysis.loops import MeasuredLoop
-from orograph.analysis.series import ACCURACY, CURVATURE, ORDER
+from orograph.analysis.series import CURVATURE, ORDER, score_series
 from orograph.analysis.survey import Survey
 from orograph.figures.curvatures import curvature
 from orograph.figures.eigenvalue_branches import branches
@@ -22,6 +22,7 @@ from orograph.figures.style import save
 from orograph.figures.turning import angles
 from orograph.store.dataset import open_sweep
 from orograph.store.run import Run
+from orograph.store.wording import Score
 from orograph.sweep.bench import Bench
 from orograph.sweep.pictures import title_of
 
@@ -51,7 +52,7 @@ def draw(bench: Bench, run: Run, found: Sequence[Survey], measured: Sequence[Mea
                     _images(bench, line, place, head), folder / f"images-{name}-{run.plan.texts[place].replace('.', '_')}"
                 )
         if "scalar_curvature" in line:
-            written += save(curvature(line, [*bands, *curvature_bands(each)], head), folder / f"curvature-{name}")
+            written += save(curvature(line, [*bands, *curvature_bands(each, run.score)], head), folder / f"curvature-{name}")
     for seed in dict.fromkeys(each.chain.seed for each in found):
         own = [each for each in found if each.chain.seed == seed]
         lines = [chain_line(ds, each.chain) for each in own]
@@ -74,10 +75,11 @@ def transition_bands(each: Survey) -> list[Band]:
     return [(one.judgement.low, one.judgement.high, ORDER) for one in each.transitions]
 
 
-def curvature_bands(each: Survey) -> list[Band]:
-    """Change points of the scalar curvature and of the accuracy, with their intervals."""
+def curvature_bands(each: Survey, score: Score | None) -> list[Band]:
+    """Change points of the scalar curvature and of the first metric, with their intervals."""
     changes = each.changes.found
-    names = ((CURVATURE[0], "curvature"), (ACCURACY, "accuracy"))
+    told = next((name for name in score_series(score) if name in changes), "")
+    names = ((CURVATURE[0], "curvature"), (told, score.label if score else ""))
     return [(change.low, change.high, label) for name, label in names for change in changes.get(name, ())]
 
 

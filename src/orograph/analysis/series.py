@@ -19,17 +19,17 @@ from orograph.geometry.correlation import holm
 from orograph.ladder.changes import LEVEL, ChangePoint, change_points, repeat_noise, uneven
 from orograph.ladder.identities import decided, jumps_by_energy, jumps_by_response, kinks_by_response, merged
 from orograph.ladder.thermodynamics import Envelope, envelope, unsettled
+from orograph.store.lookup import USUAL
+from orograph.store.wording import Score, Wording
 
 ORDER = "order parameter"
 RESPONSE = "susceptibility"
-ACCURACY = "test accuracy"
+_SETS = (("test", "test"), ("training", "train"))  # in words and in records
 CURVATURE = ("scalar curvature", "R_top_k", "trace", "largest eigenvalue")
 _DECADE = 10.0  # ratio of largest to smallest from which a positive series is taken by its logarithm
 _SIGNED = 1e-3  # of the largest magnitude: below it a signed series that spans a decade is linear
 
 _SCALARS = {
-    ACCURACY: "test_accuracy",
-    "training accuracy": "train_accuracy",
     "training loss": "train_loss",
     "test loss": "test_loss",
     "scalar curvature": "scalar_curvature",
@@ -113,13 +113,21 @@ class Changes:
     forms: Mapping[str, str]
 
 
-def quantities(chain: Chain, classes: Sequence[str], chosen: Bool[ndarray, " T"]) -> dict[str, Float[ndarray, " t"]]:
+def score_series(score: Score | None) -> dict[str, str]:
+    """The series of the first metric of a run, on the test and on the training data, and their fields."""
+    return {} if score is None else {f"{words} {score.label}": f"{place}_{score.name}" for words, place in _SETS}
+
+
+def quantities(
+    chain: Chain, classes: Sequence[str], chosen: Bool[ndarray, " T"], wording: Wording = USUAL
+) -> dict[str, Float[ndarray, " t"]]:
     """All series of the chosen points of a chain by name, the order parameter first; those that are known at every one."""
+    score = wording.score
     found = {ORDER: chain.order_parameter}
-    found |= {name: chain.series(field) for name, field in _SCALARS.items()}
-    by_class = chain.lists("class_accuracy")
-    if by_class.shape[1] == len(classes):
-        found |= {f"accuracy of {name}": by_class[:, index] for index, name in enumerate(classes)}
+    found |= {name: chain.series(field) for name, field in (score_series(score) | _SCALARS).items()}
+    by_class = chain.by_class(wording)
+    if score is not None and by_class.shape[1] == len(classes):
+        found |= {f"{score.label} of {name}": by_class[:, index] for index, name in enumerate(classes)}
     return {name: values[chosen] for name, values in found.items() if np.isfinite(values[chosen]).all()}
 
 
@@ -132,6 +140,7 @@ def changes_of(
     resamples: int,
     seed: int,
     rounding: float = 0.0,
+    wording: Wording = USUAL,
 ) -> Changes:
     """The change points of a chain on the ladder's own points.
 
@@ -142,12 +151,13 @@ def changes_of(
         critical: which points are critical points of L_eff.
         resamples, seed: of the bootstrap.
         rounding: of F, relative.
+        wording: of the run, with its first metric.
     """
     planned = chain.planned
     ladder = chain.strengths[planned]
     reason = uneven(ladder) if len(ladder) else "no point of the ladder is done"
     repeats = [other for other in (chain, *others) if set(ladder) <= set(other.strengths)]
-    repeated = [quantities(other, classes, np.isin(other.strengths, ladder)) for other in repeats]
+    repeated = [quantities(other, classes, np.isin(other.strengths, ladder), wording) for other in repeats]
     own = {name: values for name, values in repeated[0].items() if not reason or name == ORDER}
     forms = {name: form_of(values) for name, values in own.items()}
     series = {name: forms[name].of(values) for name, values in own.items()}
@@ -227,11 +237,12 @@ def envelopes(
     )
 
 
-def pairs_to_compare(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Which quantities' change points are held against which: all against the order parameter, accuracy against curvature.
+def pairs_to_compare(names: Sequence[str], score: Score | None = USUAL.score) -> list[tuple[str, str]]:
+    """Which quantities' change points are held against which: all against the order parameter, the metric against curvature.
 
     Not the susceptibility, whose changes are the order parameter's own.
     """
     present = [name for name in names if name not in (ORDER, RESPONSE)]
     pairs = [(ORDER, name) for name in present]
-    return pairs + [(ACCURACY, name) for name in CURVATURE if name in present and ACCURACY in present]
+    told = next((name for name in score_series(score) if name in present), None)
+    return pairs + [(told, name) for name in CURVATURE if name in present and told is not None]

@@ -81,7 +81,7 @@ def print_summary(
     """Everything that was found, shortest first."""
     console.print(_points(found))
     for each in found:
-        _transitions(each, console)
+        _transitions(each, console, "points" if run.score is None or run.score.unit == "%" else run.score.label)
     for loop in measured:
         console.print(f"[bold]loop of seed {loop.seed}[/]", highlight=False)
         console.print(_loop(loop))
@@ -122,8 +122,8 @@ def _points(found: Sequence[Survey]) -> Table:
     return table
 
 
-def _transitions(each: Survey, console: Console) -> None:
-    chain = each.chain
+def _transitions(each: Survey, console: Console, unit: str) -> None:
+    chain, form = each.chain, ".1f" if unit == "points" else ".3g"
     if not each.transitions:
         console.print(f"[bold]{chain.name}[/]: no transition of the order parameter on this ladder", highlight=False)
     else:
@@ -142,7 +142,7 @@ def _transitions(each: Survey, console: Console) -> None:
                 f"{judgement.width:.2g}",
                 f"{judgement.change:.3g}",
                 f"{judgement.slopes[0]:.3g} | {judgement.slopes[1]:.3g}",
-                Text(shown(f"{worst[0]} ({worst[1][0]:.1f} points)" if worst and worst[1][0] > 0 else "")),
+                Text(shown(f"{worst[0]} ({worst[1][0]:{form}} {unit})" if worst and worst[1][0] > 0 else "")),
             )
         console.print(table)
     if each.changes.reason:

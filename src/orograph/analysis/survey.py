@@ -13,7 +13,7 @@ import numpy as np
 
 from orograph.analysis.chain import Chain, with_vectors
 from orograph.analysis.refine import ladder_interval
-from orograph.analysis.series import ORDER, Changes, changes_of, envelopes, pairs_to_compare
+from orograph.analysis.series import ORDER, Changes, changes_of, envelopes, pairs_to_compare, score_series
 from orograph.ladder.branches import Branches, Meeting, Pairs, follow, meetings
 from orograph.ladder.changes import ChangePoint
 from orograph.ladder.hysteresis import Loop, Way, loops, spinodal, with_ends
@@ -24,6 +24,7 @@ from orograph.ladder.transitions import Coincidence, Judgement, coincidences, ju
 from orograph.store.analysis import Analysis
 from orograph.store.run import Run
 from orograph.store.spectra import recorded_spectrum
+from orograph.store.wording import Score
 from orograph.sweep.settings import SweepSettings
 
 COMPONENTS = 3
@@ -37,7 +38,7 @@ class Transition:
         change: as seen on the ladder.
         judgement: of its order.
         inserted: points that were inserted around it.
-        classes: of each, the test accuracy lost over the step, in percentage points, and what its share of the curvature moved.
+        classes: of each, what its first metric on the test data lost over the step, and what its share of the curvature moved.
     """
 
     change: ChangePoint
@@ -55,7 +56,7 @@ class Survey:
         branches, meetings: of the eigenpairs; None and empty without eigenvectors.
         way, gradients: trajectories of θ and of ∇L, in ascending order of λ.
         envelopes: the envelope identity of every pair of neighbours.
-        relations: of each class's accuracy and share.
+        relations: of each class's first metric and share.
         changes: change points of every quantity.
         transitions: of the order parameter.
         coincidences: of change points.
@@ -97,7 +98,8 @@ def survey(
     way, gradients = (trajectory(_gram(run, chain, name), COMPONENTS) for name in ("theta", "gradient"))
     critical = critical_points(chain, sweep.training.polish_tolerance)
     rounding = 2 * float(np.finfo(sweep.numerics.dtype).eps)
-    changes = changes_of(chain, others, run.classes, critical, resamples=resamples, seed=seed, rounding=rounding)
+    wording = run.wording
+    changes = changes_of(chain, others, run.classes, critical, resamples=resamples, seed=seed, rounding=rounding, wording=wording)
     found = Survey(
         chain=chain,
         branches=tracked,
@@ -108,7 +110,7 @@ def survey(
         relations=_relations(run, analysis, chain, resamples, seed),
         changes=changes,
         transitions=tuple(_transition(run, analysis, chain, change) for change in changes.found.get(ORDER, ())),
-        coincidences=_coincidences(chain, changes),
+        coincidences=_coincidences(chain, changes, wording.score),
     )
     if write:
         _keep(analysis, found)
@@ -153,15 +155,14 @@ def _branches(run: Run, chain: Chain, resolution: float) -> tuple[Branches | Non
 
 def _relations(run: Run, analysis: Analysis, chain: Chain, resamples: int, seed: int) -> tuple[ClassRelation, ...]:
     """On the ladder's own points: inserted ones would weigh the transitions more."""
-    fractions, accuracies = class_fractions(analysis, chain), chain.lists("class_accuracy")
-    if fractions.shape != accuracies.shape:
+    fractions, scores, better = class_fractions(analysis, chain), chain.by_class(run.wording), _better(run)
+    if fractions.shape != scores.shape:
         return ()
     own = chain.planned
+    chosen: dict[str, Any] = {"resamples": resamples, "seed": seed, "higher_is_better": better > 0}
     return adjusted_over_classes(
         [
-            class_relation(
-                name, chain.strengths[own], accuracies[own, index], fractions[own, index], resamples=resamples, seed=seed
-            )
+            class_relation(name, chain.strengths[own], scores[own, index], fractions[own, index], **chosen)
             for index, name in enumerate(run.classes)
         ]
     )
@@ -179,18 +180,23 @@ def _transition(run: Run, analysis: Analysis, chain: Chain, change: ChangePoint)
 
 
 def _class_changes(run: Run, analysis: Analysis, chain: Chain, step: tuple[float, float]) -> dict[str, tuple[float, float]]:
-    fractions, accuracies = class_fractions(analysis, chain), chain.lists("class_accuracy")
-    if fractions.shape != accuracies.shape:
+    fractions, scores, better = class_fractions(analysis, chain), chain.by_class(run.wording), _better(run)
+    if fractions.shape != scores.shape:
         return {}
     low, high = (int(np.searchsorted(chain.strengths, end)) for end in step)
-    lost, moved = accuracies[low] - accuracies[high], fractions[high] - fractions[low]
+    lost, moved = better * (scores[low] - scores[high]), fractions[high] - fractions[low]
     return {name: (float(lost[index]), float(moved[index])) for index, name in enumerate(run.classes)}
 
 
-def _coincidences(chain: Chain, changes: Changes) -> tuple[Coincidence, ...]:
+def _better(run: Run) -> int:
+    """The sign of an improvement of the first metric."""
+    return 1 if run.score is None or run.score.higher_is_better else -1
+
+
+def _coincidences(chain: Chain, changes: Changes, score: Score | None) -> tuple[Coincidence, ...]:
     if changes.reason:
         return ()
-    return coincidences(changes.found, pairs_to_compare(list(changes.found)), chain.strengths[chain.planned])
+    return coincidences(changes.found, pairs_to_compare(list(changes.found), score), chain.strengths[chain.planned])
 
 
 def _keep(analysis: Analysis, found: Survey) -> None:
@@ -237,24 +243,26 @@ def _padded(values: np.ndarray) -> np.ndarray:
     return np.concatenate([values, np.full(COMPONENTS - len(values), np.nan)])
 
 
-def way_of(chain: Chain, common: Sequence[float]) -> Way:
+def way_of(chain: Chain, common: Sequence[float], score: Score | None) -> Way:
     """A chain's points at some of its strengths, for comparing it with another way."""
+    names = [*score_series(score).values(), ""]
+    known = next(name for name in names if not name or np.isfinite(chain.series(name)).any())
     chosen = np.isin(chain.strengths, list(common))
     return Way(
         energy=chain.series("objective")[chosen],
         order=chain.order_parameter[chosen],
-        accuracy=chain.series("test_accuracy")[chosen],
+        accuracy=chain.series(known)[chosen],
         objective_lambda_min=chain.series("objective_lambda_min")[chosen],
         certificates=tuple(str(row.get("certificate", "")) for row, taken in zip(chain.rows, chosen, strict=True) if taken),
     )
 
 
-def loops_of(up: Chain, down: Chain) -> tuple[np.ndarray, tuple[Loop, ...]]:
+def loops_of(up: Chain, down: Chain, score: Score | None) -> tuple[np.ndarray, tuple[Loop, ...]]:
     """The strengths that both ways share, and their loops."""
     common = sorted((set(up.strengths.tolist()) & set(down.strengths.tolist())) - {0.0})  # without penalty there is no minimum
     if not common:
         return np.array(common), ()
-    found = loops(np.array(common), way_of(up, common), way_of(down, common))
+    found = loops(np.array(common), way_of(up, common, score), way_of(down, common, score))
     return np.array(common), tuple(sharpened(loop, up, down) for loop in found)
 
 
@@ -267,7 +275,7 @@ def sharpened(loop: Loop, up: Chain, down: Chain) -> Loop:
         last = step[0] if forward else step[1]
         used = chain.planned | (chain.strengths == last)
         own = chain.strengths[used]
-        ends.append(spinodal(own, way_of(chain, own.tolist()), int(np.searchsorted(own, last)), forward=forward))
+        ends.append(spinodal(own, way_of(chain, own.tolist(), None), int(np.searchsorted(own, last)), forward=forward))
     return with_ends(loop, escapes[0], escapes[1], ends[0], ends[1])
 
 

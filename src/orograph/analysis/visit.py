@@ -13,6 +13,7 @@ from torch import Tensor
 from orograph.curvature.counting import OnProduct
 from orograph.curvature.hessian import HessianOperator
 from orograph.objective import Objective
+from orograph.problem import Groups
 from orograph.spectral.spectrum import Spectrum
 from orograph.store.cells import Cell
 from orograph.store.findings import Result
@@ -102,7 +103,18 @@ class Visit:
 
     @property
     def classes(self) -> int:
+        """How many groups there are."""
         return self.bench.instruments.classes
+
+    @property
+    def groups(self) -> Groups | None:
+        """Of the samples."""
+        return self.bench.instruments.groups
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the groups are classes that the outputs are scores of."""
+        return self.bench.instruments.classifies
 
     @cached_property
     def spectrum(self) -> Spectrum | None:

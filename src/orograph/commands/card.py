@@ -23,6 +23,7 @@ from orograph.store.names import require_free
 from orograph.store.provenance import mixture
 from orograph.store.run import Run
 from orograph.store.tables import METRIC_COLUMNS
+from orograph.store.wording import stated
 
 FILE = "README.md"
 _MARKUP = re.compile(r"[|<>\[\]`]")  # what would be a cell, a link or HTML in the page of a hub
@@ -82,7 +83,7 @@ def front_matter(run: Run, license_name: str) -> dict[str, Any]:
         "pretty_name": shown(run.path.resolve().name),
         "tags": ["loss-landscape", "hessian", "curvature", run.kind],
         "datasets": [shown(_setting(run, "data", "dataset"))],
-        "metrics": ["accuracy", "loss"],
+        "metrics": [*(shown(each["name"]) for each in run.metrics), "loss"],
     }
 
 
@@ -109,7 +110,7 @@ def _what(run: Run) -> str:
 
 def _settings(run: Run) -> str:
     rows = []
-    for table, values in run.configuration.items():
+    for table, values in stated(run.configuration).items():
         pairs = values.items() if isinstance(values, Mapping) else [("", values)]
         named = [(" ".join(filter(None, [table, name])).replace("_", " "), value) for name, value in pairs]
         rows += [f"| {_text(name)} | {_text(value)} |" for name, value in named]
@@ -121,6 +122,8 @@ def _settings(run: Run) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        value = [f"{name} {each}" for name, each in value.items()]
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return _escaped(text) or "–"
 
@@ -132,11 +135,13 @@ def _escaped(text: str) -> str:
 def _files(run: Run) -> str:
     folder = f"{FOLDER}/{{configuration}}" if run.kind == "study" else FOLDER
     eigenvectors = "one eigenvector a line, in the order of the eigenvalues, parameters flattened in `named_parameters()` order"
+    splits = {
+        each["name"]: f"the same columns, then the {_text(each['label'])} of each {run.wording.grouping}{_unit(each['unit'])}"
+        for each in run.metrics
+        if each["name"].isidentifier()
+    }
     known = {
-        "Model-*_split_accuracy.csv": (
-            "Model-{ID}_split_accuracy.csv",
-            "the same columns, then the accuracy of each class in percent",
-        ),
+        **{f"Model-*_split_{name}.csv": (f"Model-{{ID}}_split_{name}.csv", text) for name, text in splits.items()},
         "gradients-*.csv": (
             "gradients-{ID}-{L2}.csv",
             "one line a parameter tensor, `dL/d{name}: g, g, …`, row-major, of L without penalty",
@@ -146,11 +151,11 @@ def _files(run: Run) -> str:
         "Hessian-eigenvectors-*.csv": ("Hessian-eigenvectors-{ID}-{L2}.csv", eigenvectors),
     }
     rows = []
-    tables = [path for path in (run.path / FOLDER).rglob("Model-*.csv") if not path.name.endswith("_split_accuracy.csv")]
+    tables = [path for path in (run.path / FOLDER).rglob("Model-*.csv") if "_split_" not in path.name]
     if tables:
         published = any("final_train_loss" in record.scalars for record in run.records.values())
-        meaning = _COLUMNS | (_PUBLISHED if published else {})
-        columns = "; ".join(f"`{name}` {meaning[name]}" for name in METRIC_COLUMNS)
+        meaning = columns_of(run) | (_PUBLISHED if published else {})
+        columns = "; ".join(f"`{_text(name)}` {text}" for name, text in meaning.items())
         rows.append(_row(f"{folder}/Model-{{ID}}.csv", tables, columns))
     for pattern, (name, text) in known.items():
         found = list((run.path / FOLDER).rglob(pattern))
@@ -171,6 +176,22 @@ def _files(run: Run) -> str:
             rows.append(_row(name, [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()], text))
     legend = "`{ID}` is the seed of the network, `{L2}` its λ with five decimals or the fewest more that tell all apart."
     return "\n".join(["## Files", "", legend, "", "| path | files | size | content |", "|---|---|---|---|", *rows])
+
+
+def columns_of(run: Run) -> dict[str, str]:
+    """The columns of a table of points and what they are, in their order."""
+    wording = run.wording
+    usual = _COLUMNS if wording.nats else {name: text.replace(", in nats", "") for name, text in _COLUMNS.items()}
+    found = {name: usual[name] for name in METRIC_COLUMNS[:-1]}
+    for each in run.metrics:
+        column = f"Test_{each['name'].capitalize()}"
+        if not run.is_list(each["name"]):
+            found[column] = usual.get(column, f"{_text(each['label'])} on the test set{_unit(each['unit'])}")
+    return found
+
+
+def _unit(unit: str) -> str:
+    return {"%": " in percent", "1": ""}.get(unit, f" in {_text(unit)}")
 
 
 def _row(name: str, found: list[Path], text: str) -> str:
@@ -202,12 +223,17 @@ def _loading(run: Run) -> str:
     return "\n".join(["## Loading", "", "```python", *lines, "```"])
 
 
+def _loss(run: Run) -> str:
+    problem = run.configuration.get("problem")
+    return str(problem.get("loss")) if isinstance(problem, Mapping) else "cross_entropy"
+
+
 def _caveats(run: Run) -> str:
     found = []
     if run.kind == "sweep" and not _setting(run, "training", "polish"):
         found.append("Points are where training stopped, not critical points; eigenvalues describe that state.")
     if "relu" in (_setting(run, "model", "activation"), *_setting(run, "architecture", "activation")):
         found.append("ReLU is not twice differentiable: second-order results leave out its kinks.")
-    if run.kind == "sweep" and any(cell.strength == 0 for cell in run.plan.cells):
+    if run.kind == "sweep" and _loss(run) == "cross_entropy" and any(cell.strength == 0 for cell in run.plan.cells):
         found.append("At λ = 0 cross-entropy has no finite minimum; what is recorded there is where training stopped.")
     return "\n".join(["## What to know", "", *(f"- {text}" for text in found)]) if found else ""

@@ -21,10 +21,11 @@ from orograph.store.atomic import write_bytes
 from orograph.store.dataset import open_sweep
 from orograph.store.findings import FindingKey
 from orograph.store.finished import finished_run
-from orograph.store.lookup import quantity
+from orograph.store.lookup import USUAL, quantity
 from orograph.store.names import require_free
 from orograph.store.run import Run
 from orograph.store.tree import open_study
+from orograph.store.wording import Wording
 
 ENDINGS = {"csv": ".csv", "parquet": ".parquet", "netcdf": ".nc"}
 LARGE = ("parameter", "sample")  # dimensions that netCDF leaves out unless vectors are asked for
@@ -45,9 +46,10 @@ def export(settings: ExportSettings) -> int:
     if out.is_dir():
         raise ConfigurationError(f"`out` {out} is a directory; name a file.")
     require_free(out)
-    content = {"csv": csv_bytes, "parquet": parquet_bytes}[settings.to](table(run)) if settings.to != "netcdf" else b""
     if settings.to == "netcdf":
         content = netcdf_bytes(run, vectors=settings.vectors)
+    else:
+        content = csv_bytes(table(run)) if settings.to == "csv" else parquet_bytes(table(run), wording=run.wording)
     write_bytes(out, content)
     Console(highlight=False).print(Text.assemble((shown(out), "bold"), f", {format_bytes(len(content))}"), soft_wrap=True)
     return 0
@@ -117,14 +119,14 @@ def _no_formula(value: Any) -> Any:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def parquet_bytes(rows: Sequence[Row]) -> bytes:
+def parquet_bytes(rows: Sequence[Row], *, wording: Wording = USUAL) -> bytes:
     """A typed table whose columns carry `long_name` and `units`; of mixed columns all is text."""
     fields, arrays = [], []
     for name in columns(rows):
         values = [row.get(name) for row in rows]
         kinds = {type(value) for value in values if value is not None}
         array = pa.array(values if len(kinds) == 1 else [_number_or_text(value, kinds) for value in values])
-        label = quantity(name)
+        label = wording.of(name, quantity(name))
         fields.append(pa.field(name, array.type, metadata={"long_name": label.long_name, "units": label.units}))
         arrays.append(array)
     buffer = io.BytesIO()

@@ -72,7 +72,7 @@ def import_run(settings: ImportSettings) -> int:
                 if point.cell not in run.records:
                     import_point(bench, run, point, settings, differences)
                     name = f"{point.cell.model_id}, λ = {point.cell.strength:g}"
-                    progress.completed(name, describe({"status": "done", **run.records[point.cell].scalars}))
+                    progress.completed(name, describe({"status": "done", **run.records[point.cell].scalars}, run.score))
     if not settings.execution.quiet:
         told = ", ".join(f"{name} {value:.2g}" for name, value in differences.items())
         differ = f"; files differ from what was measured by at most: {told}" if told else ""

@@ -153,7 +153,7 @@ def view(seen: Glance) -> Group:
         cell = record.cell
         name = f"{cell.configuration} {cell.seed}" if cell.configuration else f"{cell.model_id}, λ = {cell.strength:g}"
         style = "red" if record.status == "failed" else ""
-        table.add_row(name, Text(describe({"status": record.status, **record.scalars}), style), duration(age))
+        table.add_row(name, Text(describe({"status": record.status, **record.scalars}, seen.run.score), style), duration(age))
     return Group(*parts, table)
 
 

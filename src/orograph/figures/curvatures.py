@@ -1,18 +1,22 @@
 """Scalar curvature of the graph of the loss against λ, with the transitions of the ladder."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orograph.figures.labels import label
+from orograph.figures.labels import label, said, score_of
 from orograph.figures.marks import Band, mark_bands, signed_scale, strength_axis
 from orograph.figures.style import PALETTE, styled
 
+_ROOM = 16  # letters of a name that fit beside a title
+
 
 def curvature(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") -> Figure:
-    """R with its standard error and R_top_k above, tr H with its standard error and test accuracy below.
+    """R with its standard error and R_top_k above, tr H with its standard error and the first metric below.
 
     Args:
         line: one seed and direction of what `open_run` gives for an analysed sweep, without missing points.
@@ -43,16 +47,12 @@ def curvature(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") -> 
         trace.plot(strengths, value, marker=few, color=PALETTE[2], label="tr H ± standard error")
         trace.fill_between(strengths, value - error, value + error, color=PALETTE[2], alpha=0.25, lw=0)
         signed_scale(trace, np.nanmax(value), np.nanmin(value))
-        trace.set(title="Trace, and test accuracy", ylabel=label("trace"))
-        accuracy = trace.twinx()
-        accuracy.plot(strengths, line.test_accuracy.values, ":", color="#000000", lw=1.4, label="test accuracy")
-        accuracy.set(ylabel=label("test_accuracy"), ylim=(-3, 103))
-        accuracy.grid(visible=False)
+        more, others = _beside(trace, line)
+        trace.set(title=f"Trace, and {others[0]}" if others else "Trace", ylabel=label("trace"))
         strength_axis(trace, strengths)
         for axes in (scalar, trace):
             mark_bands(axes, bands)
         handles, labels = trace.get_legend_handles_labels()
-        more, others = accuracy.get_legend_handles_labels()
         scalar.legend(loc="best")
         trace.legend(
             [handle for handle, text in zip(handles, labels, strict=True) if "change" not in text] + more,
@@ -63,3 +63,17 @@ def curvature(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") -> 
         )
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
         return figure
+
+
+def _beside(trace: Axes, line: xr.Dataset) -> tuple[list[Any], list[str]]:
+    """The first metric on an axis of its own, with its part of the legend; nothing where the run has none."""
+    name = score_of(line)
+    if not name:
+        return [], []
+    known = said(name, line)
+    words = known.long_name if len(known.long_name) <= _ROOM else known.heading
+    axes = trace.twinx()
+    axes.plot(line.strength.values, line[name].values, ":", color="#000000", lw=1.4, label=words)
+    axes.set(ylabel=label(name, of=line), **({"ylim": (-3, 103)} if known.units == "%" else {}))
+    axes.grid(visible=False)
+    return axes.get_legend_handles_labels()

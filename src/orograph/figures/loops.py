@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orograph.figures.labels import label
+from orograph.figures.labels import label, said, score_of
 from orograph.figures.marks import band, strength_axis
 from orograph.figures.style import PALETTE, styled
 
@@ -32,7 +32,7 @@ class LoopMarks:
 
 
 def hysteresis(up: xr.Dataset, down: xr.Dataset, loops: Sequence[LoopMarks] = (), title: str = "") -> Figure:
-    """Order parameter, difference of L_eff, λ_min of L_eff and test accuracy of both ways.
+    """Order parameter, difference of L_eff, λ_min of L_eff and the first metric of both ways, the loss where there is none.
 
     Args:
         up: one seed of what `open_run` gives for an analysed sweep, climbed, without missing points.
@@ -45,7 +45,7 @@ def hysteresis(up: xr.Dataset, down: xr.Dataset, loops: Sequence[LoopMarks] = ()
     """
     with styled():
         figure = Figure(figsize=(10, 7), layout="constrained")
-        ((order, difference), (lowest, accuracy)) = figure.subplots(2, 2, sharex=True)
+        ((order, difference), (lowest, score)) = figure.subplots(2, 2, sharex=True)
         _both(order, up, down, "order_parameter")
         order.set(
             title=r"Order parameter $q = \|\theta-\theta_{\mathrm{ref}}\|^2$", ylabel=label("order_parameter"), yscale="log"
@@ -59,11 +59,13 @@ def hysteresis(up: xr.Dataset, down: xr.Dataset, loops: Sequence[LoopMarks] = ()
             _both(lowest, up, down, "objective_lambda_min")
             lowest.axhline(0, color="#555555", lw=0.8)
         lowest.set(title=r"$\lambda_{\min}$ of $L_{\mathrm{eff}}$", ylabel=label("objective_lambda_min"))
-        _both(accuracy, up, down, "test_accuracy")
-        accuracy.set(title="Test accuracy", ylabel=label("test_accuracy"))
-        for axes in (lowest, accuracy):
+        name = score_of(up) or "train_loss"
+        _both(score, up, down, name)
+        title_text = said(name, up).long_name
+        score.set(title=title_text[:1].upper() + title_text[1:], ylabel=label(name, of=up))
+        for axes in (lowest, score):
             strength_axis(axes, up.strength.values)
-        for axes in (order, difference, lowest, accuracy):
+        for axes in (order, difference, lowest, score):
             limits = axes.get_xlim()
             for loop in loops:
                 _mark(axes, loop)

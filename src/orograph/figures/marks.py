@@ -14,7 +14,8 @@ from orograph.store.lookup import quantity
 
 Band = tuple[float, float, str]  # from, to, and what it is: bands of one kind share a colour and a legend entry
 
-_COLOURS = {"order parameter": PALETTE[3], "accuracy": PALETTE[4], "curvature": PALETTE[5]}
+_COLOURS = {"order parameter": PALETTE[3], "curvature": PALETTE[5]}
+_OF_A_METRIC = PALETTE[4]
 
 
 def mark_bands(axes: Axes, bands: Sequence[Band]) -> None:
@@ -22,7 +23,7 @@ def mark_bands(axes: Axes, bands: Sequence[Band]) -> None:
     seen = set()
     for start, stop, name in bands:
         label = None if name in seen else f"change of {name}"
-        band(axes, start, stop, color=_COLOURS.get(name, "#999999"), alpha=0.35, label=label)
+        band(axes, start, stop, color=_COLOURS.get(name, _OF_A_METRIC), alpha=0.35, label=label)
         seen.add(name)
 
 

@@ -6,13 +6,14 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from orograph.figures.labels import label
+from orograph.figures.labels import label, said
 from orograph.figures.marks import Band, class_colours, mark_bands, strength_axis
 from orograph.figures.style import styled
+from orograph.metrics import ACCURACY
 
 
 def class_shares(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") -> Figure:
-    """Contributions of the classes to the largest eigenvalue, their fractions of the Gauss–Newton part of all pairs, accuracies.
+    """Contributions of classes or groups to λ₁, their fractions of the Gauss–Newton part of all pairs, and their first metric.
 
     Contributions have signs and add up to the eigenvalue. Where it belongs to a cluster, they are means over the cluster, since
     no single direction of it means anything.
@@ -26,6 +27,8 @@ def class_shares(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") 
         A matplotlib figure.
     """
     strengths = line.strength.values
+    grouping, score = line.attrs.get("grouping", "class"), line.attrs.get("score", ACCURACY.name)
+    by_class = f"{grouping}_{score}" if f"{grouping}_{score}" in line else ""
     names = [str(name) for name in line["class"].values]
     colours = class_colours(len(names))
     largest = _largest_share(line.class_share.values, line.cluster.values)
@@ -34,24 +37,31 @@ def class_shares(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") 
     parts = np.divide(gauss_newton, total, out=np.zeros_like(gauss_newton), where=total > 0)
     with styled():
         figure = Figure(figsize=(11, 4.2), layout="constrained")
-        first, stacked, accuracy = figure.subplots(1, 3, sharex=True)
+        panels = figure.subplots(1, 3 if by_class else 2, sharex=True)
+        first, stacked = panels[:2]
         few = "o" if len(strengths) <= 60 else ""
         for index, (name, colour) in enumerate(zip(names, colours, strict=True)):
-            first.plot(strengths, largest[:, index], marker=few, ms=2.5, color=colour)
-            accuracy.plot(strengths, line.class_accuracy.values[:, index], marker=few, ms=2.5, color=colour, label=name)
+            first.plot(strengths, largest[:, index], marker=few, ms=2.5, color=colour, label=name)
+            if by_class:
+                panels[2].plot(strengths, line[by_class].values[:, index], marker=few, ms=2.5, color=colour, label=name)
         first.axhline(0, color="#555555", lw=0.8)
-        first.set(title=r"Contribution to $\lambda_1$, signed", ylabel=label("class_share"))
+        first.set(title=r"Contribution to $\lambda_1$, signed", ylabel=label("class_share", of=line))
         stacked.stackplot(strengths, parts.T, colors=colours, lw=0)
         stacked.set(title="Gauss–Newton part of all pairs", ylabel="fraction", ylim=(0, 1))
         stacked.margins(x=0)
         stacked.grid(visible=False)
-        accuracy.set(title="Test accuracy of the class", ylabel=label("class_accuracy"), ylim=(-3, 103))
-        for axes in (first, stacked, accuracy):
+        if by_class:
+            known = said(by_class, line)
+            text = known.long_name.replace(f" of a {grouping}", f" of the {grouping}")
+            panels[2].set(title=text[:1].upper() + text[1:], ylabel=label(by_class, of=line))
+            if known.units == "%":
+                panels[2].set(ylim=(-3, 103))
+        for axes in panels:
             strength_axis(axes, strengths)
-        for axes in (first, accuracy):
+        for axes in (first, *panels[2:]):
             mark_bands(axes, bands)
-        lines = [line for line in accuracy.get_lines() if line.get_label() in names]
-        figure.legend(lines, names, loc="outside right center", title="class")
+        lines = [each for each in panels[-1 if by_class else 0].get_lines() if each.get_label() in names]
+        figure.legend(lines, names, loc="outside right center", title=grouping)
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
         return figure
 

@@ -1,4 +1,4 @@
-"""A sweep at a glance: losses, accuracy, gradient norm and the eigenvalues against λ."""
+"""A sweep at a glance: losses, the first metric, gradient norm and the eigenvalues against λ."""
 
 import matplotlib as mpl
 import numpy as np
@@ -6,17 +6,17 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orograph.figures.labels import label, short_label
+from orograph.figures.labels import label, said, short_label
 from orograph.figures.marks import strength_axis
 from orograph.figures.style import PALETTE, styled
-from orograph.store.lookup import quantity
+from orograph.metrics import ACCURACY
 
 # Direction is told by the line and the marker, not by colour alone.
 _LINES = {"up": ("-", "o"), "down": ("--", "s")}
 
 
 def sweep(ds: xr.Dataset, title: str = "") -> Figure:
-    """Loss, accuracy, gradient norm and the k eigenvalues against the strength λ.
+    """Loss, accuracy or another first metric, gradient norm and the k eigenvalues against the strength λ.
 
     Args:
         ds: what `open_run` gives for a sweep.
@@ -28,21 +28,46 @@ def sweep(ds: xr.Dataset, title: str = "") -> Figure:
     """
     with styled():
         figure = Figure(figsize=(10, 7), layout="constrained")
-        ((loss, accuracy), (gradient, spectrum)) = figure.subplots(2, 2, sharex=True)
-        _curves(loss, ds, ("train_loss", "objective", "test_loss"))
-        loss.set(title="Loss", ylabel=quantity("train_loss").units)
-        _curves(accuracy, ds, ("train_accuracy", "test_accuracy"))
-        accuracy.set(title="Accuracy", ylabel=quantity("test_accuracy").units)
+        ((loss, score), (gradient, spectrum)) = figure.subplots(2, 2, sharex=True)
+        losses = ("train_loss", "objective", "test_loss")
+        _curves(loss, ds, losses if "test_loss" in ds or "train_loss" not in ds else losses[:2])
+        loss.set(title="Loss", ylabel=_unit("train_loss", ds))
+        _score(score, ds)
         _curves(gradient, ds, ("gradient_norm", "objective_gradient_norm"))
         gradient.set(title="Gradient norm", yscale="log")
         _eigenvalues(spectrum, ds)
         for axes in (gradient, spectrum):
             strength_axis(axes, ds.strength.values)
-        for axes in (loss, accuracy, gradient):
+        for axes in (loss, score, gradient):
             _mark_failures(axes, ds)
-            axes.legend(loc="best")
+            if axes.get_legend_handles_labels()[0]:
+                axes.legend(loc="best")
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
         return figure
+
+
+def _unit(name: str, ds: xr.Dataset) -> str:
+    units = said(name, ds).units
+    return "" if units == "1" else units
+
+
+def _score(axes: Axes, ds: xr.Dataset) -> None:
+    """The first metric of the run; that it has none, where it has none."""
+    name = ds.attrs.get("score", ACCURACY.name)
+    found = tuple(f"{place}_{name}" for place in ("train", "test"))
+    if not name:
+        axes.set(title="Metrics")
+        axes.text(0.5, 0.5, "none recorded", transform=axes.transAxes, ha="center", color="#777777")
+        return
+    known = [each for each in found if each in ds] or list(found)  # all points failed
+    _curves(axes, ds, tuple(known))
+    axes.set(title=title_of_metric(known[-1], ds), ylabel=_unit(known[-1], ds))
+
+
+def title_of_metric(name: str, ds: xr.Dataset) -> str:
+    """A metric as the title of a panel that shows it on both sets."""
+    text = said(name, ds).long_name.removeprefix("test ").removeprefix("training ")
+    return text[:1].upper() + text[1:]
 
 
 def _chains(ds: xr.Dataset) -> list[tuple[str, xr.Dataset]]:

@@ -22,7 +22,7 @@ class ClassRelation:
         p_value: two-sided, by block permutation; NaN with too few blocks.
         block: length of the blocks, in differences.
         count: differences.
-        lost_at: λ in the middle of the step with the largest loss of accuracy, and the loss in percentage points.
+        lost_at: λ in the middle of the step with the largest loss of the metric, and the loss, in percentage points of accuracy.
         lost: see there.
         adjusted: the p-value after Holm's rule over all classes.
     """
@@ -46,33 +46,36 @@ def adjusted_over_classes(relations: Sequence[ClassRelation]) -> tuple[ClassRela
 def class_relation(
     name: str,
     strengths: Float[ndarray, " T"],
-    accuracies: Float[ndarray, " T"],
+    scores: Float[ndarray, " T"],
     shares: Float[ndarray, " T"],
     *,
+    higher_is_better: bool = True,
     resamples: int = 999,
     seed: int = 0,
 ) -> ClassRelation:
-    """The relation of one class's accuracy and share along an ascending ladder.
+    """The relation of one class's accuracy, or another metric, and share along an ascending ladder.
 
     Args:
         name: of the class.
         strengths: λ, `(T,)`, ascending.
-        accuracies: of the class, `(T,)`, in percent.
+        scores: of the class, `(T,)`: its accuracy in percent, or another metric.
         shares: of the class in the curvature, `(T,)`.
+        higher_is_better: which way the metric is lost.
         resamples: block permutations.
         seed: of them.
 
     Returns:
-        Pearson's coefficient of the differences between neighbours, with its p-value, and where most accuracy is lost.
+        Pearson's coefficient of the differences between neighbours, with its p-value, and where most of the metric is lost.
     """
-    known = np.isfinite(accuracies) & np.isfinite(shares)
-    strengths, accuracies, shares = strengths[known], accuracies[known], shares[known]
-    steps = [np.diff(values) for values in (accuracies, shares)]
+    known = np.isfinite(scores) & np.isfinite(shares)
+    strengths, scores, shares = strengths[known], scores[known], shares[known]
+    steps = [np.diff(values) for values in (scores, shares)]
     count = len(steps[0])
     if count == 0:
         return ClassRelation(name, math.nan, math.nan, 1, 0, math.nan, math.nan)
-    worst = int(steps[0].argmin())
-    place, lost = (strengths[worst] + strengths[worst + 1]) / 2, max(0.0, -steps[0][worst])
+    gained = steps[0] if higher_is_better else -steps[0]
+    worst = int(gained.argmin())
+    place, lost = (strengths[worst] + strengths[worst + 1]) / 2, max(0.0, -gained[worst])
     length = min(max(block_length(values) for values in steps), max(1, count // (FEWEST_BLOCKS + 1)))
     correlation, p_value = block_permutation(steps[0], steps[1], length, resamples=resamples, seed=seed)
     return ClassRelation(name, correlation, p_value, length, count, float(place), float(lost))

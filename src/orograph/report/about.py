@@ -5,13 +5,14 @@ from typing import Any
 
 from orograph.store.provenance import mixture
 from orograph.store.run import Run
+from orograph.store.wording import stated
 
 Fact = tuple[str, str]
 
 
 def about(run: Run) -> list[dict[str, Any]]:
     """Settings, numerics, versions and hardware: sections of facts, those of the run first."""
-    sections = [{"name": name, "facts": _facts(values)} for name, values in _tables(run.configuration)]
+    sections = [{"name": name, "facts": _facts(values)} for name, values in _tables(stated(run.configuration))]
     sections.append({"name": "numerics", "facts": _facts(run.numerics)})
     sections += [{"name": name, "facts": _facts(values)} for name, values in _tables(run.provenance)]
     if told := mixture(run):
@@ -32,7 +33,7 @@ def _facts(values: Mapping[str, Any]) -> list[Fact]:
 
 def _text(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_text(item)}" for name, item in value.items())
+        return ", ".join(f"{name} {_text(item)}" for name, item in value.items()) or "–"
     if isinstance(value, list | tuple):
         return ", ".join(map(_text, value)) or "–"
     if isinstance(value, bool):

@@ -76,6 +76,7 @@ class Analysis(TypedDict):
     loops: list[Loop]
     loop_areas: list[dict[str, Any]]
     commands: dict[str, Text]
+    left_out: NotRequired[list[StrictStr]]
 
 
 class Data(TypedDict):

@@ -13,11 +13,12 @@ from orograph.report.packing import packed
 from orograph.report.shapes import Analysis, require
 from orograph.store.dataset import open_sweep
 from orograph.store.encoding import decode
-from orograph.store.lookup import TABLES, described
+from orograph.store.lookup import described, tables_of
 from orograph.store.run import Run
 
 # Arrays that are shown at one point; eigenvalues are kept exactly, for the tables that readers save.
-ARRAYS = ("eigenvalue", "residual", "noise", "converged", "branch", "class_share", "class_accuracy", "density_grid", "density")
+ARRAYS = ("eigenvalue", "residual", "noise", "converged", "branch", "class_share", "density_grid", "density")
+BY_METRIC = ("class_", "group_", "train_", "test_")  # what a list of a metric is named by, which goes by group or by output
 BINS = np.arange(-12.0, 2.01, 0.25)  # of log₁₀|∂L/∂θᵢ|
 
 
@@ -31,7 +32,7 @@ def sweep_data(run: Run) -> dict[str, Any]:
         if (ds.status.sel(seed=seed, direction=direction) != "missing").any()
     ]
     names = {name for chain in chains for name in (*chain["scalars"], *chain["texts"], *chain["arrays"])}
-    configuration = run.configuration
+    configuration, wording = run.configuration, run.wording
     return {
         "kind": "sweep",
         "title": f"{_of(configuration, 'model', 'model')} on {_of(configuration, 'data', 'dataset')}: {run.path.resolve().name}",
@@ -42,8 +43,12 @@ def sweep_data(run: Run) -> dict[str, Any]:
         "classes": list(run.classes),
         "tensors": list(run.tensors),
         "gradient_bins": BINS.tolist(),
-        "quantities": described(names),
-        "tables": TABLES,
+        "quantities": described(names, wording),
+        "tables": tables_of([each["name"] for each in run.metrics]),
+        "metrics": [{"name": each["name"], "label": each["label"]} for each in run.metrics],
+        "grouping": wording.grouping,
+        "score": wording.score.label if wording.score else "",
+        "endless": _endless(configuration),
         "chains": chains,
         "analysis": _analysis(run),
     }
@@ -52,6 +57,11 @@ def sweep_data(run: Run) -> dict[str, Any]:
 def _analysis(run: Run) -> dict[str, Any] | None:
     path = run.path / ANALYSIS
     return require(Analysis, decode(path), path, f"orograph analyze {run.path}") if path.exists() else None
+
+
+def _endless(configuration: Mapping[str, Any]) -> bool:
+    """Whether the loss has no finite minimum where samples can be told apart without error."""
+    return _of(configuration, "problem", "loss") in ("sweep", "model", "cross_entropy")
 
 
 def _of(configuration: Mapping[str, Any], table: str, name: str) -> str:
@@ -71,7 +81,8 @@ def _chain(run: Run, line: xr.Dataset) -> dict[str, Any]:
         "texts": {name: each.values.tolist() for name, each in own.items() if each.dtype.kind == "O"},
         "arrays": {},
     }
-    for name in ARRAYS:
+    lists = [f"{kind}{each['name']}" for each in run.metrics for kind in BY_METRIC]
+    for name in (*ARRAYS, *lists):
         if name in line and len(line[name].dims) > 1 and np.isfinite(values := line[name].values).any():
             found["arrays"][name] = packed(values, exact=name == "eigenvalue")
     if "gradient" in line:

@@ -15,11 +15,13 @@ from orograph.store.cells import DIRECTIONS, Cell
 from orograph.store.encoding import way_out
 from orograph.store.grid import GRID, GridArray, array_variable, attributes, scalar_variable
 from orograph.store.integrity import verified
+from orograph.store.lookup import quantity
 from orograph.store.names import PLAN
 from orograph.store.quantities import COORDINATES
 from orograph.store.records import AVERAGED
 from orograph.store.run import Run
 from orograph.store.tree import open_study
+from orograph.store.wording import Wording
 
 
 def open_run(path: str | Path) -> Any:
@@ -84,16 +86,29 @@ def open_sweep(run: Run) -> xr.Dataset:
     for name in run.arrays.names():
         variables[name] = array_variable(name, _grid_array(run, name, where, shape))
     variables |= analysis_variables(run, where, shape)
+    wording = run.wording
+    for name, variable in variables.items():
+        known = quantity(name)
+        if (said := wording.of(name, known)) != known and variable.attrs.get("long_name") == known.long_name:
+            variable.attrs |= attributes(said)
 
     sizes = {dim: size for variable in variables.values() for dim, size in variable.sizes.items()}
     labels: dict[str, Any] = {"class": list(run.classes), "tensor": list(run.tensors)}
     labels["eigen"] = list(range(1, sizes.get("eigen", 0) + 1))
     coordinates |= {dim: values for dim, values in labels.items() if dim in sizes and len(values) == sizes[dim]}
-    labelled = {dim: (dim, values, attributes(COORDINATES[dim])) for dim, values in coordinates.items()}
+    labelled = {dim: (dim, values, attributes(wording.of(dim, COORDINATES[dim]))) for dim, values in coordinates.items()}
     try:
-        return xr.Dataset(variables, labelled, {"kind": run.kind, "path": str(run.path)})
+        return xr.Dataset(variables, labelled, {"kind": run.kind, "path": str(run.path), **_of_problem(wording)})
     except ValueError as error:  # lists or arrays of two lengths where there is one dimension
         raise RunError(f"{run.path} holds what does not fit together: {error}; {way_out(run.path / PLAN)}") from None
+
+
+def _of_problem(wording: Wording) -> dict[str, str]:
+    """What figures need to know of a run that is another than a classification."""
+    found = {"score": wording.score.name if wording.score else "", "grouping": wording.grouping, "sample": wording.sample}
+    usual = Wording()
+    default = {"score": usual.score.name if usual.score else "", "grouping": usual.grouping, "sample": usual.sample}
+    return {name: value for name, value in found.items() if value != default[name]}
 
 
 def _grid_array(run: Run, name: str, where: Mapping[Cell, tuple[int, ...]], shape: tuple[int, ...]) -> GridArray:

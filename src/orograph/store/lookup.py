@@ -1,12 +1,15 @@
 """What the registry of quantities says of a name: its entry, the order in which names are shown, and the columns of tables."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from orograph.metrics import METRICS
 from orograph.store.quantities import PATHS, QUANTITIES, Quantity, Role
-from orograph.store.scores import SCORES, of_metric
+from orograph.store.scores import OF_AN_OUTPUT, SCORES, of_metric
 from orograph.store.summaries import SUMMARIES
+from orograph.store.wording import Wording
 
+USUAL = Wording()
 _NARROW = 6  # letters of a heading that stay on one line
 ENTRIES = QUANTITIES | SUMMARIES | SCORES
 BARRIERS = tuple(f"{name}_barrier" for name in PATHS)
@@ -69,11 +72,17 @@ _LISTED = {each.listed: name for name, each in ENTRIES.items() if each.listed}
 _FAMILIES = {name: name.split("*") for name in ENTRIES if "*" in name}  # what stands before the member's own words, and after
 
 
-def declare(metrics: Iterable[Mapping[str, str]]) -> None:
-    """Enters the metrics of one's own that a run records, with the label and the unit that it keeps of them."""
+def declare(metrics: Iterable[Mapping[str, str]], lists: Collection[str] = ()) -> None:
+    """Enters the metrics of one's own that a run records, with the label and the unit that it keeps of them.
+
+    Args:
+        metrics: facts of each.
+        lists: names of those that are a number for each output.
+    """
     for each in metrics:
-        for name, entry in of_metric(each["name"], each["label"], each["unit"]).items():
-            ENTRIES.setdefault(name, entry)
+        if each["name"] not in METRICS:
+            ending = OF_AN_OUTPUT if each["name"] in lists else ""
+            ENTRIES.update(of_metric(each["name"], each["label"].removesuffix(ending) + ending, each["unit"]))
 
 
 def quantity(name: str) -> Quantity:
@@ -150,16 +159,26 @@ def _place(name: str, entry: str) -> str:
     return ""
 
 
-def described(names: Iterable[str]) -> dict[str, dict[str, str]]:
+def described(names: Iterable[str], wording: Wording = USUAL) -> dict[str, dict[str, str]]:
     """What a page needs to know of these and of all that the registry lists by name: label, heading and unit, in its order."""
     listed = [name for name in ENTRIES if "*" not in name]
-    found = {name: quantity(name) for name in in_order(dict.fromkeys([*names, *listed]))}
-    return {name: {"label": each.long_name, "heading": heading(name), "units": each.units} for name, each in found.items()}
+    found = {name: wording.of(name, quantity(name)) for name in in_order(dict.fromkeys([*names, *listed]))}
+    return {name: {"label": each.long_name, "heading": headed(each), "units": each.units} for name, each in found.items()}
+
+
+def tables_of(metrics: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The columns that tables show of a run with these metrics, in place of the accuracy."""
+    own = {f"{place}_accuracy": tuple(f"{place}_{name}" for name in metrics) for place in ("train", "test")}
+    return {table: tuple(name for each in names for name in own.get(each, (each,))) for table, names in TABLES.items()}
 
 
 def heading(name: str) -> str:
     """What stands above a column: short, with the sign of percent."""
-    known = quantity(name)
+    return headed(quantity(name))
+
+
+def headed(known: Quantity) -> str:
+    """The same of what is known of a quantity."""
     return f"{known.heading} %" if known.units == "%" else known.heading
 
 

@@ -23,6 +23,7 @@ from orograph.store.lookup import declare
 from orograph.store.marker import read_marker
 from orograph.store.names import COPIES, MARKER, PLAN
 from orograph.store.records import damaged_files, read_records
+from orograph.store.wording import Score, Wording, wording_of
 
 
 def facts_of(metric: Metric) -> dict[str, str]:
@@ -42,15 +43,33 @@ class RecordedRun:
         self.provenance: dict[str, Any] = content["provenance"]
         self.classes: tuple[str, ...] = tuple(content["classes"])
         self.metrics: tuple[dict[str, str], ...] = tuple(content.get("metrics", (facts_of(ACCURACY),)))
-        declare(self.metrics)
         self.tensors = {name: tuple(shape) for name, shape in content["tensors"]}
         self.session: Mapping[str, Any] = self.provenance
         self.plan = read_plan(path / PLAN)
         if not self.plan.cells and lock is None and any((path / "points").rglob("*.json")):
             raise RunError(f"{path / PLAN} is missing; restore it, or have it made again by: orograph doctor {path} --repair.")
         self.records = read_records(path, self.plan)
+        declare(self.metrics, [each["name"] for each in self.metrics if self.is_list(each["name"])])
         self.findings = read_findings(path)
         self.arrays = ArrayStore(path / array_files.FOLDER)
+
+    @property
+    def score(self) -> Score | None:
+        """The first of the metrics that is one number; None where none is."""
+        for each in self.metrics:
+            if not self.is_list(each["name"]):
+                return Score(each["name"], each["label"], each["unit"], each["better"] == "higher")
+        return None
+
+    def is_list(self, metric: str) -> bool:
+        """Whether a metric is several numbers, as one for each output."""
+        scalars = next((record.scalars for record in self.records.values() if record.status == "done"), {})
+        return isinstance(scalars.get(f"train_{metric}"), list)
+
+    @property
+    def wording(self) -> Wording:
+        """How its quantities are called."""
+        return wording_of(self.configuration, self.score)
 
     @classmethod
     def open(cls, path: str | Path) -> Self:

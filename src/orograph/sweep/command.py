@@ -106,12 +106,12 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
                 run_groups(bench, run, cohorts(settings), workers, progress)
             until.close()  # a cluster ends while the picture is drawn
             pictures = draw(run, settings, bench.instruments.train.count)
-            rows = [row(run, cell) for cell in todo]
+            rows, score = [row(run, cell) for cell in todo], run.score
             told = mixture(run)
     if execution.json_output:
         print(json_text({"run": str(out), "points": rows}))
     elif told_all:
-        console.print(sweep_table(rows))
+        console.print(sweep_table(rows, score))
         files, picture = shown(run.path / "test_data"), shown(pictures[0])
         console.print(Text.assemble("files in ", (files, "bold"), ", picture ", (picture, "bold")), highlight=False)
         if told:
@@ -156,7 +156,7 @@ def run_groups(
 
     def commit(point: PointWork, neighbour: State | None) -> None:
         commit_point(bench, run, point, neighbour)
-        progress.completed(title(point.cell), describe(row(run, point.cell)))
+        progress.completed(title(point.cell), describe(row(run, point.cell), run.score))
 
     known = run.records.__contains__
     Schedule(bench, groups, known=known, state_of=state_of, commit=commit, starts=starts, neighbours=neighbours).run(workers)

@@ -16,7 +16,7 @@ from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.operator import LinearOperator
 from orograph.geometry.scores import Value, scores
 from orograph.geometry.smoothness import finite_companions, is_smooth
-from orograph.metrics import Metric
+from orograph.metrics import Metric, is_classification
 from orograph.objective import Objective
 from orograph.problem import Groups
 from orograph.spectral.cohort import lanczos_cohort
@@ -60,6 +60,16 @@ class Instruments:
     def classes(self) -> int:
         """How many groups there are."""
         return len(self.groups.names) if self.groups else 0
+
+    @cached_property
+    def classifies(self) -> bool:
+        """Whether the groups are classes that the outputs are scores of."""
+        if not self.of_classes or self.groups is None:
+            return False
+        inputs, targets = next(self.train.batches(2))
+        with torch.no_grad():
+            outputs = self.train.readout.scores(self.train.outputs(self.train.theta, inputs))
+        return isinstance(outputs, Tensor) and is_classification(outputs, targets)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,20 +1,30 @@
 """What is said of a point of a sweep, in half a line."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from orograph.store.lookup import quantity
+from orograph.store.wording import Score
 
 # What is told of a point, and how it is written; the registry has the words.
-_SHOWN = {"train_loss": "{:.4f}", "test_loss": "{:.4f}", "test_accuracy": "{:.2f} %", "lambda_first": "{:.4g}"}
+_SHOWN: dict[str, Callable[[Any], str]] = {"train_loss": "{:.4f}".format, "test_loss": "{:.4f}".format}
 
 
-def describe(record: Mapping[str, Any]) -> str:
-    """One point in half a line."""
+def describe(record: Mapping[str, Any], score: Score | None) -> str:
+    """One point in half a line, with the first metric of its run."""
     if record["status"] == "failed":
         return f"failed: {failure(record)}"
-    told = (f"{quantity(name).heading} {form.format(record[name])}" for name, form in _SHOWN.items() if name in record)
-    return ", ".join(told) or "done"
+    told = dict(_SHOWN)
+    if score is not None:
+        told[shown_score(score, record)] = score.text
+    told["lambda_first"] = "{:.4g}".format
+    found = (f"{quantity(name).heading} {form(record[name])}" for name, form in told.items() if name in record)
+    return ", ".join(found) or "done"
+
+
+def shown_score(score: Score, row: Container[str]) -> str:
+    """The name under which a metric is told: of the test data, where there are some."""
+    return f"test_{score.name}" if f"test_{score.name}" in row or "test_loss" in row else f"train_{score.name}"
 
 
 def failure(record: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from orograph.errors import shown
 from orograph.store.lookup import heading, narrow
+from orograph.store.wording import Score
 from orograph.sweep.progress import failure
 
 # The quantities of a point, and how each is written; what fits into eighty columns.
@@ -16,7 +17,6 @@ COLUMNS = {
     "train_loss": "{:.4f}",
     "objective": "{:.4f}",
     "test_loss": "{:.4f}",
-    "test_accuracy": "{:.2f}",
     "objective_gradient_norm": "{:.0e}",
     "lambda_first": "{:.3g}",
     "lambda_last": "{:.2g}",
@@ -24,7 +24,22 @@ COLUMNS = {
 }
 
 
-def sweep_table(rows: Sequence[Mapping[str, Any]], *, most: int = 24) -> Table:
+def columns(score: Score | None, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The columns of a run's points, its first metric behind the losses; test data only where there are some."""
+    found: dict[str, str] = {}
+    known = {name for row in rows for name in row}
+    tested = "test_loss" in known or not any("train_loss" in row for row in rows)
+    for name, form in COLUMNS.items():
+        if name == "test_loss" and not tested:
+            pass
+        else:
+            found[name] = form
+        if name == "test_loss" and score is not None:
+            found[f"{'test' if tested else 'train'}_{score.name}"] = "{:.2f}" if score.unit == "%" else "{:.4g}"
+    return found
+
+
+def sweep_table(rows: Sequence[Mapping[str, Any]], score: Score | None, *, most: int = 24) -> Table:
     """The points of a run as a table; of long runs, `most` of them evenly spread, and every failure."""
     keep = set(range(len(rows)))
     if len(rows) > most:
@@ -33,14 +48,15 @@ def sweep_table(rows: Sequence[Mapping[str, Any]], *, most: int = 24) -> Table:
     legend = "‖∇‖ is that of L_eff; cut: k splits a cluster of eigenvalues; noise: pairs that are rounding"
     table = Table(caption=legend, caption_justify="left", header_style="bold", box=None, padding=(0, 1, 0, 0))
     table.add_column("ID")
-    for column in COLUMNS:
+    told_of = columns(score, rows)
+    for column in told_of:
         table.add_column(narrow(heading(column)).replace("∇L_eff", "∇"), justify="right", no_wrap=True)
     table.add_column("remarks", overflow="fold")
     for index in sorted(keep):
         row = rows[index]
         failed = row["status"] == "failed"
-        told = ("L2_strength",) if failed else tuple(COLUMNS)
-        cells = [form.format(row[name]) if name in row and name in told else "" for name, form in COLUMNS.items()]
+        told = ("L2_strength",) if failed else tuple(told_of)
+        cells = [form.format(row[name]) if name in row and name in told else "" for name, form in told_of.items()]
         table.add_row(row["ID"], *cells, _failed(row) if failed else ", ".join(remarks(row)))
     return table
 

@@ -229,7 +229,8 @@ def loss_of(name: str) -> Any:
         if not _takes_two(found):
             raise ConfigurationError(f"`loss` {name} is no function of outputs and targets, written in Python; name one that is.")
         return found
-    losses = [each for each in dir(F) if each.endswith(("loss", "entropy", "kl_div")) and _is_standing(getattr(F, each))]
+    endings = ("loss", "entropy", "logits", "kl_div")
+    losses = [each for each in dir(F) if each.endswith(endings) and _is_standing(getattr(F, each))]
     if name not in losses:
         raise unknown("loss", name, losses)
     return getattr(F, name)

@@ -14,18 +14,23 @@ from orograph.analysis.visit import Visit
 from orograph.errors import ConfigurationError
 from orograph.geometry.classes import class_accuracies, class_gradients, class_shares
 from orograph.geometry.cross_means import class_means, cross_class_means, subspace_overlap
+from orograph.metrics import ACCURACY
 from orograph.spectral.spectrum import Spectrum
 from orograph.store.findings import Result
 
 
 def class_part(visit: Visit, *, images: int, keep_samples: bool) -> Result:
-    """Shares of classes and samples in every recorded pair, gradients of the classes, and what spans the outliers."""
-    spectrum, objective, theta = visit.pairs(), visit.objective, visit.theta
+    """Shares of classes or groups and of samples in every recorded pair, gradients of the groups, and what spans the outliers.
+
+    Without groups only the samples have shares; of a loss that gives a mean alone nothing has, which `left_out` says.
+    """
+    spectrum, objective, theta, groups = visit.pairs(), visit.objective, visit.theta, visit.groups
+    labels = torch.zeros(objective.count, dtype=torch.int64) if groups is None else groups.train
     visit.say("class shares", 0)
-    shares = class_shares(objective, theta, spectrum, classes=visit.classes)
-    visit.say("class gradients", 0)
-    gradients = class_gradients(objective, theta, classes=visit.classes)
-    means, cross = spanning_overlaps(visit, spectrum)
+    try:
+        shares = class_shares(objective, theta, spectrum, labels=labels, classes=visit.classes or 1)
+    except ConfigurationError as error:
+        return Result({"left_out": f"shares of samples and groups: {error}"}, {"cluster": cluster_numbers(spectrum).numpy()})
     top = shares.top_samples(images)
     per_sample = shares.sample_shares
     arrays: dict[str, Tensor] = {
@@ -36,25 +41,46 @@ def class_part(visit: Visit, *, images: int, keep_samples: bool) -> Result:
         "top_image": top,
         "top_image_share": per_sample.T.gather(1, top),
         "sample_participation": per_sample.abs().sum(0).square() / per_sample.square().sum(0),
-        "class_gradient_norm": torch.linalg.vector_norm(gradients.gradients.double(), dim=1),
-        "class_gradient_cosine": gradients.cosines,
-        "class_gradient_total_cosine": gradients.cosines_with_total,
-        "class_mean_overlap": means,
-        "cross_mean_overlap": cross,
-        "train_class_accuracy": 100 * class_accuracies(objective, theta, classes=visit.classes),
     }
     if keep_samples:
         arrays["sample_share"] = per_sample.T.float()
-    count = outliers_by_gap(spectrum)
     largest = spectrum.eigenvalues.abs().max().item()
+    count = outliers_by_gap(spectrum)
     scalars = {
         "share_defect_largest": shares.defect.abs().max().item() / largest if largest else math.nan,
         "outliers_above_gap": count,
-        "outliers_above_gap_beyond_classes": count - (visit.classes - 1),
-        "class_mean_outlier_overlap": means[:count].mean().item() if count else math.nan,
-        "cross_mean_outlier_overlap": cross[:count].mean().item() if count else math.nan,
     }
+    if groups is None:
+        del arrays["class_share"], arrays["class_gauss_newton"]
+    else:
+        visit.say("class gradients", 0)
+        gradients = class_gradients(objective, theta, labels=labels, classes=visit.classes)
+        arrays |= {
+            "class_gradient_norm": torch.linalg.vector_norm(gradients.gradients.double(), dim=1),
+            "class_gradient_cosine": gradients.cosines,
+            "class_gradient_total_cosine": gradients.cosines_with_total,
+            **scores_of_groups(visit),
+        }
+    if visit.classifies:
+        means, cross = spanning_overlaps(visit, spectrum)
+        arrays |= {"class_mean_overlap": means, "cross_mean_overlap": cross}
+        scalars |= {
+            "outliers_above_gap_beyond_classes": count - (visit.classes - 1),
+            "class_mean_outlier_overlap": means[:count].mean().item() if count else math.nan,
+            "cross_mean_outlier_overlap": cross[:count].mean().item() if count else math.nan,
+        }
     return Result(scalars, {name: values.cpu().contiguous().numpy() for name, values in arrays.items()})
+
+
+def scores_of_groups(visit: Visit) -> dict[str, Tensor]:
+    """The metrics of each class or other group of the training samples, those that are one number."""
+    if visit.classifies and visit.bench.instruments.metrics == (ACCURACY,):
+        found = 100 * class_accuracies(visit.objective, visit.theta, classes=visit.classes)
+        return {"train_class_accuracy": found}
+    kind = "class" if visit.bench.instruments.of_classes else "group"
+    by_group = visit.bench.instruments.scores(visit.bench.instruments.train, visit.theta, by_group=True)[1]
+    plain = {name: values for name, values in by_group.items() if not any(isinstance(each, list) for each in values)}
+    return {f"train_{kind}_{name}": torch.tensor(values, dtype=torch.float64) for name, values in plain.items()}
 
 
 def spanning_overlaps(visit: Visit, spectrum: Spectrum) -> tuple[Tensor, Tensor]:

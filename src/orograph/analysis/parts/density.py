@@ -1,4 +1,4 @@
-"""The spectral density at a point, its bulk edge and the outliers beyond it, held against C − 1."""
+"""The spectral density at a point, its bulk edge and the outliers beyond it, held against C − 1 where there are classes."""
 
 import math
 
@@ -17,13 +17,15 @@ def density_part(visit: Visit, *, probes: int, seed: int) -> Result:
     spectrum = visit.spectrum
     known = spectrum is not None and spectrum.which != "SA" and int((spectrum.signs > 0).sum()) > 1
     edges = outliers(visit.pairs(), profile) if known else None
+    scalars = {
+        "bulk_edge": edges.edge if edges else math.nan,
+        "outliers": edges.count if edges else math.nan,
+        "outliers_lower_bound": edges.lower_bound if edges else False,
+    }
+    if visit.classifies:
+        scalars["outliers_beyond_classes"] = edges.count - (visit.classes - 1) if edges else math.nan
     return Result(
-        {
-            "bulk_edge": edges.edge if edges else math.nan,
-            "outliers": edges.count if edges else math.nan,
-            "outliers_lower_bound": edges.lower_bound if edges else False,
-            "outliers_beyond_classes": edges.count - (visit.classes - 1) if edges else math.nan,
-        },
+        scalars,
         {
             "density_grid": profile.grid.cpu().numpy(),
             "density": profile.values.cpu().numpy(),

@@ -9,7 +9,8 @@ function show(report) {
   const several = new Set(chains.map((chain) => chain.seed)).size > 1;
   const word = (name) => label(report.quantities, name);
   const unit = (name) => unitOf(report.quantities, name);
-  const units = (name) => report.quantities[name].units;
+  const units = (name) => (report.quantities[name] && report.quantities[name].units !== "1" ? report.quantities[name].units : "");
+  const upper = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
   const has = (name) => chains.some((chain) => (chain.scalars[name] || []).some(finite));
   const state = { chain: 0, index: 0 };
   const here = () => chains[state.chain];
@@ -53,7 +54,7 @@ function show(report) {
   const failed = chains.flatMap((chain) => chain.strengths.filter((_, i) => chain.texts.status[i] === "failed").map((s) => [chain, s]));
   const settings = Object.fromEntries(report.about.map(({ name, facts: pairs }) => [name, Object.fromEntries(pairs)]));
   const setting = (part, name) => (settings[part] || {})[name] || "–";
-  facts(top, [["data set", setting("data", "dataset")], ["model", `${setting("model", "model")} ${setting("model", "widths")}, ${setting("model", "activation")}`],
+  facts(top, [["data set", setting("data", "dataset")], ["model", setting("model", "widths") === "–" ? setting("model", "model") : `${setting("model", "model")} ${setting("model", "widths")}, ${setting("model", "activation")}`],
     ["parameters", report.parameters.toLocaleString("en")], ["strengths λ", `${ladder.length}, ${format(ladder[0])} … ${format(ladder[ladder.length - 1])}`],
     ["seeds and directions", chains.map((chain) => chain.id).join(", ")], ["points recorded", `${report.recorded} of ${report.planned}`],
     ["anchor, start", `${setting("anchor", "anchor").split("/").pop()}, ${setting("anchor", "start")}`], ["polished", setting("training", "polish")]]);
@@ -73,8 +74,9 @@ function show(report) {
     if (count("unconverged_pairs", (value) => value > 0)) found.push(["warn", `${points(count("unconverged_pairs", (value) => value > 0))} with eigenpairs that have not converged.`]);
     if (count("noise_pairs", (value) => value > 0)) found.push(["", `${points(count("noise_pairs", (value) => value > 0))} with eigenvalues that are rounding, drawn in grey.`]);
     if (count("cut", (value) => value === 1)) found.push(["", `At ${points(count("cut", (value) => value === 1))} k splits a cluster of eigenvalues: the last pairs are a part of a larger space.`]);
+    if (setting("model", "activation") === "–" && count("smooth", (value) => value === 0)) found.push(["warn", "The loss is not twice differentiable: second-order results leave out its kinks."]);
     if (setting("model", "activation") === "relu") found.push(["warn", "ReLU is not twice differentiable: second-order results leave out its kinks."]);
-    if (ladder[0] === 0) found.push(["", "At λ = 0 cross-entropy has no finite minimum; what is recorded there is where training stopped."]);
+    if (ladder[0] === 0 && report.endless) found.push(["", "At λ = 0 cross-entropy has no finite minimum; what is recorded there is where training stopped."]);
     const kinds = certificates();
     const total = Object.values(kinds).reduce((a, b) => a + b, 0);
     if (total) found.push([kinds.saddle || kinds["not converged"] || kinds.undecided ? "warn" : "good", `Certificates: ${Object.entries(kinds).map(([kind, n]) => `${n} ${kind}`).join(", ")}.`]);
@@ -82,6 +84,7 @@ function show(report) {
     if (idle) found.push(["warn", `${points(idle)} whose best state is the one that training began with.`]);
     const begun = chains.some((chain) => chain.texts.certificate || chain.arrays.class_share);
     if (!analysis && begun) found.push(["warn", "Partly analysed: the same orograph analyze again adds what is missing to this report."]);
+    ((analysis && analysis.left_out) || []).forEach((text) => found.push(["", text]));
     if (!analysis && !begun) found.push(["", "Not analysed: orograph analyze adds classes, branches, transitions, hysteresis and certificates to this report."]);
     return found;
   }
@@ -97,12 +100,18 @@ function show(report) {
     + (both ? " Solid lines climb the ladder, dashed ones descend it." : "") + (analysis && bands().length ? " Bands are transitions of the order parameter." : ""));
   const grid = el("div", { class: "figures" });
   ladderSection.append(grid);
-  along(grid, "Loss", "Mean over all samples, in nats.", () => ({ data: curves(["train_loss", "objective", "test_loss"]), y: axis(units("train_loss")) }), { eager: true });
-  along(grid, "Accuracy", "", () => ({ data: curves(["train_accuracy", "test_accuracy"]), y: axis(units("test_accuracy")) }));
+  along(grid, "Loss", `Mean over all samples${units("train_loss") === "nat" ? ", in nats" : ""}.`, () => ({ data: curves(["train_loss", "objective", "test_loss"]), y: axis(units("train_loss")) }), { eager: true });
+  report.metrics.filter(({ name }) => has(`train_${name}`) || has(`test_${name}`)).forEach(({ name, label: text }) =>
+    along(grid, upper(text), "", () => ({ data: curves([`train_${name}`, `test_${name}`]), y: axis(units(`test_${name}`)) })));
+  report.metrics.forEach(({ name, label: text }) => {
+    const listed = [`test_${name}`, `train_${name}`].find(held);
+    if (listed) along(grid, `${upper(text).replace(/ of an output$/, "")} of each output`, listed.startsWith("test") ? "Of the test set." : "Of the training set.", () => listCurves(listed));
+  });
   if (chains.some((chain) => chain.arrays.eigenvalue)) along(grid, "Hessian eigenvalues", "Dark to light by rank; grey crosses are at noise level, triangles unconverged.", eigenvalues);
   along(grid, "Gradient norm", "", () => ({ data: curves(["gradient_norm", "objective_gradient_norm"]), y: axis("norm", { type: "log" }) }));
   along(grid, "Distances", "", () => ({ data: curves(["anchor_distance", "parameter_norm", "moved"]), y: axis("norm in parameter space") }));
-  if (chains.some((chain) => chain.arrays.class_accuracy)) along(grid, "Accuracy of each class", "Of the test set.", classAccuracies);
+  const grouped = report.metrics.map(({ name, label: text }) => [`${report.grouping}_${name}`, `${upper(text)} of each ${report.grouping}`]).filter(([name]) => held(name));
+  grouped.forEach(([name, title]) => along(grid, title, "Of the test set.", () => listCurves(name, report.classes)));
   if (has("scalar_curvature")) along(grid, "Scalar curvature", "Of the graph of L: R, and R of the recorded pairs alone.", () =>
     ({ data: curves(["scalar_curvature", "scalar_curvature_top_k"]), y: axis(word("scalar_curvature")) }));
   if (has("trace")) along(grid, "Trace of the Hessian", "", () => ({ data: curves(["trace"]), y: axis(word("trace")) }));
@@ -133,12 +142,16 @@ function show(report) {
     return { data, y: scale.axis, hovermode: "closest" };
   }
 
-  function classAccuracies() {
-    const data = chains.flatMap((chain) => (chain.arrays.class_accuracy ? report.classes.map((name, c) => ({ type: "scatter", mode: "lines",
-      x: chain.strengths, y: chain.strengths.map((_, i) => chain.arrays.class_accuracy.row(i)[c]), name: name + suffix(chain), legendgroup: name,
+  function held(name) {
+    return chains.some((chain) => chain.arrays[name]);
+  }
+
+  function listCurves(array, names = null) {
+    const data = chains.flatMap((chain) => (chain.arrays[array] ? (names || Array.from(chain.arrays[array].row(0), (_, c) => String(c + 1))).map((name, c) => ({ type: "scatter", mode: "lines",
+      x: chain.strengths, y: chain.strengths.map((_, i) => chain.arrays[array].row(i)[c]), name: name + suffix(chain), legendgroup: name,
       showlegend: chain === chains[0], line: { color: colour(c), dash: DASHES[(Math.floor(c / 7) + 2 * (chain.direction === "down")) % 5], width: 1.6 },
       hovertemplate: "%{y:.4~g}", meta: { quiet: true } })) : []));
-    return { data, y: axis(word("class_accuracy") + unit("class_accuracy")), hovermode: "closest" };
+    return { data, y: axis(word(array) + unit(array)), hovermode: "closest" };
   }
 
   /* One point */
@@ -189,21 +202,21 @@ function show(report) {
       customdata: counts.map((_, i) => [10 ** edges[i], 10 ** edges[i + 1]]), hovertemplate: "%{customdata[0]:.1e} – %{customdata[1]:.1e}: %{y}<extra></extra>" }],
       layout: { xaxis: axis("log₁₀ |∂L/∂θᵢ|"), yaxis: axis("entries"), hovermode: "closest", bargap: 0 } };
   });
-  if (chains.some((chain) => chain.arrays.class_share)) atPoint("Class shares", "Share of each class in each eigenvalue, in percent of the eigenvalue. Inside a cluster only sums over its pairs have meaning.", () => {
+  if (chains.some((chain) => chain.arrays.class_share)) atPoint(`${upper(report.grouping)} shares`, `Share of each ${report.grouping} in each eigenvalue, in percent of the eigenvalue. Inside a cluster only sums over its pairs have meaning.`, () => {
     const shares = here().arrays.class_share;
     const values = row("eigenvalue");
-    if (!shares || !row("class_share").some(finite)) return nothing("no class shares at this point");
+    if (!shares || !row("class_share").some(finite)) return nothing(`no ${report.grouping} shares at this point`);
     const k = values.length;
     const z = report.classes.map((_, c) => values.map((value, j) => (100 * row("class_share")[c * k + j]) / Math.abs(value)));
     const most = Math.min(Math.max(...z.flat().filter(finite).map(Math.abs)), 150);
     return { data: [{ type: "heatmap", x: values.map((_, j) => j + 1), y: report.classes, z, zmin: -most, zmax: most, xgap: 1, ygap: 1,
       colorscale: dark() ? [[0, "#ff9a4d"], [0.5, "#22262c"], [1, "#6bb8ee"]] : [[0, "#b35806"], [0.5, "#f7f7f7"], [1, "#0a5fa5"]],
-      colorbar: { title: { text: "%" }, thickness: 10, outlinewidth: 0 }, hovertemplate: "class %{y}, λ%{x}: %{z:.3~g} %<extra></extra>" }],
+      colorbar: { title: { text: "%" }, thickness: 10, outlinewidth: 0 }, hovertemplate: report.grouping + " %{y}, λ%{x}: %{z:.3~g} %<extra></extra>" }],
       layout: { xaxis: axis("rank", { dtick: k > 12 ? 5 : 1, showgrid: false }), yaxis: axis(word("class"), { type: "category", autorange: "reversed", showgrid: false }), hovermode: "closest" } };
   });
-  if (chains.some((chain) => chain.arrays.class_accuracy)) atPoint("Accuracy of each class", "Of the test set.", () => ({
-    data: [{ type: "bar", x: report.classes, y: row("class_accuracy"), marker: { color: colour(0) }, hovertemplate: "%{x}: %{y:.4~g} %<extra></extra>" }],
-    layout: { xaxis: axis(word("class"), { type: "category" }), yaxis: axis(word("class_accuracy") + unit("class_accuracy"), { range: [0, 100] }), hovermode: "closest" } }));
+  grouped.forEach(([name, title]) => atPoint(title, "Of the test set.", () => ({
+    data: [{ type: "bar", x: report.classes, y: row(name), marker: { color: colour(0) }, hovertemplate: `%{x}: %{y:.4~g} ${units(name)}<extra></extra>` }],
+    layout: { xaxis: axis(word("class"), { type: "category" }), yaxis: axis(word(name) + unit(name), units(name) === "%" ? { range: [0, 100] } : {}), hovermode: "closest" } })));
   if (chains.some((chain) => chain.arrays.density)) atPoint("Spectral density", "Normalised to 1; logarithmic.", () => ({
     data: [{ type: "scatter", mode: "lines", x: row("density_grid"), y: row("density"), line: { color: colour(0) }, fill: "tozeroy" }],
     layout: { xaxis: axis(word("density_grid")), yaxis: axis(word("density"), { type: "log" }), hovermode: "closest" } }));
@@ -307,7 +320,7 @@ function showAnalysis({ report, analysis, chains, along, curves, has, certificat
   const together = analysis.chains.flatMap((each) => each.coincidences.map(({ counts, ...one }) => ({ chain: chainName(each), of_first: counts[0], of_second: counts[1], ...one })));
   if (together.length) table(transitions, { title: "Coincidences of change points", name: "coincidences", note: "p: share of shifts along the ladder with as many together; adjusted after Holm.", rows: together, columns: columnsOf(report, "coincidences") });
   const relations = analysis.chains.flatMap((each) => each.class_relations.map((one) => ({ chain: chainName(each), ...one })));
-  if (relations.length) table(transitions, { title: "Classes: accuracy and share of the curvature", name: "classes", note: "Correlation of the steps of a class's accuracy with those of its share, p by block permutation; and where it loses most.", rows: relations, columns: columnsOf(report, "classes") });
+  if (relations.length) table(transitions, { title: `${report.grouping === "class" ? "Classes" : "Groups"}: ${report.score} and share of the curvature`, name: "classes", note: `Correlation of the steps of a ${report.grouping}'s ${report.score} with those of its share, p by block permutation; and where it loses most.`, rows: relations, columns: columnsOf(report, "classes") });
 
   if (analysis.loops.length || analysis.loop_areas.length) {
     const node = section("hysteresis", "Hysteresis", "Where the way up and the way down differ. The Maxwell point, the spinodals and the escapes are different strengths.");
