@@ -34,7 +34,7 @@ from orograph.study.settings import StudyCommand, StudyExecution, StudySettings
 from orograph.study.stages import StudyContext
 from orograph.study.tables import notes, study_table
 from orograph.work.pools import start_workers
-from orograph.work.problems import packed_problem
+from orograph.work.problems import as_begun, packed_problem
 from orograph.work.progress import Show, WorkProgress
 
 
@@ -62,7 +62,8 @@ def study(settings: StudySettings, execution: StudyExecution, problems: Sequence
     numerics = recorded_numerics(resumed, NumericsSettings) if resumed else execution.shared(settings.numerics)
     if resumed and (told := not_taken(settings.numerics, numerics)):
         Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(told)
-    bench = StudyBench.prepare(settings.model_copy(update={"numerics": numerics}), execution, problems)
+    begun = as_begun(settings.problem, resumed.configuration if resumed else None)
+    bench = StudyBench.prepare(settings.model_copy(update={"numerics": numerics, "problem": begun}), execution, problems)
     settings = bench.settings
     if execution.dry_run:
         show_plan(bench, out, Console(), as_json=execution.json_output)

@@ -30,7 +30,7 @@ from orograph.sweep.stages import SweepContext, title
 from orograph.sweep.states import State
 from orograph.sweep.tables import sweep_table
 from orograph.work.pools import Workers, start_workers
-from orograph.work.problems import packed_problem
+from orograph.work.problems import as_begun, packed_problem
 from orograph.work.progress import Show, WorkProgress
 
 
@@ -65,7 +65,8 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
     else:
         refuse_decay(settings)
         settings = settings.model_copy(update={"numerics": execution.shared(settings.numerics)})
-    bench = Bench.prepare(settings, execution, problem)
+    begun = as_begun(settings.problem, old.configuration if old else None)
+    bench = Bench.prepare(settings.model_copy(update={"problem": begun}), execution, problem)
     settings = bench.settings
     if execution.dry_run:
         show_plan(bench, out, Console(), as_json=execution.json_output)

@@ -15,7 +15,7 @@ from orograph.problem import Problem
 from orograph.process import choose_device, free_memory, seed_everything
 from orograph.settings.problem import ProblemSettings
 from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings
-from orograph.work.problems import named_problem, recorded
+from orograph.work.problems import named_problem, recorded, require_unchanged
 
 STATE_VECTORS = 6  # as long as θ, of a training: θ, its gradient, two moments, the best state and a copy
 
@@ -51,7 +51,7 @@ def prepare(
         problem: an object in memory, in place of what the settings name.
 
     Raises:
-        OrographError: there is no such device, or the problem cannot be had as asked.
+        OrographError: there is no such device, the problem cannot be had as asked, or is not what a run was begun with.
     """
     numerics = settings.numerics
     threads = numerics.threads or torch.get_num_threads()
@@ -59,7 +59,10 @@ def prepare(
     torch.set_num_threads(threads)
     seed_everything(seed)
     found = named_problem(settings.data, model, settings.problem, data_dir) if problem is None else problem
-    known = settings.model_copy(update={"problem": recorded(settings.problem, found)})
+    now = recorded(settings.problem, found)
+    begun = settings.problem if problem is None else settings.problem.model_copy(update={"checksum": ""})  # told by others
+    require_unchanged(begun, now)
+    known = settings.model_copy(update={"problem": now})
     return with_numerics(known, threads=threads, device=device.type), device, found
 
 

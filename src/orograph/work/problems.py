@@ -78,6 +78,39 @@ def recorded(chosen: ProblemSettings, problem: Problem) -> ProblemSettings:
     return chosen.model_copy(update={"sources": sources, "checksum": checksum})
 
 
+def as_begun(chosen: ProblemSettings, configuration: Mapping[str, Any] | None) -> ProblemSettings:
+    """What was chosen, with the sources and the checksum of the run that is gone on with; with none for a new run.
+
+    Args:
+        chosen: as it was given, perhaps in the configuration of another run.
+        configuration: of the run that is there; None for a new one.
+    """
+    problem = (configuration or {}).get("problem")
+    known = problem if isinstance(problem, Mapping) else {}
+    return ProblemSettings.model_validate(
+        {**chosen.model_dump(), "sources": known.get("sources", {}), "checksum": known.get("checksum", "")}
+    )
+
+
+def require_unchanged(begun: ProblemSettings, now: ProblemSettings) -> None:
+    """Refuses parts that are not those which a run was begun with.
+
+    Args:
+        begun: with the sources and the checksum of then; empty ones say nothing.
+        now: with those of now.
+
+    Raises:
+        ConfigurationError: naming what has changed.
+    """
+    way_out = "put back what it was, or begin another run by another `out`."
+    changed = [name for name, found in begun.sources.items() if now.sources.get(name, found) != found]
+    if changed:
+        names = " and of ".join(f"`{name}`" for name in changed)
+        raise ConfigurationError(f"the source of {names} has changed since this run was begun; {way_out}")
+    if begun.checksum and now.checksum and begun.checksum != now.checksum:
+        raise ConfigurationError(f"`data` gives other values than when this run was begun; {way_out}")
+
+
 def with_names(problem: Problem) -> Problem:
     """A problem whose parts have the names that a run records: `module:name` where that can be imported, else `object:name`.
 
