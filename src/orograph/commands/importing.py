@@ -24,15 +24,17 @@ from orograph.spectral.spectrum import Spectrum, certified
 from orograph.store.names import MARKER
 from orograph.store.provenance import provenance
 from orograph.store.published import Artifacts, find_artifacts, read_eigenvalues, read_gradient, read_pairs
+from orograph.store.resume import begun_run
 from orograph.store.run import Run
 from orograph.store.spectra import commit_spectrum
 from orograph.sweep.bench import Bench
 from orograph.sweep.point import measure_points
 from orograph.sweep.progress import describe
 from orograph.sweep.settings import LadderSettings, SpectrumSettings, SweepNumerics, SweepSettings
+from orograph.work.problems import as_begun
 from orograph.work.progress import WorkProgress
 
-_CLAIMS = {"Train_Loss": "train_loss", "Train_Reg_Loss": "objective", "Test_Loss": "test_loss", "Test_Accuracy": "test_accuracy"}
+_CLAIMS = {"Train_Loss": "train_loss", "Train_Reg_Loss": "objective", "Test_Loss": "test_loss"}
 
 
 def import_run(settings: ImportSettings) -> int:
@@ -48,8 +50,11 @@ def import_run(settings: ImportSettings) -> int:
     out = Path(settings.execution.out or f"runs/{folder.resolve().name}")
     if out.resolve() == folder.resolve() and not (out / MARKER).exists():
         raise ConfigurationError(f"`out` {out} is the folder that is imported; choose another, its files are left as they are.")
+    begun = begun_run(out, "sweep")
     sweep = sweep_settings(settings, points)
+    sweep = sweep.model_copy(update={"problem": as_begun(settings.problem, begun.configuration if begun else None)})
     bench = Bench.prepare(sweep, Execution(data_dir=settings.execution.data_dir))
+    sweep = sweep.model_copy(update={"problem": bench.settings.problem})
     bench.instruments.settings = sweep.spectrum.model_copy(update={"k": 0})  # pairs come from the files
     layout = bench.layout
     console = Console(stderr=True)
@@ -108,6 +113,7 @@ def sweep_settings(settings: ImportSettings, points: list[Artifacts]) -> SweepSe
     return SweepSettings(
         data=settings.data,
         model=settings.model,
+        problem=settings.problem,
         ladder=LadderSettings(
             strengths=tuple(sorted({cell.strength for cell in cells})), direction="both" if len(ways) > 1 else ways.pop()
         ),
@@ -125,8 +131,9 @@ def import_point(bench: Bench, run: Run, point: Artifacts, settings: ImportSetti
     [measured] = measure_points(instruments, [theta], [point.cell.strength])
     gradient = bench.layout.unflatten(measured.gradient)
     scalars = dict(measured.scalars)
-    for column, name in _CLAIMS.items():
-        if column in point.metrics:
+    columns = {f"Test_{each.name.capitalize()}": f"test_{each.name}" for each in bench.instruments.metrics}
+    for column, name in (_CLAIMS | columns).items():
+        if column in point.metrics and isinstance(scalars.get(name), float):
             scalars[f"claimed_{name}"] = point.metrics[column]
             _note(differences, name, abs(point.metrics[column] - scalars[name]))
     if point.gradient is not None:

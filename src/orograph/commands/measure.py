@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch.distributed
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from torch import nn
 
 from orograph.commands.brought import brought
 from orograph.commands.settings import MeasureSettings
@@ -17,8 +19,11 @@ from orograph.errors import ConfigurationError, DataError, OrographError, shown
 from orograph.figures.eigenvalues import spectrum as draw_spectrum
 from orograph.figures.style import save
 from orograph.geometry.measurement import Measurement, measure
+from orograph.geometry.scores import scores
+from orograph.objective import Loss, Objective
+from orograph.problem import Problem
 from orograph.process import out_of_memory
-from orograph.sources import first_line
+from orograph.sources import first_line, imported
 from orograph.spectral.bulk import Outliers
 from orograph.spectral.intervals import Estimate
 from orograph.store.atomic import write_bytes
@@ -26,6 +31,8 @@ from orograph.store.encoding import json_text
 from orograph.store.lookup import quantity
 from orograph.store.names import require_free, run_around
 from orograph.store.provenance import provenance
+from orograph.work.bench import chosen_metrics
+from orograph.work.problems import metrics_of
 from orograph.work.progress import Working
 
 _IN_95 = "in 95 %"  # what stands behind ± an interval
@@ -71,7 +78,8 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
         )
     if not first:
         return 0
-    fields = {"settings": settings.model_dump(), **provenance(torch.device("cpu")), **found.fields()}
+    metrics = scored(settings, model, loss, data, alone=group is None)
+    fields = {"settings": settings.model_dump(), **provenance(torch.device("cpu")), **found.fields(), **metrics}
     text = json_text(fields)
     write_bytes(stem.with_name(f"{stem.name}.json"), text.encode())
     picture, _ = save(_figure(found, settings), stem)
@@ -79,7 +87,7 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
         print(text)
     elif not settings.quiet:
         table = Table(box=None, show_header=False, pad_edge=False)
-        for name, value in rows(found):
+        for name, value in [*rows(found), *metric_rows(metrics)]:
             table.add_row(Text(name, "bold"), Text(value))
         console.print(table)
         console.print(
@@ -103,6 +111,41 @@ def measured(settings: MeasureSettings, *arguments: Any, **options: Any) -> Meas
         raise DataError(
             f"{' or '.join(f'`{name}`' for name in own)} failed after the first batch: {first_line(error)}."
         ) from error
+
+
+def scored(settings: MeasureSettings, model: nn.Module, loss: Loss, data: Any, *, alone: bool) -> dict[str, Any]:
+    """The metrics that were asked for, and by group: fields of the JSON file; none where none was asked for.
+
+    Raises:
+        OrographError: a metric or the groups are none of these data.
+    """
+    if not settings.metrics and not settings.groups:
+        return {}
+    if not alone:
+        raise ConfigurationError("`metrics` and `groups` are of one process; leave them out under torchrun.")
+    groups = imported("groups", settings.groups) if settings.groups else None
+    problem = Problem(model, loss, data, metrics=metrics_of(settings.metrics), groups=groups, names={"groups": settings.groups})
+    chosen: dict[str, Any] = {"memory": settings.memory, "dtype": getattr(torch, settings.dtype)}
+    objective = Objective(model, loss, problem.train, **chosen)
+    found = problem.grouped() if settings.groups else None
+    names, labels = ((), None) if found is None else (found.names, found.train)
+    values, by_group = scores(objective, objective.theta, chosen_metrics(problem, objective), labels=labels, groups=len(names))
+    return {"metrics": values, **({"groups": {"names": list(names), **by_group}} if names else {})}
+
+
+def metric_rows(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The metrics for reading, each over all samples, and by group behind that."""
+    groups = fields.get("groups", {})
+    told = []
+    for name, value in fields.get("metrics", {}).items():
+        parts = zip(groups.get("names", ()), groups.get(name, ()), strict=True) if name in groups else ()
+        by_group = ", ".join(f"{group} {_values(part)}" for group, part in parts)
+        told.append((name.replace("_", " "), _values(value) + (f" ({by_group})" if by_group else "")))
+    return told
+
+
+def _values(value: float | list[float]) -> str:
+    return ", ".join(f"{each:.5g}" for each in (value if isinstance(value, list) else [value]))
 
 
 def _stem(settings: MeasureSettings) -> Path:

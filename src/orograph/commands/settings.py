@@ -10,8 +10,9 @@ from orograph.errors import ConfigurationError
 from orograph.memory import DEFAULT_MEMORY
 from orograph.models.names import ACTIVATIONS, MODELS
 from orograph.settings.base import MOST_PARALLEL, MOST_SEED, Settings, group, require_range
+from orograph.settings.problem import ProblemSettings
 from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings, require_budget
-from orograph.settings.words import Auto, Count, Integers
+from orograph.settings.words import Auto, Count, Integers, Words
 from orograph.sweep.settings import AnchorSettings
 
 MOST_PAIRS = 1_000_000
@@ -48,6 +49,7 @@ class ImportSettings(Settings):
     folder: tyro.conf.Positional[str] = Field("", description="a folder that holds published artifacts, or their test_data")
     data: DataSettings = group(DataSettings)
     model: ModelSettings = group(ModelSettings)
+    problem: ProblemSettings = group(ProblemSettings)
     anchor: AnchorSettings = group(AnchorSettings)
     hessian: Literal["loss", "objective"] = Field("loss", description="whose eigenpairs the files hold: of L, or of L_eff")
     tolerance: float = Field(1e-3, description="largest residual ‖Hv − λv‖ / |λ| of a converged pair")
@@ -90,6 +92,8 @@ class MeasureSettings(Settings):
     data: str = Field("mnist-5k", description=f"a name ({', '.join(DATASETS)}), or module:loader that gives batches")
     subset_size: Count = Field(None, description="a stratified subset of so many images of a named set")
     loss: str = Field("cross_entropy", description="a function of torch.nn.functional, or module:function")
+    metrics: Words = Field((), description="also these: names or module:metric; empty for none, with groups for those that fit")
+    groups: str = Field("", description="the metrics by group, too: module:function that gives each sample of a batch its group")
     k: int = Field(30, description="eigenpairs")
     which: Literal["LM", "LA", "SA", "BE"] = Field("LM", description="largest magnitude, largest, smallest, both ends")
     tolerance: float = Field(1e-3, description="largest residual ‖Hv − λv‖ / |λ|")

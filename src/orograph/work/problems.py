@@ -6,7 +6,7 @@ An object in memory has a name that nothing can be imported by (`object:Net`): a
 import inspect
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -48,7 +48,12 @@ def named_problem(data: DataSettings, model: ModelSettings, chosen: ProblemSetti
                 "Python: og.sweep(problem, …), og.study(problem, …), og.analyze(run, problem)."
             )
     parts = _data(data, data_dir)
-    parts |= {"loss": loss_of(chosen.loss), "metrics": _metrics(chosen), "parameters": chosen.parameters, "names": names}
+    parts |= {
+        "loss": loss_of(chosen.loss),
+        "metrics": metrics_of(chosen.metrics),
+        "parameters": chosen.parameters,
+        "names": names,
+    }
     if chosen.groups:
         parts["groups"] = imported("groups", chosen.groups)
     if chosen.train:
@@ -269,11 +274,22 @@ def loss_of(name: str) -> Any:
     return getattr(F, name)
 
 
-def _metrics(chosen: ProblemSettings) -> tuple[Metric, ...] | None:
-    if not chosen.metrics:
+def metrics_of(names: Sequence[str]) -> tuple[Metric, ...] | None:
+    """Metrics by name, or one's own.
+
+    Args:
+        names: built-in ones, or `module:metric`, which may be a function.
+
+    Returns:
+        The metrics; None for no names.
+
+    Raises:
+        ConfigurationError: there is none of a name.
+    """
+    if not names:
         return None
     found: list[Metric] = []
-    for name in chosen.metrics:
+    for name in names:
         if not is_own(name):
             found.append(METRICS[name] if name in METRICS else _unknown(name))
             continue
