@@ -15,6 +15,7 @@ from orograph.store.quantities import Quantity
 from orograph.store.summaries import SUMMARIES
 
 _IN_NATS = re.compile(r"cross_?entropy|nll_?loss|bce|kl_?div", re.IGNORECASE)
+_IDLE = (("data", "dataset", ("subset_size", "subset_seed")), ("model", "model", ("widths", "activation")))
 _PLURALS = {"class": "classes", "group": "groups", "image": "images", "sample": "samples"}
 
 
@@ -100,10 +101,10 @@ def wording_of(configuration: Mapping[str, Any], score: Score | None) -> Wording
 def stated(configuration: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration without what says nothing: options of named models and data where these are one's own."""
     found = dict(configuration)
-    for table, name in (("data", "dataset"), ("model", "model")):
+    for table, name, idle in _IDLE:
         values = found.get(table)
         if isinstance(values, Mapping) and is_own(str(values.get(name, ""))):
-            found[table] = {name: values[name]}
+            found[table] = {key: value for key, value in values.items() if key not in idle}
     return found
 
 
