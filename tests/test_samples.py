@@ -203,3 +203,46 @@ def test_the_budget_never_changes_a_number(name: str, memory: int, seed: int) ->
 
 def classes(n: int) -> Tensor:
     return torch.randint(3, (n,))
+
+
+class Experts(nn.Module):
+    """Two experts, each with so many places in a batch; who comes later is dropped."""
+
+    def __init__(self, places: int) -> None:
+        super().__init__()
+        self.places, self.gate, self.experts = places, nn.Linear(4, 2), nn.ModuleList(nn.Linear(4, 3) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        share, chosen = self.gate(x).softmax(1).max(1)
+        found = x.new_zeros(len(x), 3)
+        for number, expert in enumerate(self.experts):
+            asks = chosen == number
+            found = found + (asks & (asks.cumsum(0) <= self.places)).to(x)[:, None] * share[:, None] * expert(x)
+        return found
+
+
+@pytest.mark.parametrize("places", [8, 15, 40])
+@pytest.mark.parametrize("sizes", [(20, 20), (40,)])
+def test_experts_of_a_fixed_capacity_see_the_batches_as_they_came(places: int, sizes: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    model = Experts(places).double()
+    data = [(torch.randn(n, 4, dtype=torch.float64), torch.arange(n) % 3) for n in sizes]
+    objective = Objective(model, nn.CrossEntropyLoss(), data)
+    truth = sum(len(y) * F.cross_entropy(model(x), y).item() for x, y in data) / sum(sizes)
+    assert objective.loss(objective.theta) == pytest.approx(truth, rel=1e-12)
+    assert objective.mixed == (places < 40)  # no expert is ever asked by more than 40
+
+
+def test_many_samples_are_tried_together_within_the_memory() -> None:
+    seen: list[int] = []
+
+    class Looks(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(len(x))
+            return super().forward(x)
+
+    data = [(torch.randn(400, 4), torch.arange(400) % 3)]
+    for memory, most in (("4GiB", 400), ("3kB", 50)):
+        seen.clear()
+        assert Objective(Looks(4, 3), nn.CrossEntropyLoss(), data, memory=memory).per_sample
+        assert most // 2 <= max(seen) <= most

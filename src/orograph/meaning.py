@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from orograph.boundary import said
 from orograph.errors import DataError, OrographError
 from orograph.reduction import Loss, Reduction, adds_up, name_of, reads_whole_batches, reduction_of
-from orograph.samples import FEW, MANY, Batch, Run, culprit, joined, lined_up, mixes, repeated, spread
+from orograph.samples import FEW, MANY, Batch, Run, culprit, joined, lined_up, mixes, mixes_many, repeated, spread
 from orograph.structure import replaced, tensors_of
 
 
@@ -59,6 +59,8 @@ def read(model: nn.Module, run: Run, theta: Tensor, loss: Loss, batches: Sequenc
         if few is own[0]:
             raise
         mixed = True
+    if not mixed and len(largest[1]) > FEW and (many := mixes_many(run, theta, largest, memory)) is not None:
+        mixed, few = True, many
     whole = _mixing(model, run, theta, few) if mixed else ""
     inputs, targets = own[0] if mixed else spread(largest, MANY)
     with torch.no_grad():

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map, tree_structure
 
 from orograph.errors import DataError
+from orograph.memory import chunk_length
 from orograph.structure import replaced, tensors_of
 
 Batch = tuple[Any, Tensor]
@@ -130,6 +131,39 @@ def mixes(run: Run, theta: Tensor, batch: Batch) -> bool:
     if [leaf.shape[1:] for leaf in first] != [leaf.shape[1:] for leaf in second]:
         return True
     return not equal(together, [torch.cat(pair) for pair in zip(first, second, strict=True)]) or not equal([slope], [one + two])
+
+
+def mixes_many(run: Run, theta: Tensor, batch: Batch, memory: int) -> Batch | None:
+    """The part of a batch, as long as the memory allows, whose outputs change when its halves are evaluated alone, else None.
+
+    Few samples do not show it where places are limited (experts of a fixed capacity).
+    """
+    few = take(batch, slice(0, FEW))
+    sizes = [_kept(run, theta, take(few, slice(0, length))) for length in (FEW // 2, FEW)]
+    each = max(1, (sizes[1] - sizes[0]) // (FEW - FEW // 2))
+    part = take(batch, slice(0, chunk_length(len(batch[1]), 3 * each, memory)))
+    half = (len(part[1]) + 1) // 2
+    if half <= FEW // 2:
+        return None
+    with torch.no_grad():
+        found = [tensors_of(run(theta, take(part, piece)[0])) for piece in (slice(None), slice(0, half), slice(half, None))]
+    together, first, second = found
+    if [leaf.shape[1:] for leaf in first] != [leaf.shape[1:] for leaf in second]:  # padded to the longest
+        return part
+    return None if equal(together, [torch.cat(pair) for pair in zip(first, second, strict=True)]) else part
+
+
+def _kept(run: Run, theta: Tensor, batch: Batch) -> int:
+    """Bytes that a gradient keeps of a batch."""
+    kept: dict[tuple[int, int], int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept[(tensor.data_ptr() if tensor.layout == torch.strided else id(tensor), tensor.numel())] = tensor.nbytes
+        return tensor.detach()
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        outputs = run(theta.detach().clone().requires_grad_(), batch[0])
+    return sum(kept.values()) + sum(leaf.nbytes for leaf in tensors_of(outputs))
 
 
 def culprit(model: nn.Module, run: Callable[[Any], Any], batch: Batch) -> str:
