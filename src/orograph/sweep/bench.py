@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -25,7 +26,7 @@ from orograph.sweep.point import Instruments
 from orograph.sweep.settings import SweepSettings
 from orograph.sweep.states import Buffers, State, States
 from orograph.training.cohort import fitting_cohort
-from orograph.training.own import Trainer, by_optimizer
+from orograph.training.own import Trainer, by_optimizer, lies_in_one_piece
 from orograph.work.bench import chosen_metrics, objectives, prepare, require_memory, with_numerics
 
 Theta = Float[Tensor, " P"]
@@ -76,15 +77,17 @@ class Bench:
             require_numbers(instruments.scores(train_set, train_set.theta, by_group=False)[0])
         sizes = {"cohort": numerics.cohort or fitting_cohort(train_set)}
         sizes["together"] = numerics.together or min(sizes["cohort"], fitting_spectra(train_set, settings.spectrum.k))
-        own = problem.trainer is not None or is_own(settings.training.optimizer)
         states = States.of(train_set, every=problem.trainer is not None)
-        if own and (settings.training.published or settings.tracking.track_curvature):
-            raise ConfigurationError("`published` and `track_curvature` are of the program's own training; leave them out")
         if states.buffers:
             sizes["together"] = 1  # each has buffers of its own, and so a graph of its own
             _require_batches(settings, train_set)
         bench = cls(with_numerics(settings, **sizes), problem, device, model, instruments, given, states)
-        _ = bench.trainer  # an optimiser that does not exist is refused here
+        own = bench.trainer is not None  # an optimiser that does not exist is refused here
+        if own and (settings.training.published or settings.tracking.track_curvature):
+            raise ConfigurationError(
+                "`published` and `track_curvature` are of the program's own training, which draws its mini-batches from samples "
+                "of one shape; leave them out"
+            )
         return bench
 
     @property
@@ -123,9 +126,13 @@ class Bench:
         given, training = self.problem.trainer, self.settings.training
         if given is not None:
             return lambda objective: given
-        if not is_own(training.optimizer):
+        if is_own(training.optimizer):
+            make = imported("optimizer", training.optimizer)
+        elif lies_in_one_piece(self.instruments.train):
             return None
-        make = imported("optimizer", training.optimizer)
+        else:
+            more = {"weight_decay": training.weight_decay, **({"momentum": training.momentum} if training.momentum else {})}
+            make = partial(getattr(torch.optim, training.optimizer), **more)
         return lambda objective: by_optimizer(objective, training, make)
 
     def measuring(self, buffers: Buffers) -> Instruments:

@@ -6,16 +6,18 @@ parameters are held fast by everything that is measured afterwards.
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from orograph.arguments import checked
 from orograph.calling import call
 from orograph.errors import ConfigurationError, DataError, OrographError
+from orograph.intake import Batch
 from orograph.objective import Objective
 from orograph.sources import first_line
 from orograph.training.descent import EpochRecord, OnEpoch, Trained
@@ -117,6 +119,29 @@ def train_own(
     )
 
 
+def lies_in_one_piece(objective: Objective) -> bool:
+    """Whether all samples can be indexed in one tensor each, so that mini-batches are drawn from them."""
+    if objective.whole:
+        return False
+    try:
+        samples(objective)
+    except OrographError:
+        return False
+    return True
+
+
+def batches_in_order(objective: Objective, length: int, seed: int, epoch: int) -> Iterator[Batch]:
+    """The mini-batches of an epoch: samples in a drawn order; where these cannot be indexed, the data's own batches in one."""
+    if not lies_in_one_piece(objective):
+        batches = list(objective.batches(length))
+        yield from (batches[index] for index in permutation(seed, epoch, len(batches)).tolist())
+        return
+    leaves, targets = samples(objective)
+    spec = tree_flatten(next(iter(objective.batches(1)))[0])[1]
+    for chosen in permutation(seed, epoch, objective.count).to(targets.device).split(length):
+        yield tree_unflatten([leaf[chosen] for leaf in leaves], spec), targets[chosen]
+
+
 def by_optimizer(objective: Objective, settings: TrainingSettings, make: Callable[..., Any]) -> Trainer:
     """A trainer that takes steps of an optimiser of one's own on mini-batches, and keeps the best state by L_eff.
 
@@ -133,8 +158,6 @@ def by_optimizer(objective: Objective, settings: TrainingSettings, make: Callabl
         named = dict(model.named_parameters())
         optimizer = make([named[name] for name in objective.layout.names], lr=settings.lr)
         stopping, best = Stopping(settings.epochs, settings.patience, 0), start
-        leaves, targets = samples(objective)
-        spec = torch.utils._pytree.tree_flatten(next(iter(objective.batches(1)))[0])[1]
         least = 2 if any(map(tracks_statistics, model.modules())) else 1  # one sample has no variance
 
         def value() -> float:
@@ -148,12 +171,11 @@ def by_optimizer(objective: Objective, settings: TrainingSettings, make: Callabl
         stopping.start(value())
         while stopping.stopped is None:
             model.train()
-            for chosen in permutation(seed, stopping.epoch + 1, objective.count).to(targets.device).split(settings.batch_size):
-                if len(chosen) < least:
+            for inputs, targets in batches_in_order(objective, settings.batch_size, seed, stopping.epoch + 1):
+                if len(targets) < least:
                     continue
-                inputs = torch.utils._pytree.tree_unflatten([leaf[chosen] for leaf in leaves], spec)
                 outputs = call(model, {**dict(model.named_parameters()), **dict(model.named_buffers())}, inputs)
-                loss = objective.output_losses(outputs, targets[chosen]).mean() + penalty(model)
+                loss = objective.output_losses(outputs, targets).mean() + penalty(model)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
