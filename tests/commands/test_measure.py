@@ -86,6 +86,13 @@ def test_the_command_measures_a_model_and_data_of_ones_own(tmp_path: Path, monke
     assert (tmp_path / "minimum-measured.png").exists()
 
 
+@pytest.fixture(scope="module")
+def measured() -> og.Measurement:
+    """Some numbers, which names do not depend on."""
+    model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))
+    return og.measure(model, nn.MSELoss(), [(torch.randn(9, 4), torch.randn(9, 2))], k=2, probes=2, trace_probes=3)
+
+
 @pytest.mark.parametrize(
     ("checkpoint", "out", "wanted"),
     [
@@ -101,8 +108,9 @@ def test_the_command_measures_a_model_and_data_of_ones_own(tmp_path: Path, monke
     ],
 )
 def test_what_is_measured_lies_under_the_name_that_was_given(
-    tmp_path: Path, monkeypatch, checkpoint: str, out: str | None, wanted: str
+    tmp_path: Path, monkeypatch, measured: og.Measurement, checkpoint: str, out: str | None, wanted: str
 ) -> None:
+    monkeypatch.setattr("orograph.commands.measure.measure", lambda *arguments, **options: measured)
     (tmp_path / "mine.py").write_text(PLUGIN)
     (tmp_path / "FOLDER").mkdir()
     (tmp_path / "run" / "test_data").mkdir(parents=True)
