@@ -75,7 +75,8 @@ def scalar_curvature(
 
     From signs z_i come t_i = z_iᵀHz_i and q_i = ‖Hz_i‖², whose means are tr H and tr H². (tr H)² is the mean over i ≠ j of
     t_i t_j, because the square of a mean is biased; the terms in ∇L take one exact product. With known eigenpairs the probes
-    are confined to what is orthogonal to them, which leaves the estimate unbiased and its error far smaller.
+    are confined to what is orthogonal to them, which leaves the estimate unbiased and its error far smaller. Of as many
+    parameters as probes, or fewer, all columns are taken, and the result is exact.
 
     Args:
         operator: H of the plain loss.
@@ -109,8 +110,9 @@ def scalar_curvature(
         known_squares = (values.square() + spectrum.residuals.double().square()).sum().item()
 
     told = counter(on_product, "scalar curvature")
-    traces, squares = [], []
-    for probe in range(probes):
+    traces, squares, size = [], [], len(gradient)
+    spent = min(size, probes)
+    for probe in range(probes if size > probes else 0):
         signs = rademacher(len(gradient), 1, gradient, seeded(seed, probe))[:, 0]
         if basis is not None:
             signs = signs - (basis @ signs) @ basis
@@ -118,10 +120,15 @@ def scalar_curvature(
         traces.append(known_trace + torch.dot(signs.double(), image))
         squares.append(known_squares + torch.dot(image, image))
         told(probe + 1)
+    if size <= probes:  # every column is had for no more, and then nothing is estimated
+        columns = torch.stack(
+            [(operator @ row).double() for row in torch.eye(size, dtype=gradient.dtype, device=gradient.device)]
+        )
+        traces, squares = [columns.trace()] * probes, [columns.square().sum()] * probes
 
     direct = gradient.double()
     image = (operator @ gradient).double()
-    told(probes + 1)
+    told(spent + 1)
     norm_square = torch.dot(direct, direct).item()
     bent, bent_square = torch.dot(direct, image).item(), torch.dot(image, image).item()
     beta = 1 / (1 + norm_square)
@@ -144,7 +151,7 @@ def scalar_curvature(
         participation_ratio=estimate(jackknifed(quotient, t.cpu(), q.cpu()), probes),
         gradient_norm=math.sqrt(norm_square),
         beta=beta,
-        products=probes + 1,
+        products=spent + 1,
     )
 
 
