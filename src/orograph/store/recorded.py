@@ -62,7 +62,14 @@ class RecordedRun:
         return None
 
     def is_list(self, metric: str) -> bool:
-        """Whether a metric is several numbers, as one for each output."""
+        """Whether a metric is several numbers, as one for each output.
+
+        Args:
+            metric: its name.
+
+        Returns:
+            Whether its values are lists; False before a point is recorded.
+        """
         scalars = next((record.scalars for record in self.records.values() if record.status == "done"), {})
         return isinstance(scalars.get(f"train_{metric}"), list)
 
