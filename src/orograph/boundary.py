@@ -30,7 +30,7 @@ def explained(model: nn.Module, doing: str) -> Iterator[None]:
         yield
     except (OrographError, torch.OutOfMemoryError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script's own function may end its process
         culprit = _culprit(error.__traceback__, model)
         if not culprit and not isinstance(error, _FROM_TORCH):
             raise

@@ -9,6 +9,7 @@ import io
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -298,7 +299,16 @@ def _run(name: str, args: Sequence[str]) -> int:
         _begin_cluster(getattr(settings, "execution", None))
         function: Callable[[Any], int] = _found(COMMANDS[name].function)
     keep_imports()
-    return function(settings)
+    with warnings.catch_warnings():
+        if _is_quiet(settings):  # what others warn of is no answer of a command's
+            warnings.simplefilter("ignore", UserWarning)
+        return function(settings)
+
+
+def _is_quiet(settings: Any) -> bool:
+    """Whether nothing but the answer was asked for."""
+    parts = (settings, getattr(settings, "execution", None))
+    return any(getattr(part, name, False) for part in parts for name in ("quiet", "json_output"))
 
 
 def _parsed(name: str, args: Sequence[str]) -> Any:

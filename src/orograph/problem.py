@@ -195,7 +195,7 @@ class Problem:
             found = next(pairs(self.train), None)
         except (DataError, ConfigurationError):
             raise
-        except Exception as error:  # whatever the user's loader raises
+        except (Exception, SystemExit) as error:  # whatever the user's loader raises
             raise DataError(f"the training data cannot be iterated: {str(error).splitlines()[0]}.") from error
         if found is None:
             raise DataError("the training data have no samples; a stream that was read to its end before gives none again.")

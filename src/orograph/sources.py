@@ -55,7 +55,7 @@ def _module(argument: str, path: str, name: str) -> ModuleType:
         raise ConfigurationError(
             f"`{argument}` {path}: no module named '{error.name}'; run where it can be imported, or name its file, FILE.py:NAME."
         ) from None
-    except Exception as error:  # whatever the user's module raises
+    except (Exception, SystemExit) as error:  # whatever the user's module raises
         raise DataError(
             f"`{argument}` {path}: importing {name} failed with {type(error).__name__}: {first_line(error)}."
         ) from error
@@ -123,7 +123,7 @@ def called(argument: str, path: str, function: Callable[..., Any], offered: Mapp
         return function(**given)
     except OrographError:
         raise
-    except Exception as error:  # whatever the user's function raises
+    except (Exception, SystemExit) as error:  # whatever the user's function raises
         raise DataError(f"`{argument}` {path} failed with {type(error).__name__}: {first_line(error)}.") from error
 
 

@@ -55,7 +55,7 @@ def tried(settings: MeasureSettings, model: nn.Module, loss: Loss, data: Iterabl
         return
     try:
         batch = next(iter(data), None)
-    except Exception as error:  # whatever the user's loader raises
+    except (Exception, SystemExit) as error:  # whatever the user's loader raises
         raise DataError(f"`data` {settings.data} cannot be iterated: {first_line(error)}.") from error
     if not isinstance(batch, tuple | list) or len(batch) != 2 or not isinstance(batch[1], Tensor) or not batch[1].dim():
         return
@@ -67,7 +67,7 @@ def tried(settings: MeasureSettings, model: nn.Module, loss: Loss, data: Iterabl
     with evaluation_mode(model):
         try:
             outputs = call(model, _cast(model, dtype), inputs)
-        except Exception as error:  # whatever the user's module raises
+        except (Exception, SystemExit) as error:  # whatever the user's module raises
             raise DataError(f"`model` {settings.model} does not take inputs {shapes}: {first_line(error)}.") from error
     if not isinstance(outputs, Tensor):
         return
@@ -78,7 +78,7 @@ def tried(settings: MeasureSettings, model: nn.Module, loss: Loss, data: Iterabl
         value = loss(outputs, targets)
     except OrographError:
         raise
-    except Exception as error:  # whatever the loss raises
+    except (Exception, SystemExit) as error:  # whatever the loss raises
         raise ConfigurationError(f"`loss` {settings.loss} does not take {met}: {first_line(error)}.") from error
     if not isinstance(value, Tensor) or not value.is_floating_point():
         raise ConfigurationError(f"`loss` {settings.loss} gives {type(value).__name__} for {met}; it must give a real tensor.")

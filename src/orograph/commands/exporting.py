@@ -20,7 +20,7 @@ from orograph.store.analysis import Analysis
 from orograph.store.atomic import write_bytes
 from orograph.store.dataset import open_sweep
 from orograph.store.findings import FindingKey
-from orograph.store.finished import finished_run
+from orograph.store.finished import finished_run, unfinished
 from orograph.store.lookup import USUAL, quantity
 from orograph.store.names import require_free
 from orograph.store.run import Run
@@ -51,7 +51,8 @@ def export(settings: ExportSettings) -> int:
     else:
         content = csv_bytes(table(run)) if settings.to == "csv" else parquet_bytes(table(run), wording=run.wording)
     write_bytes(out, content)
-    Console(highlight=False).print(Text.assemble((shown(out), "bold"), f", {format_bytes(len(content))}"), soft_wrap=True)
+    told = f", {format_bytes(len(content))}{f'; {rest}' if (rest := unfinished(run)) else ''}"
+    Console(highlight=False).print(Text.assemble((shown(out), "bold"), told), soft_wrap=True)
     return 0
 
 

@@ -21,6 +21,7 @@ from orograph.errors import ConfigurationError, RunError, shown
 from orograph.models.checkpoint import load_checkpoint
 from orograph.settings.shared import Execution
 from orograph.spectral.spectrum import Spectrum, certified
+from orograph.store.atomic import require_writable
 from orograph.store.names import MARKER
 from orograph.store.provenance import provenance
 from orograph.store.published import Artifacts, find_artifacts, read_eigenvalues, read_gradient, read_pairs
@@ -48,6 +49,7 @@ def import_run(settings: ImportSettings) -> int:
     folder = Path(settings.folder)
     points = find_artifacts(folder)
     out = Path(settings.execution.out or f"runs/{folder.resolve().name}")
+    require_writable(out)
     if out.resolve() == folder.resolve() and not (out / MARKER).exists():
         raise ConfigurationError(f"`out` {out} is the folder that is imported; choose another, its files are left as they are.")
     begun = begun_run(out, "sweep")

@@ -16,8 +16,8 @@ from orograph.store.cells import Cell, Plan
 from orograph.store.copies import ANCHOR, SUM, check_own, own_files, read_plan, remove, restorable, restore
 from orograph.store.encoding import decode
 from orograph.store.lock import RunLock
-from orograph.store.marker import marker_at
-from orograph.store.names import COPIES, MARKER, PLAN
+from orograph.store.marker import marker_at, outdated
+from orograph.store.names import CONFIGURATION, COPIES, MARKER, PLAN
 from orograph.store.run import Run
 
 RESULTS = ("analysis.json", "landscape_analysis_results.json")
@@ -28,8 +28,9 @@ REMEDIES = {
     "finding": "removed: it is computed again",
     "result": "removed: it is put together again",
     "table": "written again from the records",
+    "configuration": f"written again from {MARKER}",
 }
-Kind = Literal["own", "lost", "point", "finding", "result", "table"]
+Kind = Literal["own", "lost", "point", "finding", "result", "table", "configuration"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ def inspect(path: Path) -> list[Damage]:
     found += [Damage(name, why, "result") for name in RESULTS if (why := _unreadable(path / name))]
     if not found:
         run = Run.open(path)
+        if why := outdated(path, run.configuration):
+            found.append(Damage(CONFIGURATION, why, "configuration"))
         found += [Damage(name, "is not what follows from the records", "table") for name in run.damaged()]
     return found
 
@@ -194,7 +197,10 @@ def _unreadable(file: Path) -> str:
 
 def _reason(error: RunError) -> str:
     """Of a message `FILE is damaged: why; what to do` the middle."""
-    return str(error).partition("; ")[0].rpartition("damaged: ")[2] if "damaged: " in str(error) else "is damaged"
+    head = str(error).partition("; ")[0]
+    if head.endswith(" is missing"):
+        return "is missing"
+    return head.rpartition("damaged: ")[2] if "damaged: " in head else "is damaged"
 
 
 def _remove_point(path: Path, plan: Plan, cell: Cell) -> None:

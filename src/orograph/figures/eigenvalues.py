@@ -47,7 +47,8 @@ def spectrum(
         axes[0].margins(y=0.12)
         axes[0].set(yscale="log", xlabel="rank", ylabel="|λ|", title=f"{len(values)} eigenpairs")
         axes[0].xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
-        axes[0].legend()
+        if axes[0].get_legend_handles_labels()[0]:  # none where every eigenvalue is 0
+            axes[0].legend()
         if density is not None:
             grid, height, error = (np.asarray(part) for part in density)
             floor = max(height.max() * 1e-8, 1e-300)  # far below one eigenvalue of the whole

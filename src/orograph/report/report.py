@@ -12,6 +12,7 @@ from orograph.report.settings import ReportSettings
 from orograph.report.study import study_data
 from orograph.report.sweep import sweep_data
 from orograph.store.atomic import write_bytes
+from orograph.store.finished import unfinished
 from orograph.store.names import require_free
 from orograph.store.run import Run
 
@@ -34,8 +35,9 @@ def report(settings: ReportSettings) -> int:
     content = render(run).encode()
     write_bytes(out, content)
     if not settings.quiet:
-        told = Text.assemble((shown(out), "bold"), f", {format_bytes(len(content))}: open it in any browser")
-        Console(highlight=False).print(told, soft_wrap=True)
+        left = f"; {told}" if (told := unfinished(run)) else ""
+        said = Text.assemble((shown(out), "bold"), f", {format_bytes(len(content))}: open it in any browser{left}")
+        Console(highlight=False).print(said, soft_wrap=True)
     return 0
 
 

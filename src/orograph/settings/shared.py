@@ -10,7 +10,7 @@ from orograph.data.names import NAMES as DATASETS
 from orograph.errors import ConfigurationError, unknown
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.models.names import ACTIVATIONS, MODELS
-from orograph.settings.base import LARGEST, MOST_PARALLEL, MOST_SEED, Settings, require_range
+from orograph.settings.base import LARGEST, MOST_PARALLEL, MOST_SEED, SMALLEST, Settings, require_range
 from orograph.settings.words import Auto, Count, Integers, is_own
 
 LEAST_MEMORY = 1_000_000  # bytes
@@ -144,13 +144,15 @@ class NumericsSettings(Settings):
         Raises:
             ConfigurationError: naming the first such number.
         """
-        most = LARGEST[self.dtype]
+        least, most = SMALLEST[self.dtype], LARGEST[self.dtype]
         for name, given in values.items():
             for value in given if isinstance(given, tuple) else (given,):
                 if abs(value) > most:
                     raise ConfigurationError(
                         f"`{name}` {value} is beyond what {self.dtype} can be multiplied with; give {most:g} at most"
                     )
+                if 0 < abs(value) < least:
+                    raise ConfigurationError(f"`{name}` {value} is below what {self.dtype} holds; give 0, or {least:g} at least")
 
 
 def require_budget(memory: str) -> None:

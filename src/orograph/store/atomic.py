@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,6 +139,25 @@ def require_space(path: Path, size: float) -> None:
             f"the run needs {format_bytes(size)}, but the disk of {path} has {format_bytes(free)} free; keep the eigenvectors "
             "only as arrays or not at all, take fewer points, or write to another disk."
         )
+
+
+def require_writable(out: Path) -> None:
+    """Check, before anything is computed, that a file or a folder can be made under a name; nothing is left behind.
+
+    Raises:
+        RunError: something on the way is no folder, or the folder that is there takes no files.
+    """
+    folder = out.absolute()
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if folder == out.absolute() and not folder.is_dir():
+        folder = folder.parent  # a file, which is written over
+    if not folder.is_dir():
+        raise RunError(f"cannot write {out}: {folder} is no folder; choose another place.")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise RunError(f"cannot write {out}: {folder} takes no files ({error.strerror}); choose another place.") from None
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The run that a command reads from."""
+"""The run that a command reads from, and how much of it there is."""
 
 from orograph.errors import ConfigurationError, RunError
 from orograph.store.run import Run
@@ -17,3 +17,9 @@ def finished_run(path: str, command: str) -> Run:
     if not run.records:
         raise RunError(f"{run.path} has no finished point yet; run the {run.kind} first.")
     return run
+
+
+def unfinished(run: Run) -> str:
+    """What to say of a run whose plan holds more points than there are records; empty where it holds none."""
+    recorded, planned = len(run.records), len(run.plan.cells)
+    return "" if recorded >= planned else f"{recorded} of {planned} points are recorded"

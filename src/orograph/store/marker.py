@@ -68,7 +68,9 @@ def _is_metric(entry: Any) -> bool:
     return isinstance(entry, dict) and all(isinstance(entry.get(name), str) for name in ("name", "label", "unit", "better"))
 
 
-def check_directory(path: Path, content: Mapping[str, Any]) -> dict[str, Any] | None:
+def check_directory(
+    path: Path, content: Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Any] | None:
     """The marker of the same run if the directory holds it or its copy, None if it is free, or holds all of the run but that.
 
     Raises:
@@ -94,7 +96,8 @@ def check_directory(path: Path, content: Mapping[str, Any]) -> dict[str, Any] | 
     tables, own = (set(each["configuration"]) for each in (found, content))
     if tables - own and own - tables:  # a configuration alone does not say its kind, but each kind has tables of its own
         raise RunError(f"{path} holds a run with a '{min(tables - own)}', not a {content['kind']}; give another directory.")
-    differing = _differences(found["configuration"], content["configuration"])
+    was, now = (_with_groups(defaults or {}, each["configuration"], own | tables) for each in (found, content))
+    differing = _differences(was, now)
     if differing:
         raise RunError(f"{path} holds a run with {'; '.join(differing)}; give these values again, or another directory.")
     return found if "format" in found else None
@@ -112,14 +115,20 @@ def write_configuration(path: Path, content: Mapping[str, Any], asked: Mapping[s
 
     What says the same in another order is left as it is.
     """
-    configuration = without_none(content["configuration"])
-    numerics = without_none({"numerics": asked} if asked else {})
+    if outdated(path, content["configuration"]):
+        numerics = without_none({"numerics": asked} if asked else {})
+        write_bytes(path / CONFIGURATION, tomli_w.dumps({**without_none(content["configuration"]), **numerics}).encode())
+
+
+def outdated(path: Path, configuration: Mapping[str, Any]) -> str:
+    """Why a run's `configuration.toml` does not say what its marker says; empty where it does, in whatever order."""
+    file = path / CONFIGURATION
     try:
-        found = tomllib.loads(read_file(path / CONFIGURATION).decode())
+        found = tomllib.loads(read_file(file).decode())
     except (OSError, ValueError, RecursionError):
-        found = {}
-    if {name: value for name, value in found.items() if name != "numerics"} != configuration:
-        write_bytes(path / CONFIGURATION, tomli_w.dumps({**configuration, **numerics}).encode())
+        return "is no TOML" if file.exists() else "is missing"
+    same = {name: value for name, value in found.items() if name != "numerics"} == without_none(configuration)
+    return "" if same else f"says something else than {MARKER}"
 
 
 def without_none(value: Any) -> Any:
@@ -127,6 +136,11 @@ def without_none(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: without_none(item) for key, item in value.items() if item is not None}
     return [without_none(item) for item in value] if isinstance(value, list) else value
+
+
+def _with_groups(defaults: Mapping[str, Any], configuration: Mapping[str, Any], named: set[str]) -> dict[str, Any]:
+    """A configuration with the groups that only another one names, as they are when they are left out."""
+    return {**{name: value for name, value in defaults.items() if name in named}, **configuration}
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from orograph.errors import ConfigurationError
+from orograph.store.atomic import require_writable
 from orograph.store.encoding import is_digest
 
 MARKER = "run.json"
@@ -57,13 +58,15 @@ def _is_inside(name: object) -> bool:
 
 
 def require_free(out: Path) -> None:
-    """Check that a file to be written is none of a run's own, of whichever run.
+    """Check that a file to be written is none of a run's own, of whichever run, and can be written.
 
     Raises:
-        ConfigurationError: it is.
+        ConfigurationError: it is one.
+        RunError: it cannot be.
     """
     if run_around(out) is not None:
         raise ConfigurationError(f"`out` {out} is one of the run's own files; choose another name.")
+    require_writable(out)
 
 
 def run_around(file: Path) -> Path | None:

@@ -83,6 +83,7 @@ class Run(RecordedRun):
         metrics: Sequence[Metric] = (ACCURACY,),
         tensors: Mapping[str, Sequence[int]] | None = None,
         asked: Mapping[str, Any] | None = None,
+        defaults: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> "Run":
         """A run to write to, and the only one: new, or resumed where the directory holds the same run already.
 
@@ -99,6 +100,7 @@ class Run(RecordedRun):
             metrics: that are recorded of each point beside the losses.
             tensors: shape of each parameter tensor by name, in the order of the flat vector.
             asked: the numerics as they were asked for, before the machine settled them; for `configuration.toml` of a new run.
+            defaults: groups of settings that a configuration leaves out where they are these, by name.
 
         Returns:
             The run, which this process alone may write to until `close`.
@@ -123,11 +125,11 @@ class Run(RecordedRun):
         )
         cells = tuple(cells)
         EMPTY_PLAN.extended(cells)  # names that cannot be told apart are refused before anything is written
-        check_directory(path, content)
+        check_directory(path, content, defaults)
         make_folder(path)
         lock = RunLock(path)
         try:
-            found = check_directory(path, content)  # again, now that nobody else writes
+            found = check_directory(path, content, defaults)  # again, now that nobody else writes
             remove_partial(path)
             for name in own_files(path):  # those that are lost, not those that are damaged
                 if not (path / name).exists():

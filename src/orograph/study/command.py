@@ -17,7 +17,7 @@ from orograph.memory import format_bytes
 from orograph.problem import Problem
 from orograph.settings.shared import NumericsSettings
 from orograph.settings.words import folder_name
-from orograph.store.atomic import require_space
+from orograph.store.atomic import require_space, require_writable
 from orograph.store.encoding import json_text, plain
 from orograph.store.provenance import mixture, provenance
 from orograph.store.resume import begun_run, not_taken, recorded_numerics
@@ -57,6 +57,8 @@ def study(settings: StudySettings, execution: StudyExecution, problems: Sequence
     """
     console = Console(stderr=execution.json_output)
     out = folder_of(settings, execution)
+    if not execution.dry_run:
+        require_writable(out)
     asked = settings.numerics.model_dump()
     resumed = begun_run(out, "study")
     numerics = recorded_numerics(resumed, NumericsSettings) if resumed else execution.shared(settings.numerics)

@@ -12,7 +12,7 @@ from orograph.memory import format_bytes
 from orograph.problem import Problem
 from orograph.settings.shared import ParallelExecution
 from orograph.settings.words import folder_name
-from orograph.store.atomic import require_space
+from orograph.store.atomic import require_space, require_writable
 from orograph.store.cells import EMPTY_PLAN, Cell
 from orograph.store.encoding import json_text
 from orograph.store.provenance import mixture, provenance
@@ -53,6 +53,8 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
     """
     console = Console(stderr=execution.json_output)
     out = folder_of(settings, execution)
+    if not execution.dry_run:
+        require_writable(out)
     todo = pending = cells(settings)
     EMPTY_PLAN.extended(todo)  # strengths that no name can tell apart are refused before anything is computed
     asked = settings.numerics.model_dump()
@@ -92,6 +94,7 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
             configuration=settings.configuration(),
             numerics=settings.numerics.model_dump(),
             asked=asked,
+            defaults=settings.left_out(),
             provenance=provenance(bench.device),
             cells=todo,
             classes=bench.instruments.names,

@@ -150,6 +150,7 @@ class SweepSettings(Settings):
             raise ConfigurationError(f"{points} points are more than a run holds, {MOST_POINTS}; give fewer `points` or `seeds`")
         training = self.training
         self.numerics.require_finite(
+            min=chosen.min,
             max=chosen.max,
             strengths=chosen.strengths,
             perturb=self.anchor.perturb,
@@ -161,6 +162,11 @@ class SweepSettings(Settings):
     def _later(self) -> set[str]:
         """Settings that older runs do not know, where they change nothing: left out, so that those runs resume."""
         return {name for name, kind in _LATER.items() if getattr(self, name) == kind()}
+
+    @staticmethod
+    def left_out() -> dict[str, dict[str, Any]]:
+        """The groups that a configuration does not name where they are these."""
+        return {name: kind().model_dump(mode="json") for name, kind in _LATER.items()}
 
     def configuration(self) -> dict[str, Any]:
         """What defines the run."""
