@@ -342,3 +342,17 @@ def test_so_it_does_however_they_were_moved(move: str) -> None:
         nn.utils.vector_to_parameters(torch.zeros(27).double(), model.parameters())
     with pytest.warns(UserWarning, match="have moved since"):
         operator.loss  # noqa: B018
+
+
+@pytest.mark.parametrize("where", [0.0, 1e-2])
+def test_parameters_at_the_tip_of_a_cone_are_named_in_a_warning(where: float) -> None:
+    model = nn.Linear(4, 2).double()
+    for parameter in model.parameters():
+        parameter.data.fill_(where)
+    inputs = data()[0][0]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        operator = og.HessianOperator(model, lambda z, y: z.norm(dim=1).mean(), [(inputs, torch.zeros(len(inputs)))])
+    said = [str(each.message) for each in caught if "no second derivative" in str(each.message)]
+    assert bool(said) == ("difference" not in operator.certificate) == (where == 0)
+    assert all("gradient jumps by 'weight'" in each or "gradient jumps by 'bias'" in each for each in said)

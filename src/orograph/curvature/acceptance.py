@@ -9,7 +9,8 @@ mode that moves what reverse mode holds fast. In float64, for random u and v and
     symmetry     uᵀAv = vᵀAu
 
 A step may cross a kink (ReLU), where gradients jump: shorter steps are tried. Where differences of successive steps agree with
-one another, yet not with the product, the test has failed; where they never agree, it says nothing and the others decide. What
+one another, yet not with the product, the test has failed; where they never agree, it says nothing and the others decide. If
+the gradient jumps as far at the shortest step as at the longest, θ itself stands on an edge (a norm at zero): that is said. What
 rounding does to a gradient is measured, by a move of θ in its last digit, and allowed for.
 """
 
@@ -48,12 +49,14 @@ class Tests:
         passed, failed: names of tests; one that says nothing is in neither.
         error: what torch said where there is no product.
         suspect: where the largest error lies: the name of a parameter, empty if nothing failed.
+        edge: the parameter along which the gradient jumps at θ itself, where there is no second derivative; empty if none does.
     """
 
     passed: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     error: str = ""
     suspect: str = ""
+    edge: str = ""
 
     @property
     def sound(self) -> bool:
@@ -130,10 +133,12 @@ class Examination:
         elif self.formula.differences:
             held["metric"] = self._metric(v, v @ moved)
         failed = tuple(name for name, holds in held.items() if holds is False)
-        suspect = ""
+        suspect, edge = "", ""
+        if self.formula.differences == "gradients" and held["difference"] is None:
+            edge = self._edge(v)
         if failed:
             suspect = self._suspect(gradient, slope=True) if "slope" in failed else self._suspect(error, slope=False)
-        return Tests(tuple(name for name, holds in held.items() if holds), failed, suspect=suspect)
+        return Tests(tuple(name for name, holds in held.items() if holds), failed, suspect=suspect, edge=edge)
 
     def _drawn(self, number: int) -> Tensor:
         """A random direction of length 1 among the parameters that can move."""
@@ -207,6 +212,15 @@ class Examination:
                 settled = found
             before = found
         return (None, moved) if settled is None else (False, moved - settled)
+
+    def _edge(self, v: Tensor) -> str:
+        """The parameter whose gradient jumps most at θ itself: by as much as ever when steps become short. Empty if none does."""
+        theta, (longest, *_, shortest) = self.objective.theta, self._steps()
+        long, short = (
+            _gradient(self.objective, theta + h * v, self.batch) - _gradient(self.objective, theta - h * v, self.batch)
+            for h in (longest, shortest)
+        )
+        return self._suspect(short, slope=False) if short.norm() > 0.5 * long.norm() else ""
 
     def _metric(self, v: Tensor, found: Tensor) -> bool:
         """vᵀAv against differences of outputs or losses."""

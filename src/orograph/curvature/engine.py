@@ -7,6 +7,7 @@ memory of one; going back to an earlier point computes its residuals again.
 
 import contextlib
 import logging
+import warnings
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -78,6 +79,13 @@ class Engine:
         self.doubles = examination.dtype == torch.float64
         reference = REVERSE if tests[REVERSE].sound else FORWARD
         self.certificate = tests[reference].passed
+        if edge := tests[reference].edge:
+            warnings.warn(
+                f"the gradient jumps by '{edge}' at these very parameters (a norm at zero, say), where the loss has no second "
+                "derivative: products are those of what automatic differentiation puts in its place.",
+                UserWarning,
+                stacklevel=2,
+            )
         try:
             with _unlogged():
                 self.plan = self._plan()
