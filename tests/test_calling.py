@@ -151,6 +151,7 @@ def test_what_a_module_does_besides_is_done_to_a_copy(what: str) -> None:
     compare(*make(what))
 
 
+@pytest.mark.slow
 @settings(max_examples=3)
 @given(st.lists(st.sampled_from(sorted(BESIDES)), min_size=2, max_size=4), st.integers(0, 99))
 def test_so_it_is_in_any_combination(whats: list[str], seed: int) -> None:
@@ -224,6 +225,7 @@ def test_every_mode_is_restored_without_train_or_eval_being_called() -> None:
     assert not seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("switched_off", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize(
     ("kind", "what"),

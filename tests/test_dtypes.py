@@ -36,6 +36,7 @@ def test_a_module_in_half_precision_is_that_of_the_same_weights_in_float32(dtype
     assert all(p.dtype == dtype for p in half.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", HALVES)
 def test_the_traces_of_a_module_in_half_precision_are_those_of_its_own_weights(dtype: torch.dtype) -> None:
     half = net().to(dtype)

@@ -42,6 +42,7 @@ def recorded(run: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_sweep_of_named_parts_is_that_of_the_command_line(tmp_path: Path) -> None:
     found = og.sweep(own_problem.problem(), out=tmp_path / "python", **SMALL)
     assert found.test_accuracy.shape == found.test_confident.shape == (1, 1, 2)
@@ -108,6 +109,7 @@ def test_another_problem_than_that_of_the_run_is_refused(made_in_memory: Path, o
     assert bytes_of(made_in_memory) == before
 
 
+@pytest.mark.slow
 def test_a_sweep_of_objects_is_resumed_by_the_same_call_and_not_with_other_data(made_in_memory: Path) -> None:
     before = bytes_of(made_in_memory)
     og.sweep(own_problem.in_memory(), out=made_in_memory, **SMALL)
@@ -173,6 +175,7 @@ def test_every_setting_has_a_name_of_its_own_and_a_description(kind: Any) -> Non
     assert {name for name, _ in every} - set(fields) <= {"json_output", "dry_run", "sources", "checksum"}
 
 
+@pytest.mark.slow
 def test_settings_may_come_as_an_object_with_others_on_top(tmp_path: Path) -> None:
     settings = SweepSettings(ladder=LadderSettings(strengths=(0.1, 0.2)), training=TrainingSettings(epochs=1))
     found = og.sweep(own_problem.in_memory(), settings=settings, k=2, quiet=True, out=tmp_path / "run")
@@ -181,6 +184,7 @@ def test_settings_may_come_as_an_object_with_others_on_top(tmp_path: Path) -> No
     assert recorded(tmp_path / "run")["spectrum"]["k"] == 2
 
 
+@pytest.mark.slow
 def test_the_weights_that_a_module_comes_with_can_be_the_anchor(tmp_path: Path) -> None:
     torch.manual_seed(7)
     module = own_problem.net()
@@ -201,6 +205,7 @@ def test_points_that_fail_are_told_by_a_warning(tmp_path: Path) -> None:
     assert found.status.values.ravel().tolist() == ["failed"]
 
 
+@pytest.mark.slow
 def test_random_streams_and_threads_are_left_as_they_were(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002 - the global stream
@@ -211,6 +216,7 @@ def test_random_streams_and_threads_are_left_as_they_were(tmp_path: Path) -> Non
     assert random.getstate() == before[2]
 
 
+@pytest.mark.slow
 def test_progress_is_one_line_of_a_notebook_rewritten(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
     shown: list[str] = []
 
@@ -242,6 +248,7 @@ def test_progress_is_one_line_of_a_notebook_rewritten(monkeypatch: pytest.Monkey
     assert len(shown) == 1
 
 
+@pytest.mark.slow
 def test_progress_is_log_records_where_logging_is_set_up(caplog: pytest.LogCaptureFixture, tmp_path: Path, capsys: Any) -> None:
     caplog.set_level(logging.INFO)
     og.sweep(own_problem.in_memory(), out=tmp_path / "run", **SMALL | {"quiet": False})

@@ -80,6 +80,7 @@ def test_no_module_of_a_package_has_the_name_of_something_that_the_package_offer
     assert not modules & (set(exports(package)) - packages_in(package)) - (FUNCTIONS if package == "orograph" else set())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_a_function_named_as_a_package_stays_one_whichever_is_imported_first(name: str) -> None:
     module = f"import orograph.{name}.settings"
@@ -117,6 +118,7 @@ def test_importing_orograph_and_its_packages_imports_nothing_heavy() -> None:
     assert not loaded & {"torch", "numpy", "scipy", "matplotlib", "xarray", "pydantic", "pandas"}
 
 
+@pytest.mark.slow
 def test_everything_can_be_imported_at_once() -> None:
     assert "torch" in python("import sys, orograph; print(*sys.modules)", EAGER_IMPORT="1").split()
 

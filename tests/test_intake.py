@@ -247,6 +247,7 @@ class Sentence(nn.Module):
         return self.o(self.t(self.e(ids), src_key_padding_mask=pad).mean(1))
 
 
+@pytest.mark.slow
 def test_a_padded_encoder_is_evaluated_on_the_path_that_is_differentiated() -> None:
     model, ids = Sentence(), torch.randint(9, (6, 5))
     pad = torch.arange(5)[None] >= torch.tensor([2, 3, 4, 5, 2, 3])[:, None]

@@ -232,6 +232,7 @@ def test_a_dry_run_prints_its_plan_as_json(capsys: pytest.CaptureFixture[str]) -
     assert not Path("run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "widths"), [("MLP1", "3"), ("CNN", "3"), ("MLP3", "")])
 def test_every_listed_model_without_batchnorm_is_swept_and_imported(model: str, widths: str) -> None:
     few = [word for word in SMALL if word not in ("--widths", "4")]
@@ -267,6 +268,7 @@ def test_outliers_are_told_by_the_gap_first() -> None:
     assert _outliers(found) == "9 above the largest gap, a factor of 3; 30 or more above the bulk edge 0.05"
 
 
+@pytest.mark.slow
 def test_the_configuration_runs_again_in_the_same_arithmetic(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", *SMALL, "--points", "1", "--dtype", "float64", "--memory", "50MB", "--out", "a"]) == 0
     assert main(["sweep", "--config", "a/configuration.toml", "--out", "b", "--quiet"]) == 0

@@ -29,6 +29,7 @@ def curved_valley() -> Objective:
     return landscape(lambda p: 0.1 * (p[0] ** 2 - 1) ** 2 + 3 * (p[1] - 1 + p[0] ** 2) ** 2 + p[2] ** 2, LEFT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("curve", [bezier(LEFT, -LEFT), bezier(LEFT, -LEFT, bends=2), chain(LEFT, -LEFT, bends=3)])
 def test_a_trained_curve_finds_its_way_round_the_ring(curve) -> None:
     straight = curve_profile(ring(), line(LEFT, -LEFT), points=41).barriers.train_loss
@@ -62,6 +63,7 @@ def test_the_band_finds_the_pass_of_a_double_well() -> None:
     assert lengths.max() / lengths.min() < 1.2
 
 
+@pytest.mark.slow
 def test_a_band_on_a_ridge_leaves_it() -> None:
     found = nudged_elastic_band(ring(), LEFT, -LEFT, pivots=7, cycles=1, steps=200, learning_rate=0.05)
     assert curve_profile(ring(), found.curve, points=81).barriers.train_loss < 0.05
@@ -76,6 +78,7 @@ def test_tangents_point_uphill_and_mix_at_extrema() -> None:
     torch.testing.assert_close(_tangents(band, torch.tensor([1.0, 1.0, 1.0]).double())[0], (up + right) / 2**0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalised", [False, True])
 def test_trained_paths_lower_the_barrier_between_two_networks(normalised: bool) -> None:
     torch.manual_seed(0)

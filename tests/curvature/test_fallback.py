@@ -145,6 +145,7 @@ class Flagged(nn.Module):
         return self.b(self.a(x).tanh() if kind in ("tanh", True, 1.5) else 2 * self.a(x).sin())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", [("tanh", "sin"), (True, False), (1.5, 2.5), ("sin", "tanh", "sin")])
 def test_batches_alike_in_shape_and_unlike_in_a_flag_have_graphs_of_their_own(kinds: tuple[str | bool | float, ...]) -> None:
     torch.manual_seed(0)

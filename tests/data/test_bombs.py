@@ -125,6 +125,7 @@ def test_an_archive_with_a_file_twice_is_refused(tmp_path: Path) -> None:
     within_bounds(lambda: read_cifar(tmp_path, tmp_path), "there twice")
 
 
+@pytest.mark.slow
 def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path: Path, zeros: bytes) -> None:
     info = tarfile.TarInfo("padding")
     info.size = MUCH

@@ -20,6 +20,7 @@ FEW = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(FEW))
 def test_few_families_keep_what_is_stated(name: str) -> None:
     rates = list(error_rates.SECTIONS[name][1](FEW[name]))

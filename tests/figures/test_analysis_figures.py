@@ -56,6 +56,7 @@ def drawn(figure: Figure) -> list[str]:
     return [axes.get_title(loc="left") for axes in figure.axes]
 
 
+@pytest.mark.slow
 def test_every_figure_draws_and_names_its_parts() -> None:
     one, other = line(), line("down")
     met = [("crossing", 0.5, 0.0), ("avoided", 0.7, 0.5)]

@@ -100,6 +100,7 @@ def test_many_models_give_what_each_gives_alone(objective: og.Objective) -> None
     assert ends.tolist() == pytest.approx(right[1:], **near)
 
 
+@pytest.mark.slow
 def test_blocks_of_products_are_the_products_of_their_columns(objective: og.Objective) -> None:
     operator = og.HessianOperator.of(objective)
     block = torch.randn(operator.size, 3, generator=torch.Generator().manual_seed(0))
@@ -180,6 +181,7 @@ class Many(nn.Module):
         return self.make(self.b(h), h)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_outputs_of_any_structure_give_what_their_logits_give(way: str) -> None:
     torch.manual_seed(0)

@@ -59,6 +59,7 @@ def test_a_step_lost_once_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert {finding.status for finding in run.findings.values()} == {"done"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "recorded", "found"), [("minimum", 2, {"minimum", "pair"}), ("training", 0, set()), ("pair", 2, {"minimum"})]
 )
@@ -104,6 +105,7 @@ def test_a_diverged_network_is_a_result_and_the_exit_code_says_so(tmp_path: Path
     assert main(["study", *words, "--out", str(tmp_path / "run")]) == 1
 
 
+@pytest.mark.slow
 def test_damaged_weights_are_no_result_and_measured_once_they_are_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = study(tmp_path, monkeypatch, "", 0)
     [weights] = run.path.glob("test_data/*/model_weights-0-*.pth")
@@ -117,6 +119,7 @@ def test_damaged_weights_are_no_result_and_measured_once_they_are_back(tmp_path:
     assert {finding.status for finding in study(tmp_path, monkeypatch, "", 0).findings.values()} == {"done"}
 
 
+@pytest.mark.slow
 def test_a_learning_rate_lost_twice_ends_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OrographError, match="lost twice"):
         study(tmp_path, monkeypatch, "rate", 2, compare_optimizers=True)

@@ -121,6 +121,7 @@ def dense(model: nn.Module, theta: Tensor, loss: object) -> Tensor:
     return hessian
 
 
+@pytest.mark.slow
 def test_softmax_regression_has_the_dense_curvature_of_each_class(source: Path) -> None:
     run = run_of("--data", "closed_forms:labels", "--model", "closed_forms:softmax", "--k", "3", "--epochs", "5", *POLISH)
     assert main(["analyze", "run", "--quiet", "--probes", "8"]) == 0
@@ -142,6 +143,7 @@ def test_softmax_regression_has_the_dense_curvature_of_each_class(source: Path) 
             assert record.scalars["class_accuracy"][label] == pytest.approx(100 * hits, nan_ok=True)
 
 
+@pytest.mark.slow
 def test_a_language_model_has_the_loss_and_the_hessian_of_torch_over_all_that_counts(source: Path) -> None:
     run = run_of("--data", "closed_forms:text", "--model", "closed_forms:Language", "--k", "3", "--epochs", "3")
     import closed_forms

@@ -70,6 +70,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return Made()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_problem_is_spoken_of_in_its_own_words(kind: str, folders: dict[str, Path], tmp_path: Path) -> None:
     run = Run.open(folders[kind])
@@ -156,6 +157,7 @@ def test_measure_gives_metrics_and_their_values_by_group(folders: dict[str, Path
     assert found["parameters"] == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["sweep"], ["analyze"]])
 def test_a_changed_source_is_refused_by_name(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parts = shutil.copy(PARTS, tmp_path / f"parts_{words[0]}.py")
@@ -189,6 +191,7 @@ def test_changed_data_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err.count("gives other values than when this run was begun") == 2
 
 
+@pytest.mark.slow
 def test_the_named_network_and_data_as_ones_own_give_the_same_bytes(tmp_path: Path) -> None:
     named = ["--dataset", "digits", "--subset-size", "100", "--widths", "4"]
     found: dict[str, Any] = {}

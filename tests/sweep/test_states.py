@@ -48,6 +48,7 @@ def parts() -> tuple[nn.Module, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     return batch_normed.net(), train, test
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more", [["--points", "3"], ["--points", "2", "--start", "fresh", "--polish"], ["--points", "2", "--published"]]
 )
@@ -69,6 +70,7 @@ def test_what_is_recorded_is_of_the_network_that_is_kept(source: Path, more: lis
         assert found.eigenvalues.tolist() == pytest.approx(run.array(cell, "eigenvalue").tolist(), rel=2e-3)  # within residuals
 
 
+@pytest.mark.slow
 def test_a_chain_that_goes_on_from_the_disk_has_the_same_bytes(source: Path) -> None:
     sweep(source / "whole", "--points", "3")
     cut = sweep(source / "cut", "--points", "3")
@@ -112,6 +114,7 @@ class Momentum(torch.optim.SGD):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [["--train", "own_training:descend"], ["--optimizer", "own_training:Momentum"]])
 def test_a_training_of_ones_own_makes_the_points(source: Path, monkeypatch: pytest.MonkeyPatch, how: list[str]) -> None:
     (source / "own_training.py").write_text(TRAINS)

@@ -55,6 +55,7 @@ def compare(company: Path, alone: Path) -> None:
     np.testing.assert_array_equal(mine.converged, theirs.converged)
 
 
+@pytest.mark.slow
 def test_the_spectra_are_those_computed_one_by_one(together: Path, tmp_path: Path) -> None:
     compare(together, run(tmp_path / "alone", numerics={"together": 1}))
 
@@ -65,6 +66,7 @@ def test_spectra_of_the_objective_are_those_computed_one_by_one(tmp_path: Path) 
     compare(*runs)
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped_between_two_points_ends_with_the_same_bytes(together: Path, tmp_path: Path) -> None:
     commit, left = sweeping.commit_point, [2]
 
@@ -82,6 +84,7 @@ def test_a_run_that_stopped_between_two_points_ends_with_the_same_bytes(together
     assert bytes_of(run(tmp_path / "run")) == bytes_of(together)
 
 
+@pytest.mark.slow
 def test_polished_points_wait_for_each_other(tmp_path: Path) -> None:
     training = {"polish": True, "polish_products": 20}
     ds = open_run(run(tmp_path / "run", training=training, ladder={"strengths": (0.0, 0.003, 0.01)}))

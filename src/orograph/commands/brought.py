@@ -19,8 +19,8 @@ from orograph.loading import loaded
 from orograph.models.catalogue import build_model
 from orograph.models.checkpoint import load_checkpoint
 from orograph.objective import Loss
+from orograph.settings.base import is_own
 from orograph.settings.shared import ModelSettings
-from orograph.settings.words import is_own
 from orograph.sources import called, first_line, imported
 from orograph.work.bench import require_memory
 from orograph.work.problems import loss_of

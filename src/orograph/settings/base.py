@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,16 @@ MOST_PARALLEL = 1024  # threads of a process, and processes
 _MOST_BITS = 13_000  # 3913 digits; Python writes out 4300
 SMALLEST = {"float32": 1.2e-38, "float64": 2.3e-308}  # that are held with all their digits
 LARGEST = {"float32": 1e37, "float64": 1e300}  # numbers whose products with 2 and with a small θ are finite
+
+
+def is_own(name: str) -> bool:
+    """Whether a name means something of one's own: it has a colon, which no built-in name has."""
+    return ":" in name
+
+
+def folder_name(name: str) -> str:
+    """A name of data as part of a folder's name: `module:loader` and paths have characters that no folder should."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", name.removeprefix("object:")).strip("-.")
 
 
 def require_range(name: str, value: float, least: float, most: float) -> None:

@@ -10,8 +10,8 @@ from orograph.data.names import NAMES as DATASETS
 from orograph.errors import ConfigurationError, unknown
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.models.names import ACTIVATIONS, MODELS
-from orograph.settings.base import LARGEST, MOST_PARALLEL, MOST_SEED, SMALLEST, Settings, require_range
-from orograph.settings.words import Auto, Count, Integers, is_own
+from orograph.settings.base import LARGEST, MOST_PARALLEL, MOST_SEED, SMALLEST, Settings, is_own, require_range
+from orograph.settings.words import Auto, Count, Integers
 
 LEAST_MEMORY = 1_000_000  # bytes
 MOST_WIDTH = 10_000_000

@@ -1,20 +1,9 @@
 """Values as they are written: a list as one word, and a word for what is left to the program. Inside they are tuples and None."""
 
-import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 from tyro.constructors import PrimitiveConstructorSpec
-
-
-def is_own(name: str) -> bool:
-    """Whether a name means something of one's own: it has a colon, which no built-in name has."""
-    return ":" in name
-
-
-def folder_name(name: str) -> str:
-    """A name of data as part of a folder's name: `module:loader` and paths have characters that no folder should."""
-    return re.sub(r"[^A-Za-z0-9._]+", "-", name.removeprefix("object:")).strip("-.")
 
 
 def comma_list(kind: type) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orograph.metrics import ACCURACY
-from orograph.settings.words import is_own
+from orograph.settings.base import is_own
 from orograph.store.quantities import Quantity
 from orograph.store.summaries import SUMMARIES
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 from orograph.problem import Problem
+from orograph.settings.base import is_own
 from orograph.settings.shared import Execution, ModelSettings
-from orograph.settings.words import is_own
 from orograph.store.cells import Cell
 from orograph.study.grid import Configuration, configurations
 from orograph.study.settings import StudySettings

@@ -15,8 +15,8 @@ from rich.text import Text
 from orograph.errors import shown
 from orograph.memory import format_bytes
 from orograph.problem import Problem
+from orograph.settings.base import folder_name
 from orograph.settings.shared import NumericsSettings
-from orograph.settings.words import folder_name
 from orograph.store.atomic import require_space, require_writable
 from orograph.store.encoding import json_text, plain
 from orograph.store.provenance import mixture, provenance

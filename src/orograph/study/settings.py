@@ -14,10 +14,10 @@ from pydantic import Field, field_validator, model_validator
 from orograph.connectivity.names import PATHS
 from orograph.errors import ConfigurationError, unknown
 from orograph.models.names import ACTIVATIONS, MODELS
-from orograph.settings.base import MOST_SEED, Settings, group, require_range
+from orograph.settings.base import MOST_SEED, Settings, group, is_own, require_range
 from orograph.settings.problem import ProblemSettings
 from orograph.settings.shared import DataSettings, NumericsSettings, ParallelExecution
-from orograph.settings.words import Integers, Numbers, Words, is_own
+from orograph.settings.words import Integers, Numbers, Words
 from orograph.training.settings import OPTIMIZERS, SCHEDULERS
 
 STUDY_MODELS = tuple(name for name in MODELS if name != "mlp")  # MLP1 to MLP3 are the perceptrons of studies

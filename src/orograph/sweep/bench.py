@@ -13,8 +13,8 @@ from orograph.geometry.scores import require_numbers
 from orograph.objective import Objective
 from orograph.parameters import Layout
 from orograph.problem import Problem
+from orograph.settings.base import is_own
 from orograph.settings.shared import Execution
-from orograph.settings.words import is_own
 from orograph.sources import imported
 from orograph.spectral.cohort import fitting_spectra
 from orograph.store.cells import Cell

@@ -10,8 +10,8 @@ from rich.text import Text
 from orograph.errors import ConfigurationError, shown
 from orograph.memory import format_bytes
 from orograph.problem import Problem
+from orograph.settings.base import folder_name
 from orograph.settings.shared import ParallelExecution
-from orograph.settings.words import folder_name
 from orograph.store.atomic import require_space, require_writable
 from orograph.store.cells import EMPTY_PLAN, Cell
 from orograph.store.encoding import json_text

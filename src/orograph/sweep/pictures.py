@@ -4,7 +4,7 @@ from pathlib import Path
 
 from orograph.figures.style import save
 from orograph.figures.sweeps import sweep as draw_sweep
-from orograph.settings.words import is_own
+from orograph.settings.base import is_own
 from orograph.store.dataset import open_run
 from orograph.store.run import Run
 from orograph.sweep.settings import SweepSettings

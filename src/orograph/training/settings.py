@@ -9,8 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from orograph.errors import ConfigurationError, unknown
-from orograph.settings.base import Settings
-from orograph.settings.words import is_own
+from orograph.settings.base import Settings, is_own
 
 OPTIMIZERS = ("SGD", "Adam", "AdamW")
 SCHEDULERS = ("none", "cosine", "step", "onecycle", "warmup-cosine")

@@ -19,9 +19,9 @@ from orograph.loading import loaded, of_images
 from orograph.metrics import METRICS, Metric
 from orograph.models.catalogue import build_model
 from orograph.problem import Problem
+from orograph.settings.base import is_own
 from orograph.settings.problem import ProblemSettings
 from orograph.settings.shared import DataSettings, ModelSettings
-from orograph.settings.words import is_own
 from orograph.sources import MEMORY, called, digest, first_line, imported, name_of
 
 
