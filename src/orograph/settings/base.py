@@ -4,7 +4,7 @@ import contextlib
 import inspect
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -74,7 +74,7 @@ class Settings(BaseModel):
                 super().__init__(**values)
 
         @classmethod
-        def model_validate(cls, values, **options):
+        def model_validate(cls, values: Any, **options: Any) -> Self:
             """Settings out of plain values, checked.
 
             Args:
@@ -91,7 +91,7 @@ class Settings(BaseModel):
                 return super().model_validate(values, **options)
 
         @classmethod
-        def model_validate_json(cls, text, **options):
+        def model_validate_json(cls, text: str | bytes, **options: Any) -> Self:
             """Settings out of JSON, checked.
 
             Args:
@@ -108,7 +108,7 @@ class Settings(BaseModel):
                 return super().model_validate_json(text, **options)
 
         @classmethod
-        def model_validate_strings(cls, values, **options):
+        def model_validate_strings(cls, values: Any, **options: Any) -> Self:
             """Settings out of words, checked.
 
             Args:
