@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from orograph.errors import RunError
 from orograph.store.analysis import Analysis
 from orograph.store.cells import Cell
 from orograph.store.records import at_state
@@ -56,7 +57,13 @@ class Chain:
     def lists(self, name: str) -> Float[ndarray, "T n"]:
         """A short list along the chain; of no entries where it is not known."""
         found = [row.get(name) for row in self.rows]
-        length = max((len(value) for value in found if isinstance(value, list)), default=0)
+        lengths = sorted({len(value) for value in found if isinstance(value, list)})
+        if len(lengths) > 1:
+            raise RunError(
+                f"the points of {self.name} hold '{name}' with {lengths[0]} and with {lengths[-1]} entries; delete the record of "
+                "the wrong one, and the same sweep makes it again."
+            )
+        length = lengths[0] if lengths else 0
         return np.array([value if isinstance(value, list) else [np.nan] * length for value in found], dtype=float)
 
     def by_class(self, wording: Wording) -> Float[ndarray, "T n"]:
