@@ -146,6 +146,7 @@ def compare(model: nn.Module, data: list[tuple[Tensor, Tensor]]) -> None:
     assert (found - hessian).norm() <= 1e-7 * hessian.norm()  # of the differences: h² and ε/h are both near 1e-10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", BESIDES)
 def test_what_a_module_does_besides_is_done_to_a_copy(what: str) -> None:
     compare(*make(what))
@@ -191,6 +192,7 @@ class Merging(nn.Linear):
         return super().forward(x) + (0 if self.merged else x @ self.a.T @ self.b.T)
 
 
+@pytest.mark.slow
 def test_an_adapter_that_eval_merges_is_measured_unmerged_and_stays_so() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(Merging(), nn.Tanh()).double()

@@ -24,6 +24,7 @@ def data() -> tuple[Tensor, Tensor]:
     return torch.randn(12, 4, generator=generator), torch.randint(3, (12,), generator=generator)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", HALVES)
 def test_a_module_in_half_precision_is_that_of_the_same_weights_in_float32(dtype: torch.dtype) -> None:
     half = net().to(dtype)

@@ -71,6 +71,7 @@ def made_in_memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_a_run_of_objects_says_so_and_has_the_numbers_of_the_named_one(made_in_memory: Path, tmp_path: Path) -> None:
     chosen = recorded(made_in_memory)
     assert chosen["model"]["model"] == "object:lambda"
@@ -197,6 +198,7 @@ def test_the_weights_that_a_module_comes_with_can_be_the_anchor(tmp_path: Path) 
     assert found.anchor_distance.values.ravel() == pytest.approx(distance, rel=1e-3, abs=1e-7)  # float32
 
 
+@pytest.mark.slow
 def test_points_that_fail_are_told_by_a_warning(tmp_path: Path) -> None:
     inputs = torch.randn(20, 2)
     problem = og.Problem(nn.Linear(2, 1), nn.MSELoss(), train=(inputs, inputs.sum(1, keepdim=True)))

@@ -89,6 +89,7 @@ def test_a_function_named_as_a_package_stays_one_whichever_is_imported_first(nam
     assert python(f"import orograph as og; og.{name}; {module}; {check}") == "same\n"
 
 
+@pytest.mark.slow
 def test_packages_are_at_hand_after_import_orograph() -> None:
     wanted = "; ".join(f"assert og.{name}.__name__ == 'orograph.{name}'" for name in LIBRARY)
     assert python(f"import orograph as og; {wanted}; print(og.figures.class_shares.__module__)") == "orograph.figures.shares\n"

@@ -74,6 +74,7 @@ def test_what_cannot_be_iterated_is_named_with_the_way_out(data: Any, words: str
         next(pairs(data))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "data",
     [
@@ -108,6 +109,7 @@ class Takes(nn.Module):
 ONES = torch.ones(12, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "inputs",
     [
@@ -192,6 +194,7 @@ def test_parameters_that_the_loss_does_not_use_are_refused_and_have_zero_rows_be
     assert dense(operator)[:3].abs().max() > 0
 
 
+@pytest.mark.slow
 def test_a_branch_that_only_some_batches_take_counts_where_it_is_taken() -> None:
     x = X.abs()
     model, mean = Auxiliary(), lambda out, target: F.cross_entropy(out, target)  # a mean, so that batches stay whole

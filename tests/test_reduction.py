@@ -85,6 +85,7 @@ def check(objective: Objective, model: nn.Module, truth: Tensor) -> None:
     torch.testing.assert_close(objective.gradient(objective.theta), expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     st.sampled_from(sorted(IGNORING)),

@@ -153,6 +153,7 @@ def test_what_mixes_samples_is_evaluated_on_batches_as_they_came(name: str) -> N
         objective.subset(torch.tensor([0]))
 
 
+@pytest.mark.slow
 def test_batches_that_fit_no_common_tensor_are_cut_within_themselves() -> None:
     torch.manual_seed(0)
     model = Pooled().double()
@@ -185,6 +186,7 @@ class Functional(nn.Module):
         return torch.func.functional_call(self.model, self.tensors, inputs)
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.sampled_from([*MIXING, "ragged", "plain"]), st.integers(200, 20000), st.integers(0, 1000))
 def test_the_budget_never_changes_a_number(name: str, memory: int, seed: int) -> None:

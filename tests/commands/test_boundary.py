@@ -317,6 +317,7 @@ def test_the_system_at_its_end_is_no_fault_of_the_program(
     assert words in told(capsys, "doctor")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "environment"),
     [
@@ -335,6 +336,7 @@ def test_a_terminal_of_ascii_alone_is_written_to(args: list[str], environment: d
     assert (done.stdout + done.stderr).isascii()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize("args", [["--help"], ["doctor"], ["sweep", "--help"]])
 def test_output_that_goes_nowhere_is_one_sentence(args: list[str]) -> None:

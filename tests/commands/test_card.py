@@ -78,6 +78,7 @@ def published(tmp_path: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_running_averages_of_the_published_procedure_are_not_called_losses_of_the_weights(tmp_path: Path) -> None:
     out = published(tmp_path)
     assert main(["card", str(out)]) == 0

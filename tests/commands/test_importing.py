@@ -81,6 +81,7 @@ def test_imported_runs_are_analysed_and_reported(imported: Path) -> None:
     assert (imported / "report.html").stat().st_size > 1e6
 
 
+@pytest.mark.slow
 def test_an_import_goes_on_where_it_stopped(published: Path, imported: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(imported, out, ignore=shutil.ignore_patterns("findings", "analysis.json", "report.html", "figures"))
@@ -91,6 +92,7 @@ def test_an_import_goes_on_where_it_stopped(published: Path, imported: Path, tmp
     assert record.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_wrong_eigenvector_shows_in_its_residual(copied: Path, tmp_path: Path) -> None:
     path = copied / "Hessian-eigenvectors-0-0.00100.csv"
     vectors = np.loadtxt(path, delimiter=",")
@@ -121,6 +123,7 @@ def test_weights_of_another_model(capsys, published: Path, tmp_path: Path) -> No
     assert "fc1.weight" in refused(capsys, published, tmp_path / "run", "--widths", "7,5")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [

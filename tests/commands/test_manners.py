@@ -54,6 +54,7 @@ def test_an_unknown_shell_is_one_sentence(capsys: pytest.CaptureFixture[str]) ->
     assert "'zsh'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("args", [("sweep", "--help"), ("sweep", "--pionts", "3"), ("doctor",)])
 def test_no_color_is_heeded(args: tuple[str, ...]) -> None:
     done = python("-m", "orograph", *args, NO_COLOR="1", FORCE_COLOR="", TERM="xterm-256color")

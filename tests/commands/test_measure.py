@@ -64,12 +64,14 @@ def test_the_numbers_are_those_of_the_dense_hessian(problem) -> None:
     assert fields["samples"] == 33
 
 
+@pytest.mark.slow
 def test_kinks_are_said(problem) -> None:
     _, data = problem
     model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).double()
     assert not og.measure(model, F.cross_entropy, data, k=2, probes=3, steps=10).smooth
 
 
+@pytest.mark.slow
 def test_the_command_measures_a_model_and_data_of_ones_own(tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "mine.py").write_text(PLUGIN)
     monkeypatch.chdir(tmp_path)

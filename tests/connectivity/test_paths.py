@@ -51,6 +51,7 @@ def test_a_bezier_curve_finds_the_valley_of_a_double_well() -> None:
     assert curve_profile(objective, found.curve, points=41).barriers.train_loss == pytest.approx(0.1, abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_band_finds_the_pass_of_a_double_well() -> None:
     objective = curved_valley()
     found = nudged_elastic_band(objective, LEFT, -LEFT, pivots=1, cycles=3, steps=150, learning_rate=0.1)

@@ -81,6 +81,7 @@ def dense(operator: Any) -> Tensor:
     return torch.stack([operator @ row for row in torch.eye(operator.size, dtype=operator.dtype)], 1)
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(st.floats(-2, 0.99), st.integers(0, 99))
 def test_any_wrong_second_derivative_is_refused_by_the_name_of_its_module(second: float, seed: int) -> None:
@@ -96,6 +97,7 @@ def test_any_wrong_first_derivative_is_refused_by_every_operator(first: float, k
         kind(net(Cubic(first=first)), F.cross_entropy, data())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("test", KINDS)
 def test_a_right_function_is_measured_and_says_which_tests_it_passed(test: str) -> None:
     model, batches = net(Cubic()), data()
@@ -113,6 +115,7 @@ def test_a_wrong_second_derivative_does_not_keep_the_gauss_newton_matrix_back() 
     torch.testing.assert_close(dense(wrong), dense(right), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_matrix_of_another_kind_is_tested_by_slope_and_symmetry() -> None:
     """H + G, which is neither the slope of a gradient nor made of differences of outputs alone."""
 
@@ -159,6 +162,7 @@ KINKED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINKED)
 def test_kinks_refuse_nothing(name: str) -> None:
     model, batches = net(KINKED[name]()).double(), data(40, 4)
@@ -213,6 +217,7 @@ NORMED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
 @pytest.mark.parametrize("name", NORMED)
 def test_weight_norm_of_every_kind_is_right_and_traced(name: str) -> None:
@@ -234,6 +239,7 @@ BAGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAGS)
 def test_embeddings_and_bags_are_as_in_training(name: str) -> None:
     """The row of padding stays where it is: by it and of it there is no derivative."""
@@ -295,6 +301,7 @@ def test_parameters_that_have_no_part_in_the_loss_are_refused(chosen: str) -> No
         og.HessianOperator(model, F.cross_entropy, data(), parameters=chosen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["bytes", "attribute"])
 def test_modules_that_compute_in_float32_inside_are_tested_in_it(module: str) -> None:
     class Inside(nn.Module):

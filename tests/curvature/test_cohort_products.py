@@ -25,6 +25,7 @@ def objective_of(case: Case) -> tuple[Objective, nn.Module, list]:
     return Objective(model, loss, batches), model, batches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [pytest.param(c, marks=[] if c.name == "mlp" else slow) for c in CASES], ids=str)
 def test_each_row_is_the_product_with_its_own_dense_hessian(case: Case) -> None:
     objective, model, batches = objective_of(case)
@@ -42,6 +43,7 @@ def test_each_row_is_the_product_with_its_own_dense_hessian(case: Case) -> None:
     assert cohort.products == 3
 
 
+@pytest.mark.slow
 def test_a_cohort_moves_without_a_new_trace() -> None:
     objective, _, _ = objective_of(CASES[0])
     thetas = spread(objective.theta, 2)
@@ -54,6 +56,7 @@ def test_a_cohort_moves_without_a_new_trace() -> None:
     assert cohort.at(thetas).traces == traces
 
 
+@pytest.mark.slow
 def test_a_small_budget_gives_the_same_rows() -> None:
     model, loss, batches = CASES[1].build()
     objective = Objective(model, loss, batches)
@@ -65,6 +68,7 @@ def test_a_small_budget_gives_the_same_rows() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_first_layer_of_all_models_is_one_wide_product() -> None:
     objective, _, _ = objective_of(CASES[0])
     cohort = CohortHessian(objective, spread(objective.theta, 3))

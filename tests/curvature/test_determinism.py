@@ -47,6 +47,7 @@ def test_a_model_that_moves_is_refused_and_the_layer_named(model: nn.Module, cul
         GaussNewtonOperator.of(Objective(model, F.cross_entropy, [samples()]))
 
 
+@pytest.mark.slow
 def test_dropout_and_batchnorm_stand_still_and_the_random_state_is_left_alone() -> None:
     model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Dropout(0.5), nn.Linear(5, 3)).train()
     statistics = model[1].running_mean.clone()

@@ -118,6 +118,7 @@ def test_a_model_that_traces_gives_no_reason() -> None:
     assert (operator.method, operator.fallback_reason) == ("traced", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chosen", ["0.*", "*weight"])
 def test_a_network_with_batchnorm_of_which_a_part_is_differentiated_traces(chosen: str) -> None:
     """Forward mode takes the tangents that are left out for zeros without storage, which torch cannot fake."""
@@ -172,6 +173,7 @@ def test_batches_alike_in_shape_and_unlike_in_a_flag_have_graphs_of_their_own(ki
     assert (found - truth).norm() <= 1e-10 * truth.norm()
 
 
+@pytest.mark.slow
 def test_every_graph_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
@@ -201,6 +203,7 @@ class Waves(nn.Module):
         return self.b(torch.fft.irfft(torch.fft.rfft(x) * torch.view_as_complex(self.w) * self.a, n=4).tanh())
 
 
+@pytest.mark.slow
 def test_complex_numbers_may_begin_at_an_odd_place() -> None:
     torch.manual_seed(0)
     model = Waves().double()

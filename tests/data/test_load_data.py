@@ -66,6 +66,7 @@ def test_any_stretch_of_an_embedded_data_set_is_balanced() -> None:
     assert counts.tolist() == [20] * 10
 
 
+@pytest.mark.slow
 def test_the_split_never_changes() -> None:
     assert load_data("mnist-5k").checksum == load_data("mnist-5k").checksum
     assert load_data("mnist-5k").checksum == "8ee85284be3c0e76b04e0d0d97785884e6f633780354a470d55cda4151d29a5f"

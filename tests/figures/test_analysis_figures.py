@@ -69,6 +69,7 @@ def test_every_figure_draws_and_names_its_parts() -> None:
     assert any("eigenspace" in title for title in drawn(angles(one)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(2, 3, 8, 8), (12, 5, 8, 8, 3)])
 def test_images_have_their_class_and_share(shape: tuple[int, ...]) -> None:
     k, m = shape[:2]
@@ -79,6 +80,7 @@ def test_images_have_their_class_and_share(shape: tuple[int, ...]) -> None:
     assert "5 %" in figure.axes[0].get_title()
 
 
+@pytest.mark.slow
 def test_parts_that_were_left_out_leave_their_panel_empty() -> None:
     bare = line().drop_vars(["susceptibility", "susceptibility_converged", "objective_lambda_min", "scalar_curvature_top_k"])
     for figure in (thermodynamics([bare]), curvature(bare), hysteresis(bare, line("down").drop_vars("objective_lambda_min"))):

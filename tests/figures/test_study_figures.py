@@ -93,6 +93,7 @@ def texts(figure: Figure) -> str:
     return "\n".join(text.get_text() for text in figure.findobj(mpl.text.Text))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWN)
 @pytest.mark.parametrize("widths", [(64,), (64, 256)])
 def test_every_figure_names_its_axes_and_configurations(name: str, widths) -> None:
@@ -108,6 +109,7 @@ def test_every_figure_names_its_axes_and_configurations(name: str, widths) -> No
         assert "MLP2-h256-AdamW" in found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWN)
 def test_results_with_holes_are_drawn(name: str) -> None:
     results = made_up()
@@ -146,6 +148,7 @@ def test_paths_are_means_over_pairs_and_their_barriers_are_dots() -> None:
     np.testing.assert_allclose(dots[0], [entry["linear_barrier"] for entry in results["curves"]])
 
 
+@pytest.mark.slow
 def test_the_matrix_of_correlations_prints_signed_numbers_and_marks_small_p_values() -> None:
     results = made_up(tuple(2**k for k in range(4, 11)), seeds=1)
     found = texts(study.correlations(results))
@@ -204,6 +207,7 @@ def test_configurations_are_told_apart_without_colour() -> None:
     assert len({(each.line, each.marker) for each in found}) == 8
 
 
+@pytest.mark.slow
 def test_the_same_results_give_the_same_bytes(tmp_path) -> None:
     results = made_up((64,), seeds=2)
     for folder in ("one", "two"):

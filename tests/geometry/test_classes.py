@@ -50,6 +50,7 @@ def test_sample_curvatures_are_the_quadratic_forms_of_the_dense_hessians(activat
     torch.testing.assert_close(slopes.mean(1), directions @ objective.gradient(theta))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", [nn.Tanh, nn.ReLU])
 def test_the_trace_agrees_with_what_is_not_traced(activation, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)

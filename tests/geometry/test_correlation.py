@@ -37,6 +37,7 @@ def test_values_are_those_of_scipy(count: int) -> None:
         assert getattr(found, kind).value == pytest.approx(REFERENCE[kind](x, y).statistic, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("ties", [False, True])
 def test_p_values_of_few_are_shares_of_all_orders(seed: int, ties: bool) -> None:
@@ -141,6 +142,7 @@ def test_configurations_with_seeds_of_their_own_enter_by_their_means() -> None:
     assert found.pearson.value == pytest.approx(np.corrcoef(*means)[0, 1], abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize("effect", [0.0, 1.0, 3.0])
 def test_independent_quantities_of_a_study_are_rarely_called_correlated(seeds: int, effect: float) -> None:

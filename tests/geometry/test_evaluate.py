@@ -42,6 +42,7 @@ def loaded(objective: Objective, theta: Tensor) -> nn.Module:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [mlp, cnn])
 @pytest.mark.parametrize("memory", ["4GiB", 5000])
 def test_losses_accuracies_and_margins_are_those_of_each_module_alone(kind, memory) -> None:
@@ -128,6 +129,7 @@ def test_models_without_batch_normalisation_have_nothing_to_reestimate() -> None
     assert reestimated(objective, objective.theta[None]) is None
 
 
+@pytest.mark.slow
 def test_evaluations_leave_nothing_behind_in_memory() -> None:
     objective = made(cnn)
     thetas = around(objective, 3)

@@ -55,6 +55,7 @@ def test_an_index_is_never_below_what_other_pairs_show(known: int) -> None:
     assert (found.count, found.lower_bound) == (max(3, known), True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.LeakyReLU, nn.Hardtanh, nn.ReLU6])
 def test_what_is_not_smooth_says_so_and_carries_its_companions(activation) -> None:
     torch.manual_seed(0)

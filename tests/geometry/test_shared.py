@@ -28,6 +28,7 @@ def mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", ["4GiB", 30_000, 2_000])
 @pytest.mark.parametrize(("kind", "parameters"), [(mlp, "*"), (mlp, "*.weight"), (mlp, "2.*"), (conv, "*"), (Branches, "*")])
 def test_sharing_changes_nothing(kind, parameters: str, memory) -> None:

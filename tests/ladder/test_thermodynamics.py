@@ -71,6 +71,7 @@ def test_a_state_at_its_anchor_does_not_move() -> None:
     assert (found.susceptibility, found.products) == (0.0, 0)
 
 
+@pytest.mark.slow
 def test_the_identity_holds_on_polished_networks_to_a_ten_thousandth() -> None:
     plain = classifier(count=60)
     hessian = HessianOperator.of(plain)

@@ -52,6 +52,7 @@ def is_a_sentence_or_data(runs: Path, kind: str, draws: st.DataObject, *, whole:
         path.write_bytes(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FILES)
 @QUICK
 @given(st.data())

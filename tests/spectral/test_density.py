@@ -58,6 +58,7 @@ def test_all_steps_and_many_probes_give_the_density_of_all_eigenvalues() -> None
     assert np.abs(result.values.numpy() - exact).max() < 0.05 * exact.max()
 
 
+@pytest.mark.slow
 def test_error_bars_cover_the_truth_at_their_rate() -> None:
     """One standard error from 12 probes covers 66 % (Student); three standard deviations of a binomial share of 200 are 10 %."""
     exact = np.exp(-((0.4 - VALUES) ** 2) / (2 * 0.3**2)).mean() / (0.3 * math.sqrt(2 * math.pi))

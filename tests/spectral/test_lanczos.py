@@ -37,6 +37,7 @@ def difficult() -> tuple[Tensor, np.ndarray]:
     return matrix, np.linalg.eigvalsh(matrix.numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("which", "k"), [("LM", 7), ("LM", 30), ("LA", 7), ("SA", 12), ("BE", 25)])
 def test_copies_clusters_and_negative_extremes_are_all_found(difficult: tuple[Tensor, np.ndarray], which: str, k: int) -> None:
     matrix, truth = difficult

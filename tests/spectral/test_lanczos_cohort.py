@@ -94,6 +94,7 @@ def networks() -> Networks:
     return Networks(objective, CohortHessian(objective, thetas), HessianOperator.of(objective))
 
 
+@pytest.mark.slow
 def test_the_hessians_of_a_cohort_of_networks(networks: Networks) -> None:
     seen = [0]
     spectra, alone = networks.spectra(lambda stage, count: seen.append(count))
@@ -109,6 +110,7 @@ def test_the_hessians_of_a_cohort_of_networks(networks: Networks) -> None:
         assert spectrum.converged.all()
 
 
+@pytest.mark.slow
 def test_the_same_cohort_gives_the_same_bytes(networks: Networks) -> None:
     for one, other in zip(networks.spectra()[0], networks.spectra()[0], strict=True):
         assert torch.equal(one.eigenvectors, other.eigenvectors)

@@ -28,6 +28,7 @@ SPECTRA = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("spectrum", SPECTRA)
 def test_error_bars_cover_the_trace_at_their_rate(method: Method, spectrum: str) -> None:

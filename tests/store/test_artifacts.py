@@ -56,6 +56,7 @@ def test_a_view_into_a_long_vector_does_not_drag_it_along() -> None:
     assert len(artifacts.weights_bytes({"a": long[:10], "b": long[20:24].view(2, 2).T})) < 5000
 
 
+@pytest.mark.slow
 def test_weights_have_the_same_bytes_in_another_process() -> None:
     code = (
         "import sys, torch; from orograph.store.artifacts import weights_bytes; "

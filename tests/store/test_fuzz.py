@@ -129,6 +129,7 @@ def test_many_records_that_are_valid_and_wrong_are_sentences(whole: Path, data: 
     every_reader_says_a_sentence(whole, data)
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.sampled_from(NAMES), st.binary(max_size=200))
 @example("run.json", b"[" * 100_000)

@@ -113,6 +113,7 @@ def repaired(run: Path) -> None:
 LATER = [pytest.param(call, marks=pytest.mark.slow) for call in ("fsync", "unlink")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["replace", "rmdir", "mkdir", *LATER])
 def test_a_repair_that_is_gone_at_any_call_of_the_system_is_done_by_the_next(tmp_path: Path, call: str) -> None:
     whole, damaged = tmp_path / "whole", tmp_path / "damaged"

@@ -123,6 +123,7 @@ def said(capsys: pytest.CaptureFixture[str], words: list[str], code: int) -> str
     return " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_commands_go_on_with_a_run_or_say_in_a_sentence_why_not(swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.read_bytes() for path in swept.rglob("*.json") if "timings" not in path.parts}
     assert "--dtype float64 is not taken" in said(capsys, [*SWEEP, "--dtype", "float64", "--out", str(swept)], 0)
@@ -153,6 +154,7 @@ def test_strengths_that_cannot_be_named_leave_no_folder(tmp_path: Path, capsys: 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["run.json", "plan.json", "points/0-0.00000.json"])
 def test_what_a_message_names_as_the_way_out_works(swept: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     before = {path: path.read_bytes() for path in swept.rglob("*") if path.is_file() and "timings" not in path.parts}
@@ -163,6 +165,7 @@ def test_what_a_message_names_as_the_way_out_works(swept: Path, capsys: pytest.C
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.slow
 def test_a_changed_state_trains_no_neighbour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     assert main([*SWEEP, "--out", str(out)]) == 0

@@ -125,6 +125,7 @@ def test_gap_and_robustness_are_those_of_the_test_data(found, theta: Tensor) -> 
     assert math.isnan(scalars["relative_flatness"])  # no layer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lowest", "word"), [(-0.5, "negative"), (0.0, "cannot be told from 0")])
 def test_a_condition_number_that_means_nothing_is_not_given(theta: Tensor, lowest: float, word: str) -> None:
     values = torch.linspace(1, 3, SIZE, dtype=torch.float64)
@@ -136,6 +137,7 @@ def test_a_condition_number_that_means_nothing_is_not_given(theta: Tensor, lowes
     assert word in scalars["condition_number_note"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("products", "with_density"), [(40, True), (60, False), (150, True)])
 def test_no_more_products_are_made_than_the_limit_and_the_record_counts_them(monkeypatch, products: int, with_density) -> None:
     made = 0
@@ -177,6 +179,7 @@ def test_numbers_of_a_network_are_those_of_its_dense_hessian() -> None:
     assert (found["gap"], found["accuracy_gap"]) == (0, 0)
 
 
+@pytest.mark.slow
 def test_kinks_are_said_and_have_their_companions() -> None:
     objective = classifier(nn.ReLU)
     found = measure_minimum(objective, objective, objective.theta, settings=MetricsSettings(fast=True)).scalars
@@ -184,6 +187,7 @@ def test_kinks_are_said_and_have_their_companions() -> None:
     assert all(math.isfinite(found[name]) for name in ("finite_lambda_max", "finite_trace", "finite_trace_error"))
 
 
+@pytest.mark.slow
 def test_the_fast_level_says_which_part_of_the_data_it_looked_at() -> None:
     train, test = classifier(count=2100), classifier(count=50)
     found = measure_minimum(train, test, train.theta, settings=MetricsSettings(fast=True, top_k=3)).scalars

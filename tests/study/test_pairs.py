@@ -63,6 +63,7 @@ def test_a_permuted_copy_is_the_same_network_after_matching() -> None:
     assert found["failures"] == {}
 
 
+@pytest.mark.slow
 def test_a_bezier_curve_finds_the_valley_of_a_double_well_and_a_chain_lowers_the_barrier_too() -> None:
     objective = curved_valley()
     settings = ConnectivitySettings(paths=("linear", "bezier", "chain"), path_epochs=900, curve_points=41)

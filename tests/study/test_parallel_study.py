@@ -75,6 +75,7 @@ def test_what_is_lost_twice_is_told_not_recorded_and_done_by_the_same_command(
     assert {each.status for each in (*run.records.values(), *run.findings.values())} == {"done"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "trouble",
     [

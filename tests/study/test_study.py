@@ -188,6 +188,7 @@ def test_other_settings_are_refused_in_the_same_place(out: Path, capsys: pytest.
     assert "optimisation.epochs = 3 (not 4)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_diverged_networks_are_recorded_and_the_others_measured(tmp_path: Path) -> None:
     flags = f"{SMALL} --activation relu --hidden-size 4 --optimizer SGD --epochs 1 --num-seeds 2 --lr 0.01,1e30 --paths linear"
     assert main(["study", *flags.split(), "--out", str(tmp_path / "run")]) == 1  # something failed
@@ -237,6 +238,7 @@ def test_a_dry_run_states_costs_and_writes_nothing(tmp_path: Path, capsys: pytes
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_results_go_to_standard_output_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = f"{SMALL} --hidden-size 4 --epochs 1 --num-seeds 1 --paths none --json --no-save-results"
     assert main(["study", *flags.split(), "--out", str(tmp_path / "run")]) == 0

@@ -173,6 +173,7 @@ def test_a_changed_source_is_refused_by_name(words: list[str], tmp_path: Path, c
     assert "has changed since this run was begun" in told
 
 
+@pytest.mark.slow
 def test_changed_data_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     numbers = tmp_path / "numbers.txt"
     parts = tmp_path / "parts_of_numbers.py"

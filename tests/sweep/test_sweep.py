@@ -172,6 +172,7 @@ def test_a_diverging_point_is_recorded_and_the_sweep_goes_on(tmp_path: Path) -> 
     assert (out / "figures" / "sweep.png").exists()
 
 
+@pytest.mark.slow
 def test_polished_points_are_critical(tmp_path: Path) -> None:
     args = ("--strengths", "0.01", "--polish", "--dtype", "float64", "--polish-tolerance", "1e-8", "--widths", "4")
     assert run_sweep(tmp_path / "run", *args) == 0

@@ -48,6 +48,7 @@ def test_members_become_what_they_would_alone(streams: str, published: bool, anc
             assert mine == pytest.approx(theirs, rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streams", ["shared", "own"])
 def test_convolutional_members_become_what_they_would_alone(streams: str) -> None:
     model, data = problem(Convolutional, inputs=36)
@@ -58,6 +59,7 @@ def test_convolutional_members_become_what_they_would_alone(streams: str) -> Non
         torch.testing.assert_close(member.theta, train(objective, thetas[number], settings, order_seed=0).theta)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streams", ["shared", "own"])
 def test_common_members_of_cohorts_of_different_sizes_agree_bit_for_bit(streams: str) -> None:
     model, data = problem(dtype=torch.float32, count=64)
@@ -76,6 +78,7 @@ def test_common_members_of_cohorts_of_different_sizes_agree_bit_for_bit(streams:
             assert torch.equal(theta, whole[number])
 
 
+@pytest.mark.slow
 def test_a_failing_member_does_not_disturb_the_others() -> None:
     model, data = problem(dtype=torch.float32, count=64)
     objective = Objective(model, F.cross_entropy, data)

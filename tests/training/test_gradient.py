@@ -59,6 +59,7 @@ def test_the_gradient_of_one_model_is_the_modules_own(kind: type[nn.Module], inp
     torch.testing.assert_close(losses[0], value, rtol=1e-13, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "inputs"), CASES)
 @pytest.mark.parametrize("shared", [True, False])
 def test_every_model_of_a_stack_has_its_own_gradient(kind: type[nn.Module], inputs: int, shared: bool) -> None:

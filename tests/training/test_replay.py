@@ -64,6 +64,7 @@ def test_a_chain_becomes_the_same_bytes(changes: dict[str, Any], anchored: bool)
     assert sum(launches) == expected.steps - 2  # the first batch of each length runs as it is
 
 
+@pytest.mark.slow
 def test_a_shrinking_cohort_becomes_the_same_bytes() -> None:
     model, data = problem(dtype=torch.float32, count=64)
     objective = Objective(model, F.cross_entropy, data)
@@ -78,6 +79,7 @@ def test_a_shrinking_cohort_becomes_the_same_bytes() -> None:
     assert sum(launches) > 0
 
 
+@pytest.mark.slow
 def test_attention_becomes_the_same_bytes() -> None:
     model, data = problem(Attention, inputs=36, dtype=torch.float32)
     objective = Objective(model, F.cross_entropy, data)

@@ -20,6 +20,7 @@ def dense_hessian(objective: Objective, theta: Tensor) -> Tensor:
     return torch.func.hessian(lambda point: objective.summed(point, *batch))(theta) / objective.count
 
 
+@pytest.mark.slow
 def test_the_sharpness_of_gradient_descent_is_that_of_the_dense_hessian() -> None:
     model, data = problem()
     objective = Objective(model, F.cross_entropy, [data])
@@ -36,6 +37,7 @@ def test_the_sharpness_of_gradient_descent_is_that_of_the_dense_hessian() -> Non
     assert "preconditioned_lambda_max" not in record
 
 
+@pytest.mark.slow
 def test_the_preconditioned_sharpness_is_that_of_the_dense_matrices() -> None:
     model, data = problem()
     objective = Objective(model, F.cross_entropy, [data])
@@ -73,6 +75,7 @@ def test_the_preconditioner_is_what_pytorchs_adam_divides_by() -> None:
     torch.testing.assert_close(0.1 * state["exp_avg"] / preconditioner(state["exp_avg_sq"], 6), step, rtol=1e-9, atol=0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alone", [True, False])
 def test_a_sweeps_training_is_tracked_with_its_penalty(alone: bool) -> None:
     model, data = problem()
@@ -92,6 +95,7 @@ def test_a_sweeps_training_is_tracked_with_its_penalty(alone: bool) -> None:
     assert last["stability"] == pytest.approx(largest * 0.1 / 2, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("optimizer", "decay", "coupled"), [("SGD", 0.3, 0.3), ("Adam", 0.3, 0.3), ("AdamW", 0.3, 0.0), ("SGD", 0.0, 0.0)]
 )
