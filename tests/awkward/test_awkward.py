@@ -31,7 +31,7 @@ def test_the_page_has_every_case_and_function() -> None:
     assert list(PAGE) == [(name, function) for name in CASES for function in FUNCTIONS]
 
 
-@pytest.mark.parametrize("name", list(CASES)[::12])
+@pytest.mark.parametrize("name", list(CASES)[1::12])
 def test_the_hessian_is_right_or_refused(name: str) -> None:
     judge(name, "Hessian")
 

@@ -93,6 +93,7 @@ def test_a_problem_is_spoken_of_in_its_own_words(kind: str, folders: dict[str, P
     assert main(["watch", str(run.path), "--once"]) == 0
 
 
+@pytest.mark.slow
 def test_what_cannot_be_had_is_said_once(folders: dict[str, Path]) -> None:
     left = {kind: json.loads((folders[kind] / "analysis.json").read_text()).get("left_out", []) for kind in KINDS}
     assert any("no test losses" in text for text in left["alone"])
