@@ -4,11 +4,10 @@ Groups generalise classes: any labelling of the samples (class, domain, bucket o
 are the labels if they are classes.
 """
 
-import contextlib
 import copy
 import hashlib
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +25,7 @@ from orograph.loading import as_batches, loaded
 from orograph.metrics import Metric, metric
 from orograph.models.checkpoint import checked_state, load_checkpoint
 from orograph.objective import Objective
+from orograph.process import seeded_stream
 from orograph.sources import called, name_of
 
 Grouping = Callable[[Any, Tensor], Any] | tuple[Any, Any] | None
@@ -128,7 +128,7 @@ class Problem:
             return copy.deepcopy(self.model)
         name = self.names.get("model") or str(getattr(self.model, "__qualname__", "the factory"))
         offered = {"init_seed": seed, "input_shape": self.shape, "classes": self.outputs}
-        with seeded(seed):
+        with seeded_stream(seed):
             made = called("model", name, self.model, {key: value for key, value in offered.items() if value is not None})
         if not isinstance(made, nn.Module):
             raise ConfigurationError(f"`model` {name} gave {type(made).__name__}, not a torch.nn.Module.")
@@ -313,11 +313,3 @@ def _plain(labels: Any) -> list[Any]:
     if wrong:
         raise DataError(f"`groups` gave a label of type {type(wrong[0]).__name__}; labels are numbers or words.")
     return found
-
-
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """torch's global stream begins at a seed, and is what it was afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield

@@ -90,6 +90,16 @@ def seed_everything(seed: int) -> None:
 
 
 @contextmanager
+def seeded_stream(seed: int) -> Iterator[None]:
+    """torch's global stream begins at a seed, and is what it was afterwards."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+@contextmanager
 def kept_state() -> Iterator[None]:
     """Global random streams and the number of threads are afterwards what they were: an experiment settles its own."""
     import numpy as np

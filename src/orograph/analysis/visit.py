@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,6 +20,7 @@ from orograph.store.spectra import loss_spectrum
 from orograph.sweep.bench import Bench
 from orograph.sweep.point import Instruments
 from orograph.sweep.record import committed_state
+from orograph.sweep.states import Buffers
 
 
 @dataclass(frozen=True)
@@ -65,16 +64,20 @@ class Visit:
     say: Callable[[str, int], None] = lambda name, count: None
 
     @cached_property
-    def instruments(self) -> Instruments:
-        """What measures here: with the point's own buffers, where it has such."""
+    def _state(self) -> tuple[Float[Tensor, " P"], Buffers]:
         state = committed_state(self.bench, self.run, self.cell)
         assert state is not None
-        return self.bench.measuring(self.bench.states.split(state)[1])
+        return self.bench.states.split(state)
+
+    @cached_property
+    def instruments(self) -> Instruments:
+        """What measures here: with the point's own buffers, where it has such."""
+        return self.bench.measuring(self._state[1])
 
     @cached_property
     def theta(self) -> Float[Tensor, " P"]:
         """θ."""
-        return torch.from_numpy(np.array(self.run.array(self.cell, "theta"))).to(self.bench.instruments.train.theta)
+        return self._state[0]
 
     @cached_property
     def operator(self) -> HessianOperator:

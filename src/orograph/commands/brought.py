@@ -16,6 +16,7 @@ from orograph.data.catalogue import load_data
 from orograph.data.names import NAMES as DATASETS
 from orograph.errors import ConfigurationError, DataError, OrographError, unknown
 from orograph.loading import loaded
+from orograph.metrics import IGNORED
 from orograph.models.catalogue import build_model
 from orograph.models.checkpoint import load_checkpoint
 from orograph.objective import Loss
@@ -27,7 +28,6 @@ from orograph.work.problems import loss_of
 
 _TRIED, _MANY = 64, 4096  # samples
 _OF_CLASSES = ("cross_entropy", "nll_loss", "multi_margin_loss")
-_IGNORED = -100  # the target that torch's losses leave out
 
 
 def brought(settings: MeasureSettings) -> tuple[nn.Module, Loss, Iterable[Any]]:
@@ -93,7 +93,7 @@ def _require_classes(settings: MeasureSettings, data: Iterable[Any], classes: in
     for _, targets in data:
         if targets.is_floating_point() or targets.is_complex():
             continue
-        wrong = targets[((targets < 0) | (targets >= classes)) & (targets != _IGNORED)]
+        wrong = targets[((targets < 0) | (targets >= classes)) & (targets != IGNORED)]
         if len(wrong):
             raise DataError(
                 f"`data` {settings.data} has a target {wrong[0].item()}, and `model` {settings.model} {classes} outputs."

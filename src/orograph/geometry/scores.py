@@ -81,9 +81,15 @@ class _Collected:
             if chosen is not None:
                 outputs, targets = tree_map(lambda leaf: leaf[chosen] if isinstance(leaf, Tensor) else leaf, (outputs, targets))
             return _of_all(metric, outputs, targets)
-        parts = torch.cat(self._parts[metric.name], 1)
+        parts = self._joined(metric.name)
         values, weights = (parts if chosen is None else parts[:, chosen]).sum(1).tolist()
         return metric.of_sums(values, weights)
+
+    def _joined(self, name: str) -> Float[Tensor, "2 N"]:
+        parts = self._parts[name]
+        if len(parts) > 1:
+            parts[:] = [torch.cat(parts, 1)]
+        return parts[0]
 
     def _all(self) -> tuple[Any, Tensor]:
         if len(self._kept) > 1:

@@ -1,10 +1,9 @@
 """Models by name, with an initialisation that is a function of its seed alone."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import nn
 
 from orograph.errors import unknown
@@ -12,6 +11,7 @@ from orograph.models.cnn import CNN
 from orograph.models.mlp import MLP
 from orograph.models.names import MODELS, NAMES
 from orograph.models.resnet import ResNet
+from orograph.process import seeded_stream
 
 
 def _study_mlp(depth: int) -> Callable[..., nn.Module]:
@@ -70,12 +70,5 @@ def build_model(
     for option in options:
         if option not in MODELS[exact]:
             raise unknown(f"option of model {exact}", option, MODELS[exact])
-    with contextlib.nullcontext() if init_seed is None else _seeded(init_seed):
+    with contextlib.nullcontext() if init_seed is None else seeded_stream(init_seed):
         return _BUILDERS[exact](tuple(input_shape), classes, **options)
-
-
-@contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from jaxtyping import Float
@@ -26,7 +26,7 @@ from orograph.sweep.point import Instruments
 from orograph.sweep.settings import SweepSettings
 from orograph.sweep.states import Buffers, State, States
 from orograph.training.cohort import fitting_cohort
-from orograph.training.own import Trainer, by_optimizer, lies_in_one_piece
+from orograph.training.own import Trainer, by_optimizer, in_one_piece
 from orograph.work.bench import chosen_metrics, objectives, prepare, require_memory, with_numerics
 
 Theta = Float[Tensor, " P"]
@@ -120,7 +120,7 @@ class Bench:
             self.initial[seed] = self.states.of_module(self.instruments.train, self.problem.build(seed))
         return self.initial[seed]
 
-    @property
+    @cached_property
     def trainer(self) -> Callable[[Objective], Trainer] | None:
         """What trains in place of the program's own training, from the objective of a point; None for that."""
         given, training = self.problem.trainer, self.settings.training
@@ -128,7 +128,7 @@ class Bench:
             return lambda objective: given
         if is_own(training.optimizer):
             make = imported("optimizer", training.optimizer)
-        elif lies_in_one_piece(self.instruments.train):
+        elif in_one_piece(self.instruments.train) is not None:
             return None
         else:
             more = {"weight_decay": training.weight_decay, **({"momentum": training.momentum} if training.momentum else {})}

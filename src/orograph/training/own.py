@@ -19,6 +19,7 @@ from orograph.calling import call
 from orograph.errors import ConfigurationError, DataError, OrographError
 from orograph.intake import Batch
 from orograph.objective import Objective
+from orograph.process import seeded_stream
 from orograph.sources import first_line
 from orograph.training.descent import EpochRecord, OnEpoch, Trained
 from orograph.training.gradient import samples, tracks_statistics
@@ -90,8 +91,7 @@ def train_own(
             on_epoch(int(epoch), float(value))
 
     start = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded_stream(seed):
         try:
             trainer(model, penalty, start, seed, report)
         except OrographError:
@@ -119,24 +119,25 @@ def train_own(
     )
 
 
-def lies_in_one_piece(objective: Objective) -> bool:
-    """Whether all samples can be indexed in one tensor each, so that mini-batches are drawn from them."""
+def in_one_piece(objective: Objective) -> tuple[list[Tensor], Tensor] | None:
+    """All samples, where they can be indexed in one tensor each, so that mini-batches are drawn from them; else None."""
     if objective.whole:
-        return False
+        return None
     try:
-        samples(objective)
+        return samples(objective)
     except OrographError:
-        return False
-    return True
+        return None
 
 
-def batches_in_order(objective: Objective, length: int, seed: int, epoch: int) -> Iterator[Batch]:
+def batches_in_order(
+    objective: Objective, piece: tuple[list[Tensor], Tensor] | None, length: int, seed: int, epoch: int
+) -> Iterator[Batch]:
     """The mini-batches of an epoch: samples in a drawn order; where these cannot be indexed, the data's own batches in one."""
-    if not lies_in_one_piece(objective):
+    if piece is None:
         batches = list(objective.batches(length))
         yield from (batches[index] for index in permutation(seed, epoch, len(batches)).tolist())
         return
-    leaves, targets = samples(objective)
+    leaves, targets = piece
     spec = tree_flatten(next(iter(objective.batches(1)))[0])[1]
     for chosen in permutation(seed, epoch, objective.count).to(targets.device).split(length):
         yield tree_unflatten([leaf[chosen] for leaf in leaves], spec), targets[chosen]
@@ -158,6 +159,7 @@ def by_optimizer(objective: Objective, settings: TrainingSettings, make: Callabl
         named = dict(model.named_parameters())
         optimizer = make([named[name] for name in objective.layout.names], lr=settings.lr)
         stopping, best = Stopping(settings.epochs, settings.patience, 0), start
+        piece = in_one_piece(objective)
         least = 2 if any(map(tracks_statistics, model.modules())) else 1  # one sample has no variance
 
         def value() -> float:
@@ -171,7 +173,7 @@ def by_optimizer(objective: Objective, settings: TrainingSettings, make: Callabl
         stopping.start(value())
         while stopping.stopped is None:
             model.train()
-            for inputs, targets in batches_in_order(objective, settings.batch_size, seed, stopping.epoch + 1):
+            for inputs, targets in batches_in_order(objective, piece, settings.batch_size, seed, stopping.epoch + 1):
                 if len(targets) < least:
                     continue
                 outputs = call(model, {**dict(model.named_parameters()), **dict(model.named_buffers())}, inputs)

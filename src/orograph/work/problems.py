@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from orograph.data.catalogue import load_data
 from orograph.errors import ConfigurationError, unknown
 from orograph.loading import loaded, of_images
-from orograph.metrics import METRICS, Metric
+from orograph.metrics import METRICS, Metric, metric
 from orograph.models.catalogue import build_model
 from orograph.problem import Problem
 from orograph.settings.base import is_own
@@ -145,15 +145,14 @@ def chosen_parts(problem: Problem) -> ProblemSettings:
     Returns:
         Settings of its loss, metrics, groups and parameters, with sources and checksum.
     """
-    metrics = tuple(_metric_name(each) for each in problem.metrics or () if isinstance(each, Metric))
-    names = problem.names
+    metrics, names = _metric_names(problem), problem.names
     own = {name: names[name] for name in ("loss", "groups", "train")}
     return recorded(ProblemSettings(**own, metrics=metrics, parameters=problem.parameters), problem)
 
 
 def in_memory(problem: Problem) -> bool:
     """Whether some part of a problem with names can be had from this process alone."""
-    return any(name.startswith(MEMORY) for name in [*problem.names.values(), *chosen_parts(problem).metrics])
+    return any(name.startswith(MEMORY) for name in [*problem.names.values(), *_metric_names(problem)])
 
 
 def packed_problem(problem: Problem | None) -> bytes | None:
@@ -211,6 +210,10 @@ def _data_name(problem: Problem) -> str:
 def _loss_name(loss: Any) -> str:
     name = getattr(loss, "__name__", "")
     return name if name and getattr(F, name, None) is loss else name_of(loss)
+
+
+def _metric_names(problem: Problem) -> tuple[str, ...]:
+    return tuple(_metric_name(each) for each in problem.metrics or () if isinstance(each, Metric))
 
 
 def _metric_name(given: Metric) -> str:
@@ -291,15 +294,11 @@ def metrics_of(names: Sequence[str]) -> tuple[Metric, ...] | None:
     found: list[Metric] = []
     for name in names:
         if not is_own(name):
-            found.append(METRICS[name] if name in METRICS else _unknown(name))
+            found.append(metric(name))
             continue
         made = imported("metrics", name)
         found.append(made if isinstance(made, Metric) else Metric(name.rpartition(":")[2], made))
     return tuple(found)
-
-
-def _unknown(name: str) -> Metric:
-    raise unknown("metric", name, METRICS)
 
 
 def _data(chosen: DataSettings, data_dir: str | None) -> dict[str, Any]:
