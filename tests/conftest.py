@@ -14,6 +14,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from orograph.data import embedded
+from orograph.figures.style import STYLE
 from orograph.process import keep_imports
 
 HABITS = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
@@ -53,6 +54,12 @@ def own_state() -> Iterator[None]:
     with mpl.rc_context({"backend": "agg"}):
         yield
     torch.random.set_rng_state(state)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The quick tests draw coarsely, with fonts as they are: two thirds of a figure's time. The slow ones draw as users do."""
+    if config.option.markexpr.startswith("not slow"):
+        STYLE.update({"savefig.dpi": 40, "pdf.fonttype": 3})
 
 
 def pytest_collection_finish() -> None:

@@ -162,6 +162,7 @@ def test_the_same_command_again_computes_nothing(folder: Path, monkeypatch: pyte
     assert {path: path.read_bytes() for path in (folder / "points").iterdir()} == points
 
 
+@pytest.mark.slow
 def test_a_further_part_leaves_the_others_alone(folder: Path) -> None:
     before = stamps(folder)
     assert run_analyze(folder, "--density", "--density-probes", "2") == 0

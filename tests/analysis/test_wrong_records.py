@@ -76,6 +76,7 @@ def test_what_an_analysis_and_a_report_read_is_values_or_a_sentence(run: Path, d
     is_read_or_refused(run, data)
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.data())
 def test_a_few_of_these(run: Path, data: st.DataObject) -> None:

@@ -213,6 +213,7 @@ def strict(text: str) -> object:
     return json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
 
 
+@pytest.mark.slow
 def test_a_sweep_of_which_every_point_fails_ends_draws_and_resumes(capsys: pytest.CaptureFixture[str]) -> None:
     args = ("sweep", *SMALL, "--optimizer", "SGD", "--epochs", "4", "--strengths", "1e30,2e30", "--out", "run", "--json")
     for _ in range(2):  # again: a resume

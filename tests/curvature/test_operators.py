@@ -80,7 +80,7 @@ def test_a_new_theta_gives_its_own_matrix_without_a_new_trace(case: Case, kind: 
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(c, marks=[] if c.name in ("mlp", "two inputs") else slow) for c in CASES if not c.mean_only], ids=str
+    "case", [pytest.param(c, marks=[] if c.name == "two inputs" else slow) for c in CASES if not c.mean_only], ids=str
 )
 def test_a_small_budget_gives_the_same_product(case: Case) -> None:
     model, loss, batches = case.build()
@@ -97,6 +97,7 @@ def test_a_small_budget_gives_the_same_product(case: Case) -> None:
     close(none @ block, large @ block)
 
 
+@pytest.mark.slow
 def test_some_chunks_keep_residuals_and_others_recompute_them() -> None:
     model = nn.Sequential(nn.Linear(30, 20), nn.Tanh(), nn.Linear(20, 3)).double()
     data = [(torch.randn(997, 30, dtype=torch.float64), torch.randint(0, 3, (997,)))]  # a prime: the last chunk is shorter
@@ -161,6 +162,7 @@ def test_named_parameters_give_the_principal_block(kind: type[CurvatureOperator]
     close(matrix_of(operator), full[chosen][:, chosen])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), KINDS)
 def test_class_matrices_weighted_by_size_sum_to_the_whole(kind: type[CurvatureOperator], name: str) -> None:
     model, loss, batches = CASES[2].build()
@@ -223,6 +225,7 @@ def test_softmax_regression_has_its_textbook_hessian() -> None:
     close(matrix_of(operator)[:12, :12], weights, 1e-13)
 
 
+@pytest.mark.slow
 def test_float32_products_agree_with_their_float64_twin_to_single_precision() -> None:
     model, loss, batches = CASES[0].build()
     batches = [(x.float().double(), y) for x, y in batches]

@@ -43,6 +43,7 @@ def test_the_jackknife_takes_the_bias_out_of_a_squared_mean(count: int, seed: in
     assert float(jackknifed(lambda x: x.mean() ** 2, values).mean()) == pytest.approx(float(unbiased), abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spectrum", ["one direction"])
 def test_intervals_of_what_studies_state_hold_the_truth(spectrum: str) -> None:
     found = error_bars.coverage(error_bars.of_curvature(spectrum, 8, 10), error_bars.truths(spectrum), SEEDS)
@@ -60,6 +61,7 @@ def test_all_stated_intervals_hold_the_truth() -> None:
     assert {group: share for group, share in means.items() if not 0.925 <= share <= 0.975} == {}
 
 
+@pytest.mark.slow
 def test_known_pairs_leave_the_estimate_unbiased_and_make_it_sharper() -> None:
     operator, known = MatrixOperator(error_bars.matrix("network")[0]), error_bars.pairs("network", 10)
     truth = error_bars.truths("network")["tr H²"]

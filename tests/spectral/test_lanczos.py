@@ -55,6 +55,7 @@ def test_copies_clusters_and_negative_extremes_are_all_found(difficult: tuple[Te
     torch.testing.assert_close(gram, torch.eye(k, dtype=torch.float64), atol=1e-12, rtol=0)
 
 
+@pytest.mark.slow
 def test_float32_finds_the_same_eigenvalues_to_its_rounding(difficult: tuple[Tensor, np.ndarray]) -> None:
     matrix, truth = difficult
     spectrum = lanczos(Rounded(matrix), 30, tolerance=1e-3)
@@ -242,6 +243,7 @@ def test_the_same_seed_gives_the_same_bytes_and_the_callback_counts() -> None:
     assert counts[-1] == first.products == second.products
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(seed=st.integers(0, 10**6), shift=st.floats(-5, 5))
 def test_eigenvalues_follow_a_shift_and_ignore_a_rotation(seed: int, shift: float) -> None:

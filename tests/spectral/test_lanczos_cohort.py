@@ -50,6 +50,7 @@ def test_every_operator_gets_its_own_eigenvalues(which: str) -> None:
         torch.testing.assert_close(vectors @ vectors.T, torch.eye(5, dtype=torch.float64), atol=1e-12, rtol=0)
 
 
+@pytest.mark.slow
 def test_rounding_is_marked_as_by_lanczos_alone() -> None:
     operators: list[LinearOperator] = [Rounded(turned(diagonal)) for diagonal in DIAGONALS]
     for operator, spectrum in zip(operators, lanczos_cohort(operators, side_by_side(operators), 6), strict=True):
@@ -59,6 +60,7 @@ def test_rounding_is_marked_as_by_lanczos_alone() -> None:
         np.testing.assert_allclose(spectrum.eigenvalues, alone.eigenvalues, rtol=1e-3, atol=2 * np.nan_to_num(alone.noise_level))
 
 
+@pytest.mark.slow
 def test_a_basis_that_is_full_is_restarted() -> None:
     operators: list[LinearOperator] = [MatrixOperator(turned(np.linspace(-1, 1.5, 900) ** 3, seed)) for seed in range(3)]
     memory = 3 * least_rows(4) * 900 * 8

@@ -35,6 +35,7 @@ def collapsed(widths: tuple[int, ...]) -> Objective:
     return Objective(model, F.cross_entropy, data.train)
 
 
+@pytest.mark.slow
 def test_thirty_pairs_of_the_published_network_are_those_of_arpack() -> None:
     data = load_data("mnist-5k", subset_size=500)
     model = build_model("mlp", input_shape=data.input_shape, classes=10, init_seed=0)

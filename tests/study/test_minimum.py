@@ -203,6 +203,7 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
     assert str(one) == str(same)
 
 
+@pytest.mark.slow
 def test_eigenvectors_are_kept_where_they_are_wanted() -> None:
     objective = classifier()
     settings = MetricsSettings(fast=True, top_k=3, keep_eigenvectors=True)
@@ -210,6 +211,7 @@ def test_eigenvectors_are_kept_where_they_are_wanted() -> None:
     assert kept.shape == (3, objective.layout.size)
 
 
+@pytest.mark.slow
 def test_what_fails_is_recorded_and_the_rest_is_measured() -> None:
     objective = classifier()
     zero = torch.zeros_like(objective.theta)

@@ -103,6 +103,7 @@ def test_what_cannot_be_had_is_said_once(folders: dict[str, Path]) -> None:
     assert [text for text in left["blobs"] if "images" not in text] == []
 
 
+@pytest.mark.slow
 def test_shares_of_groups_are_those_of_dense_hessians(folders: dict[str, Path]) -> None:
     run = Run.open(folders["regression"])
     cell = next(iter(run.records))
@@ -135,6 +136,7 @@ def test_metrics_by_output_and_by_group_are_read_back_with_their_dimensions(fold
     np.testing.assert_allclose(ds.test_rmse.values**2, ds.test_loss.values, rtol=1e-5)  # the loss is summed in float32 chunks
 
 
+@pytest.mark.slow
 def test_published_files_of_a_problem_of_ones_own_are_imported(folders: dict[str, Path], tmp_path: Path) -> None:
     assert (
         main(["import", str(folders["metric"]), *KINDS["metric"], "--threads", "1", "--quiet", "--out", str(tmp_path / "a")]) == 0

@@ -124,14 +124,8 @@ def test_a_resolved_configuration_runs_again_from_its_file(folder: Path, tmp_pat
         assert (again / "test_data" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-@pytest.mark.parametrize(
-    "start",
-    [
-        ("fresh",),
-        pytest.param(("anchor", "--anchor", "train:3"), marks=pytest.mark.slow),
-        pytest.param(("anchor", "--perturb", "0.1"), marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [("fresh",), ("anchor", "--anchor", "train:3"), ("anchor", "--perturb", "0.1")])
 def test_independent_points_train_as_a_cohort(tmp_path: Path, start: tuple[str, ...]) -> None:
     out = tmp_path / "run"
     args = ("--points", "3", "--max", "0.01", "--seeds", "1,2", "--start", *start)

@@ -111,6 +111,7 @@ def test_the_decay_that_is_part_of_the_gradient_is_part_of_what_is_minimised(opt
     assert fitted.observed[-1]["lambda_max"] == pytest.approx(largest + coupled, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_decay_comes_on_top_of_a_penalty() -> None:
     model, data = problem()
     objective = Objective(model, F.cross_entropy, [data])
