@@ -268,6 +268,7 @@ def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str], args: lis
     assert words in text
 
 
+@pytest.mark.slow
 def test_what_a_run_cannot_give_is_refused_before_anything_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     small = ("--dataset", "digits", "--widths", "4", "--epochs", "1", "--k", "0", "--threads", "1", "--quiet", "--points", "1")

@@ -100,12 +100,12 @@ def measured() -> og.Measurement:
     [
         ("minimum.pth", None, "minimum-measured"),
         ("model_weights-0-0.00200.pth", None, "model_weights-0-0.00200-measured"),
-        ("model_weights-0-0.00200.pth", "v1.2", "v1.2"),
+        pytest.param("model_weights-0-0.00200.pth", "v1.2", "v1.2", marks=pytest.mark.slow),
         ("minimum.pth", "v1.json", "v1"),
-        ("minimum.pth", "v1.2.png", "v1.2"),
+        pytest.param("minimum.pth", "v1.2.png", "v1.2", marks=pytest.mark.slow),
         ("minimum.pth", "FOLDER", "FOLDER/minimum-measured"),
-        ("model_weights-0-0.00200.pth", "FOLDER/", "FOLDER/model_weights-0-0.00200-measured"),
-        ("minimum.pth", "FOLDER/new.name", "FOLDER/new.name"),
+        pytest.param("model_weights-0-0.00200.pth", "FOLDER/", "FOLDER/model_weights-0-0.00200-measured", marks=pytest.mark.slow),
+        pytest.param("minimum.pth", "FOLDER/new.name", "FOLDER/new.name", marks=pytest.mark.slow),
         ("run/test_data/model_weights-0-0.00200.pth", None, "run-model_weights-0-0.00200-measured"),
     ],
 )

@@ -79,9 +79,8 @@ def test_a_new_theta_gives_its_own_matrix_without_a_new_trace(case: Case, kind: 
     assert moved.traces == operator.traces == traces
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(c, marks=[] if c.name == "two inputs" else slow) for c in CASES if not c.mean_only], ids=str
-)
+@slow
+@pytest.mark.parametrize("case", [case for case in CASES if not case.mean_only], ids=str)
 def test_a_small_budget_gives_the_same_product(case: Case) -> None:
     model, loss, batches = case.build()
     large, _ = of_case(case, HessianOperator)

@@ -69,6 +69,7 @@ def run_of(*words: str) -> Run:
     return Run.open("run")
 
 
+@pytest.mark.slow
 def test_ridge_regression_is_its_closed_form(source: Path) -> None:
     run_of("--data", "closed_forms:numbers", "--model", "closed_forms:ridge", "--loss", "mse_loss", "--k", "3", *POLISH)
     assert main(["analyze", "run", "--quiet", "--probes", "8"]) == 0

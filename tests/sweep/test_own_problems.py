@@ -126,6 +126,7 @@ def test_shares_of_groups_are_those_of_dense_hessians(folders: dict[str, Path]) 
         np.testing.assert_allclose(shares[number], wanted, rtol=0, atol=1e-4 * wanted.abs().max())  # shares are float32 products
 
 
+@pytest.mark.slow
 def test_metrics_by_output_and_by_group_are_read_back_with_their_dimensions(folders: dict[str, Path]) -> None:
     ds = open_run(folders["regression"])
     assert isinstance(ds, xr.Dataset)

@@ -154,6 +154,7 @@ def test_seeds_of_a_continuation_train_together(tmp_path: Path) -> None:
     assert not np.allclose(ds.theta.sel(seed=0), ds.theta.sel(seed=4))
 
 
+@pytest.mark.slow
 def test_a_diverging_point_is_recorded_and_the_sweep_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "run"
     args = ("--strengths", "0,0.01,1e30,1e31", "--optimizer", "SGD", "--lr", "0.1")

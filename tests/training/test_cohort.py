@@ -22,7 +22,8 @@ def starts(objective: Objective, count: int) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("streams", "published", "anchoring"), [("shared", False, "none"), ("shared", True, "one"), ("own", False, "each")]
+    ("streams", "published", "anchoring"),
+    [("shared", False, "none"), ("shared", True, "one"), pytest.param("own", False, "each", marks=pytest.mark.slow)],
 )
 def test_members_become_what_they_would_alone(streams: str, published: bool, anchoring: str) -> None:
     model, data = problem()
