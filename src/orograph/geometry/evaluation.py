@@ -229,6 +229,14 @@ def class_scores(scores: Tensor | None, targets: Tensor) -> Tensor:
     return scores
 
 
+def classifies(objective: Objective) -> bool:
+    """Whether the model's outputs are scores of the classes that the targets name, as two samples have it."""
+    inputs, targets = next(objective.batches(FEW_SAMPLES))
+    with torch.no_grad():
+        scores = objective.readout.scores(objective.outputs(objective.theta, inputs))
+    return scores is not None and is_classification(scores, targets)
+
+
 def block_of(objective: Objective, models: int) -> tuple[int, int]:
     """How many models (or directions) and how many samples are evaluated together."""
     theta_bytes = objective.layout.size * objective.dtype.itemsize

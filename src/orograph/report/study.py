@@ -28,7 +28,7 @@ def study_data(run: Run) -> dict[str, Any]:
         raise RunError(f"{run.path} has no {NAME} yet; run its command again, which finishes it.")
     results = require(Results, decode(path), path, "the command that made the study")
     results["surfaces"] = [with_present_names(entry["kind"], entry) for entry in results.get("surfaces", [])]
-    names = {name for row in results["metrics"] for name in row}
+    names = dict.fromkeys(name for row in results["metrics"] for name in row)
     return {
         "kind": "study",
         "title": f"{results['data']['name']}: {run.path.resolve().name}",

@@ -31,7 +31,7 @@ def sweep_data(run: Run) -> dict[str, Any]:
         for direction in ds.direction.values
         if (ds.status.sel(seed=seed, direction=direction) != "missing").any()
     ]
-    names = {name for chain in chains for name in (*chain["scalars"], *chain["texts"], *chain["arrays"])}
+    names = dict.fromkeys(name for chain in chains for name in (*chain["scalars"], *chain["texts"], *chain["arrays"]))
     configuration, wording = run.configuration, run.wording
     return {
         "kind": "sweep",

@@ -58,7 +58,7 @@ class RecordedRun:
         """The first of the metrics that is one number; None where none is."""
         for each in self.metrics:
             if not self.is_list(each["name"]):
-                return Score(each["name"], each["label"], each["unit"], each["better"] == "higher")
+                return Score.of(each)
         return None
 
     def is_list(self, metric: str) -> bool:

@@ -13,7 +13,7 @@ def of_metric(name: str, label: str, unit: str) -> dict[str, Q]:
     dims = ("output",) if label.endswith(OF_AN_OUTPUT) else ()
     return {
         f"train_{name}": Q(f"training {label}", unit, dims, short=f"train {words}"),
-        f"test_{name}": Q(f"test {label}", unit, dims, short=f"test {words}"),
+        f"test_{name}": Q(f"test {label}", unit, dims, short=f"test {words}", role="" if dims else "target"),
         f"class_{name}": Q(f"test {label} of a class", unit, ("class", *dims), by_class=not dims),
         f"group_{name}": Q(f"test {label} of a group", unit, ("class", *dims), by_class=not dims),
         f"train_class_{name}": Q(f"training {label} of a class", unit, ("class", *dims), by_class=not dims),

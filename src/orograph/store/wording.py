@@ -5,7 +5,7 @@ along its ladder, and a loss that is no logarithm of a probability has no unit.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,6 +39,15 @@ class Score:
     def points(self) -> str:
         """The unit of its differences."""
         return "percentage points" if self.unit == "%" else self.unit
+
+    @classmethod
+    def of(cls, facts: Mapping[str, str]) -> "Score":
+        """From what a run keeps of a metric."""
+        return cls(facts["name"], facts["label"], facts["unit"], facts["better"] == "higher")
+
+    def shown(self, row: Container[str]) -> str:
+        """The name under which it is told: of the test data, where there are some."""
+        return f"test_{self.name}" if f"test_{self.name}" in row or "test_loss" in row else f"train_{self.name}"
 
     def text(self, value: float) -> str:
         """A value as it is written in half a line."""
@@ -96,6 +105,17 @@ def wording_of(configuration: Mapping[str, Any], score: Score | None) -> Wording
         nats=bool(_IN_NATS.search(str(problem.get("loss", "cross_entropy")).rpartition(":")[2])),
         score=score,
     )
+
+
+def wording_of_results(results: Mapping[str, Any]) -> Wording:
+    """How a study is spoken of.
+
+    Args:
+        results: of the study, as its results file has them; those of older ones name no metrics.
+    """
+    scores = results.get("scores")
+    score = Score() if scores is None else Score.of(scores[0]) if scores else None
+    return wording_of(results.get("configuration", {}), score)
 
 
 def stated(configuration: Mapping[str, Any]) -> dict[str, Any]:

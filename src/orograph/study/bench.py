@@ -10,31 +10,36 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.errors import ConfigurationError
+from orograph.geometry.evaluation import classifies
+from orograph.geometry.scores import Value, require_numbers, scores
+from orograph.metrics import ACCURACY, Metric
 from orograph.objective import Objective
-from orograph.problem import Problem
+from orograph.problem import Groups, Problem
 from orograph.settings.base import is_own
 from orograph.settings.shared import Execution, ModelSettings
 from orograph.store.cells import Cell
+from orograph.store.wording import wording_of
 from orograph.study.grid import Configuration, configurations
 from orograph.study.settings import StudySettings
 from orograph.training.cohort import fitting_cohort
 from orograph.training.fitting import State, initial
+from orograph.training.history import Scored
 from orograph.training.settings import FitSettings
 from orograph.training.stability import with_buffers
-from orograph.work.bench import objectives, prepare, require_memory
+from orograph.work.bench import chosen_metrics, objectives, prepare, require_memory
 from orograph.work.problems import factory
 
-FEWEST_TO_HOLD_OUT = 12  # training images from which some can be held out
+FEWEST_TO_HOLD_OUT = 12  # training samples from which some can be held out
 ALONE = 2**21  # networks of more parameters train one by one: their matrix products fill the machine
 
 
 @dataclass(frozen=True, eq=False)
 class Minimum:
-    """A trained network: θ `(P,)`, and the objectives with its own buffers."""
+    """A trained network: θ `(P,)`, and the objectives with its own buffers; None without test data."""
 
     theta: Float[Tensor, " P"]
     train: Objective
-    test: Objective
+    test: Objective | None
 
 
 @dataclass
@@ -46,7 +51,7 @@ class StudyBench:
     device: torch.device
     configurations: list[Configuration]
     models: Mapping[str, Any] = field(default_factory=dict)  # of networks in memory, by name
-    _objectives: dict[tuple[Any, ...], tuple[Objective, Objective]] = field(default_factory=dict)
+    _objectives: dict[tuple[Any, ...], tuple[Objective, Objective | None]] = field(default_factory=dict)
 
     @classmethod
     def prepare(cls, settings: StudySettings, execution: Execution, problems: Sequence[Problem] = ()) -> "StudyBench":
@@ -62,7 +67,10 @@ class StudyBench:
         """
         first = ModelSettings(model=settings.architecture.model[0])
         given, seed = problems[0] if problems else None, settings.optimisation.seed
-        settings, device, problem = prepare(settings, first, execution.data_dir, seed=seed, problem=given)
+        others = settings.architecture.model[1:]
+        settings, device, problem = prepare(settings, first, execution.data_dir, seed=seed, problem=given, others=others)
+        if problem.trainer is not None:
+            raise ConfigurationError("`train` is of sweeps: a study trains all its networks by `optimizer`; leave it out.")
         models = {each.names["model"]: each.model for each in problems}
         bench = cls(settings, problem, device, configurations(settings), models)
         for chosen in bench.configurations:
@@ -77,27 +85,26 @@ class StudyBench:
             shape = {"input_shape": self.problem.shape, "classes": self.problem.outputs, **chosen.options()}
             require_memory(chosen.model, shape, getattr(torch, self.settings.numerics.dtype), self.device)
         objective, _ = self.objectives(chosen)
-        size, top, images = objective.layout.size, self.settings.metrics.top_k, objective.count
+        size, top, count = objective.layout.size, self.settings.metrics.top_k, objective.count
         if top >= size:
             raise ConfigurationError(f"`top_k` {top} must be below the {size} parameters of {chosen.name}.")
-        if chosen.batch_norm and min(images, chosen.batch_size) < 2:
+        if is_own(chosen.model) or is_own(self.settings.data.dataset):
+            require_numbers(scores(objective, objective.theta, self.metrics)[0])
+        if chosen.batch_norm and min(count, chosen.batch_size) < 2:
             raise ConfigurationError(
                 f"BatchNorm needs two samples in a batch; give {chosen.name} a larger `batch_size` or `subset_size`."
             )
-        if chosen.lr is None and images < FEWEST_TO_HOLD_OUT:
+        if chosen.lr is None and count < FEWEST_TO_HOLD_OUT:
             raise ConfigurationError(
-                f"{images} training images are too few to hold some out; `compare_optimizers` needs {FEWEST_TO_HOLD_OUT}."
+                f"{count} training {self.sample}s are too few to hold some out; `compare_optimizers` needs {FEWEST_TO_HOLD_OUT}."
             )
 
-    def objectives(self, chosen: Configuration) -> tuple[Objective, Objective]:
-        """On the training and on the test data; made once for each architecture."""
+    def objectives(self, chosen: Configuration) -> tuple[Objective, Objective | None]:
+        """On the training and on the test data, None without these; made once for each architecture."""
         key = (chosen.model, tuple(sorted(chosen.options().items())))
         if key not in self._objectives:
             model = self._build(chosen, self.settings.optimisation.seed).to(self.device)
-            train, test = objectives(model, self.problem, self.settings.numerics)
-            if test is None:
-                raise ConfigurationError("a study compares training with test data; have `data` give test data, too.")
-            self._objectives[key] = train, test
+            self._objectives[key] = objectives(model, self.problem, self.settings.numerics)
         return self._objectives[key]
 
     def _build(self, chosen: Configuration, seed: int) -> torch.nn.Module:
@@ -116,10 +123,44 @@ class StudyBench:
         return 1 if objective.layout.size > ALONE else self.settings.numerics.cohort or fitting_cohort(objective)
 
     @cached_property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Of the problem: its own, or those that outputs and targets admit."""
+        return chosen_metrics(self.problem, self.objectives(self.configurations[0])[0])
+
+    @cached_property
+    def classifies(self) -> bool:
+        """Whether outputs are scores of classes: whether there are accuracies, margins, disagreements, and ensembles."""
+        return classifies(self.objectives(self.configurations[0])[0])
+
+    @property
+    def besides(self) -> tuple[Metric, ...]:
+        """The metrics but the accuracy, which is counted with the loss."""
+        return tuple(each for each in self.metrics if each is not ACCURACY)
+
+    @property
+    def scored(self) -> Scored | None:
+        """Measures these; None where there are none."""
+        besides = self.besides
+
+        def of(objective: Objective, theta: Float[Tensor, " P"], buffers: Mapping[str, Tensor]) -> dict[str, Value]:
+            return scores(with_buffers(objective, buffers) if buffers else objective, theta, besides)[0]
+
+        return of if besides else None
+
+    @cached_property
+    def groups(self) -> Groups | None:
+        """Of the samples: the classes, or those that were given; None where there are none."""
+        return self.problem.grouped()
+
+    @property
     def names(self) -> tuple[str, ...]:
-        """Of the classes, or of other groups."""
-        groups = self.problem.grouped()
-        return groups.names if groups else ()
+        """Of the groups."""
+        return self.groups.names if self.groups else ()
+
+    @property
+    def sample(self) -> str:
+        """What the data are of: `image` or `sample`."""
+        return wording_of(self.settings.configuration(), None).sample
 
     def cells(self) -> list[Cell]:
         """Every network of the study."""
@@ -133,4 +174,4 @@ class StudyBench:
         buffers = {name: value.to(train.constants[name]) for name, value in state.items() if name in train.constants}
         if not buffers:
             return Minimum(theta, train, test)
-        return Minimum(theta, with_buffers(train, buffers), with_buffers(test, buffers))
+        return Minimum(theta, with_buffers(train, buffers), None if test is None else with_buffers(test, buffers))

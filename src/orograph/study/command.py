@@ -25,6 +25,7 @@ from orograph.store.run import Run
 from orograph.study.bench import StudyBench
 from orograph.study.cost import disk_bytes, show_plan
 from orograph.study.grid import varied
+from orograph.study.omissions import left_out
 from orograph.study.pictures import draw
 from orograph.study.plan import steps
 from orograph.study.relations import relate
@@ -94,6 +95,7 @@ def study(settings: StudySettings, execution: StudyExecution, problems: Sequence
             provenance=provenance(bench.device),
             cells=bench.cells(),
             classes=bench.names,
+            metrics=bench.metrics,
         ) as run:
             done = [step for step in everything if step.done(run)]
             if told_all:
@@ -144,7 +146,7 @@ def gather(bench: StudyBench, run: Run) -> dict[str, Any]:
     facts = {
         "name": bench.settings.data.dataset,
         "train_images": train.count,
-        "test_images": test.count,
+        **({} if test is None else {"test_images": test.count}),
         "classes": list(bench.names),
         "checksum": bench.problem.checksum,
     }
@@ -152,4 +154,6 @@ def gather(bench: StudyBench, run: Run) -> dict[str, Any]:
     results = study_results(run, chosen, varied(chosen), facts, sizes)
     rows = [row for row in results["metrics"] if row["status"] == "done"]
     results["correlations"] = plain(relate(rows, [row["configuration"] for row in rows]))
+    if left := left_out(bench):
+        results["left_out"] = left
     return results

@@ -104,7 +104,7 @@ def show_plan(bench: StudyBench, out: Path, console: Console, *, as_json: bool =
     train, test = bench.objectives(bench.configurations[0])
     lines = {
         "run": str(out),
-        "data": f"{settings.data.dataset}, {train.count} training and {test.count} test images",
+        "data": f"{settings.data.dataset}, {train.count} training and {test.count if test else 'no'} test {bench.sample}s",
         "study": f"{len(bench.configurations)} configurations × {settings.optimisation.num_seeds} seeds, {len(everything)} steps",
         "products": f"at most {settings.metrics.products} Hessian products a minimum",
     }

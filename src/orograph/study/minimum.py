@@ -7,7 +7,7 @@ Accuracies and their differences are in percent, as in all records; losses are m
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,8 +24,11 @@ from orograph.geometry.evaluation import evaluate
 from orograph.geometry.flatness import loss_increase, noise_robustness
 from orograph.geometry.perturbations import seeded
 from orograph.geometry.scale import fisher_rao_norm, relative_flatness
+from orograph.geometry.scores import scores
+from orograph.metrics import Metric
 from orograph.objective import Objective
 from orograph.parameters import Layout
+from orograph.problem import Groups
 from orograph.spectral.intervals import estimate_fields
 from orograph.spectral.spectrum import Spectrum
 from orograph.store.findings import Result
@@ -74,10 +77,12 @@ def level(settings: MetricsSettings) -> str:
 
 def measure_minimum(
     train: Objective,
-    test: Objective,
+    test: Objective | None,
     theta: Float[Tensor, " P"],
     *,
     settings: MetricsSettings,
+    metrics: Sequence[Metric] = (),
+    groups: Groups | None = None,
     seed: int = 0,
     on_product: OnProduct | None = None,
 ) -> Result:
@@ -87,9 +92,11 @@ def measure_minimum(
 
     Args:
         train: on the training data; gives all geometry.
-        test: of the same model, on the test data.
+        test: of the same model, on the test data; None without these.
         theta: the minimum; the objectives' own θ plays no part.
         settings: level, number of pairs, and the limit on Hessian products.
+        metrics: beside the losses; the accuracy is there wherever targets are classes.
+        groups: of the samples, by which the metrics are measured, too.
         seed: of all random vectors, and of the subset at the level `fast`.
         on_product: called with what is being measured and the Hessian products spent so far.
 
@@ -106,7 +113,8 @@ def measure_minimum(
     name = level(settings)
     effort = LEVELS[name]
     some = _subset(train, effort.images, seed)
-    scalars = generalisation(train, test, theta) | {"gradient_norm": train.gradient(theta).double().norm().item()}
+    scalars = generalisation(train, test, theta) | of_metrics(train, test, theta, metrics, groups)
+    scalars["gradient_norm"] = train.gradient(theta).double().norm().item()
     failures: dict[str, str] = {}
     spent = 0
 
@@ -148,7 +156,8 @@ def measure_minimum(
     attempt("sharpness", lambda: _sharpness(some, theta, effort, seed, top))
     attempt("adaptive sharpness", lambda: _adaptive(some, theta, effort, seed))
     attempt("flatness", lambda: _flatness(some, theta, effort, seed, top))
-    attempt("noise robustness", lambda: _robustness(test, theta, effort, seed))
+    if test is not None:
+        attempt("noise robustness", lambda: _robustness(test, theta, effort, seed))
     attempt("relative flatness", lambda: _relative_flatness(some, theta, effort, seed))
     attempt("Fisher–Rao norm", lambda: {"fisher_rao_norm": fisher_rao_norm(some, theta)})
     scalars["failures"] = failures
@@ -158,22 +167,35 @@ def measure_minimum(
     return Result(scalars, arrays)
 
 
-def generalisation(train: Objective, test: Objective, theta: Float[Tensor, " P"]) -> dict[str, Any]:
-    """Loss and accuracy over all data of both sets, and how they differ: test loss less train loss, train accuracy less test
-    accuracy."""
-    one, other = (evaluate(objective, theta[None]) for objective in (train, test))
-    losses = [found.losses[0].item() for found in (one, other)]
-    accuracies = [100 * found.accuracies[0].item() for found in (one, other)]
-    return {
-        "train_loss": losses[0],
-        "test_loss": losses[1],
-        "train_accuracy": accuracies[0],
-        "test_accuracy": accuracies[1],
-        "gap": losses[1] - losses[0],
-        "accuracy_gap": accuracies[0] - accuracies[1],
-        "train_margin": one.margins[0].item(),
-        "test_margin": other.margins[0].item(),
-    }
+def generalisation(train: Objective, test: Objective | None, theta: Float[Tensor, " P"]) -> dict[str, Any]:
+    """Loss and, of classes, accuracy and margin over all data of both sets, and how they differ: test loss less train loss, train
+    accuracy less test accuracy."""
+    found: dict[str, Any] = {}
+    for which, objective in (("train", train), ("test", test)):
+        if objective is not None:
+            each = evaluate(objective, theta[None])
+            found[f"{which}_loss"] = each.losses[0].item()
+            if not each.accuracies.isnan():
+                found |= {f"{which}_accuracy": 100 * each.accuracies[0].item(), f"{which}_margin": each.margins[0].item()}
+    if "test_loss" in found:
+        found["gap"] = found["test_loss"] - found["train_loss"]
+    if "test_accuracy" in found:
+        found["accuracy_gap"] = found["train_accuracy"] - found["test_accuracy"]
+    return found
+
+
+def of_metrics(
+    train: Objective, test: Objective | None, theta: Float[Tensor, " P"], metrics: Sequence[Metric], groups: Groups | None
+) -> dict[str, Any]:
+    """Metrics over all data of both sets, and by group where there are some."""
+    found: dict[str, Any] = {}
+    labels = (None, None) if groups is None else (groups.train, groups.test)
+    for which, before, objective, of in (("train", "train_", train, labels[0]), ("test", "", test, labels[1])):
+        if objective is not None:
+            values, by_group = scores(objective, theta, metrics, labels=of, groups=len(groups.names) if groups else 0)
+            found |= {f"{which}_{name}": value for name, value in values.items()}
+            found |= {f"{before}group_{name}": value for name, value in by_group.items()}
+    return found
 
 
 def _subset(train: Objective, images: int | None, seed: int) -> Objective:
@@ -224,11 +246,11 @@ def _flatness(
 
 def _robustness(test: Objective, theta: Float[Tensor, " P"], effort: Effort, seed: int) -> dict[str, Any]:
     found = noise_robustness(test, theta, samples=effort.around, seed=seed)
-    return {
-        **estimate_fields("noise_loss_rise", found.loss_rise),
-        **estimate_fields("noise_accuracy_drop", found.accuracy_drop, 100),
-        **estimate_fields("noise_margin_drop", found.margin_drop),
-    }
+    rise = estimate_fields("noise_loss_rise", found.loss_rise)
+    if math.isnan(found.accuracy_drop.value):  # no classes
+        return rise
+    margins = estimate_fields("noise_margin_drop", found.margin_drop)
+    return {**rise, **estimate_fields("noise_accuracy_drop", found.accuracy_drop, 100), **margins}
 
 
 def _relative_flatness(objective: Objective, theta: Float[Tensor, " P"], effort: Effort, seed: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Straight line; quadratic Bézier curve, polygonal chain and nudged elastic band, trained from it; straight line to the second
 minimum with its units in the first one's order. BatchNorm's statistics are estimated anew from the training data wherever a
 point is evaluated, the ends included. A path that cannot be had is recorded with its reason; the others go on. Accuracies are in
-percent.
+percent; without classes there are none, nor disagreements and ensembles, and without test data nothing that is of these.
 """
 
 import math
@@ -21,7 +21,7 @@ from orograph.connectivity.connecting import named_curve
 from orograph.connectivity.curves import line
 from orograph.connectivity.ensembles import disagreement_along, ensemble
 from orograph.errors import DataError, OrographError
-from orograph.geometry.evaluation import class_scores
+from orograph.geometry.evaluation import classifies
 from orograph.geometry.normalisation import reestimated
 from orograph.objective import Objective
 from orograph.store.findings import Result
@@ -32,7 +32,7 @@ OnStep = Callable[[str, int], None]  # the path, and the training steps taken fo
 
 def connect(
     train: Objective,
-    test: Objective,
+    test: Objective | None,
     first: Float[Tensor, " P"],
     second: Float[Tensor, " P"],
     *,
@@ -44,7 +44,7 @@ def connect(
 
     Args:
         train: on the training data; paths are trained on it.
-        test: of the same model, on the test data.
+        test: of the same model, on the test data; None without these.
         first, second: the minima.
         settings: which paths, at how many positions they are evaluated, and for how many epochs trained.
         seed: of mini-batches and small displacements.
@@ -83,28 +83,29 @@ def connect(
             arrays["bezier_bend"] = curve.controls[1:-1].cpu().numpy()
     scalars |= {f"{name}_barrier": each["barriers"]["train_loss"] for name, each in paths.items()}
     scalars["paths"] = paths
-    try:
-        scalars |= _difference(train, test, first, second, settings.curve_points)
-    except OrographError as error:
-        failures["difference"] = str(error)
+    if test is not None and classifies(test):
+        try:
+            scalars |= _difference(train, test, first, second, settings.curve_points)
+        except OrographError as error:
+            failures["difference"] = str(error)
     scalars["failures"] = failures
     return Result(scalars, arrays)
 
 
 def profile_fields(found: CurveProfile) -> dict[str, Any]:
     """A path as plain values: positions, losses, accuracies in percent, barriers (of errors in percent too)."""
-    barriers = asdict(found.barriers)
-    for name in ("train_error", "test_error"):
-        barriers[name] *= 100
-    fields: dict[str, Any] = {
-        "positions": found.positions.tolist(),
-        "train_loss": found.train.losses.tolist(),
-        "train_accuracy": (100 * found.train.accuracies).tolist(),
-        "barriers": barriers,
-    }
-    if found.test is not None:
-        fields |= {"test_loss": found.test.losses.tolist(), "test_accuracy": (100 * found.test.accuracies).tolist()}
-    return fields
+    barriers, fields = asdict(found.barriers), {"positions": found.positions.tolist()}
+    for which, each in (("train", found.train), ("test", found.test)):
+        if each is not None:
+            fields[f"{which}_loss"] = each.losses.tolist()
+        if each is not None and not each.accuracies.isnan().all():
+            fields[f"{which}_accuracy"] = (100 * each.accuracies).tolist()
+            barriers[f"{which}_error"] *= 100
+        else:
+            del barriers[f"{which}_error"]
+    if found.test is None:
+        barriers = {name: barriers[name] for name in ("train_loss", "train_error", "objective") if name in barriers}
+    return {**fields, "barriers": barriers}
 
 
 def _distances(first: Float[Tensor, " P"], second: Float[Tensor, " P"]) -> dict[str, Any]:
@@ -117,8 +118,6 @@ def _difference(
     train: Objective, test: Objective, first: Float[Tensor, " P"], second: Float[Tensor, " P"], points: int
 ) -> dict[str, Any]:
     """Disagreement of predictions on the test data and the ensemble of the ends (Fort et al., 2019)."""
-    inputs, targets = next(test.batches(2))
-    class_scores(test.readout.scores(test.outputs(first, inputs)), targets)
     ends = torch.stack([first, second])
     found = ensemble(test, ends, reestimated(train, ends))
     along = disagreement_along(test, line(first, second), points=points, train=train)

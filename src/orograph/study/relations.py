@@ -35,7 +35,7 @@ RESAMPLES = 5_000  # so many that Holm's rule over a whole table can leave p-val
 
 
 def relate(rows: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> dict[str, Any]:
-    """Correlations of every metric with test accuracy, test loss and gap.
+    """Correlations of every metric with test accuracy (or the problem's own metrics), test loss and gap.
 
     Args:
         rows: one a minimum: metrics by name, and the settings of its configuration. What is missing, None or not finite is left
@@ -43,7 +43,8 @@ def relate(rows: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> dict[str
         groups: the configuration of each row.
 
     Returns:
-        `metrics` and `targets` that were found; `minima` and `configurations`, how many; `note`, what can be said from so many;
+        `metrics` and `targets` that were found; `minima` and `configurations`, how many; `note`, what can be said from so many,
+        nothing without test data;
         `table`, one mapping for each metric and target: `shared`, whether both are made of one measured number and go together
         whatever the geometry; `count`, `independent`, the coefficients with `value`, `sign` and, from
         five independent values on, `p_value`, `adjusted` (Holm over the table), `low` and `high` (95 %), `kendall_within`
@@ -57,6 +58,7 @@ def relate(rows: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> dict[str
     names = [name for row in rows for name in row]
     metrics = {name: values for name in with_role("metric", names) if (values := _values(rows, name)) is not None}
     targets = {name: values for name in with_role("target", names) if (values := _values(rows, name)) is not None}
+    untested = bool(rows) and not with_role("target", names)
     configurations = list(dict.fromkeys(groups))
     pooled = 1 < len(configurations) < len(groups)
     clusters = groups if pooled else None
@@ -71,7 +73,7 @@ def relate(rows: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> dict[str
         "minima": len(rows),
         "configurations": len(configurations),
         "pooled": pooled,
-        "note": _note(len(rows), len(configurations), independent, pooled=pooled),
+        "note": "" if untested else _note(len(rows), len(configurations), independent, pooled=pooled),
         "table": [_fields(each) | _granulated(each, metrics, targets, varied) for each in table],
     }
 

@@ -3,19 +3,22 @@
 ```
 format, version
 configuration    the settings of the study
-data             name, train_images, test_images, classes, checksum
+data             name, train_images, test_images (where there are test data), classes, checksum
+scores           what is known of each metric that is one number; only where these are others than the accuracy
+left_out         what this problem has no numbers of, in a sentence each; only where there is such
 configurations   one a combination: name, model, hidden_size, …, optimizer, lr, …, parameters
 varied           the settings in which the configurations differ
 metrics          one row a minimum: configuration, seed, status, the settings of its configuration, all scalars
 histories        one a training: configuration, seed and a list for each of epoch, lr, train_loss, test_loss, train_accuracy,
-                 test_accuracy, gradient_norm, gradient_decay, parameter_norm, gap, accuracy_gap; and, where it was tracked,
-                 `curvature`: lists epoch, lambda_max, stability, preconditioned_lambda_max, preconditioned_stability
+                 test_accuracy (or the problem's metrics), gradient_norm, gradient_decay, parameter_norm, gap, accuracy_gap; and,
+                 where it was tracked, `curvature`: lists epoch, lambda_max, stability, preconditioned_lambda_max,
+                 preconditioned_stability
 curves           one a pair of minima: configuration, seeds, status, all scalars, `arrays` by name as nested lists
 surfaces         one a slice or plane: kind, configuration, name, status, all scalars, `arrays`
 spectra          one a minimum: configuration, seed, `arrays`
 instability      one a spawn: configuration, seed, epoch, status, all scalars, `arrays`
 learning_rates   one a chosen rate: configuration, candidates, held_out_accuracy, held_out_loss, chosen
-correlations     of metrics with test accuracy, test loss and gap
+correlations     of metrics with test accuracy (or the problem's metrics), test loss and gap
 ```
 
 Accuracies are in percent. Arrays that run over parameters (eigenvectors, control points of curves) are left out; `file` says
@@ -26,15 +29,18 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orograph.metrics import ACCURACY
 from orograph.store.cells import Cell
 from orograph.store.encoding import plain
 from orograph.store.findings import Finding, FindingKey
+from orograph.store.recorded import facts_of
 from orograph.store.records import Record
 from orograph.store.run import Run
 from orograph.study.grid import Configuration
 
 NAME = "landscape_analysis_results.json"
 FORMAT, VERSION = "orograph landscape analysis", 1
+USUAL = (facts_of(ACCURACY),)  # what a run without metrics of its own records
 _OVER_PARAMETERS = ("eigenvectors", "bezier_bend")
 
 
@@ -81,6 +87,7 @@ def study_results(
             "configuration": run.configuration,
             "numerics": run.numerics,
             "data": data,
+            **({} if run.metrics == USUAL else {"scores": [each for each in run.metrics if not run.is_list(each["name"])]}),
             "configurations": [each.fields() | {"parameters": sizes[each.name]} for each in chosen],
             "varied": list(varied),
             "metrics": metric_rows(run, chosen),

@@ -1,5 +1,6 @@
 """Slices of the landscape: the loss on a plane and on two lines through a minimum, and on the plane through three minima."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ PRODUCTS = 60  # for the two eigenvectors, where they are not given
 
 def slice_minimum(
     train: Objective,
-    test: Objective,
+    test: Objective | None,
     theta: Float[Tensor, " P"],
     *,
     settings: SurfaceSettings,
@@ -34,48 +35,47 @@ def slice_minimum(
     """Losses on a plane around a minimum, and along its two axes.
 
     Args:
-        train, test: of the same model; BatchNorm keeps the statistics that they hold.
+        train, test: of the same model, None without test data; BatchNorm keeps the statistics that they hold.
         theta: the minimum, in the middle.
         settings: how many points, how far from the minimum, and along which directions.
         eigenvectors: of the largest eigenvalues, largest first; computed where they are wanted and not given.
         seed: of random directions.
 
     Returns:
-        Arrays `x` `(n,)` and `y` `(n,)`, distances from the minimum; `train_loss`, `test_loss`, `train_accuracy`,
+        Arrays `x` `(n,)` and `y` `(n,)`, distances from the minimum; `train_loss`, `test_loss` and, of classes, `train_accuracy`,
         `test_accuracy` `(n, n)`, entry (i, j) at (x_i, y_j), accuracies in percent; `marks` `(1, 2)`, where the minimum is;
-        `profile_x` `(m,)`, `profile_train_loss` and `profile_test_loss` `(2, m)` along the two axes.
+        `profile_x` `(m,)`, `profile_train_loss` and `profile_test_loss` `(2, m)` along the two axes. Nothing of test data where
+        there are none.
 
     Raises:
         ConfigurationError: θ is zero, or has fewer than two dimensions.
     """
     directions, products = _directions(train, theta, settings, eigenvectors, seed)
-    found = [
-        surface(objective, theta, directions, radius=settings.slice_radius, points=settings.slice_points)
-        for objective in (train, test)
-    ]
-    lines = [
-        [profile(objective, theta, direction, radius=settings.slice_radius, points=PROFILE_POINTS) for direction in directions]
-        for objective in (train, test)
-    ]
-    arrays = surface_arrays(*found)
-    arrays["profile_x"] = lines[0][0].x.numpy()
-    for name, each in zip(("profile_train_loss", "profile_test_loss"), lines, strict=True):
-        arrays[name] = torch.stack([line.losses for line in each]).numpy()
+    radius, sets = settings.slice_radius, _sets(train, test)
+    found = {
+        which: surface(objective, theta, directions, radius=radius, points=settings.slice_points)
+        for which, objective in sets.items()
+    }
+    arrays = surface_arrays(found)
+    for which, objective in sets.items():
+        lines = [profile(objective, theta, direction, radius=radius, points=PROFILE_POINTS) for direction in directions]
+        arrays["profile_x"] = lines[0].x.numpy()
+        arrays[f"profile_{which}_loss"] = torch.stack([line.losses for line in lines]).numpy()
     scalars: dict[str, Any] = {
         "directions": settings.slice_directions,
         "radius": settings.slice_radius,
         "points": settings.slice_points,
         "direction_cosine": torch.dot(directions[0].double(), directions[1].double()).item(),
         "products": products,
-        "highest_train_loss": found[0].losses.max().item(),
-        "lowest_train_loss": found[0].losses.min().item(),
+        "highest_train_loss": found["train"].losses.max().item(),
+        "lowest_train_loss": found["train"].losses.min().item(),
     }
     return Result(scalars, arrays)
 
 
 def plane_of_minima(
     train: Objective,
-    test: Objective,
+    test: Objective | None,
     thetas: Float[Tensor, "3 P"],
     *,
     settings: SurfaceSettings,
@@ -84,7 +84,8 @@ def plane_of_minima(
     """Losses on the plane through three minima, with their positions and the path between the first two.
 
     Args:
-        train, test: of the same model; BatchNorm's statistics are estimated anew from the training data at every point.
+        train, test: of the same model, None without test data; BatchNorm's statistics are estimated anew from the training data
+            at every point.
         thetas: the minima: the first lies at the origin, the second on the first axis.
         settings: how many points.
         path: inner control points of a Bézier curve from the first to the second, as `connect` gives them; drawn as its
@@ -97,32 +98,38 @@ def plane_of_minima(
     Raises:
         ConfigurationError: the minima lie on one line.
     """
-    found = [plane(objective, thetas, points=settings.slice_points, train=train) for objective in (train, test)]
-    arrays = surface_arrays(*found)
+    found = {
+        which: plane(objective, thetas, points=settings.slice_points, train=train)
+        for which, objective in _sets(train, test).items()
+    }
+    arrays, shown = surface_arrays(found), found["train"]
     scalars: dict[str, Any] = {
         "points": settings.slice_points,
-        "highest_train_loss": found[0].losses.max().item(),
-        "lowest_train_loss": found[0].losses.min().item(),
+        "highest_train_loss": shown.losses.max().item(),
+        "lowest_train_loss": shown.losses.min().item(),
     }
     if path is not None:
         curve = bezier(thetas[0], thetas[1], bends=len(path))
         curve = curve.with_controls(torch.cat([thetas[:1], path.to(thetas), thetas[1:2]]))
-        arrays["path"] = _projected(found[0], curve)
-        scalars["path_leaves_plane"] = _elevation(found[0], path.to(thetas))
+        arrays["path"] = _projected(shown, curve)
+        scalars["path_leaves_plane"] = _elevation(shown, path.to(thetas))
     return Result(scalars, arrays)
 
 
-def surface_arrays(train: Surface, test: Surface) -> dict[str, np.ndarray]:
-    """Two surfaces on the same grid as arrays."""
-    return {
-        "x": train.x.numpy(),
-        "y": train.y.numpy(),
-        "train_loss": train.losses.numpy(),
-        "test_loss": test.losses.numpy(),
-        "train_accuracy": 100 * train.accuracies.numpy(),
-        "test_accuracy": 100 * test.accuracies.numpy(),
-        "marks": train.marks.numpy(),
-    }
+def surface_arrays(found: Mapping[str, Surface]) -> dict[str, np.ndarray]:
+    """Surfaces on the same grid, of `train` and perhaps of `test`, as arrays; without accuracies where there are no classes."""
+    train = found["train"]
+    arrays = {"x": train.x.numpy(), "y": train.y.numpy(), "marks": train.marks.numpy()}
+    for which, each in found.items():
+        arrays[f"{which}_loss"] = each.losses.numpy()
+        if not each.accuracies.isnan().all():
+            arrays[f"{which}_accuracy"] = 100 * each.accuracies.numpy()
+    return arrays
+
+
+def _sets(train: Objective, test: Objective | None) -> dict[str, Objective]:
+    """The objectives that there are, by what they are of."""
+    return {"train": train} if test is None else {"train": train, "test": test}
 
 
 def _directions(

@@ -94,8 +94,17 @@ def _minimum(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Result:
     def on_product(part: str, count: int) -> None:
         say(f"{part}, product {count} · {step.title}")
 
-    settings = bench.settings.metrics
-    return measure_minimum(found.train, found.test, found.theta, settings=settings, seed=step.seeds[0], on_product=on_product)
+    given = bench.problem.groups is not None  # of classes a study records no metrics
+    return measure_minimum(
+        found.train,
+        found.test,
+        found.theta,
+        settings=bench.settings.metrics,
+        metrics=bench.metrics if given else bench.besides,
+        groups=bench.groups if given else None,
+        seed=step.seeds[0],
+        on_product=on_product,
+    )
 
 
 def _pair(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Result:

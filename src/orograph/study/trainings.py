@@ -1,8 +1,9 @@
 """The networks of a configuration: learning rates chosen where optimisers are compared, trainings, and two orders of the data.
 
-*Learning rates* are chosen on a sixth of the training images, held out and stratified: the first seed is trained on the others
-with every candidate under the whole budget, and the rate of the largest held-out accuracy wins (of equal ones that of the
-smallest held-out loss). Test images play no part, and all networks are then trained on all training images.
+*Learning rates* are chosen on a sixth of the training samples, held out and stratified: the first seed is trained on the others
+with every candidate under the whole budget, and the rate of the largest held-out accuracy wins (of equal ones, and without
+classes, that of the smallest held-out loss). Test samples play no part, and all networks are then trained on all training
+samples.
 
 *Instability* (Frankle et al., 2020): from the state after epoch e two networks go on with different orders of the data; the
 barrier on the line between them says whether the outcome was already decided.
@@ -12,6 +13,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from orograph.connectivity.barriers import curve_profile
@@ -30,7 +32,7 @@ from orograph.training.history import decay_rate
 from orograph.training.stability import StabilityObserver
 from orograph.work.worker import Say
 
-HELD_OUT = 6  # one image in so many
+HELD_OUT = 6  # one sample in so many
 ORDERS = 1000  # what is added to a seed for the other orders of the data
 
 
@@ -39,10 +41,11 @@ def rate_key(chosen: Configuration) -> FindingKey:
 
 
 def choose_rate(bench: StudyBench, chosen: Configuration, say: Say) -> Result:
-    """The learning rate of a configuration, on held-out training images."""
+    """The learning rate of a configuration, on held-out training samples."""
     objective, _ = bench.objectives(chosen)
     seed, settings = bench.settings.optimisation.seed, bench.settings.optimisation
-    labels = objective.targets.cpu().numpy()
+    classes = bench.classifies
+    labels = objective.targets.cpu().numpy() if classes else np.zeros(objective.count, dtype=np.int64)
     held = torch.from_numpy(stratified_subset(labels, max(1, len(labels) // HELD_OUT), seed))
     kept = torch.ones(len(labels), dtype=torch.bool)
     kept[held] = False
@@ -68,7 +71,7 @@ def choose_rate(bench: StudyBench, chosen: Configuration, say: Say) -> Result:
         {
             "optimizer": chosen.optimizer,
             "candidates": list(rates),
-            "held_out_accuracy": [accuracy for accuracy, _ in scores],
+            **({"held_out_accuracy": [accuracy for accuracy, _ in scores]} if classes else {}),
             "held_out_loss": [loss for _, loss in scores],
             "held_out_images": len(held),
             "training_images": training.count,
@@ -79,10 +82,10 @@ def choose_rate(bench: StudyBench, chosen: Configuration, say: Say) -> Result:
 
 
 def _held_out(fitted: Fitted) -> tuple[float, float]:
-    """Accuracy and loss at the end; the worst there are where the training diverged."""
+    """Accuracy (0 without classes) and loss at the end; the worst there are where the training diverged."""
     if fitted.failed_epoch is not None:
         return -1.0, math.inf
-    return fitted.history[-1]["test_accuracy"], fitted.history[-1]["test_loss"]
+    return fitted.history[-1].get("test_accuracy", 0.0), fitted.history[-1]["test_loss"]
 
 
 def train_seeds(bench: StudyBench, chosen: Configuration, seeds: Sequence[int], rate: float | None, say: Say) -> list[Fitted]:
@@ -96,6 +99,7 @@ def train_seeds(bench: StudyBench, chosen: Configuration, seeds: Sequence[int], 
         settings,
         order_seeds=list(seeds),
         test=test,
+        scored=bench.scored,
         observer=StabilityObserver(train, settings) if every else None,
         every=max(1, every),
         on_epoch=lambda epoch, loss: say(f"epoch {epoch}, loss {loss:.4f} · {name}"),
@@ -118,7 +122,7 @@ def commit_training(
         "total_steps": len(fitted.history) * -(-objective.count // min(settings.batch_size, objective.count)),
         "gradient_decay_rate": decay_rate(*([each[name] for each in fitted.history] for name in ("epoch", "gradient_norm"))),
         "trained": _how(bench, chosen),
-        "history": fitted.history,
+        "history": [{name: value for name, value in each.items() if not isinstance(value, list)} for each in fitted.history],
         "curvature": fitted.observed,
     }
     weights = None if failed else state_dict(objective.model, objective, fitted.state.theta, fitted.state.buffers)

@@ -14,9 +14,10 @@ from orograph.curvature.cohort import CohortHessian
 from orograph.curvature.counting import OnProduct
 from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.operator import LinearOperator
+from orograph.geometry.evaluation import classifies
 from orograph.geometry.scores import Value, scores
 from orograph.geometry.smoothness import finite_companions, is_smooth
-from orograph.metrics import Metric, is_classification
+from orograph.metrics import Metric
 from orograph.objective import Objective
 from orograph.problem import Groups
 from orograph.spectral.cohort import lanczos_cohort
@@ -66,10 +67,7 @@ class Instruments:
         """Whether the groups are classes that the outputs are scores of."""
         if not self.of_classes or self.groups is None:
             return False
-        inputs, targets = next(self.train.batches(2))
-        with torch.no_grad():
-            outputs = self.train.readout.scores(self.train.outputs(self.train.theta, inputs))
-        return isinstance(outputs, Tensor) and is_classification(outputs, targets)
+        return classifies(self.train)
 
     @property
     def names(self) -> tuple[str, ...]:

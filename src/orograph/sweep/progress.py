@@ -1,6 +1,6 @@
 """What is said of a point of a sweep, in half a line."""
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from orograph.store.lookup import quantity
@@ -16,15 +16,10 @@ def describe(record: Mapping[str, Any], score: Score | None) -> str:
         return f"failed: {failure(record)}"
     told = dict(_SHOWN)
     if score is not None:
-        told[shown_score(score, record)] = score.text
+        told[score.shown(record)] = score.text
     told["lambda_first"] = "{:.4g}".format
     found = (f"{quantity(name).heading} {form(record[name])}" for name, form in told.items() if name in record)
     return ", ".join(found) or "done"
-
-
-def shown_score(score: Score, row: Container[str]) -> str:
-    """The name under which a metric is told: of the test data, where there are some."""
-    return f"test_{score.name}" if f"test_{score.name}" in row or "test_loss" in row else f"train_{score.name}"
 
 
 def failure(record: Mapping[str, Any]) -> str:

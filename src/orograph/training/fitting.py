@@ -21,7 +21,7 @@ from orograph.arguments import checked
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 from orograph.training.gradient import BatchGradient, BatchGradients, refuse_stateful, samples, tracks_statistics
-from orograph.training.history import EpochRecord, epoch_record
+from orograph.training.history import EpochRecord, Scored, epoch_record
 from orograph.training.moment import Moment, Observer
 from orograph.training.order import permutation
 from orograph.training.rates import rate
@@ -110,6 +110,7 @@ def fit(
     first_epoch: int = 1,
     last_epoch: int | None = None,
     gradients: bool = True,
+    scored: Scored | None = None,
     observer: Observer | None = None,
     every: int = 1,
     on_epoch: OnEpoch | None = None,
@@ -126,6 +127,7 @@ def fit(
         first_epoch: where to take the training up, counted from 1.
         last_epoch: where to leave it; its end when None.
         gradients: whether ‖∇L‖ is recorded at each epoch's end.
+        scored: `(objective, theta, buffers) → ` metrics by name, which each epoch's record holds of both sets, too.
         observer: called for each network at the end of epochs, and of the last one.
         every: the observer is called after every so many epochs.
         on_epoch: called with the number of each epoch and its mean training loss.
@@ -171,6 +173,7 @@ def fit(
                 epoch=epoch,
                 lr=moment.lr,
                 gradients=gradients,
+                scored=scored,
             )
             member.history.append(record)
             if not math.isfinite(record["train_loss"]) or not moment.theta.isfinite().all():

@@ -1,6 +1,6 @@
 """What every bench begins with: this process made ready, the problem at hand, the objectives on its data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -39,7 +39,13 @@ Experiment = TypeVar("Experiment", bound=Prepared)
 
 
 def prepare(
-    settings: Experiment, model: ModelSettings, data_dir: str | None, *, seed: int, problem: Problem | None = None
+    settings: Experiment,
+    model: ModelSettings,
+    data_dir: str | None,
+    *,
+    seed: int,
+    problem: Problem | None = None,
+    others: Sequence[str] = (),
 ) -> tuple[Experiment, torch.device, Problem]:
     """Settles threads and device in the settings and in this process, seeds the global streams, and loads the problem.
 
@@ -49,6 +55,7 @@ def prepare(
         data_dir: where the files of named data lie.
         seed: of the global streams.
         problem: an object in memory, in place of what the settings name.
+        others: names of further networks, whose sources are recorded, too.
 
     Raises:
         OrographError: there is no such device, the problem cannot be had as asked, or is not what a run was begun with.
@@ -59,10 +66,11 @@ def prepare(
     torch.set_num_threads(threads)
     seed_everything(seed)
     found = named_problem(settings.data, model, settings.problem, data_dir) if problem is None else problem
-    now = recorded(settings.problem, found)
+    now = recorded(settings.problem, found, others)
     begun = settings.problem if problem is None else settings.problem.model_copy(update={"checksum": ""})  # told by others
     require_unchanged(begun, now)
-    known = settings.model_copy(update={"problem": now})
+    sources = settings.problem.sources or now.sources  # a run keeps those that it was begun with
+    known = settings.model_copy(update={"problem": now.model_copy(update={"sources": sources})})
     return with_numerics(known, threads=threads, device=device.type), device, found
 
 

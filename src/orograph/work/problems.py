@@ -61,12 +61,13 @@ def named_problem(data: DataSettings, model: ModelSettings, chosen: ProblemSetti
     return Problem(model=factory(model.model, model.options()), **parts)
 
 
-def recorded(chosen: ProblemSettings, problem: Problem) -> ProblemSettings:
+def recorded(chosen: ProblemSettings, problem: Problem, others: Sequence[str] = ()) -> ProblemSettings:
     """The settings with what tells whether the parts of one's own are still the same.
 
     Args:
         chosen: as they were given.
         problem: that they name.
+        others: names of networks that are studied beside that of the problem.
 
     Returns:
         Settings with sources and checksum; those given where all is built in.
@@ -75,6 +76,7 @@ def recorded(chosen: ProblemSettings, problem: Problem) -> ProblemSettings:
     named = {name: path for name, path in problem.names.items() if is_own(path) and not path.startswith(MEMORY)}
     own = {name: parts[name] for name in parts if name in named}
     own |= {each.name: each.function for each in problem.metrics or () if isinstance(each, Metric) and each.name not in METRICS}
+    own |= {f"model {each}": imported("model", each) for each in others if is_own(each) and not each.startswith(MEMORY)}
     path = problem.names.get("data", "")
     if "data" in named:
         own["data"] = imported("data", path)
