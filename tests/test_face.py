@@ -28,6 +28,7 @@ LIBRARY = [
     "training",
     "geometry",
     "connectivity",
+    "continuation",
     "ladder",
     "store",
     "figures",

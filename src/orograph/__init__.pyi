@@ -63,6 +63,11 @@ from .connectivity import random_orthonormal as random_orthonormal
 from .connectivity import surface as surface
 from .connectivity import train_curve as train_curve
 
+# Branches of critical points
+from .continuation import follow as follow
+from .continuation import layer_rotations as layer_rotations
+from .continuation import switch_branch as switch_branch
+
 # Training, polishing
 from .training import FitSettings as FitSettings
 from .training import TrainingSettings as TrainingSettings

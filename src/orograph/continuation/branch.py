@@ -1,0 +1,93 @@
+"""What following finds: points along a branch, and the events between them."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class BranchPoint:
+    """A critical point of L_eff(·; λ) on a branch.
+
+    Attributes:
+        theta: `(P,)`.
+        strength: λ.
+        arclength: s from the start, ds² = ‖dθ‖² + ‖2(θ − θ_ref)‖² dλ².
+        rate: dλ/ds; its sign changes at a fold.
+        distance2: q = ‖θ − θ_ref‖².
+        loss: L.
+        objective: L_eff = L + λq.
+        residual: ‖∇L_eff‖.
+        eigenvalues: `(k,)`, the lowest of H + 2λI, ascending, continuous symmetries left out; empty if none were asked for.
+        index: how many of H + 2λI are negative, beyond residual and rounding; None if none were asked for.
+        index_is_bound: all the eigenvalues looked at are negative: there may be more.
+        turned: cosine of the angle between the tangent here and that of the point before.
+        products: Hessian-vector products spent so far.
+    """
+
+    theta: Float[Tensor, " P"]
+    strength: float
+    arclength: float
+    rate: float
+    distance2: float
+    loss: float
+    objective: float
+    residual: float
+    eigenvalues: Float64[Tensor, " k"]
+    index: int | None
+    index_is_bound: bool
+    turned: float
+    products: int
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """Where a branch changes its kind.
+
+    Attributes:
+        kind: `fold` (λ turns, and an eigenvalue of H + 2λI passes zero), `turn` (q turns; nothing loses its stability), `branch`
+            (an eigenvalue passes zero and λ goes on: other branches meet here) or `end` (θ reaches θ_ref).
+        after: number of the point that it follows.
+        theta: `(P,)`.
+        strength: λ.
+        distance2: q.
+        objective: L_eff.
+        eigenvalue: that of H + 2λI which is nearest to zero there, continuous symmetries left out; nan for a turn.
+        kernel: `(m, P)`, orthonormal: what H + 2λI maps to zero, up to the precision with which the event was found.
+        residual: ‖∇L_eff‖.
+    """
+
+    kind: str
+    after: int
+    theta: Float[Tensor, " P"]
+    strength: float
+    distance2: float
+    objective: float
+    eigenvalue: float
+    kernel: Float[Tensor, "m P"]
+    residual: float
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """A branch of critical points, in the order in which it was followed.
+
+    Attributes:
+        points: at least the start.
+        events: between them, in order.
+        ended: why it ends, in words.
+        products: Hessian-vector products spent.
+        gradients: passes over the data for ∇L.
+    """
+
+    points: tuple[BranchPoint, ...]
+    events: tuple[Event, ...]
+    ended: str
+    products: int
+    gradients: int
+
+    def __repr__(self) -> str:
+        first, last = self.points[0], self.points[-1]
+        kinds = ", ".join(f"{event.kind} at λ = {event.strength:.6g}" for event in self.events) or "no event"
+        return f"Branch of {len(self.points)} points, λ from {first.strength:.6g} to {last.strength:.6g}: {kinds}; {self.ended}"

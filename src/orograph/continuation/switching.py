@@ -1,0 +1,82 @@
+"""From a point where branches meet onto those that leave it.
+
+In the kernel of A = H + 2λI at such a point each branch has a direction φ. A point on it is found at a small amplitude a, with
+F(θ, λ) = 0 and φ·(θ − θ*) = a for θ and λ together (Keller 1977, "perturbed" bordering): λ follows by itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from orograph.arguments import checked
+from orograph.continuation.branch import Event
+from orograph.continuation.following import Follower
+from orograph.errors import ConfigurationError
+from orograph.objective import Objective
+
+
+@dataclass(frozen=True, eq=False)
+class Switched:
+    """A point on a branch that leaves an event.
+
+    Attributes:
+        theta: `(P,)`.
+        strength: λ.
+        direction: `(P,)`, unit: the direction of the kernel in which it was sought.
+    """
+
+    theta: Float[Tensor, " P"]
+    strength: float
+    direction: Float[Tensor, " P"]
+
+
+@checked
+def switch_branch(
+    objective: Objective,
+    event: Event,
+    *,
+    amplitude: float = 0.05,
+    directions: Sequence[Float[Tensor, " P"]] | None = None,
+    tolerance: float = 1e-9,
+) -> tuple[Switched, ...]:
+    """Points on the branches that leave an event, at ± a small amplitude along the directions of its kernel.
+
+    Where the kernel has one dimension those are all; of a larger one further directions may carry branches that its basis does
+    not meet: give them.
+
+    Args:
+        objective: that of the branch.
+        event: of kind `branch`, with its kernel.
+        amplitude: how far along each direction, in θ.
+        directions: `(P,)` each, within the kernel; its basis if not given.
+        tolerance: τ of ‖∇L_eff‖, as of `follow`.
+
+    Returns:
+        What was found, at most two a direction; `follow` them from `objective.penalised(found.strength).moved(found.theta)`.
+
+    Raises:
+        ConfigurationError: the event has no kernel, or the amplitude is not positive.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> model = torch.nn.Sequential(*[torch.nn.Linear(1, 1, bias=False) for _ in range(2)]).double()
+        >>> objective = og.Objective(model, torch.nn.MSELoss(), [(torch.ones(1, 1).double(),) * 2], strength=1.5)
+        >>> origin = objective.moved(torch.zeros(2).double())
+        >>> branch = og.follow(origin, direction="down", between=(0.5, 2), pairs=1, longest_step=0.1)
+        >>> assert [round(each.strength, 2) for each in og.switch_branch(origin, branch.events[0], amplitude=0.2)] == [0.98] * 2
+    """
+    if not len(event.kernel) and not directions:
+        raise ConfigurationError(f"The {event.kind} at λ = {event.strength:.6g} has no kernel: no branch leaves it.")
+    if not amplitude > 0:
+        raise ConfigurationError(f"`amplitude` {amplitude} must be positive.")
+    follower = Follower(objective, tolerance, 0, None, 0)
+    found = []
+    for direction in event.kernel if directions is None else directions:
+        unit = direction.to(event.theta) / direction.norm()
+        for sign in (1.0, -1.0):
+            state = follower.constrained(event.theta + sign * amplitude * unit, event.strength, unit)
+            if state is not None:
+                found.append(Switched(state.theta, state.strength, unit))
+    return tuple(found)

@@ -1,0 +1,160 @@
+"""Branches against closed forms of linear networks (folds, turns, branch points, the collapse), and against dense Hessians."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.interpolate import CubicSpline
+from solvable import fitted, objective, rotations, squared, unit
+from torch import nn
+
+import orograph as og
+from orograph.errors import OrographError
+
+
+@pytest.mark.parametrize(
+    ("sigma", "fold"), [(0.5, 0.09375), pytest.param(1.0, 3 / 8 * (1 / 4) ** (1 / 3), marks=pytest.mark.slow)]
+)
+def test_the_fold_of_three_factors_is_where_theory_has_it(sigma: float, fold: float) -> None:
+    start = fitted(objective([sigma], 3, 1, 0.02), [sigma], 3, 0.02)
+    branch = og.follow(start, between=(0.01, 1.0), pairs=2)
+    assert [event.kind for event in branch.events] == ["fold"]
+    (event,) = branch.events
+    assert event.strength == pytest.approx(fold, abs=1e-12)  # λ is flat in s there: the square of what places s
+    assert event.distance2 == pytest.approx(3 * (sigma / 4) ** (2 / 3), rel=1e-6)
+    assert len(event.kernel) == 1
+    assert branch.points[-1].strength == 0.01
+    for point in branch.points:  # the stable part lies above u³ = σ/4, the unstable one below it
+        u = (point.distance2 / 3) ** 0.5
+        assert u**4 - sigma * u + 2 * point.strength == pytest.approx(0, abs=1e-7)
+        assert point.index == int(u**3 < sigma / 4)
+
+
+@pytest.mark.slow
+def test_a_turn_of_q_is_passed_and_is_no_bifurcation_and_neither_are_the_rotations_between_layers() -> None:
+    singular = [1.5, 0.9, 0.5]
+    start = fitted(objective(singular, 3, 4, 0.05), singular, 3, 0.05)
+    around = rotations(start)
+    assert len(around(start.theta)) == 12  # rank of the Lie generators' orbit, 4 × 4 hidden, rank 3
+    branch = og.follow(start, between=(0.04, 1.0), symmetry=around)
+    assert [event.kind for event in branch.events] == ["fold", "turn"]
+    fold, turn = branch.events
+    assert fold.strength == pytest.approx(0.09375, abs=1e-10)
+    assert (turn.strength, turn.distance2) == pytest.approx((0.0684981, 6.4358014), abs=1e-7)  # stated to so many digits
+    assert not len(turn.kernel)
+    assert [point.index for point in (branch.points[0], branch.points[-1])] == [0, 1]
+
+
+def test_two_factors_vanish_continuously() -> None:
+    start = fitted(objective([1.0], 2, 1, 0.05), [1.0], 2, 0.05)
+    branch = og.follow(start, between=(0.0, 2.0), pairs=1)
+    assert branch.ended == "θ reached θ_ref"
+    (event,) = branch.events
+    assert (event.kind, event.strength) == ("end", pytest.approx(0.5, abs=1e-6))
+    assert [point.distance2 / 2 for point in branch.points] == pytest.approx([1 - 2 * point.strength for point in branch.points])
+
+
+@pytest.mark.slow
+def test_at_the_origin_a_mode_opens_with_as_many_directions_as_hidden_units() -> None:
+    origin = objective([1.2, 0.5], 2, 3, 0.9)
+    options = {"direction": "down", "between": (0.1, 2.0), "step": 0.02, "longest_step": 0.05}
+    branch = og.follow(origin, pairs=8, **options)
+    assert [(event.kind, len(event.kernel)) for event in branch.events] == [("branch", 3), ("branch", 3)]
+    assert [event.strength for event in branch.events] == pytest.approx([0.6, 0.25], abs=1e-9)
+    found = og.switch_branch(origin, branch.events[0], amplitude=0.2)
+    assert len(found) == 6
+    for each in found:  # on the branch of the first mode, q = 2p = 2(σ − 2λ)
+        assert each.theta.square().sum() == pytest.approx(2 * (1.2 - 2 * each.strength), rel=1e-8)
+
+
+@pytest.mark.slow
+def test_tanh_on_centred_data_opens_at_half_of_the_correlation() -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(40, 4, generator=generator, dtype=torch.float64)
+    inputs -= inputs.mean(0)
+    targets = torch.tanh(inputs @ torch.randn(4, 2, generator=generator, dtype=torch.float64))
+    targets -= targets.mean(0)
+    opens = (torch.linalg.svdvals(targets.T @ inputs / 40)[0] / 2).item()
+    model = nn.Sequential(nn.Linear(4, 3, bias=False), nn.Tanh(), nn.Linear(3, 2, bias=False)).double()
+    origin = og.Objective(model, squared, [(inputs, targets)], strength=1.2 * opens)
+    origin = origin.moved(torch.zeros_like(origin.theta))
+    branch = og.follow(origin, direction="down", between=(0.8 * opens, 2.0), pairs=5, step=0.02, longest_step=0.05)
+    assert [(event.kind, len(event.kernel)) for event in branch.events] == [("branch", 3)]
+    assert branch.events[0].strength == pytest.approx(opens, abs=1e-9)
+
+
+def smooth_network() -> tuple[nn.Module, nn.Module, list[tuple[torch.Tensor, torch.Tensor]]]:
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 3)).double()
+    inputs = torch.randn(30, 4, dtype=torch.float64)
+    return model, nn.CrossEntropyLoss(), [(inputs, (inputs @ torch.randn(4, 3, dtype=torch.float64)).argmax(1))]
+
+
+@pytest.mark.slow
+def test_points_of_a_network_are_critical_and_their_eigenvalues_those_of_the_dense_hessian() -> None:
+    model, loss, data = smooth_network()
+    problem = og.Objective(model, loss, data, strength=0.002)
+    start = og.polish(problem, problem.theta, hessian=og.HessianOperator.of(problem), tolerance=1e-10, max_products=5000)
+    assert start.converged
+    branch = og.follow(problem, start.theta, between=(0.001, 0.006), pairs=3, points=15)
+    assert len(branch.points) > 3
+    for point in branch.points:
+        objective = problem.penalised(point.strength)
+        assert objective.value_gradient(point.theta).norm() <= 1e-9 * max(1.0, 2 * point.strength * point.distance2**0.5)
+
+        def value(theta: torch.Tensor, strength: float = point.strength) -> torch.Tensor:
+            parts = problem.layout.unflatten(theta)
+            return loss(torch.func.functional_call(model, parts, data[0][0]), data[0][1]) + strength * theta.square().sum()
+
+        values = torch.linalg.eigvalsh(torch.func.hessian(value)(point.theta))
+        assert torch.allclose(point.eigenvalues, values[:3], rtol=1e-5, atol=1e-9)  # squares of residuals of 1e-3
+        assert point.index == int((values < -1e-9).sum())
+        assert point.objective == pytest.approx(objective.value(point.theta), rel=1e-12)
+
+
+def test_the_envelope_holds_along_a_branch_and_round_its_fold() -> None:
+    start = fitted(objective([1.0], 3, 1, 0.02), [1.0], 3, 0.02)
+    branch = og.follow(start, between=(0.01, 1.0), pairs=0, longest_step=0.03, points=2000)
+    assert any(event.kind == "fold" for event in branch.events)
+    s, q, strength = (
+        np.array([getattr(point, name) for point in branch.points]) for name in ("arclength", "distance2", "strength")
+    )
+    fine = np.linspace(s[0], s[-1], 20_001)
+    by_q = np.trapezoid(CubicSpline(s, q)(fine) * CubicSpline(s, strength)(fine, 1), fine)  # dF = q dλ; splines err by h⁴
+    assert branch.points[-1].objective - branch.points[0].objective == pytest.approx(by_q, abs=1e-6)
+
+
+def test_in_single_precision_the_fold_is_found_to_its_rounding() -> None:
+    start = fitted(objective([0.5], 3, 1, 0.02, torch.float32), [0.5], 3, 0.02)
+    (event,) = og.follow(start, between=(0.01, 1.0), pairs=1).events
+    assert event.kind == "fold"
+    assert event.strength == pytest.approx(0.09375, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"points": 0}, "`points` 0"),
+        ({"between": (0.5, 1.0)}, "λ = 0.02"),
+        ({"pairs": -1}, "`pairs` -1"),
+        ({"step": -1.0}, "`step` -1.0"),
+        ({"tolerance": math.nan}, "`tolerance` nan"),
+        ({"max_products": 0}, "`max_products` 0"),
+        ({"theta": torch.full((3,), 9.0, dtype=torch.float64)}, "no critical point"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused_in_a_sentence(options: dict, words: str) -> None:
+    with pytest.raises(OrographError, match=words):
+        og.follow(fitted(objective([0.5], 3, 1, 0.02), [0.5], 3, 0.02), **options)
+
+
+def test_a_network_with_kinks_is_refused() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)).double()
+    data = [(torch.ones(3, 2, dtype=torch.float64), torch.ones(3, 1, dtype=torch.float64))]
+    with pytest.raises(OrographError, match=r"relu"):
+        og.follow(og.Objective(model, nn.MSELoss(), data, strength=0.1))
+
+
+def test_the_lowest_mode_of_three_factors_has_the_unit_that_theory_has() -> None:
+    assert unit(0.5, 3, 0.0) == pytest.approx(0.5 ** (1 / 3))  # u³ = σ without a penalty: the closed form itself is right
