@@ -81,11 +81,9 @@ def follow(
 
     Examples:
         >>> import torch, orograph as og
-        >>> model, data = torch.nn.Linear(3, 1), [(torch.eye(3), torch.ones(3, 1))]
-        >>> objective = og.Objective(model, torch.nn.MSELoss(), data, strength=0.1, dtype=torch.float64)
-        >>> hessian = og.HessianOperator.of(objective)
-        >>> start = og.polish(objective, objective.theta, hessian=hessian, tolerance=1e-10, max_products=99).theta
-        >>> og.follow(objective, start, between=(0.0, 0.2), pairs=2).points[-1].strength
+        >>> data = [(torch.eye(3), torch.zeros(3, 1))]
+        >>> objective = og.Objective(torch.nn.Linear(3, 1), torch.nn.MSELoss(), data, strength=0.1, dtype=torch.float64)
+        >>> og.follow(objective, torch.zeros(4), between=(0.0, 0.2), pairs=2).points[-1].strength
         0.2
     """
     start = objective.theta if theta is None else theta.detach().to(objective.dtype)

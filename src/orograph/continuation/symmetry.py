@@ -30,7 +30,7 @@ def layer_rotations(layout: Layout, theta: Float[Tensor, " P"], layers: Sequence
         >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3, bias=False), torch.nn.Linear(3, 2, bias=False))
         >>> objective = og.Objective(model, torch.nn.MSELoss(), [(torch.eye(2), torch.eye(2))])
         >>> og.layer_rotations(objective.layout, objective.theta, ["0.weight", "1.weight"]).shape
-        torch.Size([3, 10])
+        torch.Size([3, 12])
     """
     parts = layout.unflatten(theta)
     rows = []
