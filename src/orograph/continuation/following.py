@@ -61,8 +61,8 @@ def follow(
         direction: in which λ goes first.
         between: λ beyond which it ends.
         points: to follow at most.
-        step: the first step's length in s; a hundredth of ‖θ − θ_ref‖ if not given.
-        longest_step: in s; a tenth of ‖θ − θ_ref‖ at the start if not given.
+        step: the first step's length in s; a hundredth of ‖θ − θ_ref‖ (of λ at θ_ref itself) if not given.
+        longest_step: in s; a tenth of the same if not given.
         tolerance: τ of ‖∇L_eff‖ ≤ τ·max(1, 2λ‖θ − θ_ref‖); 1e-9 in float64, 1e-5 in float32 if not given.
         pairs: how many of the lowest eigenvalues of H + 2λI are looked at, P − 1 at most; 0: none, and then no index
             and no branch points.
@@ -103,7 +103,7 @@ def follow(
     tolerance = tolerance or (1e-9 if objective.dtype == torch.float64 else 1e-5)
     follower = Follower(objective, tolerance, pairs, symmetry, seed)
     first = follower.begin(start, objective.strength)
-    size = max(first.distance2**0.5, 1e-3)
+    size = first.distance2**0.5 or objective.strength or 1.0  # at θ_ref s is λ
     told = counter(on_product, "following")
     return follower.run(
         first,
