@@ -10,18 +10,39 @@ from pathlib import Path
 
 import pytest
 
+import orograph as og
+
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 PICTURES = {"mlp": ["mlp-spectrum", "mlp-classes"], "resnet": ["resnet-surface"], "transformer": ["transformer-spectrum"]}
+DRAWN = [path for path in EXAMPLES if path.stem in PICTURES]
+SWEPT = [path for path in EXAMPLES if path.stem not in PICTURES]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("example", DRAWN, ids=lambda path: path.stem)
 @pytest.mark.usefixtures("few_images", "own_state")
 def test_an_example_leaves_its_pictures(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pydoc_data.topics, "topics", {"few": str(pydoc_data.topics.topics)[:20_000]})
     monkeypatch.setattr(sys, "argv", [str(example), str(tmp_path)])
     runpy.run_path(str(example), run_name="__main__")
     assert sorted(path.name for path in tmp_path.glob("*.png")) == sorted(f"{name}.png" for name in PICTURES[example.stem])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", SWEPT, ids=lambda path: path.stem)
+@pytest.mark.usefixtures("own_state")
+def test_an_example_leaves_a_run_of_five_strengths_and_its_report(
+    example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [str(example), str(tmp_path / "run"), "--quick"])
+    runpy.run_path(str(example), run_name="__main__")
+    found = og.open_run(tmp_path / "run")
+    assert found.sizes["strength"] == 5
+    assert (found.status == "done").all()
+    assert found.scalar_curvature.notnull().all()  # an analysis makes it
+    report = tmp_path / "run" / "report.html"
+    assert f"{report}, " in capfd.readouterr().out.splitlines()[-1]
+    assert report.stat().st_size > 1_000_000  # Plotly and all
 
 
 @pytest.mark.slow
