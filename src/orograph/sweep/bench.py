@@ -45,6 +45,7 @@ class Bench:
     states: States
     anchor: Theta | None = None
     initial: dict[int, State] = field(default_factory=dict)
+    _measured: tuple[Buffers, Instruments] | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def prepare(cls, settings: SweepSettings, execution: Execution, problem: Problem | None = None) -> "Bench":
@@ -112,7 +113,7 @@ class Bench:
         """Takes θ_ref, None for the origin."""
         plain = self.instruments.train
         self.anchor = None if anchor is None else anchor.to(plain.theta)
-        self.instruments.train = plain.penalised(0.0, self.anchor)
+        self.instruments.train, self._measured = plain.penalised(0.0, self.anchor), None
 
     def initialised(self, seed: int) -> State:
         """A network as a seed initialises it."""
@@ -136,8 +137,14 @@ class Bench:
         return lambda objective: by_optimizer(objective, training, make)
 
     def measuring(self, buffers: Buffers) -> Instruments:
-        """What measures a network with buffers of its own."""
-        return self.instruments.with_buffers(buffers) if buffers else self.instruments
+        """What measures a network with buffers of its own; the last of these is kept, with its trace."""
+        if not buffers:
+            return self.instruments
+        known = self._measured
+        if known is None or any(not torch.equal(each, known[0][name]) for name, each in buffers.items()):
+            known = {name: each.clone() for name, each in buffers.items()}, self.instruments.with_buffers(buffers)
+            self._measured = known
+        return known[1]
 
     def start(self, cell: Cell, previous: State | None) -> State:
         """Where training at a point begins."""
