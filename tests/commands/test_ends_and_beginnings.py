@@ -1,12 +1,14 @@
 """What is refused before anything is computed, and what is told of a run that is not whole."""
 
 import importlib
+import shutil
 from pathlib import Path
 
 import pytest
 
 from orograph.cli import main
 from orograph.commands.repairing import inspect
+from orograph.store.resume import begun_run
 
 SMALL = "sweep --dataset digits --widths 3 --k 2 --epochs 1 --threads 1 --quiet".split()  # noqa: SIM905
 
@@ -66,6 +68,43 @@ def test_a_changed_configuration_and_what_is_missing_are_seen_and_mended(capsys,
     assert ("plan.json", "is missing") in [(damage.path, damage.why) for damage in inspect(run)]
     assert main(["doctor", str(run), "--repair"]) == 0
     assert not inspect(run)
+
+
+def test_a_plan_without_a_copy_is_made_again_by_the_command_that_the_repair_names(capsys, run: Path, tmp_path: Path) -> None:
+    out = copied(run, tmp_path)
+    shutil.rmtree(out / "copies")
+    (out / "plan.json").write_bytes(b"[")
+    assert main(["doctor", str(out), "--repair"]) == 0
+    assert "orograph sweep --config" in capsys.readouterr().out.replace("\n", " ")
+    begun = begun_run(out, "sweep")
+    assert begun is not None
+    assert begun.plan.cells == ()
+
+
+@pytest.mark.slow
+def test_a_marker_without_a_copy_is_made_again_by_its_own_command_beside_whatever_lies_there(
+    capsys, run: Path, tmp_path: Path
+) -> None:
+    out = copied(run, tmp_path)
+    shutil.rmtree(out / "copies")
+    (out / "run.json").unlink()
+    (out / "my notes").touch()
+    assert "give the command that made the run again" in refused(capsys, "doctor", str(out))
+    assert "epochs = 1 (not 2)" in refused(capsys, *SMALL, "--strengths", "0,0.01", "--epochs", "2", "--out", str(out))
+    assert main([*SMALL, "--strengths", "0,0.01", "--out", str(out)]) == 0
+    assert not inspect(out)
+
+
+@pytest.mark.slow
+def test_who_goes_on_with_a_run_is_told_of_a_truncated_state_before_anything_is_done(capsys, run: Path, tmp_path: Path) -> None:
+    out = copied(run, tmp_path)
+    state = next(out.rglob("model_weights-0-0.00000.pth"))
+    state.write_bytes(state.read_bytes()[:500])
+    assert f"{state} is damaged" in refused(capsys, *SMALL, "--strengths", "0,0.01", "--out", str(out))
+
+
+def copied(run: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(run, folder / "run"))
 
 
 def test_export_and_report_say_how_many_points_there_are(capsys, run: Path, tmp_path: Path) -> None:

@@ -140,3 +140,20 @@ def test_a_damaged_file(capsys, copied: Path, tmp_path: Path, name: str, content
     if name.startswith("Hessian-eigenvalues"):
         (copied / "Hessian-eigenvectors-0-0.00400.csv").unlink()
     assert words in refused(capsys, copied, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("model_weights-0-inf.pth", "", "a strength as 0.01000"),
+        ("model_weights-99999999999-0.00000.pth", "", "is not named"),
+        ("Hessian-eigenvalues-0-0.00400.csv", "1.0\n", "other files"),
+        ("Hessian-eigenvalues-0-0.00400.csv", "nan\n", "NaN or infinity"),
+    ],
+)
+def test_what_names_and_short_files_show_is_said_before_anything_is_computed(
+    capsys, copied: Path, tmp_path: Path, name: str, content: str, words: str
+) -> None:
+    (copied / name).write_text(content)
+    assert words in refused(capsys, copied, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -23,6 +23,8 @@ from orograph.data.local import find_files
 from orograph.data.names import DATA_VARIABLE, FACTS
 from orograph.errors import ConfigurationError, DataError, shown
 from orograph.memory import format_bytes
+from orograph.store.findings import finding_records
+from orograph.store.marker import no_run, read_marker
 from orograph.store.names import CONFIGURATION
 from orograph.store.provenance import mixture, provenance
 from orograph.store.run import Run
@@ -81,12 +83,14 @@ def look_through(path: Path, *, repairing: bool) -> int:
 
 
 def remaining(path: Path) -> str:
-    """The command that does what a run still lacks."""
-    run = Run.open(path)
-    if "imported" in run.provenance:
+    """The command that does what a run still lacks, be it its plan."""
+    content = read_marker(path)
+    if content is None:
+        raise no_run(path)
+    if "imported" in content["provenance"]:
         return f"the command that imported {path}, given again"
-    again = f"orograph {run.kind} --config {path / CONFIGURATION} --out {path}"
-    return f"{again}; orograph analyze {path}" if run.kind == "sweep" and run.findings else again
+    again = f"orograph {content['kind']} --config {path / CONFIGURATION} --out {path}"
+    return f"{again}; orograph analyze {path}" if content["kind"] == "sweep" and finding_records(path) else again
 
 
 def packages() -> list[Row]:

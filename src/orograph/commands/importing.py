@@ -106,9 +106,11 @@ def sweep_settings(settings: ImportSettings, points: list[Artifacts]) -> SweepSe
     """The settings of a sweep with these points; those of its training are not known and stand at their defaults."""
     cells = [point.cell for point in points]
     ways = {cell.direction for cell in cells}
-    k = 0
-    if points[0].eigenvalues is not None:
-        k = len(read_eigenvalues(points[0].eigenvalues))
+    counts = {point.eigenvalues: len(read_eigenvalues(point.eigenvalues)) for point in points if point.eigenvalues}
+    k = next(iter(counts.values()), 0)
+    for file, count in counts.items():  # all before anything is computed: an import takes its time
+        if count != k:
+            raise RunError(f"{file} holds {count} eigenvalues, other files {k}; make them alike.")
     keep: Any = "both" if all(point.eigenvectors for point in points) else "none"
     if k and not settings.tolerance < 1:
         raise ConfigurationError(f"`tolerance` {settings.tolerance} must lie between 0 and 1")
@@ -149,10 +151,6 @@ def import_point(bench: Bench, run: Run, point: Artifacts, settings: ImportSetti
     bare: dict[str, Any] = {}  # eigenvalues that nothing certifies
     if point.eigenvalues is not None:
         pairs, rows = read_pairs(point, bench.layout.size)
-        if bench.settings.spectrum.k != len(pairs):
-            raise RunError(
-                f"{point.eigenvalues} holds {len(pairs)} eigenvalues, other files {bench.settings.spectrum.k}; make them alike."
-            )
         values = torch.from_numpy(pairs)
         if rows is None:
             bare = {"eigenvalues": values}

@@ -16,7 +16,7 @@ from orograph.store.cells import Cell, Plan
 from orograph.store.copies import ANCHOR, SUM, check_own, own_files, read_plan, remove, restorable, restore
 from orograph.store.encoding import decode
 from orograph.store.lock import RunLock
-from orograph.store.marker import marker_at, outdated
+from orograph.store.marker import marker_at, no_run, outdated
 from orograph.store.names import CONFIGURATION, COPIES, MARKER, PLAN
 from orograph.store.run import Run
 
@@ -61,7 +61,7 @@ def inspect(path: Path) -> list[Damage]:
         RunError: it is not a run.
     """
     if not (path / MARKER).exists() and not (path / COPIES / MARKER).exists():
-        raise RunError(f"{path} is not a run: it has no {MARKER}; give the directory that a sweep or a study wrote.")
+        raise no_run(path)
     found = [damage for name in own_files(path) if (damage := _own(path, name))]
     plan = _plan(path, found)
     if plan is None:

@@ -50,7 +50,14 @@ def load_checkpoint(path: str | Path, model: nn.Module) -> dict[str, Tensor]:
     for key, tensor in state.items():
         if not _sound(tensor, own[key], key in dict(model.named_parameters(remove_duplicate=False))):
             raise _not_finite(Path(path), key)
-    return {key: state[key].to(tensor.dtype) for key, tensor in own.items()}
+    converted = {key: state[key].to(tensor.dtype) for key, tensor in own.items()}
+    for key, tensor in converted.items():
+        if tensor.dtype != state[key].dtype and not torch.equal(_finite(tensor), _finite(state[key])):
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise DataError(
+                f"checkpoint {path} has numbers in {_quoted(key)} that {kind} cannot hold; give the model a wider dtype."
+            )
+    return converted
 
 
 def checked_state(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
@@ -115,7 +122,8 @@ def read_state(path: str | Path, *, finite: bool = True) -> dict[str, Tensor]:
     if path.suffix not in SUFFIXES:
         raise DataError(f"checkpoint {path} is none of {', '.join(SUFFIXES)}; save a state dict with torch.save or safetensors.")
     if not path.is_file():
-        raise DataError(f"checkpoint {path} does not exist; check the path.")
+        why = "is a folder, a pipe or a device" if path.exists() else "does not exist"
+        raise DataError(f"checkpoint {path} {why}; check the path.")
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if not isinstance(content, Mapping):
         raise DataError(f"checkpoint {path} holds {type(content).__name__}, not a state dict; save model.state_dict().")

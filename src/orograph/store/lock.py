@@ -25,8 +25,8 @@ class RunLock:
         RunError: another process holds it, the file cannot be written, or it is something else.
         """
         path = folder / LOCK_NAME
-        if path.is_symlink():
-            raise RunError(f"{path} is a link, not a lock; remove it, and run again.")
+        if path.is_symlink() or path.is_dir():
+            raise RunError(f"{path} is a {'link' if path.is_symlink() else 'folder'}, not a lock; remove it, and run again.")
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             self._descriptor = os.open(path, flags, 0o644)
@@ -42,8 +42,12 @@ class RunLock:
             holder = os.read(self._descriptor, 200).decode(errors="replace").strip() or "another process"
             os.close(self._descriptor)
             raise RunError(f"the run {folder} is being written by {holder}; wait for it or stop it, then run again.") from None
-        os.ftruncate(self._descriptor, 0)
-        os.write(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.write(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        except OSError as error:
+            os.close(self._descriptor)
+            raise RunError(f"cannot write {path}: {error.strerror}; free the disk, and run again.") from None
 
     def release(self) -> None:
         """Let another process write; harmless when already released."""

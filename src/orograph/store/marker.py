@@ -11,7 +11,7 @@ from orograph.errors import RunError
 from orograph.reading import read_file
 from orograph.store.atomic import is_temporary, write_bytes
 from orograph.store.encoding import opened, parsed, way_out
-from orograph.store.names import CONFIGURATION, COPIES, MARKER, OWN
+from orograph.store.names import CONFIGURATION, COPIES, MARKER, OWN, PLAN
 
 FORMAT, VERSION = "orograph run", 1
 _FIELDS = {
@@ -83,7 +83,7 @@ def check_directory(
         own = {*OWN, f".{MARKER}.partial"}
         names = [each.name for each in path.iterdir() if not is_temporary(each.name)] if path.exists() else []
         foreign = [name for name in names if name not in own]
-        if foreign:
+        if foreign and not lacks_its_marker(path):  # beside a run lie its figures, its report, and what people put there
             raise RunError(f"{path} is not a run and not empty (it holds '{min(foreign)}'); give a new or an empty directory.")
         if CONFIGURATION not in names:
             return None
@@ -101,6 +101,20 @@ def check_directory(
     if differing:
         raise RunError(f"{path} holds a run with {'; '.join(differing)}; give these values again, or another directory.")
     return found if "format" in found else None
+
+
+def lacks_its_marker(path: Path) -> bool:
+    """Whether a directory is a run but for its marker and the copy of that."""
+    return not any((path / name).exists() for name in (MARKER, f"{COPIES}/{MARKER}")) and all(
+        (path / name).exists() for name in (CONFIGURATION, PLAN, "points")
+    )
+
+
+def no_run(path: Path) -> RunError:
+    """The error for a directory without a marker."""
+    if lacks_its_marker(path):
+        return RunError(f"{path} has lost its {MARKER}; give the command that made the run again, which writes it anew.")
+    return RunError(f"{path} is not a run: it has no {MARKER}; give the directory that a sweep or a study wrote.")
 
 
 def _written(path: Path) -> dict[str, Any]:

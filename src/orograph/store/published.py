@@ -85,6 +85,13 @@ def find_artifacts(folder: Path) -> list[Artifacts]:
             both = f"{points[cell].weights.name} and {name}"
             raise DataError(f"{both} in {folder} are of one point (seed {cell.seed}, λ = {cell.strength:g}); keep one of them.")
         points[cell] = Artifacts(cell, folder / name, gradient, values, vectors, row)
+    odd = next(
+        (name for name in names if name.startswith("model_weights-") and name.endswith(".pth") and not _WEIGHTS.fullmatch(name)),
+        None,
+    )
+    if odd is not None:  # a point that would be left out
+        wanted = "model_weights-{ID}-{L2}.pth with a seed below 10¹⁰ and a strength as 0.01000"
+        raise DataError(f"{folder} holds {shown(odd)}, which is not named {wanted}; rename it, or take it out.")
     if not points:
         raise DataError(f"{folder} holds no model_weights-{{ID}}-{{L2}}.pth; give the folder of published artifacts.")
     return sorted(points.values(), key=_order)

@@ -20,7 +20,7 @@ from orograph.store.findings import damaged_finding_files, read_findings
 from orograph.store.integrity import verified
 from orograph.store.lock import RunLock
 from orograph.store.lookup import declare
-from orograph.store.marker import read_marker
+from orograph.store.marker import no_run, read_marker
 from orograph.store.names import COPIES, MARKER, PLAN
 from orograph.store.records import damaged_files, read_records
 from orograph.store.wording import Score, Wording, wording_of
@@ -46,8 +46,6 @@ class RecordedRun:
         self.tensors = {name: tuple(shape) for name, shape in content["tensors"]}
         self.session: Mapping[str, Any] = self.provenance
         self.plan = read_plan(path / PLAN)
-        if not self.plan.cells and lock is None and any((path / "points").rglob("*.json")):
-            raise RunError(f"{path / PLAN} is missing; restore it, or have it made again by: orograph doctor {path} --repair.")
         self.records = read_records(path, self.plan)
         declare(self.metrics, [each["name"] for each in self.metrics if self.is_list(each["name"])])
         self.findings = read_findings(path)
@@ -96,8 +94,11 @@ class RecordedRun:
         if content is None and (path / COPIES / MARKER).is_file():
             raise RunError(f"{path / MARKER} is missing; restore it by: orograph doctor {path} --repair.")
         if content is None:
-            raise RunError(f"{path} is not a run: it has no {MARKER}; give the directory that a sweep or a study wrote.")
-        return cls(path, content)
+            raise no_run(path)
+        run = cls(path, content)
+        if not run.plan.cells and any((path / "points").rglob("*.json")):
+            raise RunError(f"{path / PLAN} is missing; restore it, or have it made again by: orograph doctor {path} --repair.")
+        return run
 
     def kept(self, name: str) -> Path | None:
         """A file that was stored with `keep`.

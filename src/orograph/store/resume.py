@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from orograph.errors import ConfigurationError, RunError
 from orograph.settings.base import Settings
 from orograph.settings.shared import NumericsSettings
+from orograph.store.marker import read_marker
 from orograph.store.names import COPIES, MARKER
 from orograph.store.run import Run
 
@@ -26,7 +27,8 @@ def begun_run(path: Path, kind: str) -> Run | None:
     """
     if not (path / MARKER).exists() and not (path / COPIES / MARKER).exists():
         return None
-    run = Run.open(path)
+    content = read_marker(path)
+    run = Run.open(path) if content is None else Run(path, content)  # without a plan, which is made again
     if run.kind != kind:
         raise RunError(f"{path} holds a {run.kind}, not a {kind}; give another directory.")
     return run

@@ -38,6 +38,7 @@ from orograph.store.cells import EMPTY_PLAN, Cell
 from orograph.store.copies import SUM, keep_copies, own_files, plan_bytes, restore, sum_line, write_own
 from orograph.store.encoding import plain, sealed
 from orograph.store.findings import Finding, FindingKey, write_finding
+from orograph.store.integrity import verified
 from orograph.store.kinds import checked_fields
 from orograph.store.lock import RunLock
 from orograph.store.marker import FORMAT, VERSION, check_directory, write_configuration
@@ -141,6 +142,7 @@ class Run(RecordedRun):
             run = cls(path, found or content, lock)
             run.session = {name: value for name, value in content["provenance"].items() if name != "imported"}
             run._plan_first(cells)
+            run._require_weights()
             run.project()
             run._log_session(content["provenance"])
         except BaseException:
@@ -179,6 +181,13 @@ class Run(RecordedRun):
         if len(self.plan.cells) > before:
             write_own(self.path, PLAN, plan_bytes(self.plan))
         return self.plan.cells[before:]
+
+    def _require_weights(self) -> None:
+        """Whoever goes on with a run goes on from its states: that one of them is damaged is said before, and not after."""
+        for record in self.records.values():
+            for file, digest in record.files.items():
+                if file.endswith(".pth"):
+                    verified(self.path / file, digest)
 
     def _plan_first(self, cells: tuple[Cell, ...]) -> None:
         if not self.plan.cells:

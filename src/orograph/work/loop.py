@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orograph.errors import OrographError
+from orograph.process import out_of_memory
 from orograph.work.pools import WorkerLost, Workers
 
 PULSE = 5.0  # seconds without a result after which workers are asked whether they are there
@@ -92,4 +93,6 @@ def work_through(
 
 def in_words(error: BaseException) -> str:
     """The first line of an error, without its full stop."""
+    if isinstance(error, MemoryError) or out_of_memory(error):  # torch tells of its allocator
+        return "there is not enough memory (end other programs, or give fewer `jobs`)"
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
