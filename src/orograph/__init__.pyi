@@ -7,6 +7,7 @@ from .experiments import sweep as sweep
 from .metrics import METRICS as METRICS
 from .metrics import Metric as Metric
 from .problem import Problem as Problem
+from .tracking import Tracker as Tracker
 
 # Curvature operators
 from .curvature import EmpiricalFisherOperator as EmpiricalFisherOperator
@@ -71,6 +72,7 @@ from .continuation import switch_branch as switch_branch
 # Training, polishing
 from .training import FitSettings as FitSettings
 from .training import TrainingSettings as TrainingSettings
+from .training import critical_sharpness as critical_sharpness
 from .training import fit as fit
 from .training import initial as initial
 from .training import polish as polish

@@ -204,6 +204,18 @@ def test_a_short_or_mapped_basis_restarts_and_finds_the_same(memory: str | int) 
     np.testing.assert_allclose(spectrum.eigenvalues, extremes(truth, 6, "LA"), atol=1e-9)
 
 
+def test_from_a_neighbours_eigenvector_it_takes_fewer_products_and_from_a_wrong_one_it_finds_the_same() -> None:
+    values = torch.cat([torch.tensor([4.0, 3.9]), torch.linspace(0, 3, 398)]).double()
+    operator = MatrixOperator(torch.diag(values))
+    cold = lanczos(operator, 1, which="LA", tolerance=1e-3)
+    unit = torch.eye(400, dtype=torch.float64)
+    near = lanczos(operator, 1, which="LA", tolerance=1e-3, start=unit[0] + 1e-3 * unit[200])
+    assert near.products < cold.products / 2
+    wrong = lanczos(operator, 1, which="LA", tolerance=1e-3, start=unit[5])  # another eigenvector, from which no step leads away
+    for found in (cold, near, wrong):
+        assert found.eigenvalues[0].item() == pytest.approx(4.0, rel=4e-5)  # ‖r‖²/gap of λ
+
+
 @pytest.mark.parametrize("size", [2, 3, 7, 40])
 @pytest.mark.parametrize("which", ALL)
 def test_tiny_operators_are_solved_exactly_for_every_k(size: int, which: str) -> None:
@@ -262,6 +274,7 @@ def test_eigenvalues_follow_a_shift_and_ignore_a_rotation(seed: int, shift: floa
         ({"k": 2, "tolerance": 0.0}, "tolerance"),
         ({"k": 2, "block": 0}, "block"),
         ({"k": 2, "verification": "none"}, "verification"),
+        ({"k": 2, "start": torch.zeros(30, dtype=torch.float64)}, "`start` must be a finite vector"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(arguments: dict, words: str) -> None:

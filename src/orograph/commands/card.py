@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from orograph.commands.settings import CardSettings
-from orograph.errors import ConfigurationError, shown
+from orograph.errors import ConfigurationError, RunError, shown
 from orograph.memory import format_bytes
 from orograph.store.artifacts import FOLDER
 from orograph.store.atomic import write_bytes
@@ -23,6 +23,7 @@ from orograph.store.names import require_free
 from orograph.store.provenance import mixture
 from orograph.store.run import Run
 from orograph.store.tables import METRIC_COLUMNS
+from orograph.store.track import TRACK
 from orograph.store.wording import stated
 
 FILE = "README.md"
@@ -50,6 +51,8 @@ def card(settings: CardSettings) -> int:
         OrographError: there is no such run, or nothing in it yet.
     """
     run = finished_run(settings.run, "card")
+    if run.kind == TRACK:
+        raise RunError(f"{run.path} holds a track; card describes sweeps and studies.")
     out = Path(settings.out or run.path / FILE)
     if out.is_dir():
         raise ConfigurationError(f"`out` {out} is a directory; name a file, as {out / FILE}.")

@@ -28,6 +28,7 @@ from orograph.store.marker import no_run, read_marker
 from orograph.store.names import CONFIGURATION
 from orograph.store.provenance import mixture, provenance
 from orograph.store.run import Run
+from orograph.store.track import TRACK
 
 Row = tuple[str, str, bool]  # what, what it is, whether it is as it should be
 
@@ -89,6 +90,8 @@ def remaining(path: Path) -> str:
         raise no_run(path)
     if "imported" in content["provenance"]:
         return f"the command that imported {path}, given again"
+    if content["kind"] == TRACK:
+        return f"the training loop that {path} tracks, run again"
     again = f"orograph {content['kind']} --config {path / CONFIGURATION} --out {path}"
     return f"{again}; orograph analyze {path}" if content["kind"] == "sweep" and finding_records(path) else again
 

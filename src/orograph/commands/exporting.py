@@ -24,6 +24,7 @@ from orograph.store.finished import finished_run, unfinished
 from orograph.store.lookup import USUAL, quantity
 from orograph.store.names import require_free
 from orograph.store.run import Run
+from orograph.store.track import TRACK, moments, open_track
 from orograph.store.tree import open_study
 from orograph.store.wording import Wording
 
@@ -57,10 +58,13 @@ def export(settings: ExportSettings) -> int:
 
 
 def table(run: Run) -> list[Row]:
-    """One row a point: what identifies it, its status, and every number and text that was recorded or found there.
+    """One row a point, or a measurement of a track: what identifies it, its status, and every number and text that was recorded
+    or found there.
 
     Short lists become one column an entry, named for the class or numbered from 1.
     """
+    if run.kind == TRACK:
+        return [{"step": step, "status": each.status, **_flat(each.scalars, ())} for step, each in moments(run).items()]
     analysis = Analysis(run)
     parts = dict.fromkeys(key.kind for key in run.findings)
     rows = []
@@ -146,7 +150,7 @@ def netcdf_bytes(run: Run, *, vectors: bool = False) -> bytes:
 
     A study becomes one data set along `seed` and `configuration`.
     """
-    ds = open_sweep(run) if run.kind == "sweep" else _study(open_study(run))
+    ds = open_track(run) if run.kind == TRACK else open_sweep(run) if run.kind == "sweep" else _study(open_study(run))
     if not vectors:
         ds = ds.drop_vars([name for name, each in ds.variables.items() if set(LARGE) & set(each.dims)])
     return bytes(_plain(ds).to_netcdf(format="NETCDF3_64BIT", engine="scipy"))

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from orograph.errors import ConfigurationError
 from orograph.store.cells import Cell
 from orograph.store.run import Run
+from orograph.store.track import moments
 
 # Not typing.Self: the runtime checker of the tests sees functions one by one and cannot resolve it.
 Log = TypeVar("Log", bound="TensorBoardLog")
@@ -29,6 +30,7 @@ class TensorBoardLog:
             ) from None
         self._writer: Any = SummaryWriter(str(folder))
         self._written: set[Cell] = set()
+        self._steps: set[int] = set()  # of a track
 
     def __enter__(self: Log) -> Log:
         return self
@@ -52,6 +54,12 @@ class TensorBoardLog:
             for record in history if isinstance(history, list) else []:
                 for name, value in record.items():
                     self._number(f"epochs of {group}, {place}/{name}", value, int(record["epoch"]))
+        for step, moment in moments(run).items():
+            if step in self._steps:
+                continue
+            self._steps.add(step)
+            for name, value in moment.scalars.items():
+                self._number(f"training/{name}", value, step)
         self._writer.flush()
 
     def _number(self, tag: str, value: Any, step: int) -> None:

@@ -23,14 +23,18 @@ from orograph.commands.tensorboard import TensorBoardLog
 from orograph.errors import ConfigurationError, RunError, shown
 from orograph.reading import read_file
 from orograph.store.lock import LOCK_NAME
-from orograph.store.records import FOLDER, Record
+from orograph.store.lookup import quantity
+from orograph.store.records import FOLDER
 from orograph.store.run import Run
+from orograph.store.track import TRACK, moments
 from orograph.sweep.progress import describe
 from orograph.work.progress import duration
 
 _LATEST = 8  # records shown
 _WIDTH = 60  # of the bar
 _PACE = 21  # records whose times tell the pace
+_TOLD = ("train_loss", "gradient_norm", "lambda_max", "stability", "critical_sharpness")  # of a track
+_Recorded = tuple[Path, str, str, bool]  # the file, its name, what it says in half a line, whether it failed
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,10 @@ class Glance:
     """A run at one moment.
 
     Attributes:
-        run: as read. planned, done, failed: its points.
+        run: as read. planned, done, failed: its points; of a track, whose end nobody knows, what was measured up to now.
         seconds: between two records, lately; NaN before the second.
         writer: who holds the lock, empty when nobody does.
-        latest: records, the newest first, with their age in seconds.
+        latest: the newest records first: name, the record in half a line, whether it failed, its age in seconds.
     """
 
     run: Run
@@ -50,7 +54,7 @@ class Glance:
     failed: int
     seconds: float
     writer: str
-    latest: tuple[tuple[Record, float], ...]
+    latest: tuple[tuple[str, str, bool, float], ...]
 
     @property
     def finished(self) -> bool:
@@ -92,19 +96,39 @@ def look(path: str | Path) -> Glance:
     """A run now."""
     run = Run.open(path)
     now = time.time()
-    times = {cell: (run.path / FOLDER / f"{run.plan.name(cell)}.json").stat().st_mtime for cell in run.records}
-    ordered = sorted(run.records, key=lambda cell: times[cell], reverse=True)
-    moments = [times[cell] for cell in ordered[:_PACE]]
-    gaps = [a - b for a, b in itertools.pairwise(moments)]
+    records = _moments(run) if run.kind == TRACK else _points(run)
+    dated = [(file.stat().st_mtime, name, text, failed) for file, name, text, failed in records]
+    ordered = sorted(dated, key=lambda each: each[0], reverse=True)
+    gaps = [a[0] - b[0] for a, b in itertools.pairwise(ordered[:_PACE])]
     return Glance(
         run=run,
-        planned=len(run.plan.cells),
-        done=len(run.records),
-        failed=sum(record.status == "failed" for record in run.records.values()),
+        planned=len(records) if run.kind == TRACK else len(run.plan.cells),
+        done=len(records),
+        failed=sum(failed for *_, failed in records),
         seconds=statistics.fmean(gaps) if gaps else float("nan"),
         writer=writer_of(run.path),
-        latest=tuple((run.records[cell], max(0.0, now - times[cell])) for cell in ordered[:_LATEST]),
+        latest=tuple((name, text, failed, max(0.0, now - moment)) for moment, name, text, failed in ordered[:_LATEST]),
     )
+
+
+def _points(run: Run) -> list[_Recorded]:
+    """The records of a sweep or a study."""
+    found: list[_Recorded] = []
+    for cell, record in run.records.items():
+        name = f"{cell.configuration} {cell.seed}" if cell.configuration else f"{cell.model_id}, λ = {cell.strength:g}"
+        text = describe({"status": record.status, **record.scalars}, run.score)
+        found.append((run.path / FOLDER / f"{run.plan.name(cell)}.json", name, text, record.status == "failed"))
+    return found
+
+
+def _moments(run: Run) -> list[_Recorded]:
+    """What was measured along a training."""
+    found: list[_Recorded] = []
+    for step, each in moments(run).items():
+        told = [f"{quantity(name).heading} {each.scalars[name]:.4g}" for name in _TOLD if name in each.scalars]
+        text = f"failed: {each.scalars.get('error')}" if each.status == "failed" else ", ".join(told)
+        found.append((run.path / f"{each.key.stem}.json", f"step {step}", text, each.status == "failed"))
+    return found
 
 
 def writer_of(path: Path) -> str:
@@ -130,7 +154,8 @@ def writer_of(path: Path) -> str:
 def view(seen: Glance) -> Group:
     """What is shown of it."""
     unit = "networks" if seen.run.kind == "study" else "points"
-    head = Text.assemble((str(seen.run.path), "bold"), f": {seen.done} of {seen.planned} {unit}")
+    counts = f"{seen.done} measurements" if seen.run.kind == TRACK else f"{seen.done} of {seen.planned} {unit}"
+    head = Text.assemble((str(seen.run.path), "bold"), f": {counts}")
     if seen.failed:
         head.append(f", {seen.failed} failed", "bold red")
     if seen.writer:
@@ -141,19 +166,17 @@ def view(seen: Glance) -> Group:
     if left and seen.writer and seen.seconds == seen.seconds:
         head.append(f", {duration(seen.seconds)} each, about {duration(left * seen.seconds)} left")
     full = round(_WIDTH * seen.done / max(seen.planned, 1))
-    parts: list[Text | Table] = [head, Text.assemble(("━" * full, "green"), ("─" * (_WIDTH - full), "dim"))]
-    kinds = _findings(seen.run)
+    bar = Text.assemble(("━" * full, "green"), ("─" * (_WIDTH - full), "dim"))
+    parts: list[Text | Table] = [head] if seen.run.kind == TRACK else [head, bar]
+    kinds = "" if seen.run.kind == TRACK else _findings(seen.run)
     if kinds:
         parts.append(Text(f"besides: {kinds}"))
     table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
     table.add_column("latest", no_wrap=True)
     table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
     table.add_column("ago", justify="right", no_wrap=True)
-    for record, age in seen.latest:
-        cell = record.cell
-        name = f"{cell.configuration} {cell.seed}" if cell.configuration else f"{cell.model_id}, λ = {cell.strength:g}"
-        style = "red" if record.status == "failed" else ""
-        table.add_row(name, Text(describe({"status": record.status, **record.scalars}, seen.run.score), style), duration(age))
+    for name, text, failed, age in seen.latest:
+        table.add_row(name, Text(text, "red" if failed else ""), duration(age))
     return Group(*parts, table)
 
 

@@ -11,10 +11,12 @@ from orograph.report.page import page
 from orograph.report.settings import ReportSettings
 from orograph.report.study import study_data
 from orograph.report.sweep import sweep_data
+from orograph.report.track import track_data
 from orograph.store.atomic import write_bytes
 from orograph.store.finished import unfinished
 from orograph.store.names import require_free
 from orograph.store.run import Run
+from orograph.store.track import TRACK
 
 FILE = "report.html"
 
@@ -47,6 +49,10 @@ def render(run: Run) -> str:
     Raises:
         RunError: it holds nothing to show yet.
     """
+    if run.kind == TRACK and not run.findings:
+        raise RunError(f"{run.path} has no measurement yet; it begins with the training loop that it tracks.")
+    if run.kind == TRACK:
+        return page(track_data(run))
     if not run.records:
         raise RunError(f"{run.path} has no finished point yet; run the {run.kind} first.")
     return page(study_data(run) if run.kind == "study" else sweep_data(run))

@@ -50,6 +50,7 @@ def lanczos(
     max_products: int | None = None,
     memory: str | int = DEFAULT_MEMORY,
     verification: Literal["sampled", "full"] = "sampled",
+    start: Float[Tensor, " P"] | None = None,
     on_product: OnProduct | None = None,
 ) -> Spectrum:
     """k extreme eigenpairs of a symmetric operator, every copy of a multiple eigenvalue included.
@@ -68,6 +69,8 @@ def lanczos(
         memory: budget of the basis; one that does not fit is memory-mapped from a temporary file.
         verification: `sampled` tests all pairs by a few random products and multiplies only those left in doubt; `full`
             multiplies each.
+        start: `(P,)`, the first direction, as an eigenvector of an operator nearby; a random one when None. It saves products
+            where one pair is followed.
         on_product: called with "spectrum" and the products so far; see `orograph.curvature.counting`.
 
     Returns:
@@ -86,7 +89,7 @@ def lanczos(
     """
     if verification not in ("sampled", "full"):
         raise unknown("verification", str(verification), ("sampled", "full"))
-    iteration = begin(operator, k, which, tolerance, seed, block, max_products, memory, counter(on_product, "spectrum"))
+    iteration = begin(operator, k, which, tolerance, seed, block, max_products, memory, counter(on_product, "spectrum"), start)
     iteration.run()
     return spectrum_of(iteration, full=verification == "full")
 
@@ -101,6 +104,7 @@ def begin(
     max_products: int | None,
     memory: str | int,
     told: Callable[[int], Any],
+    start: Float[Tensor, " P"] | None = None,
 ) -> Iteration:
     """The computation before its first product, a random block in its basis; `told` of the products so far, else as `lanczos`.
 
@@ -116,13 +120,17 @@ def begin(
         raise ConfigurationError(f"`tolerance` {tolerance} must lie between 0 and 1.")
     if not 1 <= block <= operator.size:
         raise ConfigurationError(f"`block` {block} must lie between 1 and P = {operator.size}.")
+    if start is not None and (start.shape != (operator.size,) or not start.isfinite().all() or not start.any()):
+        raise ConfigurationError(f"`start` must be a finite vector of P = {operator.size} numbers, not all 0.")
     widest = max(block, min(k + 1, _WIDEST))
     width = Shards(operator.size, operator.group).width
     least, pool = _rows(k, widest)
     fitting = parse_bytes(memory) // (width * operator.dtype.itemsize) - pool
     longest = min(operator.size, max(least, min(2 * least, fitting)))
     krylov = Krylov(operator, longest + pool, seed=seed, memory=memory, told=told)
-    krylov.add_random(block)
+    if start is not None:
+        krylov.add(start)
+    krylov.add_random(block - krylov.count)
     return Iteration(
         krylov,
         k,

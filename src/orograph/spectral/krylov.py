@@ -103,6 +103,11 @@ class Krylov:
             self._append(vector, 0.0, known=0, before=float("inf"))
         return self.count - before
 
+    def add(self, direction: Float[Tensor, " P"]) -> None:
+        """The unit vector of a direction, orthogonal to all rows, into the pool."""
+        vector = self.shards.local(direction[None]).to(self.basis.rows, copy=True)
+        self._append(vector / self._norm(vector), 0.0, known=0, before=float("inf"))
+
     def expand(self, width: int = 1) -> int:
         """Multiply the first `width` vectors of the pool; returns how many vectors this added to it, at its end."""
         start, stop = self.multiplied, min(self.multiplied + width, self.count)

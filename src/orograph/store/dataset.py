@@ -20,12 +20,14 @@ from orograph.store.names import PLAN
 from orograph.store.quantities import COORDINATES
 from orograph.store.records import AVERAGED
 from orograph.store.run import Run
+from orograph.store.track import TRACK, open_track
 from orograph.store.tree import open_study
 from orograph.store.wording import Wording
 
 
 def open_run(path: str | Path) -> Any:
-    """A sweep as an `xarray.Dataset` (see `open_sweep`), a study as an `xarray.DataTree` (see `tree.open_study`).
+    """A sweep as an `xarray.Dataset` (see `open_sweep`), a study as an `xarray.DataTree` (see `tree.open_study`), a track as an
+    `xarray.Dataset` along `step`.
 
     `ds.orograph` of a sweep has the common selections: `chain`, `point`, `loop`, `table` (see `accessor`).
 
@@ -47,6 +49,8 @@ def open_run(path: str | Path) -> Any:
         2
     """
     run = Run.open(path)
+    if run.kind == TRACK:
+        return open_track(run)
     return open_study(run) if run.kind == "study" else open_sweep(run)
 
 

@@ -14,7 +14,7 @@ def finished_run(path: str, command: str) -> Run:
     if not path:
         raise ConfigurationError(f"{command} needs a run: the directory that a sweep or a study wrote.")
     run = Run.open(path)
-    if not run.records:
+    if not run.records and not run.findings:
         raise RunError(f"{run.path} has no finished point yet; run the {run.kind} first.")
     return run
 

@@ -28,7 +28,7 @@ def open_study(run: Run) -> xr.DataTree:
         nodes[name] = _minima(run, name)
         pairs = _named(run, "pair", name)
         if pairs:
-            nodes[f"{name}/pairs"] = _stacked("pair", list(pairs), list(pairs.values()), run)
+            nodes[f"{name}/pairs"] = stacked("pair", list(pairs), list(pairs.values()), run)
         for kind in ("slice", "plane", "instability"):
             for key, finding in _named(run, kind, name).items():
                 nodes[f"{name}/{kind}/{key}"] = _single(run, finding)
@@ -44,7 +44,7 @@ def _minima(run: Run, configuration: str) -> xr.Dataset:
     seeds = [cell.seed for cell in cells]
     measured = [run.findings.get(FindingKey("minimum", configuration, str(seed))) for seed in seeds]
     records = [run.records.get(cell) for cell in cells]
-    found = _stacked("seed", seeds, measured, run)
+    found = stacked("seed", seeds, measured, run)
     found["status"] = ("seed", np.array([record.status if record else "missing" for record in records], dtype=object))
     rows = [{} if record is None else record.scalars for record in records]
     for name, values in _columns([{k: v for k, v in row.items() if k not in _LISTS} for row in rows]).items():
@@ -65,7 +65,7 @@ def _minima(run: Run, configuration: str) -> xr.Dataset:
     return found
 
 
-def _stacked(dim: str, labels: Sequence[Any], findings: Sequence[Finding | None], run: Run) -> xr.Dataset:
+def stacked(dim: str, labels: Sequence[Any], findings: Sequence[Finding | None], run: Run) -> xr.Dataset:
     """Findings of one kind along a new dimension."""
     variables = {
         name: _variable((dim,), values, name)

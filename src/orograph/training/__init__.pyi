@@ -1,4 +1,6 @@
 from .cohort import train_cohort as train_cohort
+from .critical import CriticalSharpness as CriticalSharpness
+from .critical import critical_sharpness as critical_sharpness
 from .descent import Trained as Trained
 from .fitting import Fitted as Fitted
 from .fitting import State as State
