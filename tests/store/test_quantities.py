@@ -275,7 +275,7 @@ def test_a_name_of_before_is_not_written_any_more_where_it_meant_something_else(
 
 
 def labels_of(text: str) -> list[str]:
-    """Names of quantities to which a script gives a text: `name: "text"` and `["name", "text"]`; `class` and `step` are HTML's."""
+    """Names of quantities to which a script gives a text, `name: "text"` or `["name", "text"]`; `class` and `step` are HTML's."""
     pairs = re.findall(r"""["']?(\w+)["']?: ["'`]([^"'`]+)["'`]|\[["'](\w+)["'], ["']([^"']+)["']\]""", text)
     given = [(name or other, text or word) for name, text, other, word in pairs]
     return [name for name, word in given if name not in ("class", "step") and find(name) is not None and find(word) is None]

@@ -41,7 +41,7 @@ function show(report) {
 
   /* Table */
   const tables = section("tables", "Every measurement");
-  const keys = ["step", ...names];
+  const keys = ["step", ...names.filter((name) => !name.endsWith("_error"))];
   table(tables, { title: "Measurements", name: "track", rows: rows.map((row) => ({ ...row, bad: row.status !== "done" })), all: ["step", "status", ...names],
     columns: keys.map((key) => ({ key, label: headingOf(quantities, key), title: word(key) })) });
   about(report.about);
