@@ -1,14 +1,17 @@
 """Whatever a module does besides computing: the numbers are those of a fresh copy, and nothing of the user's has changed."""
 
 import copy
+import functools
 import random
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,7 +20,21 @@ from torch.utils.checkpoint import checkpoint
 import orograph as og
 from orograph.calling import evaluation_mode
 from orograph.errors import ConfigurationError
-from untouched import untouched
+from untouched import facts_of, untouched
+
+
+class Helper:
+    """An object beside a module: plain attributes, one of which holds others."""
+
+    def __init__(self) -> None:
+        self.calls, self.inner = 0, {"seen": [1.0]}
+
+
+class Slotted:
+    __slots__ = ("calls", "late")
+
+    def __init__(self) -> None:
+        self.calls = 0
 
 
 class Does(nn.Module):
@@ -27,6 +44,10 @@ class Does(nn.Module):
         super().__init__()
         self.what, self.calls, self.seen, self.by_shape, self.last = what, 0, [], {}, None
         self.plain = torch.zeros(4, dtype=torch.float64)
+        self.tally, self.lists, self.window = Counter(a=1), defaultdict(list), deque([1.0], maxlen=2)
+        self.shapes, self.nested, self.array = {(9,)}, {"seen": [[1.0]]}, np.ones(4)
+        self.cache = {"kept": torch.ones(4, dtype=torch.float64)}
+        self.helper, self.slotted = Helper(), Slotted()
         self.register_buffer("mean", torch.zeros(4, dtype=torch.float64))
         self.register_buffer("count", torch.zeros((), dtype=torch.long))
 
@@ -85,6 +106,53 @@ def writes_into_an_attribute(self: Does, x: Tensor) -> Tensor:
     return x * self.plain
 
 
+def counts_in_a_counter(self: Does, x: Tensor) -> Tensor:
+    self.tally.update(a=1, b=2)
+    return x * self.tally["a"] / 2 + self.tally["b"]
+
+
+def remembers_in_lists_by_default(self: Does, x: Tensor) -> Tensor:
+    self.lists[len(x)].append(1.0)
+    return x * sum(map(len, self.lists.values()))
+
+
+def remembers_the_last_few(self: Does, x: Tensor) -> Tensor:
+    self.window.append(2.0)
+    return x * sum(self.window) / 3
+
+
+def remembers_in_a_set(self: Does, x: Tensor) -> Tensor:
+    self.shapes.add(tuple(x.shape))
+    return x * len(self.shapes)
+
+
+def remembers_in_a_list_of_a_list_of_a_dict(self: Does, x: Tensor) -> Tensor:
+    self.nested["seen"][0].append(2.0)
+    return x * sum(self.nested["seen"][0]) / 3
+
+
+def counts_in_an_array(self: Does, x: Tensor) -> Tensor:
+    self.array += 1
+    return x * float(self.array.mean()) / 2
+
+
+def writes_into_a_cache(self: Does, x: Tensor) -> Tensor:
+    self.cache["kept"].add_(1)
+    return x * self.cache["kept"]
+
+
+def counts_with_a_helper(self: Does, x: Tensor) -> Tensor:
+    self.helper.calls += 1
+    self.helper.inner["seen"].append(self.helper.calls)
+    return x * sum(self.helper.inner["seen"])
+
+
+def counts_in_a_slot(self: Does, x: Tensor) -> Tensor:
+    self.slotted.calls += 1
+    self.slotted.late = getattr(self.slotted, "late", 0) + self.slotted.calls
+    return x * self.slotted.late
+
+
 BESIDES: dict[str, Callable[[Does, Tensor], Tensor]] = {
     "subtracts in place": subtracts,
     "clamps in place": lambda self, x: x.clamp_(-1, 1),
@@ -98,6 +166,15 @@ BESIDES: dict[str, Callable[[Does, Tensor], Tensor]] = {
     "remembers in a dict": remembers_in_a_dict,
     "carries a state": carries_a_state,
     "writes into an attribute": writes_into_an_attribute,
+    "counts in a counter": counts_in_a_counter,
+    "remembers in lists by default": remembers_in_lists_by_default,
+    "remembers the last few": remembers_the_last_few,
+    "remembers in a set": remembers_in_a_set,
+    "remembers in a list of a list of a dict": remembers_in_a_list_of_a_list_of_a_dict,
+    "counts in an array": counts_in_an_array,
+    "writes into a cache": writes_into_a_cache,
+    "counts with a helper": counts_with_a_helper,
+    "counts in a slot": counts_in_a_slot,
     "branches": lambda self, x: x if x.sum() > -1e9 else -x,
     "computes a checkpoint": lambda self, x: checkpoint(torch.tanh, x, use_reentrant=False),
 }
@@ -153,14 +230,15 @@ def test_what_a_module_does_besides_is_done_to_a_copy(what: str) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=3)
+@settings(max_examples=3, phases=[Phase.generate])
 @given(st.lists(st.sampled_from(sorted(BESIDES)), min_size=2, max_size=4), st.integers(0, 99))
 def test_so_it_is_in_any_combination(whats: list[str], seed: int) -> None:
     compare(*make(*whats, seed=seed))
 
 
+@pytest.mark.slow
 def test_after_an_error_all_is_as_it_was() -> None:
-    model, data = make("subtracts in place", "averages", "counts", "remembers in a list")
+    model, data = make(*BESIDES)
 
     class Fails(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -169,6 +247,113 @@ def test_after_an_error_all_is_as_it_was() -> None:
 
     model.append(Fails())
     with untouched(model, data), pytest.raises(ConfigurationError, match="lost"):
+        og.HessianOperator(model, F.cross_entropy, data)
+
+
+@pytest.mark.slow
+def test_what_hooks_enclose_is_put_back() -> None:
+    model, data = make("counts")
+    features, calls = [1.0], 0
+
+    def collects(module: nn.Module, given: Any, output: Tensor) -> Tensor:
+        nonlocal calls
+        features.append(2.0)
+        calls += 1
+        return output * sum(features) * calls
+
+    model[0].register_forward_hook(collects)
+    with untouched(model, data):
+        operator = og.HessianOperator(model, F.cross_entropy, data)
+    assert (features, calls) == ([1.0], 0)
+    features, calls = [1.0], 0
+    assert operator.loss == pytest.approx(F.cross_entropy(model.eval()(data[0][0].clone()), data[0][1]).item(), rel=1e-12)
+
+
+class Collects:
+    def __init__(self) -> None:
+        self.values, self.calls = deque([1.0], maxlen=3), Counter()
+
+    def __call__(self, out: Tensor, target: Tensor) -> Tensor:
+        self.values.append(2.0)
+        self.calls["all"] += 1
+        return F.cross_entropy(out, target) * sum(self.values) / self.calls["all"]
+
+
+def enclosing() -> Callable[[Tensor, Tensor], Tensor]:
+    log, arrays, calls = [0.0], {"sizes": np.zeros(2)}, 0
+
+    def loss(out: Tensor, target: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        log.append(float(calls))
+        arrays["sizes"] += 1
+        return F.cross_entropy(out, target) * (sum(log) + float(arrays["sizes"].sum()))
+
+    return loss
+
+
+def logged(out: Tensor, target: Tensor, log: dict[str, list[int]], reduction: str = "mean") -> Tensor:
+    log["lengths"].append(len(out))
+    return F.cross_entropy(out, target, reduction=reduction) * len(log["lengths"])
+
+
+class Remembers(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = [torch.ones(())]
+
+    def forward(self, out: Tensor, target: Tensor) -> Tensor:
+        self.seen.append(out.detach().mean())
+        return F.cross_entropy(out, target) * len(self.seen)
+
+
+LOSSES: dict[str, Callable[[], Any]] = {
+    "an object": Collects,
+    "its method": lambda: Collects().__call__,
+    "a closure": enclosing,
+    "a partial": lambda: functools.partial(logged, log={"lengths": []}),
+    "a module": Remembers,
+}
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_loss_holds_is_put_back_and_each_call_is_the_first(kind: str, fails: bool) -> None:
+    model, data = make("branches")
+    loss = LOSSES[kind]()
+    inner = loss if isinstance(loss, functools.partial | nn.Module | FunctionType) else getattr(loss, "__self__", loss)
+    before = facts_of(vars(loss) if isinstance(loss, nn.Module) else inner)
+    if fails:
+        given = [(data[0][0], data[0][1] + 2)]  # classes that there are not
+        with pytest.raises(ConfigurationError, match="the loss raises"):
+            og.Objective(model, loss, given)
+    else:
+        objective = og.Objective(model, loss, data)
+        found = [objective.loss(objective.theta) for _ in range(2)]
+        objective.gradient(objective.theta)
+    assert facts_of(vars(loss) if isinstance(loss, nn.Module) else inner) == before
+    if not fails:
+        with torch.no_grad():
+            truth = float(loss(copy.deepcopy(model).eval()(data[0][0].clone()), data[0][1]))
+        assert found == pytest.approx([truth] * 2, rel=1e-12)
+
+
+class Draws(nn.Module):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.held = {"torch": torch.Generator, "numpy": np.random.default_rng, "python": random.Random}[kind]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.held, torch.Generator):
+            return x + torch.rand(1, generator=self.held).to(x)
+        return x + self.held.random()
+
+
+@pytest.mark.parametrize("kind", ["torch", "numpy", "python"])
+def test_a_module_that_draws_from_its_own_generator_is_random_and_the_generator_is_set_back(kind: str) -> None:
+    model, data = make("branches")
+    model.insert(0, Draws(kind))
+    with untouched(model, data), pytest.raises(ConfigurationError, match=r"'0 \(Draws\)' is random"):
         og.HessianOperator(model, F.cross_entropy, data)
 
 

@@ -2,7 +2,8 @@
 
 `checked` reads the annotations once. At a call it refuses, in one sentence, what is no tensor where one is meant, a tensor of
 another kind or shape (a size that is named twice is one size; P is that of the objective or operator beside it), a count that is
-no whole number, a seed that no generator takes, and another object than the one meant.
+no whole number, a seed that no generator takes, and another object than the one meant. Autocast that surrounds the call is
+switched off within it.
 """
 
 import functools
@@ -15,6 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from torch import Tensor, nn
 
+from orograph.autocast import uncast
 from orograph.errors import ConfigurationError
 
 SEEDS = 2**63  # below which every generator takes a seed
@@ -43,7 +45,8 @@ def checked(function: Callable[_P, _R]) -> Callable[_P, _R]:
         sizes = _parameters(given)
         for name, value in given.items():
             _require(name, value, signature.parameters[name].annotation, sizes)
-        return function(*args, **kwargs)
+        with uncast():
+            return function(*args, **kwargs)
 
     return call
 

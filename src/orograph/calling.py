@@ -1,12 +1,12 @@
 """A module called as a function of its parameters, buffers and inputs: nothing of it is other than it was afterwards.
 
 Modules do more in `forward` than compute: they count calls, keep what they saw, average into buffers, change their inputs in
-place. Attributes are put back after every call. What a module writes into is found on its first call in eval mode, which is given
-clones of everything; from then on it gets clones of just that. What it may write into with some batches alone, its inputs and
-its buffers, is `guarded` at every call. Modes are set one by one, for `eval()` may do more (LoRA merges).
+place. Attributes, and what they hold, are put back after every call (`keeping`). What a module writes into is found on its first
+call in eval mode, which is given clones of everything; from then on it gets clones of just that. What it may write into with
+some batches alone, its inputs and its buffers, is `guarded` at every call. Modes are set one by one, for `eval()` may do more
+(LoRA merges).
 """
 
-import collections
 import contextlib
 import copy
 import random
@@ -22,12 +22,13 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 from torch.utils._pytree import tree_map
 
+from orograph.autocast import uncast
 from orograph.errors import ConfigurationError
+from orograph.keeping import holders, kept
 from orograph.replacements import needs_replacements, replaced
 from orograph.structure import tensors_of
 
-_AUTOCAST = ("cpu", "cuda")
-_CONTAINERS = (dict, list, set, collections.OrderedDict, collections.deque)
+_Place = tuple[Any, Any]  # a dict or list and the key of a tensor in it
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,13 @@ class _Known:
 
     Attributes:
         names: parameters and buffers that it writes into.
-        attributes: tensors that it writes into and that are neither, as (module, name).
+        places: where the other tensors are that it writes into: attributes, and what is held by lists and dicts.
         inputs: whether it writes into its inputs.
         replaces: whether it has operations that are replaced.
     """
 
     names: frozenset[str]
-    attributes: frozenset[tuple[nn.Module, str]]
+    places: tuple[_Place, ...]
     inputs: bool
     replaces: bool
 
@@ -68,10 +69,10 @@ def call(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Any) -> Any:
     known = _known.get(model)
     if known is None and not any(module.training for module in model.modules()):
         return _first_call(model, dict(tensors), inputs)
-    given, places = dict(tensors), frozenset[tuple[nn.Module, str]]()
+    given, places = dict(tensors), tuple[_Place, ...]()
     if known is not None and not model.training:
         given |= {name: given[name].clone() for name in known.names if name in given}
-        inputs, places = _cloned(inputs) if known.inputs else inputs, known.attributes
+        inputs, places = _cloned(inputs) if known.inputs else inputs, known.places
     with _undisturbed(model, needs_replacements(model) if known is None else known.replaces):
         _exchanged(places)
         return _run(model, given, inputs)
@@ -81,10 +82,8 @@ def _first_call(model: nn.Module, tensors: dict[str, Tensor], inputs: Any) -> An
     """A call with clones of all, after which it is known which of them were written into."""
     replaces = needs_replacements(model)
     with _undisturbed(model, replaces):
-        places = [
-            (module, name) for module in model.modules() for name, value in vars(module).items() if isinstance(value, Tensor)
-        ]
-        originals = [*tensors.values(), *_leaves(inputs), *(vars(module)[name] for module, name in places)]
+        places = _places(model)
+        originals = [*tensors.values(), *_leaves(inputs), *(holder[key] for holder, key in places)]
         given, inputs = {name: tensor.clone() for name, tensor in tensors.items()}, _cloned(inputs)
         clones = [*given.values(), *_leaves(inputs), *_exchanged(places)]
         names = list(given)
@@ -100,7 +99,7 @@ def _first_call(model: nn.Module, tensors: dict[str, Tensor], inputs: Any) -> An
         of_names, of_places = written[: len(names)], written[len(written) - len(places) :]
         _known[model] = _Known(
             frozenset(name for name, moved in zip(names, of_names, strict=True) if moved),
-            frozenset(place for place, moved in zip(places, of_places, strict=True) if moved),
+            tuple(place for place, moved in zip(places, of_places, strict=True) if moved),
             any(written[len(names) : len(written) - len(places)]),
             replaces,
         )
@@ -116,24 +115,6 @@ def _run(model: nn.Module, tensors: dict[str, Tensor], inputs: Any) -> Any:
 def forget(model: nn.Module) -> None:
     """The module is looked at anew at its next call: it may have other layers now."""
     _known.pop(model, None)
-
-
-@contextlib.contextmanager
-def attributes_kept(model: nn.Module) -> Iterator[None]:
-    """Attributes of all submodules, and what is in their lists and dicts, are put back after."""
-    kept = [
-        (vars(module), dict(vars(module)), [(each, copy.copy(each) if each else None) for each in _containers(module)])
-        for module in model.modules()
-    ]
-    try:
-        yield
-    finally:
-        for attributes, before, containers in kept:
-            if len(attributes) != len(before) or any(attributes.get(key, kept) is not value for key, value in before.items()):
-                attributes.clear()
-                attributes.update(before)
-            for container, content in containers:
-                _put_back(container, content)
 
 
 @contextlib.contextmanager
@@ -153,16 +134,6 @@ def apart() -> Iterator[None]:
 def differentiable() -> Iterator[None]:
     """Differentiation works whatever the caller has switched off, in the dtypes of the tensors whatever autocast is around."""
     with torch.inference_mode(False), torch.enable_grad(), uncast():
-        yield
-
-
-@contextlib.contextmanager
-def uncast() -> Iterator[None]:
-    """Operations compute in the dtypes of their tensors: autocast that surrounds the caller is switched off, one inside works."""
-    with contextlib.ExitStack() as stack:
-        for kind in _AUTOCAST:
-            if torch.is_autocast_enabled(kind):
-                stack.enter_context(torch.autocast(kind, enabled=False))
         yield
 
 
@@ -224,32 +195,25 @@ def _influential(model: nn.Module, output: Any) -> set[str]:
     return {name for name, slope in zip(named, slopes, strict=True) if slope is not None and slope.any()}
 
 
-def _containers(module: nn.Module) -> list[Any]:
-    return [value for value in vars(module).values() if type(value) in _CONTAINERS]
+def _places(model: nn.Module) -> list[_Place]:
+    """Where the module holds tensors that are no parameters, and no buffers, of its own."""
+    own = {id(each) for module in model.modules() for each in (module._parameters, module._buffers)}
+    found: list[_Place] = []
+    for holder in holders([model]):
+        if isinstance(holder, dict | list) and id(holder) not in own:
+            pairs = holder.items() if isinstance(holder, dict) else enumerate(holder)
+            found += [(holder, key) for key, value in pairs if isinstance(value, Tensor) and not isinstance(value, nn.Parameter)]
+    return found
 
 
-def _put_back(container: Any, content: Any) -> None:
-    """What is in a container is again what it was; None stands for nothing."""
-    if content is None:
-        if container:
-            container.clear()
-        return
-    if isinstance(container, dict):
-        same = list(container) == list(content) and all(container[key] is value for key, value in content.items())
-    else:
-        same = len(container) == len(content) and all(a is b for a, b in zip(container, content, strict=True))
-    if not same:
-        container.clear()
-        container.update(content) if isinstance(container, dict | set) else container.extend(content)
-
-
-def _exchanged(places: Iterable[tuple[nn.Module, str]]) -> list[Tensor]:
-    """Attributes that are tensors are exchanged for clones."""
+def _exchanged(places: Iterable[_Place]) -> list[Tensor]:
+    """What is there is exchanged for clones."""
     clones = []
-    for module, name in places:
-        if isinstance(value := vars(module).get(name), Tensor):
-            vars(module)[name] = value.clone()
-            clones.append(vars(module)[name])
+    for holder, key in places:
+        with contextlib.suppress(LookupError):  # what is there no more
+            if isinstance(holder[key], Tensor):
+                holder[key] = holder[key].clone()
+                clones.append(holder[key])
     return clones
 
 
@@ -281,7 +245,7 @@ def _undisturbed(model: nn.Module, replaces: bool) -> Iterator[None]:
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with attributes_kept(model), replaced(replaces), uncast():
+        with kept(model), replaced(replaces), uncast():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)

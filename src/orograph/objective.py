@@ -22,6 +22,7 @@ from orograph.calling import apart, check_modes, differentiable, forget
 from orograph.dependence import check_dependence
 from orograph.errors import ConfigurationError
 from orograph.intake import Batch, gather
+from orograph.keeping import rewound
 from orograph.meaning import read
 from orograph.memory import DEFAULT_MEMORY, chunk_length, parse_bytes
 from orograph.parameters import follow
@@ -78,13 +79,18 @@ class Objective(BatchLoss):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(model, parameters, dtype)
-        model = self.model
         self._strength, self._anchor = _penalty(strength, anchor, self.theta)
         self.traces: dict[Any, Any] = {}
         self.memory = parse_bytes(memory)
         batches = gather(data, device=self.device, dtype=self.dtype)
         self.count = sum(len(targets) for _, targets in batches)
-        forget(model)
+        forget(self.model)
+        with rewound(self.model, loss):
+            self._read(loss, batches)
+
+    def _read(self, loss: Loss, batches: list[Batch]) -> None:
+        """Finds what the loss means on these data, and how many samples are computed at once."""
+        model = self.model
         with explained(model, "model, loss and data do not go together"), self._in_dtype():
             reading = read(model, self.outputs, self.theta, in_dtype(loss, self.dtype, self.device), batches, self.memory)
             check_modes(model, batches[0][0], lambda: self.outputs(self.theta, batches[0][0]), self.dtype)

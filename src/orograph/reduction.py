@@ -24,8 +24,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from orograph.calling import guarded, uncast
+from orograph.autocast import uncast
+from orograph.calling import guarded
 from orograph.errors import ConfigurationError, DataError
+from orograph.keeping import kept
 from orograph.structure import rebuilt, replaced, tensors_of
 
 Loss = Callable[[Any, Any], Tensor]
@@ -64,8 +66,7 @@ class Reduction:
     def numerators(self, outputs: Any, targets: Tensor) -> Float[Tensor, " n"]:
         """a_n of each sample."""
         assert self.values is not None
-        with uncast():
-            values = self.values(outputs, guarded(targets))
+        values = called(self.values, outputs, guarded(targets))
         if values.ndim < 2:
             return values
         return values.flatten(1).mean(1) if self.over == "samples" else values.flatten(1).sum(1)
@@ -79,8 +80,7 @@ class Reduction:
         """Σ a_n of a batch; of a mean that is only known for a batch, that mean times the batch's size."""
         if self.values is not None:
             return self.numerators(outputs, targets).sum()
-        with uncast():
-            value = self.loss(outputs, guarded(targets))
+        value = called(self.loss, outputs, guarded(targets))
         return value if self.over == "sum" else (value if not value.ndim else value.mean()) * len(targets)
 
     def over_data(self, targets: list[Tensor]) -> "tuple[Reduction, float]":
@@ -111,6 +111,12 @@ class Reduction:
         classes = None if self.classes is None else self.classes.to(device)
         values = None if self.values is None else in_dtype(self.values, dtype, device)
         return replace(self, loss=in_dtype(self.loss, dtype, device), values=values, classes=classes)
+
+
+def called(loss: Loss, outputs: Any, targets: Tensor) -> Tensor:
+    """The loss of a batch; what the loss holds is afterwards what it was."""
+    with uncast(), kept(loss):
+        return loss(outputs, targets)
 
 
 def reductions_of(loss: Loss) -> list[Reduction]:
@@ -170,7 +176,7 @@ def reduction_of(loss: Loss, outputs: Any, targets: Tensor, whole: tuple[Any, Te
     for found in reductions_of(loss):
         assert found.values is not None
         try:
-            shape = found.values(outputs, targets).shape
+            shape = called(found.values, outputs, targets).shape
         except Exception:  # whatever a function does with a keyword that it passes on
             continue
         if shape and _spread(shape, outputs, targets):
@@ -202,7 +208,7 @@ def _settled(loss: Loss, outputs: Any, targets: Tensor) -> tuple[Tensor, list[Te
     given = replaced((outputs, targets), lambda leaf: leaf.detach().clone())
     versions = [leaf._version for leaf in tensors_of(given)]
     with torch.no_grad():
-        loss(*given)
+        called(loss, *given)
     for leaf, version in zip(tensors_of(given), versions, strict=True):
         if leaf._version != version:
             what = "targets" if leaf is given[1] else "outputs"
@@ -271,7 +277,7 @@ def _value_slopes(loss: Loss, outputs: Any, targets: Tensor) -> tuple[Tensor, li
     """The loss, and its gradient by all outputs; None where there is none, empty where the outputs hold no tensor of numbers."""
     with torch.enable_grad():
         points = [leaf.detach().clone().requires_grad_() if _moves(leaf) else leaf for leaf in tensors_of(outputs)]
-        value = loss(rebuilt(outputs, points), targets)
+        value = called(loss, rebuilt(outputs, points), targets)
         moving = [point for point in points if _moves(point)]
         if not moving:
             return value.detach(), []
@@ -302,11 +308,11 @@ def adds_up(loss: Loss, outputs: Any, targets: Tensor) -> bool:
     """Whether the loss of a batch joined with itself is twice as large: a sum, where a mean would stay the same."""
     with torch.no_grad():
         try:
-            once = loss(outputs, targets).double()
+            once = called(loss, outputs, targets).double()
             if once.ndim:
                 return False
             doubled = replaced(outputs, lambda leaf: torch.cat([leaf, leaf]) if leaf.ndim else leaf)
-            twice = loss(doubled, torch.cat([targets, targets])).double()
+            twice = called(loss, doubled, torch.cat([targets, targets])).double()
         except Exception:  # it knows how long its batches are: one number a batch
             return False
     return bool((twice - 2 * once).abs() <= 1e-3 * once.abs()) and bool(once != 0)

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from orograph.errors import ConfigurationError, DataError
 from orograph.intake import Batch, gather, pairs
+from orograph.keeping import rewound
 from orograph.objective import Objective
 from orograph.samples import equal, joined, parting, record
 
@@ -28,7 +29,7 @@ def check_model(objective: Objective) -> None:
     """
     inputs, _ = next(objective.batches(min(_SAMPLES, objective.count)))
     devices = [objective.device] if objective.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=devices), rewound(objective.model):
         first, second = (
             record(objective.model, lambda given: objective.outputs(objective.theta, given), inputs) for _ in range(2)
         )

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import require_vectors
+from orograph.autocast import uncast
 from orograph.errors import ConfigurationError, DataError
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ class LinearOperator(ABC):
     def __matmul__(self, other: Tensor) -> Tensor:
         require_vectors(f"a {self.shape} operator", other, self.size)
         self.products += 1 if other.ndim == 1 else other.shape[1]
-        return self.product(other) if other.ndim == 1 else self.block_product(other)
+        with uncast():
+            return self.product(other) if other.ndim == 1 else self.block_product(other)
 
     def __add__(self, other: "LinearOperator") -> "LinearOperator":
         return _Combination([(1.0, self), (1.0, other)])

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from orograph.arguments import checked
 from orograph.boundary import explained
-from orograph.calling import call, evaluation_mode, guarded, uncast
+from orograph.calling import call, evaluation_mode, guarded
 from orograph.errors import ConfigurationError
 from orograph.geometry.mapping import many, require_still
 from orograph.geometry.shared import SharedLayers
@@ -134,14 +134,13 @@ def in_blocks(objective: Objective, thetas: Thetas, statistics: Statistics | Non
     group, length = block_of(objective, len(thetas))
     for first in range(0, len(thetas), group):
         models = slice(first, min(first + group, len(thetas)))
-        with uncast():
-            part = arguments(models)
+        part = arguments(models)
         start = 0
         for inputs, targets in objective.batches(length):
             samples = slice(start, start + len(targets))
             one, plain = (of(inputs, targets, start, way) for way in (shared, None))
             doing = "the loss cannot be computed"
-            with torch.no_grad(), uncast(), evaluation_mode(objective.model), explained(objective.model, doing):
+            with torch.no_grad(), evaluation_mode(objective.model), explained(objective.model, doing):
                 losses, *scores = many(objective, "losses", one, part, trial, plain)
             yield Block(models, samples, losses, scores[0] if scores else None, targets)
             start = samples.stop
