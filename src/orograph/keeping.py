@@ -23,8 +23,12 @@ from torch import Tensor, nn
 
 _DEPTH = 7  # steps from a module: its attributes are one, what a list among them holds is three
 _LONGEST = 10_000  # entries of a container that are looked into; longer ones are put back all the same
-_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type, torch.dtype, torch.device, torch.Size})
+_ATOMS = frozenset(
+    {type(None), bool, int, float, complex, str, bytes, type, torch.dtype, torch.device, torch.Size, Tensor, nn.Parameter}
+)
 _CONTAINERS = (dict, list, set, collections.deque, bytearray)
+_ROWS = (list, tuple, set, collections.deque)
+_OPEN = (nn.Module, types.SimpleNamespace)  # looked into although torch and the standard library define them
 _FOREIGN = sys.stdlib_module_names - {"__main__"} | {"torch", "numpy", "orograph"}
 
 
@@ -79,7 +83,7 @@ def _parts(holder: Any) -> Iterable[Any]:
     """What an object holds."""
     if isinstance(holder, dict):
         return list(holder.values()) if len(holder) <= _LONGEST else ()
-    if isinstance(holder, list | tuple | set | collections.deque):
+    if isinstance(holder, _ROWS):
         return list(holder) if len(holder) <= _LONGEST else ()
     if isinstance(holder, types.FunctionType):
         if _is_foreign(holder.__globals__.get("__name__")):  # its `__module__` is that of what it wraps
@@ -91,9 +95,7 @@ def _parts(holder: Any) -> Iterable[Any]:
         return [holder.func, *holder.args, *holder.keywords.values()]
     if isinstance(holder, types.CellType):
         return list(_content(holder))
-    if isinstance(holder, nn.Module | types.SimpleNamespace) or not (
-        isinstance(holder, type) or _is_foreign(type(holder).__module__)
-    ):
+    if isinstance(holder, _OPEN) or not (isinstance(holder, type) or _is_foreign(type(holder).__module__)):
         return [*([vars(holder)] if hasattr(holder, "__dict__") else ()), *_slots(holder).values()]
     return ()
 
@@ -121,12 +123,12 @@ def _content(cell: types.CellType) -> tuple[Any, ...]:
 def _noted(holder: Any) -> Callable[[], None] | None:
     """What puts back the state that an object has now; None where it has none of its own."""
     if isinstance(holder, _CONTAINERS):
-        return functools.partial(_refill, holder, _entries(holder) if holder else None)
+        return functools.partial(_refill, holder, _entries(holder) if holder else None)  # most are empty: of hooks
     if isinstance(holder, types.CellType):
         return functools.partial(_reset, holder, _content(holder))
     if isinstance(holder, np.ndarray):
         return functools.partial(np.copyto, holder, holder.copy()) if holder.flags.writeable else None
-    if not isinstance(holder, nn.Module | type) and not _is_foreign(type(holder).__module__) and (slots := _slots(holder)):
+    if not isinstance(holder, (nn.Module, type)) and not _is_foreign(type(holder).__module__) and (slots := _slots(holder)):
         return functools.partial(_fill_slots, holder, slots)
     return None
 
