@@ -8,18 +8,21 @@ import xarray as xr
 from orograph.metrics import ACCURACY
 from orograph.store.lookup import quantity
 from orograph.store.quantities import Quantity
+from orograph.store.wording import Wording
 
 
-def label(name: str, *, unit: bool = True, of: xr.Dataset | None = None) -> str:
+def label(name: str, *, unit: bool = True, of: xr.Dataset | Wording | None = None) -> str:
     """A quantity as it is written on an axis: its symbol or its name, and its unit; in the words of a run where that is given."""
     known = said(name, of)
     text = typeset(known.symbol) or known.long_name
     return f"{text} ({known.units})" if unit and known.units != "1" else text
 
 
-def said(name: str, of: xr.Dataset | None) -> Quantity:
+def said(name: str, of: xr.Dataset | Wording | None) -> Quantity:
     """What is known of a quantity; its words and its unit those of a run that has it."""
     known = quantity(name)
+    if isinstance(of, Wording):
+        return of.of(name, known)
     if of is None or name not in of:
         return known
     attributes = of[name].attrs
@@ -32,9 +35,9 @@ def score_of(ds: xr.Dataset) -> str:
     return next((key for key in (f"test_{name}", f"train_{name}") if name and key in ds), "")
 
 
-def title_of(name: str) -> str:
+def title_of(name: str, *, of: xr.Dataset | Wording | None = None) -> str:
     """A quantity as the title of a panel."""
-    text = label(name)
+    text = label(name, of=of)
     return text[:1].upper() + text[1:]
 
 

@@ -20,11 +20,12 @@ from orograph.figures.study_spectra import spectra as spectra
 from orograph.figures.study_surface import surface as surface
 from orograph.figures.study_training import training_curves as training_curves
 from orograph.figures.style import styled
+from orograph.store.wording import wording_of_results
 
-SHOWN = ("test_accuracy", "lambda_max", "trace", "loss_increase", "linear_barrier")
+SHOWN = ("lambda_max", "trace", "loss_increase", "linear_barrier")
 
 
-def by_setting(results: Mapping[str, Any], title: str = "", *, metrics: Sequence[str] = SHOWN) -> Figure:
+def by_setting(results: Mapping[str, Any], title: str = "", *, metrics: Sequence[str] | None = None) -> Figure:
     """Metrics against each setting that the study varies, a panel for each two: a dot a minimum, lines through the means of
     configurations that share all other settings.
 
@@ -32,13 +33,14 @@ def by_setting(results: Mapping[str, Any], title: str = "", *, metrics: Sequence
         results: of a study; `metrics`, `varied` and the barriers in `curves` are what is drawn. Where nothing varies, minima are
             drawn side by side.
         title: the line above the figure.
-        metrics: what is drawn.
+        metrics: what is drawn; the problem's first metric and those of `SHOWN` when None.
 
     Returns:
         A matplotlib figure.
     """
-    rows = _with_barriers(results)
-    present = [name for name in metrics if np.isfinite(numbers([row.get(name) for row in rows])).any()]
+    rows, wording = _with_barriers(results), wording_of_results(results)
+    first = [] if wording.score is None else [wording.score.shown({name for row in rows for name in row})]
+    present = [name for name in (metrics or (*first, *SHOWN)) if np.isfinite(numbers([row.get(name) for row in rows])).any()]
     varied = list(results.get("varied", [])) or ["seed"]
     panels = [(metric, setting) for metric in present for setting in varied]
     columns = len(varied) if len(varied) > 1 else min(3, max(len(panels), 1))
@@ -50,7 +52,7 @@ def by_setting(results: Mapping[str, Any], title: str = "", *, metrics: Sequence
             nothing(grid[0])
         for axes, (metric, setting) in zip(grid, panels, strict=False):
             _against(axes, rows, setting, metric, [name for name in varied if name != setting], named=metric == present[0])
-            axes.set(xlabel=label(setting), title=label(metric))
+            axes.set(xlabel=label(setting), title=label(metric, of=wording))
         for axes in grid[max(len(panels), 1) :]:
             axes.set_axis_off()
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")

@@ -11,13 +11,15 @@ from orograph.figures.labels import label, title_of
 from orograph.figures.study_looks import grouped, looks, mean_and_range, nothing, numbers, stacked
 from orograph.figures.style import styled
 from orograph.store.quantities import PATHS
+from orograph.store.wording import wording_of_results
 
 _LOOKS = looks(PATHS.values())
 _QUANTITIES = ("train_loss", "test_loss", "test_accuracy")
 
 
 def connectivity(results: Mapping[str, Any], title: str = "") -> Figure:
-    """Along every path train loss, test loss and test accuracy (mean over pairs, a band from least to most), and its barriers.
+    """Along every path train loss, test loss and test accuracy, of these what there is (mean over pairs, a band from least to
+    most), and its barriers.
 
     Args:
         results: of a study; `curves` is what is drawn, a row a configuration.
@@ -27,22 +29,25 @@ def connectivity(results: Mapping[str, Any], title: str = "") -> Figure:
         A matplotlib figure.
     """
     groups = grouped(entry for entry in results.get("curves", []) if entry.get("paths"))
+    wording = wording_of_results(results)
+    paths = [path for group in groups.values() for entry in group for path in entry["paths"].values()]
+    drawn = [name for name in _QUANTITIES if not paths or any(name in path for path in paths)]
     with styled():
-        figure = Figure(figsize=(12, 2.6 * max(len(groups), 1) + 0.9), layout="constrained")
-        grid = figure.subplots(max(len(groups), 1), 4, squeeze=False)
+        figure = Figure(figsize=(max(3 * len(drawn) + 3, 8), 2.6 * max(len(groups), 1) + 0.9), layout="constrained")
+        grid = figure.subplots(max(len(groups), 1), len(drawn) + 1, squeeze=False)
         for axes in grid.flat if not groups else []:
             nothing(axes)
         seen = [name for name in PATHS if any(name in entry["paths"] for group in groups.values() for entry in group)]
         for row, (configuration, group) in zip(grid, groups.items(), strict=False):
-            for axes, quantity in zip(row, _QUANTITIES, strict=False):
+            for axes, quantity in zip(row, drawn, strict=False):
                 for name in seen:
                     _along(axes, group, name, quantity)
-            _barriers(row[3], group, seen)
+            _barriers(row[-1], group, seen)
             several = "s" if len(group) > 1 else ""
             row[0].set_ylabel(f"{configuration}\n{len(group)} pair{several}" if len(groups) > 1 else "mean loss")
-        for axes, name in zip(grid[0], (*_QUANTITIES, "barriers.train_loss"), strict=True):
-            axes.set_title(title_of(name))
-        for axes in grid[-1][:3]:
+        for axes, name in zip(grid[0], (*drawn, "barriers.train_loss"), strict=True):
+            axes.set_title(title_of(name, of=wording))
+        for axes in grid[-1][:-1]:
             axes.set_xlabel(label("positions"))
         handles = [_LOOKS[PATHS[name]].handle() for name in seen]
         if handles:
@@ -62,11 +67,13 @@ def instability(results: Mapping[str, Any], title: str = "") -> Figure:
         A matplotlib figure.
     """
     entries = [entry for entry in results.get("instability", []) if entry.get("paths", {}).get("linear")]
-    look = looks(str(entry["configuration"]) for entry in entries)
+    look, wording = looks(str(entry["configuration"]) for entry in entries), wording_of_results(results)
+    barriers = [entry["paths"]["linear"]["barriers"] for entry in entries]
+    drawn = [name for name in ("train_loss", "test_error") if not barriers or any(name in each for each in barriers)]
     with styled():
-        figure = Figure(figsize=(9, 3.5), layout="constrained")
-        panels = figure.subplots(1, 2)
-        for axes, quantity in zip(panels, ("train_loss", "test_error"), strict=True):
+        figure = Figure(figsize=(max(4.5 * len(drawn), 6), 3.5), layout="constrained")
+        panels = figure.subplots(1, len(drawn), squeeze=False).flat
+        for axes, quantity in zip(panels, drawn, strict=True):
             for configuration, group in grouped(entries).items():
                 by_epoch: dict[int, list[float]] = {}
                 for entry in group:
@@ -78,7 +85,7 @@ def instability(results: Mapping[str, Any], title: str = "") -> Figure:
                     rows[: len(by_epoch[epoch]), column] = numbers(by_epoch[epoch])
                 each = look[configuration]
                 mean_and_range(axes, np.array(epochs), rows, colour=each.colour, line=each.line, marker=each.marker)
-            title_text = title_of(f"barriers.{quantity}")
+            title_text = title_of(f"barriers.{quantity}", of=wording)
             axes.set(title=title_text, xlabel="epoch at which the orders part", ylabel="barrier of the straight line")
             axes.axhline(0, color="#555555", lw=0.8)
             if not entries:

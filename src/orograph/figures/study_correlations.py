@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from orograph.figures.labels import label
 from orograph.figures.study_looks import grouped, looks, nothing, numbers
 from orograph.figures.style import styled
+from orograph.store.wording import Wording, wording_of_results
 
 PUBLISHED = (("flatness_measure", "test_accuracy"), ("lambda_max", "test_accuracy"), ("trace", "test_loss"))
 _SCATTERS = 6
@@ -32,20 +33,20 @@ def correlations(results: Mapping[str, Any], title: str = "", *, kind: str = "sp
     found = results.get("correlations") or {}
     table = {(each["metric"], each["target"]): each for each in found.get("table", [])}
     metrics, targets = found.get("metrics", []), found.get("targets", [])
-    rows = results.get("metrics", [])
+    rows, wording = results.get("metrics", []), wording_of_results(results)
     with styled():
         height = max(6.4, 0.25 * len(metrics) + 2.0)
         figure = Figure(figsize=(12.5, height), layout="constrained")
         halves: Any = figure.subfigures(1, 2, width_ratios=(1, 1.5))
         left, right = halves
-        _matrix(left.subplots(), table, metrics, targets, kind)
+        _matrix(left.subplots(), table, metrics, targets, kind, wording)
         chosen = _strongest(table)
         grid = right.subplots(3, 2).flat
         for axes, pair in zip(grid, [*chosen, *[None] * (_SCATTERS - len(chosen))], strict=True):
             if pair is None:
                 axes.set_axis_off()
             else:
-                _scatter(axes, rows, table[pair])
+                _scatter(axes, rows, table[pair], wording)
         names = list(dict.fromkeys(str(row["configuration"]) for row in rows))
         if len(names) > 1 and chosen:
             handles = [each.handle(line=False) for each in looks(names).values()]
@@ -56,7 +57,12 @@ def correlations(results: Mapping[str, Any], title: str = "", *, kind: str = "sp
 
 
 def _matrix(
-    axes: Axes, table: Mapping[tuple[str, str], Mapping[str, Any]], metrics: Sequence[str], targets: Sequence[str], kind: str
+    axes: Axes,
+    table: Mapping[tuple[str, str], Mapping[str, Any]],
+    metrics: Sequence[str],
+    targets: Sequence[str],
+    kind: str,
+    wording: Wording,
 ) -> None:
     """Values as colours and as numbers, whose signs a greyscale print keeps; bold where the adjusted p-value is small."""
     if not table:
@@ -76,8 +82,10 @@ def _matrix(
             text = f"{values[i, j]:+.2f}".replace("-", "−") + ("*" if adjusted < _LEVEL else "")
             colour = "white" if abs(values[i, j]) > 0.75 else "#222222"
             axes.text(j, i, text, ha="center", va="center", fontsize=8, weight=weight, color=colour)
-    axes.set_xticks(range(len(targets)), [label(target, unit=False) for target in targets], fontsize=8, rotation=20, ha="right")
-    axes.set_yticks(range(len(metrics)), [label(metric, unit=False) for metric in metrics], fontsize=8)
+    axes.set_xticks(
+        range(len(targets)), [label(target, unit=False, of=wording) for target in targets], fontsize=8, rotation=20, ha="right"
+    )
+    axes.set_yticks(range(len(metrics)), [label(metric, unit=False, of=wording) for metric in metrics], fontsize=8)
     tested = np.isfinite(numbers([each[kind].get("adjusted") for each in table.values()])).any()
     starred = f"* p < {_LEVEL:g} after Holm" if tested else "too few minima for p-values"
     axes.set_title(f"{kind.capitalize()}'s coefficient\n{starred}", fontsize=9)
@@ -102,7 +110,7 @@ def _strongest(table: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[tuple
     return chosen
 
 
-def _scatter(axes: Axes, rows: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> None:
+def _scatter(axes: Axes, rows: Sequence[Mapping[str, Any]], found: Mapping[str, Any], wording: Wording) -> None:
     metric, target = found["metric"], found["target"]
     look = looks(str(row["configuration"]) for row in rows)
     for name, group in grouped(rows).items():
@@ -127,8 +135,8 @@ def _scatter(axes: Axes, rows: Sequence[Mapping[str, Any]], found: Mapping[str, 
         axes.set_xscale("log")
     else:
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
-    axes.set_xlabel(label(metric), fontsize=8.5)
-    axes.set_ylabel(label(target), fontsize=8.5)
+    axes.set_xlabel(label(metric, of=wording), fontsize=8.5)
+    axes.set_ylabel(label(target, of=wording), fontsize=8.5)
     axes.set_title(f"r = {_interval(found['pearson'])},  ρ = {_interval(found['spearman'])}", fontsize=8.5, weight="normal")
     axes.tick_params(labelsize=8)
 

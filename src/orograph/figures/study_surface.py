@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from orograph.figures.labels import label, title_of
+from orograph.figures.labels import label, said, title_of
 from orograph.figures.style import PALETTE, styled
-from orograph.store.lookup import quantity
+from orograph.store.wording import Wording
 
 COLOURS = "cividis"  # its lightness rises steadily, so that a greyscale print keeps the order
 _LEVELS = 14
@@ -24,6 +24,7 @@ def surface(
     quantity: str = "train_loss",
     axes_names: tuple[str, str] = ("along the first direction", "along the second direction"),
     marks: Sequence[str] | None = None,
+    wording: Wording | None = None,
 ) -> Figure:
     """Contours and the surface in three dimensions; and the profiles along both axes where there are any.
 
@@ -34,6 +35,7 @@ def surface(
         quantity: `train_loss`, `test_loss`, `train_accuracy` or `test_accuracy`.
         axes_names: what the axes are; coordinates are distances in parameter space.
         marks: names of the marked points.
+        wording: how the run is spoken of; as a classification of images when None.
 
     Returns:
         A matplotlib figure.
@@ -46,15 +48,15 @@ def surface(
         columns = 3 if profiles else 2
         flat = figure.add_subplot(1, columns, 1)
         levels, scale = _levels(values)
-        _contours(flat, x, y, values, levels, scale, figure, label(quantity))
+        _contours(flat, x, y, values, levels, scale, figure, label(quantity, of=wording))
         _marked(flat, found, marks)
         flat.set(xlabel=axes_names[0], ylabel=axes_names[1], aspect="equal", title="Contours")
         raised: Any = figure.add_subplot(1, columns, 2, projection="3d")
         _raised(raised, x, y, values, scale)
         raised.set(xlabel=axes_names[0], ylabel=axes_names[1])
-        raised.set_title(title_of(quantity), loc="left")
+        raised.set_title(title_of(quantity, of=wording), loc="left")
         if profiles:
-            _profiles(figure.add_subplot(1, columns, 3), found, axes_names)
+            _profiles(figure.add_subplot(1, columns, 3), found, axes_names, said("profile_train_loss", wording).units)
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
         return figure
 
@@ -130,12 +132,13 @@ def _raised(axes: Any, x: np.ndarray, y: np.ndarray, values: np.ndarray, scale: 
     axes.set_box_aspect((1, 1, 0.75), zoom=0.9)
 
 
-def _profiles(axes: Axes, found: Mapping[str, np.ndarray], names: tuple[str, str]) -> None:
+def _profiles(axes: Axes, found: Mapping[str, np.ndarray], names: tuple[str, str], units: str) -> None:
+    sets = [(kind, line) for kind, line in (("train", "-"), ("test", "--")) if f"profile_{kind}_loss" in found]
     for index, (name, marker) in enumerate(zip(names, ("o", "s"), strict=True)):
-        for kind, line in (("train", "-"), ("test", "--")):
+        for kind, line in sets:
             values = found[f"profile_{kind}_loss"][index]
             every = max(1, len(values) // 8)
             options: dict[str, Any] = {"color": PALETTE[index], "ls": line, "marker": marker, "markevery": every}
             axes.plot(found["profile_x"], values, label=f"{name}, {kind}", **options)
-    axes.set(title="Profiles", xlabel="distance from the minimum", ylabel=quantity("profile_train_loss").units)
+    axes.set(title="Profiles", xlabel="distance from the minimum", ylabel="loss" if units == "1" else units)
     axes.legend()

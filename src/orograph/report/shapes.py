@@ -82,7 +82,7 @@ class Analysis(TypedDict):
 class Data(TypedDict):
     name: StrictStr
     train_images: StrictInt
-    test_images: StrictInt
+    test_images: NotRequired[StrictInt]
 
 
 class Named(TypedDict):
@@ -112,9 +112,9 @@ class History(TypedDict):
 class Way(TypedDict):
     positions: Numbers
     train_loss: Numbers
-    test_loss: Numbers
-    train_accuracy: Numbers
-    test_accuracy: Numbers
+    test_loss: NotRequired[Numbers]
+    train_accuracy: NotRequired[Numbers]
+    test_accuracy: NotRequired[Numbers]
 
 
 class Entry(TypedDict):
@@ -194,6 +194,7 @@ class Results(TypedDict):
     instability: NotRequired[list[Entry]]
     learning_rates: NotRequired[list[Rate]]
     correlations: NotRequired[Correlations]
+    left_out: NotRequired[list[StrictStr]]
 
 
 @cache

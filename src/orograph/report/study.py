@@ -1,5 +1,6 @@
 """What the report of a study shows: its results file, which holds everything, with numbers that run over parameters left out."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orograph.errors import RunError
@@ -7,7 +8,7 @@ from orograph.report.about import about
 from orograph.report.shapes import Results, require
 from orograph.store.encoding import decode
 from orograph.store.former import with_present_names
-from orograph.store.lookup import TABLES, described, in_order
+from orograph.store.lookup import described, in_order, tables_of
 from orograph.store.quantities import PATHS
 from orograph.store.run import Run
 from orograph.study.results import NAME
@@ -29,18 +30,40 @@ def study_data(run: Run) -> dict[str, Any]:
     results = require(Results, decode(path), path, "the command that made the study")
     results["surfaces"] = [with_present_names(entry["kind"], entry) for entry in results.get("surfaces", [])]
     names = dict.fromkeys(name for row in results["metrics"] for name in row)
+    wording, tables = run.wording, tables_of([each["name"] for each in run.metrics if not run.is_list(each["name"])])
     return {
         "kind": "study",
-        "title": f"{results['data']['name']}: {run.path.resolve().name}",
+        "title": f"{results['data']['name'].rpartition('/')[2]}: {run.path.resolve().name}",
         "about": about(run),
         "data": results["data"],
         **{part: _trimmed(results.get(part, [])) for part in _PARTS},
         "correlations": results.get("correlations", {}),
-        "quantities": described(names),
+        "quantities": described(names, wording),
         "choices": [name for name in in_order(names) if name not in _NO_CHOICE],
-        "tables": TABLES,
+        "tables": tables if "test_images" in results["data"] else {name: _of_training(each) for name, each in tables.items()},
+        "by_group": _by_group(run, results["metrics"]),
+        "sample": wording.sample,
+        "score": wording.score.shown(names) if wording.score else "",
+        "left_out": results.get("left_out", []),
         "paths": PATHS,
     }
+
+
+def _of_training(names: Sequence[str]) -> list[str]:
+    """The columns of a table where there are no test data."""
+    return list(dict.fromkeys(name.replace("test_", "train_") for name in names))
+
+
+def _by_group(run: Run, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What was measured by group, a row for each minimum and group."""
+    names = [f"{before}group_{each['name']}" for each in run.metrics for before in ("train_", "")]
+    found = []
+    for row in rows:
+        lists = {name: row[name] for name in names if isinstance(row.get(name), list) and len(row[name]) == len(run.classes)}
+        for number, group in enumerate(run.classes if lists else ()):
+            values = {name: each[number] for name, each in lists.items() if not isinstance(each[number], list)}
+            found.append({"configuration": row["configuration"], "seed": row["seed"], "group": group, **values})
+    return found
 
 
 def _trimmed(value: Any) -> Any:

@@ -15,9 +15,11 @@ def of_metric(name: str, label: str, unit: str) -> dict[str, Q]:
         f"train_{name}": Q(f"training {label}", unit, dims, short=f"train {words}"),
         f"test_{name}": Q(f"test {label}", unit, dims, short=f"test {words}", role="" if dims else "target"),
         f"class_{name}": Q(f"test {label} of a class", unit, ("class", *dims), by_class=not dims),
-        f"group_{name}": Q(f"test {label} of a group", unit, ("class", *dims), by_class=not dims),
+        f"group_{name}": Q(f"test {label} of a group", unit, ("class", *dims), short=f"test {words}", by_class=not dims),
         f"train_class_{name}": Q(f"training {label} of a class", unit, ("class", *dims), by_class=not dims),
-        f"train_group_{name}": Q(f"training {label} of a group", unit, ("class", *dims), by_class=not dims),
+        f"train_group_{name}": Q(
+            f"training {label} of a group", unit, ("class", *dims), short=f"train {words}", by_class=not dims
+        ),
         f"claimed_test_{name}": Q(f"test {label}, as an imported table has it", unit),
     }
 

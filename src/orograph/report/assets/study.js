@@ -28,7 +28,9 @@ function show(report) {
   /* Overview */
   const top = section("overview", "Overview");
   const failures = failed();
-  facts(top, [["data set", report.data.name], ["training and test images", `${report.data.train_images.toLocaleString("en")}, ${report.data.test_images.toLocaleString("en")}`],
+  const sizes = [report.data.train_images, report.data.test_images].filter(finite).map((count) => count.toLocaleString("en"));
+  const counted = [`training ${sizes.length > 1 ? "and test " : ""}${report.sample}s`, sizes.join(", ")];
+  facts(top, [["data set", report.data.name.split("/").pop()], counted,
     ["configurations", String(names.length)], ["minima", `${done.length} of ${metrics.length}`], ["what varies", report.varied.map((name) => headingOf(quantities, name)).join(", ") || "nothing"]]);
   notices(top, [...(failures.length ? failures.map((text) => ["bad", text]) : [["good", "Nothing failed."]]), ...remarks()]);
 
@@ -41,11 +43,12 @@ function show(report) {
   function remarks() {
     const found = [];
     const rough = done.filter((row) => row.measured && row.measured.images && row.measured.images < row.measured.of);
-    if (rough.length) found.push(["warn", `${rough.length} minima were measured on a subset of the images (${rough[0].measured.images} of ${rough[0].measured.of}, level ${rough[0].measured.level}).`]);
+    if (rough.length) found.push(["warn", `${rough.length} minima were measured on a subset of the ${report.sample}s (${rough[0].measured.images} of ${rough[0].measured.of}, level ${rough[0].measured.level}).`]);
     if (done.some((row) => row.smooth === false)) found.push(["warn", "ReLU is not twice differentiable: second-order results leave out its kinks; the finite-radius companions do not."]);
     const saddles = done.filter((row) => finite(row.lambda_min) && row.lambda_min < -(row.lambda_min_residual || 0)).length;
     if (saddles) found.push(["warn", `${saddles} of ${done.length} end states have a negative eigenvalue: they are not minima of the loss.`]);
-    for (const rate of report.learning_rates) found.push(["", `${rate.configuration}: learning rate ${format(rate.chosen)}, chosen among ${rate.candidates.map(format).join(", ")} on ${rate.held_out_images} images held out from training.`]);
+    for (const rate of report.learning_rates) found.push(["", `${rate.configuration}: learning rate ${format(rate.chosen)}, chosen among ${rate.candidates.map(format).join(", ")} on ${rate.held_out_images} ${report.sample}s held out from training.`]);
+    for (const text of report.left_out) found.push(["", text]);
     if (report.correlations.note) found.push(["", report.correlations.note]);
     return found;
   }
@@ -56,7 +59,7 @@ function show(report) {
   against.append(grid);
   const numericSettings = settings.filter((name) => done.some((row) => finite(row[name])));
   const first = numericSettings[0] || settings[0];
-  const panels = ["test_accuracy", "lambda_max", "flatness_measure", "trace"].filter((name) => metricNames.includes(name));
+  const panels = [report.score, "lambda_max", "flatness_measure", "trace"].filter((name) => metricNames.includes(name));
   panels.forEach((metric, i) => {
     const state = { metric, setting: first };
     const one = figure(grid, capital(word(metric)), "", () => metricFigure(state), { height: 380, eager: i === 0, controls: controls(
@@ -92,7 +95,7 @@ function show(report) {
   const tables = section("configurations", "Configurations", "Means over seeds, ± their standard deviation; barriers are means over pairs. A click on a heading sorts; files hold every column.");
   const between = (name, key) => report.curves.filter((entry) => entry.configuration === name && entry.status === "done").map((entry) => entry[key]);
   const barriers = Object.keys(PATHS).map((name) => `${name}_barrier`);
-  const means = metricNames.slice(0, 40);
+  const means = [...new Set([...report.tables.configurations, ...metricNames.slice(0, 40)])].filter((name) => metricNames.includes(name));
   const summary = report.configurations.map((configuration) => {
     const rows = done.filter((row) => row.configuration === configuration.name);
     const all = metrics.filter((row) => row.configuration === configuration.name);
@@ -100,12 +103,28 @@ function show(report) {
       ...Object.fromEntries(means.flatMap((name) => [[name, mean(rows.map((row) => row[name]))], [`${name}_sd`, deviation(rows.map((row) => row[name]))]])),
       ...Object.fromEntries(barriers.map((name) => [name, mean(between(configuration.name, name))])) };
   });
-  const shown = ["name", ...report.varied, "parameters", "minima", ...report.tables.configurations.flatMap((name) => (name === "test_accuracy" ? [name, `${name}_sd`] : [name]))];
-  const structure = { name: "configuration", test_accuracy_sd: "± sd" };
+  const shown = ["name", ...report.varied, "parameters", "minima", ...report.tables.configurations.flatMap((name) => (name === report.score ? [name, `${name}_sd`] : [name]))];
+  const structure = { name: "configuration", [`${report.score}_sd`]: "± sd" };
   const heads = (keys, rows) => keys.filter((key) => rows.some((row) => row[key] !== null && row[key] !== undefined)).map((key) => ({ key, label: structure[key] || headingOf(quantities, key), title: word(key) }));
   table(tables, { title: "Configurations", name: "configurations", rows: summary, columns: heads(shown, summary), all: [...new Set(summary.flatMap((row) => Object.keys(row)))].filter((key) => key !== "bad") });
   const minima = metrics.map((row) => ({ ...row, bad: row.status !== "done" }));
   table(tables, { title: "Minima", name: "minima", rows: minima, all: [...new Set(metrics.flatMap((row) => Object.keys(row)))], columns: heads(report.tables.minima, minima) });
+
+  /* By group */
+  if (report.by_group.length) {
+    const node = section("groups", "Groups", "One marker a minimum and group of samples.");
+    const plots = el("div", { class: "figures" });
+    const kinds = [...new Set(report.by_group.flatMap((row) => Object.keys(row)))].filter((key) => !["configuration", "seed", "group"].includes(key));
+    const state = { name: kinds.find((name) => name.startsWith("group_")) || kinds[0] };
+    node.append(plots);
+    const one = figure(plots, capital(word(state.name)), "", () => ({
+      title: capital(word(state.name)),
+      data: names.map((name) => { const rows = report.by_group.filter((row) => row.configuration === name); const look = looks(name); return { type: "scatter", mode: "markers", name, x: rows.map((row) => row.group), y: rows.map((row) => row[state.name]), customdata: rows.map((row) => row.seed),
+        marker: { size: 8, opacity: 0.75, color: look.color, symbol: look.symbol }, hovertemplate: `${name}, seed %{customdata}: %{y:.5~g}<extra></extra>` }; }),
+      layout: { hovermode: "closest", showlegend: names.length > 1, xaxis: axis("", { type: "category" }), yaxis: axis(word(state.name) + unit(state.name)) } }),
+    { height: 380, controls: controls(choice("metric", options(kinds), state.name, (value) => { state.name = value; one.update(); })) });
+    table(node, { title: "Metrics by group", name: "groups", rows: report.by_group, columns: heads(["configuration", "seed", "group", ...kinds], report.by_group), all: ["configuration", "seed", "group", ...kinds] });
+  }
 
   /* Training */
   if (report.histories.some((each) => (each.epoch || []).length > 1)) {
@@ -113,7 +132,7 @@ function show(report) {
     const courses = el("div", { class: "figures" });
     node.append(courses);
     const quantities = Object.keys(report.histories.find((each) => each.epoch)).filter((key) => !["configuration", "seed", "epoch", "curvature"].includes(key));
-    ["train_loss", "test_accuracy"].filter((name) => quantities.includes(name)).forEach((name) => {
+    ["train_loss", report.score].filter((name) => quantities.includes(name)).forEach((name) => {
       const state = { name };
       const one = figure(courses, capital(word(name)), "", () => ({
         title: capital(word(state.name)),
@@ -156,7 +175,8 @@ function show(report) {
     const plots = el("div", { class: "figures" });
     node.append(plots);
     const kinds = Object.keys(PATHS).filter((name) => curves.some((entry) => entry.paths[name]));
-    ["train_loss", "test_accuracy"].forEach((quantity) => {
+    const along = ["train_loss", "test_loss", "train_accuracy", "test_accuracy"].filter((name) => curves.some((entry) => Object.values(entry.paths).some((path) => path[name])));
+    ["train_loss", along.includes("test_accuracy") ? "test_accuracy" : "test_loss"].filter((name) => along.includes(name)).forEach((quantity) => {
       const state = { quantity, configuration: curves[0].configuration };
       const one = figure(plots, capital(word(quantity)), "", () => {
         const group = curves.filter((entry) => entry.configuration === state.configuration);
@@ -164,7 +184,7 @@ function show(report) {
           const found = group.map((entry) => entry.paths[kind]).filter(Boolean);
           if (!found.length) return [];
           const x = found[0].positions;
-          const column = (j) => found.map((path) => path[state.quantity][j]).filter(finite);
+          const column = (j) => found.map((path) => (path[state.quantity] || [])[j]).filter(finite);
           const edge = (pick) => x.map((_, j) => (column(j).length ? pick(...column(j)) : null));
           const base = { type: "scatter", mode: "lines", x, legendgroup: kind };
           const band = found.length > 1 ? [{ ...base, y: edge(Math.min), line: { width: 0 }, hoverinfo: "skip", showlegend: false }, { ...base, y: edge(Math.max), line: { width: 0 }, fill: "tonexty", fillcolor: `${colour(c)}2b`, hoverinfo: "skip", showlegend: false }] : [];
@@ -173,7 +193,7 @@ function show(report) {
         return { title: capital(word(state.quantity)), data, layout: { xaxis: axis(word("positions")), yaxis: axis(word(state.quantity) + unit(state.quantity)) } };
       }, { height: 400, controls: controls(
         choice("configuration", [...new Set(curves.map((entry) => entry.configuration))].map((name) => [name, name]), state.configuration, (value) => { state.configuration = value; one.update(); }),
-        choice("quantity", options(["train_loss", "test_loss", "train_accuracy", "test_accuracy"]), quantity, (value) => { state.quantity = value; one.update(); })) });
+        choice("quantity", options(along), quantity, (value) => { state.quantity = value; one.update(); })) });
     });
     figure(plots, "Barriers", "Of the training loss, one marker a pair.", () => ({
       data: kinds.map((kind, c) => ({ type: "box", boxpoints: "all", jitter: 0.4, pointpos: 0, name: PATHS[kind], x: curves.filter((entry) => finite(entry[`${kind}_barrier`])).map((entry) => entry.configuration),
