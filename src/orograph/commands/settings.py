@@ -82,12 +82,20 @@ class DoctorSettings(Settings):
     data_dir: Auto = Field(None, description="where IDX files lie; auto is $OROGRAPH_DATA")
 
 
+class VerifySettings(Settings):
+    """What `orograph verify` takes."""
+
+    dtype: Literal["float64", "float32"] = Field("float64", description="arithmetic; float32 is held to its rounding")
+    quiet: bool = Field(False, description="no progress")
+    json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, description="print the numbers as JSON")
+
+
 class MeasureSettings(Settings):
     """What `orograph measure` takes."""
 
     checkpoint: tyro.conf.Positional[str] = Field("", description="a .pth or .safetensors state dict of the model")
     model: str = Field("mlp", description=f"a name ({', '.join(MODELS)}), or module:factory of your own")
-    widths: Integers = Field((128, 128), description="widths of the hidden layers of mlp")
+    widths: Integers = Field((128, 128), description="widths of the hidden layers of mlp and deep-linear")
     activation: str = Field("sigmoid", description=f"activation of mlp: {', '.join(ACTIVATIONS)}")
     data: str = Field("mnist-5k", description=f"a name ({', '.join(DATASETS)}), or module:loader that gives batches")
     subset_size: Count = Field(None, description="a stratified subset of so many images of a named set")

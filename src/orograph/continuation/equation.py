@@ -73,6 +73,11 @@ class State:
         """q = ‖θ − θ_ref‖²."""
         return self.pull.double().square().sum().item() / 4
 
+    @property
+    def objective(self) -> float:
+        """L_eff = L + λq."""
+        return self.loss + self.strength * self.distance2
+
     @cached_property
     def scale(self) -> float:
         """β = ‖b‖, or 1 at θ_ref itself, where λ moves nothing."""

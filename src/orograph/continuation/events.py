@@ -117,7 +117,7 @@ def _event(kind: str, after: int, point: Reached) -> Event:
         theta=state.theta,
         strength=state.strength,
         distance2=state.distance2,
-        objective=state.loss + state.strength * state.distance2,
+        objective=state.objective,
         eigenvalue=nearest,
         kernel=kernel,
         residual=state.residual,

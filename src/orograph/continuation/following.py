@@ -308,7 +308,7 @@ class Follower:
             rate=reached.rate,
             distance2=state.distance2,
             loss=state.loss,
-            objective=state.loss + state.strength * state.distance2,
+            objective=state.objective,
             residual=state.residual,
             eigenvalues=torch.zeros(0, dtype=torch.float64) if low is None else low.values,
             index=None if low is None else low.index,

@@ -13,6 +13,7 @@ _MODULES: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
     "softplus": nn.Softplus,
     "tanh": nn.Tanh,
+    "linear": nn.Identity,
 }
 
 

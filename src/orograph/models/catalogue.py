@@ -8,6 +8,7 @@ from torch import nn
 
 from orograph.errors import unknown
 from orograph.models.cnn import CNN
+from orograph.models.deep_linear import DeepLinear
 from orograph.models.mlp import MLP
 from orograph.models.names import MODELS, NAMES
 from orograph.models.resnet import ResNet
@@ -27,6 +28,7 @@ def _study_mlp(depth: int) -> Callable[..., nn.Module]:
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "mlp": MLP,
+    "deep-linear": DeepLinear,
     "MLP1": _study_mlp(1),
     "MLP2": _study_mlp(2),
     "MLP3": _study_mlp(3),

@@ -2,6 +2,7 @@
 
 MODELS: dict[str, tuple[str, ...]] = {
     "mlp": ("widths", "depth", "activation", "batch_norm"),
+    "deep-linear": ("widths",),
     "MLP1": ("hidden_size", "activation", "batch_norm"),
     "MLP2": ("hidden_size", "activation", "batch_norm"),
     "MLP3": ("hidden_size", "activation", "batch_norm"),
@@ -11,4 +12,4 @@ MODELS: dict[str, tuple[str, ...]] = {
 
 NAMES = tuple(MODELS)
 
-ACTIVATIONS = ("sigmoid", "relu", "gelu", "softplus", "tanh")
+ACTIVATIONS = ("sigmoid", "relu", "gelu", "softplus", "tanh", "linear")

@@ -88,9 +88,9 @@ class ModelSettings(Settings):
 
     @model_validator(mode="after")
     def _fitting(self) -> "ModelSettings":
-        if self.model == "mlp":
+        if "widths" in MODELS.get(self.model, ()):
             if not self.widths:
-                raise ConfigurationError("`widths` of mlp must name at least one hidden layer, like 128,128")
+                raise ConfigurationError(f"`widths` of {self.model} must name at least one hidden layer, like 128,128")
             return self
         widths = () if self.widths == type(self).model_fields["widths"].default else self.widths
         most = 1 if "hidden_size" in MODELS.get(self.model, ()) else 0
@@ -108,8 +108,9 @@ class ModelSettings(Settings):
         """
         if is_own(self.model):
             return {}
-        own: dict[str, Any] = {"activation": self.activation}
-        if self.model == "mlp":
+        takes = MODELS[self.model]
+        own: dict[str, Any] = {"activation": self.activation} if "activation" in takes else {}
+        if "widths" in takes:
             own["widths"] = self.widths
         elif self.widths:
             own["hidden_size"] = self.widths[0]

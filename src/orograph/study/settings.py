@@ -20,7 +20,7 @@ from orograph.settings.shared import DataSettings, NumericsSettings, ParallelExe
 from orograph.settings.words import Integers, Numbers, Words
 from orograph.training.settings import OPTIMIZERS, SCHEDULERS
 
-STUDY_MODELS = tuple(name for name in MODELS if name != "mlp")  # MLP1 to MLP3 are the perceptrons of studies
+STUDY_MODELS = tuple(name for name in MODELS if "widths" not in MODELS[name])  # studies vary one width
 COMPARED = ("SGD", "Adam", "AdamW")
 MOST_SEEDS = 1_000  # of a configuration: every two of their minima are a pair
 MOST_STEPS = 1_000_000  # of a study
