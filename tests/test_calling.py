@@ -536,20 +536,3 @@ def test_what_forward_writes_with_a_later_batch_alone_leaves_inputs_and_buffers(
         og.profile(objective, objective.theta, torch.ones_like(objective.theta), points=3)
     truth = [F.cross_entropy(copy.deepcopy(model)(x.clone()), y).item() for x, y in data]
     assert values == pytest.approx([sum(truth) / 2] * 2, rel=1e-12)
-
-
-def test_autocast_around_changes_no_number() -> None:
-    torch.manual_seed(0)
-    model, data = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)), [(torch.randn(12, 4), torch.arange(12) % 2)]
-
-    def numbers() -> list[Any]:
-        operator = og.HessianOperator(model, F.cross_entropy, data)
-        objective = og.Objective(model, F.cross_entropy, data)
-        straight = torch.linspace(0, 1, operator.size)
-        profile = og.profile(objective, objective.theta, straight, points=3).losses
-        return [operator @ straight, operator.gradient, operator.loss, objective.loss(objective.theta), profile]
-
-    outside = numbers()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in zip(numbers(), outside, strict=True))
-        assert torch.is_autocast_enabled("cpu")

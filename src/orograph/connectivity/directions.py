@@ -74,6 +74,7 @@ def filter_normalised(layout: Layout, theta: Float[Tensor, " P"], count: int = 2
     return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
 
 
+@checked
 def orthonormalised(rows: Float[Tensor, "k P"]) -> Float[Tensor, "k P"]:
     """An orthonormal basis of the rows' span, the first along the first row (Gram–Schmidt, twice for accuracy).
 

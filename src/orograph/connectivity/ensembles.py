@@ -77,6 +77,7 @@ def ensemble(objective: Objective, thetas: Thetas, statistics: Statistics | None
     )
 
 
+@checked
 def disagreement_along(
     objective: Objective, curve: Curve, *, points: int = 21, train: Objective | None = None
 ) -> Float[Tensor, "2 T"]:

@@ -11,9 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.parameters import Layout
 
 
+@checked
 def layer_rotations(layout: Layout, theta: Float[Tensor, " P"], layers: Sequence[str]) -> Float[Tensor, "m P"]:
     """An orthonormal basis of the tangent space of the orbit of θ under rotations between linear layers.
 

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.errors import ConfigurationError
 from orograph.geometry.classes import by_class, class_labels
 from orograph.geometry.evaluation import class_scores
@@ -19,6 +20,7 @@ from orograph.memory import format_bytes
 from orograph.objective import Objective
 
 
+@checked
 def cross_class_means(
     objective: Objective, theta: Float[Tensor, " P"], *, labels: Int[Tensor, " N"] | None = None
 ) -> Float[Tensor, "C C P"]:
@@ -60,6 +62,7 @@ def cross_class_means(
     return totals / torch.bincount(members[members >= 0], minlength=classes)[:classes].clamp_min(1)[:, None, None]
 
 
+@checked
 def class_means(cross: Float[Tensor, "C C P"]) -> Float[Tensor, "C P"]:
     """δ_c: the sum over c' ≠ c of the cross-class means.
 
@@ -72,6 +75,7 @@ def class_means(cross: Float[Tensor, "C C P"]) -> Float[Tensor, "C P"]:
     return cross.sum(1) - torch.diagonal(cross).T
 
 
+@checked
 def subspace_overlap(vectors: Float[Tensor, "k P"], spanning: Float[Tensor, "m P"]) -> Float[Tensor, " k"]:
     """The squared length of each unit vector's projection on the span of other vectors, float64, between 0 and 1.
 

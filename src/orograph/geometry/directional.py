@@ -25,6 +25,7 @@ from torch.fx import GraphModule
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves
 
+from orograph.arguments import checked
 from orograph.boundary import explained
 from orograph.curvature.chunks import even_length
 from orograph.curvature.engine import agree
@@ -116,6 +117,7 @@ def _along_line(function: Callable[[Tensor], Tensor], theta: Tensor) -> tuple[Te
     return found[0], found[1]
 
 
+@checked
 def sample_derivatives(objective: Objective, theta: Float[Tensor, " P"], directions: Float[Tensor, "k P"]) -> SampleDerivatives:
     """First and second derivatives of every sample's loss along each direction, exactly.
 

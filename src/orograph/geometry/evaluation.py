@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.autocast import uncast
 from orograph.boundary import explained
 from orograph.calling import call, evaluation_mode, guarded
 from orograph.errors import ConfigurationError
@@ -61,6 +62,7 @@ class Points(ParameterSet):
     def __len__(self) -> int:
         return len(self.coefficients)
 
+    @uncast()
     def __getitem__(self, part: slice) -> Float[Tensor, "m P"]:
         return torch.addmm(self.base, self.coefficients[part].to(self.base), self.directions)
 

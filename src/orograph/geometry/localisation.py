@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.parameters import Layout
 
 
@@ -26,6 +27,7 @@ class Localisation:
     offset_overlaps: Float[Tensor, " k"]
 
 
+@checked
 def localise(
     vectors: Float[Tensor, "k P"], layout: Layout, gradient: Float[Tensor, " P"], offset: Float[Tensor, " P"]
 ) -> Localisation:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from orograph.arguments import checked
 from orograph.boundary import explained
 from orograph.calling import call, evaluation_mode, guarded
 from orograph.errors import ConfigurationError
@@ -42,6 +43,7 @@ def batch_statistics(model: nn.Module, momentum: float | None = None) -> Iterato
                 layer.momentum = value
 
 
+@checked
 def reestimated(objective: Objective, thetas: Thetas) -> dict[str, Tensor] | None:
     """Running statistics `(M, …)` of each model: mean and variance over all data; None where the model has no BatchNorm.
 

@@ -155,6 +155,7 @@ def scalar_curvature(
     )
 
 
+@checked
 def scalar_curvature_top_k(spectrum: Spectrum, gradient: Float[Tensor, " P"]) -> float:
     """R_top_k: the same formula with H replaced by Σ λ_i v_i v_iᵀ over the k pairs; not an estimate of R.
 

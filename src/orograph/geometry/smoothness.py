@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from orograph.arguments import checked
 from orograph.geometry.evaluation import Points, losses_at
 from orograph.objective import Objective
 
@@ -39,6 +40,7 @@ class _Recorder(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@checked
 def nonsmooth_operations(objective: Objective) -> tuple[str, ...]:
     """Names of the operations in model and loss that are not C²; empty means that the Hessian is complete.
 
@@ -55,6 +57,7 @@ def nonsmooth_operations(objective: Objective) -> tuple[str, ...]:
     return tuple(sorted(recorder.seen & NONSMOOTH))
 
 
+@checked
 def is_smooth(objective: Objective) -> bool:
     """Whether the loss is C² in the parameters: no ReLU, no maximum, no absolute value.
 
@@ -88,6 +91,7 @@ def finite_companions(
     return {f"finite_{name}": value + shift for name, value in zip(directions, found, strict=True)} | {"finite_radius": radius}
 
 
+@checked
 def finite_curvatures(
     objective: Objective, theta: Float[Tensor, " P"], directions: Float[Tensor, "k P"], radius: float
 ) -> Float[Tensor, " k"]:

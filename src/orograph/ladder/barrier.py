@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.connectivity.band import nudged_elastic_band
 from orograph.connectivity.barriers import curve_profile
 from orograph.connectivity.curves import Curve, bezier, line
@@ -43,6 +44,7 @@ class BranchBarrier:
         return min(value for value in (self.linear, self.bezier, self.band) if not math.isnan(value))
 
 
+@checked
 def branch_barrier(
     objective: Objective, first: Float[Tensor, " P"], second: Float[Tensor, " P"], *, steps: int, seed: int
 ) -> BranchBarrier:

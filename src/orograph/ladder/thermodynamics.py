@@ -19,6 +19,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.curvature.operator import LinearOperator
 from orograph.spectral.cg import conjugate_gradient
 from orograph.spectral.spectrum import Spectrum
@@ -47,6 +48,7 @@ class Response:
     products: int
 
 
+@checked
 def response(
     hessian: LinearOperator,
     offset: Float[Tensor, " P"],

@@ -15,6 +15,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError, unknown
@@ -29,6 +30,7 @@ from orograph.spectral.spectrum import Spectrum
 Products = Callable[[Float[Tensor, "M P"]], Float[Tensor, "M P"]]
 
 
+@checked
 def lanczos_cohort(
     operators: Sequence[LinearOperator],
     multiply: Products,

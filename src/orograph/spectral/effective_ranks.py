@@ -79,6 +79,7 @@ def ranks(spectrum: Spectrum, density: Density) -> Ranks:
     )
 
 
+@checked
 def effective_rank(eigenvalues: Float64[Tensor, " k"]) -> float:
     """Σλ₊/λ_max; nan where no eigenvalue is positive.
 
@@ -92,6 +93,7 @@ def effective_rank(eigenvalues: Float64[Tensor, " k"]) -> float:
     return float(positive.sum() / positive.max())
 
 
+@checked
 def entropy_rank(eigenvalues: Float64[Tensor, " k"]) -> float:
     """exp(−Σ p log p) with p = |λ|/Σ|λ|; nan where all are 0.
 

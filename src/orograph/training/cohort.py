@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.arguments import checked
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 from orograph.training.descent import OnEpoch, Trained, descend
@@ -19,6 +20,7 @@ from orograph.training.settings import TrainingSettings
 from orograph.training.statistics import Buffers
 
 
+@checked
 def train_cohort(
     objective: Objective,
     thetas: Float[Tensor, "M P"],

@@ -99,6 +99,7 @@ def initial(objective: Objective, theta: Float[Tensor, " P"], settings: FitSetti
     return State(initial_state(settings, theta), fresh_buffers(objective))
 
 
+@checked
 def fit(
     objective: Objective,
     starts: Sequence[State],

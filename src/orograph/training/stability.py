@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from orograph.arguments import checked
 from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.operator import FunctionOperator, LinearOperator
 from orograph.objective import Objective
@@ -152,6 +153,7 @@ def _facts(group: Mapping[str, Any], coupled: bool) -> tuple[float, float, float
     return float(group["lr"]), decay, momentum, nesterov, (float(beta1), float(beta2)), float(group.get("eps", EPSILON))
 
 
+@checked
 def preconditioner(
     second: Float[Tensor, " P"], steps: int, betas: tuple[float, float] = (BETA1, BETA2), epsilon: float = EPSILON
 ) -> Float[Tensor, " P"]:
