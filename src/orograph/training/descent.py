@@ -22,7 +22,7 @@ from torch import Tensor
 from orograph.objective import Objective
 from orograph.training.gradient import BatchGradient, BatchGradients, refuse_stateful, samples
 from orograph.training.moment import Moment, Observer
-from orograph.training.order import permutation
+from orograph.training.order import mini_batches, permutation
 from orograph.training.replay import Replay, recorder
 from orograph.training.settings import TrainingSettings
 from orograph.training.stability import with_buffers
@@ -215,10 +215,7 @@ class _Stack:
         """One pass over the data and what follows from it."""
         self._running_loss.zero_()
         self._running_square.zero_()
-        batches = self._order().split(self._settings.batch_size, dim=-1)
-        if self.members[0].buffers and len(batches) > 1 and batches[-1].shape[-1] == 1:
-            batches = batches[:-1]  # one sample has no variance
-        for indices in batches:
+        for indices in mini_batches(self._order(), self._settings.batch_size, several=bool(self.members[0].buffers)):
             self._step(indices)
         trained = [(row, member) for row, member in enumerate(self.members) if member.running]
         for row, member in trained:

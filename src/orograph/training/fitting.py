@@ -23,7 +23,7 @@ from orograph.objective import Objective
 from orograph.training.gradient import BatchGradient, BatchGradients, refuse_stateful, samples, tracks_statistics
 from orograph.training.history import EpochRecord, Scored, epoch_record
 from orograph.training.moment import Moment, Observer
-from orograph.training.order import permutation
+from orograph.training.order import mini_batches, permutation
 from orograph.training.rates import rate
 from orograph.training.settings import FitSettings
 from orograph.training.statistics import Buffers, StatisticsGradient, fresh_buffers
@@ -216,11 +216,8 @@ class _Stack:
 
     def epoch(self, epoch: int, running: Sequence[int]) -> None:
         """One pass over the data."""
-        order = self._order(epoch).split(self._length, dim=-1)
-        if self._statistics is not None and len(order) > 1 and order[-1].shape[-1] == 1:
-            order = order[:-1]  # one sample has no variance
         step = (epoch - 1) * -(-self._objective.count // self._length)
-        for indices in order:
+        for indices in mini_batches(self._order(epoch), self._length, several=self._statistics is not None):
             self._update.prepare(
                 [rate(each.settings, step, self._total) if row in running else None for row, each in enumerate(self._members)]
             )

@@ -1,8 +1,10 @@
-"""The order of the mini-batches: a permutation that is a pure function of (order seed, epoch).
+"""The order of the mini-batches: a permutation that is a pure function of (order seed, epoch), and how it is cut.
 
 Nothing else enters, neither the model nor what was drawn before, so that a training resumes anywhere with the same batches and
 all models with one order seed see the same stream.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -25,3 +27,16 @@ def permutation(order_seed: int, epoch: int, count: int) -> Int[Tensor, " N"]:
         raise ConfigurationError(f"order seed {order_seed} must not be negative.")
     (state,) = np.random.SeedSequence([order_seed, epoch]).generate_state(1, np.uint64)
     return torch.randperm(count, generator=torch.Generator().manual_seed(int(state)))
+
+
+def mini_batches(order: Int[Tensor, "*M N"], length: int, *, several: bool) -> Sequence[Int[Tensor, "*M B"]]:
+    """An order cut into mini-batches.
+
+    Args:
+        order: of the samples.
+        length: of a mini-batch; the last one is what is left.
+        several: whether the module takes statistics of a mini-batch (BatchNorm): a last one of a single sample, which has no
+            variance, is then left out.
+    """
+    batches = order.split(length, dim=-1)
+    return batches[:-1] if several and len(batches) > 1 and batches[-1].shape[-1] == 1 else batches

@@ -23,7 +23,7 @@ from orograph.process import seeded_stream
 from orograph.sources import first_line
 from orograph.training.descent import EpochRecord, OnEpoch, Trained
 from orograph.training.gradient import samples, tracks_statistics
-from orograph.training.order import permutation
+from orograph.training.order import mini_batches, permutation
 from orograph.training.settings import TrainingSettings
 from orograph.training.stopping import Stopping
 
@@ -130,16 +130,20 @@ def in_one_piece(objective: Objective) -> tuple[list[Tensor], Tensor] | None:
 
 
 def batches_in_order(
-    objective: Objective, piece: tuple[list[Tensor], Tensor] | None, length: int, seed: int, epoch: int
+    objective: Objective, piece: tuple[list[Tensor], Tensor] | None, length: int, seed: int, epoch: int, *, several: bool
 ) -> Iterator[Batch]:
-    """The mini-batches of an epoch: samples in a drawn order; where these cannot be indexed, the data's own batches in one."""
+    """The mini-batches of an epoch: samples in a drawn order; where these cannot be indexed, the data's own batches in one.
+
+    With `several` none is of a single sample, see `order.mini_batches`.
+    """
     if piece is None:
         batches = list(objective.batches(length))
-        yield from (batches[index] for index in permutation(seed, epoch, len(batches)).tolist())
+        order = (batches[index] for index in permutation(seed, epoch, len(batches)).tolist())
+        yield from (batch for batch in order if not several or len(batch[1]) > 1)
         return
     leaves, targets = piece
     spec = tree_flatten(next(iter(objective.batches(1)))[0])[1]
-    for chosen in permutation(seed, epoch, objective.count).to(targets.device).split(length):
+    for chosen in mini_batches(permutation(seed, epoch, objective.count).to(targets.device), length, several=several):
         yield tree_unflatten([leaf[chosen] for leaf in leaves], spec), targets[chosen]
 
 
@@ -160,7 +164,7 @@ def by_optimizer(objective: Objective, settings: TrainingSettings, make: Callabl
         optimizer = make([named[name] for name in objective.layout.names], lr=settings.lr)
         stopping, best = Stopping(settings.epochs, settings.patience, 0), start
         piece = in_one_piece(objective)
-        least = 2 if any(map(tracks_statistics, model.modules())) else 1  # one sample has no variance
+        several = any(map(tracks_statistics, model.modules()))
 
         def value() -> float:
             state = {name: each.detach() for name, each in (*model.named_parameters(), *model.named_buffers())}
@@ -173,9 +177,8 @@ def by_optimizer(objective: Objective, settings: TrainingSettings, make: Callabl
         stopping.start(value())
         while stopping.stopped is None:
             model.train()
-            for inputs, targets in batches_in_order(objective, piece, settings.batch_size, seed, stopping.epoch + 1):
-                if len(targets) < least:
-                    continue
+            epoch = stopping.epoch + 1
+            for inputs, targets in batches_in_order(objective, piece, settings.batch_size, seed, epoch, several=several):
                 outputs = call(model, {**dict(model.named_parameters()), **dict(model.named_buffers())}, inputs)
                 loss = objective.output_losses(outputs, targets).mean() + penalty(model)
                 optimizer.zero_grad()
