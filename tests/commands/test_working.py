@@ -1,9 +1,10 @@
 """What long work tells: a line a minute where there is no terminal, and a time left that does not swing."""
 
+import contextlib
 import io
 import math
 import socket
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -82,9 +83,31 @@ def test_an_address_at_which_nobody_answers_is_said_within_its_patience(monkeypa
             clusters.require_answer("Ray cluster", address)
 
 
-def test_a_listener_that_answers_is_taken() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        clusters.require_answer("Dask scheduler", f"tcp://127.0.0.1:{server.getsockname()[1]}")
+@pytest.mark.parametrize(
+    ("what", "greeting", "words"),
+    [
+        ("Dask scheduler", (58).to_bytes(8, "little"), ""),  # the length of what follows
+        ("Ray cluster", bytes([0, 0, 24, 4, 0, 0, 0, 0, 0]), ""),  # the settings of HTTP/2
+        ("Dask scheduler", b"\xff" * 8, "is no Dask scheduler"),
+        ("Ray cluster", b"HTTP/1.1 400 Bad Request\r\n", "is no Ray cluster"),
+        ("Dask scheduler", b"", "timed out"),
+        ("Ray cluster", b"", "timed out"),
+    ],
+)
+def test_a_listener_is_taken_if_it_greets_as_a_scheduler(
+    monkeypatch: pytest.MonkeyPatch, what: str, greeting: bytes, words: str
+) -> None:
+    monkeypatch.setattr(clusters, "PATIENCE", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as aside, contextlib.ExitStack() as open_lines:
+
+        def answer() -> None:
+            line = open_lines.enter_context(server.accept()[0])
+            line.sendall(greeting)
+
+        aside.submit(answer)
+        expected = pytest.raises(ConfigurationError, match=words) if words else contextlib.nullcontext()
+        with expected:
+            clusters.require_answer(what, f"tcp://127.0.0.1:{server.getsockname()[1]}")
 
 
 def test_work_ends_when_the_scheduler_that_has_it_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ that started it. Nothing here needs torch, so that a cluster can start while tor
 """
 
 import logging
+import os
 import re
 import socket
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from typing import Any
 
 from orograph.errors import ConfigurationError, RunError
 
-PATIENCE = 8  # seconds in which a scheduler must answer
+PATIENCE = 6  # seconds in which a scheduler must answer
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # of a client of HTTP/2: RFC 9113, 3.4
 
 Wanted = tuple[str, int, str]  # the kind, `dask` or `ray`; the workers of a local cluster; the address of another
 _ASIDE = ThreadPoolExecutor(1)
@@ -113,20 +115,36 @@ class Line:
 
 
 def require_answer(what: str, address: str) -> None:
-    """Whether anything listens at `host:port` or `ray://host:port`, found in less time than a client that tries again and again.
+    """Whether a scheduler speaks at `host:port` or `ray://host:port`: clients try, or wait for a greeting, for ever.
 
     Raises:
-        ConfigurationError: nothing does within `PATIENCE`, or the address is no such.
+        ConfigurationError: nothing answers within `PATIENCE`, or something else, or the address is no such.
     """
-    found = re.fullmatch(r"(?:\w+://)?([^\s:/]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})", address)
+    found = re.fullmatch(r"(?:(\w+)://)?([^\s:/]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})", address)
     if found is None:
         if address in ("auto", "local"):  # Ray's own words, which it answers at once
             return
         raise ConfigurationError(f"`address` {address} of a {what} must be like host:port.")
     try:
-        socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=PATIENCE).close()
+        with socket.create_connection((found[2].strip("[]"), int(found[3])), timeout=PATIENCE) as line:
+            if found[1] in ("tls", "wss", "ws", "ucx") or os.environ.get("RAY_USE_TLS", "0") != "0":
+                return  # greets in its own way
+            if not _greets(what, line):
+                raise ConfigurationError(f"what answers at `address` {address} is no {what}; give the address of one.")
     except (OSError, OverflowError, UnicodeError) as error:  # also of names that cannot be resolved, and ports that are none
         raise ConfigurationError(f"no {what} answers at `address` {address}: {error}.") from None
+
+
+def _greets(what: str, line: socket.socket) -> bool:
+    """Whether the first frame is Dask's (the length of a short message) or one of gRPC, which Ray speaks (HTTP/2's settings)."""
+    if "Ray" in what:
+        line.sendall(_PREFACE)
+    frame = b""
+    while len(frame) < 8 and (more := line.recv(8 - len(frame))):
+        frame += more
+    if len(frame) < 8:
+        return False
+    return frame[3] == 4 if "Ray" in what else 0 < int.from_bytes(frame, "little") < 2**20
 
 
 _STARTS: dict[str, Callable[[int, str], Any]] = {"dask": _dask, "ray": _ray}
