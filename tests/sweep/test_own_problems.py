@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from own_parts import curves, sign
+from own_parts import curves, mlp, sign
 from torch.nn import functional as F
 
 from orograph.cli import main
@@ -159,6 +159,21 @@ def test_measure_gives_metrics_and_their_values_by_group(folders: dict[str, Path
     assert found["metrics"]["worst_error"] == pytest.approx(record.scalars["train_worst_error"], rel=1e-6)  # float32
     assert found["groups"]["names"] == ["left", "right"]
     assert found["parameters"] == 12
+
+
+@pytest.mark.slow
+def test_measure_calls_a_factory_with_what_it_asks_for(tmp_path: Path) -> None:
+    torch.save(mlp(init_seed=0, input_shape=(1, 8, 8), classes=10).state_dict(), tmp_path / "net.pth")
+    small = ["--k", "2", "--probes", "2", "--trace-probes", "2", "--threads", "1", "--quiet", "--parameters", "*bias"]
+    found: dict[str, Any] = {}
+    for model in (f"{PARTS}:mlp", "mlp"):
+        words = ["--model", model, "--widths", "4"] if model == "mlp" else ["--model", model]
+        out = tmp_path / f"{len(found)}"
+        assert main(["measure", str(tmp_path / "net.pth"), *words, "--data", f"{PARTS}:digits", *small, "--out", str(out)]) == 0
+        found[model] = {
+            key: value for key, value in json.loads(out.with_suffix(".json").read_text()).items() if key != "settings"
+        }
+    assert len({json.dumps(each, sort_keys=True) for each in found.values()}) == 1
 
 
 @pytest.mark.slow

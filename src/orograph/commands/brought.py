@@ -4,6 +4,7 @@ What a person brings meets torch for the first time here: whatever it raises on 
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,36 +13,40 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from orograph.calling import call, evaluation_mode
 from orograph.commands.settings import MeasureSettings
-from orograph.data.catalogue import load_data
-from orograph.data.names import NAMES as DATASETS
-from orograph.errors import ConfigurationError, DataError, OrographError, unknown
-from orograph.loading import loaded
+from orograph.errors import ConfigurationError, DataError, OrographError
 from orograph.metrics import IGNORED
-from orograph.models.catalogue import build_model
 from orograph.models.checkpoint import load_checkpoint
 from orograph.objective import Loss
+from orograph.problem import Problem
 from orograph.settings.base import is_own
-from orograph.settings.shared import ModelSettings
-from orograph.sources import called, first_line, imported
+from orograph.settings.problem import ProblemSettings
+from orograph.settings.shared import DataSettings, ModelSettings
+from orograph.sources import first_line
 from orograph.work.bench import require_memory
-from orograph.work.problems import loss_of
+from orograph.work.problems import named_problem
 
 _TRIED, _MANY = 64, 4096  # samples
 _OF_CLASSES = ("cross_entropy", "nll_loss", "multi_margin_loss")
 
 
-def brought(settings: MeasureSettings) -> tuple[nn.Module, Loss, Iterable[Any]]:
-    """The model with its checkpoint, the loss and the batches, tried together.
+def brought(settings: MeasureSettings) -> tuple[nn.Module, Problem]:
+    """The model with its checkpoint, and the problem that it is of, without test data; tried together.
 
     Raises:
         OrographError: one of them cannot be used, or they do not fit one another.
     """
-    loss = loss_of(settings.loss)
-    data, shape = _data(settings)
-    model = _model(settings, shape)
+    data = DataSettings(dataset=settings.data, subset_size=settings.subset_size)
+    network = ModelSettings(model=settings.model, widths=settings.widths, activation=settings.activation)
+    names = ("loss", "metrics", "groups", "parameters")
+    chosen = ProblemSettings(**{name: getattr(settings, name) for name in names})
+    problem = replace(named_problem(data, network, chosen, settings.data_dir), test=None)
+    if not is_own(network.model):
+        options = {"input_shape": problem.shape, "classes": problem.outputs, **network.options()}
+        require_memory(network.model, options, getattr(torch, settings.dtype), torch.device("cpu"))
+    model = _measurable(settings.model, problem.build(0))
     model.load_state_dict(load_checkpoint(settings.checkpoint, model))
-    tried(settings, model, loss, data)
-    return model, loss, data
+    tried(settings, model, problem.loss, problem.train)
+    return model, problem
 
 
 def tried(settings: MeasureSettings, model: nn.Module, loss: Loss, data: Iterable[Any]) -> None:
@@ -126,31 +131,6 @@ def _cast(model: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
 
 def _shape(tensor: Tensor) -> str:
     return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
-
-
-def _data(settings: MeasureSettings) -> tuple[Iterable[Any], tuple[tuple[int, ...], int] | None]:
-    """The batches, and for a named set the shape of an input and the number of classes."""
-    if is_own(settings.data):
-        found = called("data", settings.data, imported("data", settings.data))
-        return loaded(settings.data, found)["train"], None
-    if settings.data not in DATASETS:
-        raise unknown("data set", settings.data, DATASETS)
-    found = load_data(settings.data, data_dir=settings.data_dir, subset_size=settings.subset_size)
-    return found.train, (found.input_shape, len(found.classes))
-
-
-def _model(settings: MeasureSettings, shape: tuple[tuple[int, ...], int] | None) -> nn.Module:
-    if is_own(settings.model):
-        made = called("model", settings.model, imported("model", settings.model))
-        if not isinstance(made, nn.Module):
-            raise ConfigurationError(f"`model` {settings.model} gave {type(made).__name__}, not a torch.nn.Module.")
-        return _measurable(settings.model, made)
-    if shape is None:
-        raise ConfigurationError(f"`model` {settings.model} needs named data to know its input; use module:factory instead.")
-    chosen = ModelSettings(model=settings.model, widths=settings.widths, activation=settings.activation)
-    options = {"input_shape": shape[0], "classes": shape[1], **chosen.options()}
-    require_memory(chosen.model, options, getattr(torch, settings.dtype), torch.device("cpu"))
-    return build_model(chosen.model, init_seed=0, **options)
 
 
 def _measurable(name: str, model: nn.Module) -> nn.Module:

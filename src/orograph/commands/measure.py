@@ -20,10 +20,10 @@ from orograph.figures.eigenvalues import spectrum as draw_spectrum
 from orograph.figures.style import save
 from orograph.geometry.measurement import Measurement, measure
 from orograph.geometry.scores import scores
-from orograph.objective import Loss, Objective
+from orograph.objective import Objective
 from orograph.problem import Problem
 from orograph.process import out_of_memory
-from orograph.sources import first_line, imported
+from orograph.sources import first_line
 from orograph.spectral.bulk import Outliers
 from orograph.spectral.intervals import Estimate
 from orograph.store.atomic import write_bytes
@@ -32,7 +32,6 @@ from orograph.store.lookup import quantity
 from orograph.store.names import require_free, run_around
 from orograph.store.provenance import provenance
 from orograph.work.bench import chosen_metrics
-from orograph.work.problems import metrics_of
 from orograph.work.progress import Working
 
 _IN_95 = "in 95 %"  # what stands behind ± an interval
@@ -50,7 +49,7 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     stem = _stem(settings)
-    model, loss, data = brought(settings)
+    model, problem = brought(settings)
     group = process_group()
     first = group is None or torch.distributed.get_rank(group) == 0
     console = Console(stderr=settings.json_output)
@@ -62,8 +61,8 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
         found = measured(
             settings,
             model,
-            loss,
-            data,
+            problem.loss,
+            problem.train,
             k=settings.k,
             which=settings.which,
             tolerance=settings.tolerance,
@@ -78,7 +77,7 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
         )
     if not first:
         return 0
-    metrics = scored(settings, model, loss, data, alone=group is None)
+    metrics = scored(settings, model, problem, alone=group is None)
     fields = {"settings": settings.model_dump(), **provenance(torch.device("cpu")), **found.fields(), **metrics}
     text = json_text(fields)
     write_bytes(stem.with_name(f"{stem.name}.json"), text.encode())
@@ -113,7 +112,7 @@ def measured(settings: MeasureSettings, *arguments: Any, **options: Any) -> Meas
         ) from error
 
 
-def scored(settings: MeasureSettings, model: nn.Module, loss: Loss, data: Any, *, alone: bool) -> dict[str, Any]:
+def scored(settings: MeasureSettings, model: nn.Module, problem: Problem, *, alone: bool) -> dict[str, Any]:
     """The metrics that were asked for, and by group: fields of the JSON file; none where none was asked for.
 
     Raises:
@@ -123,10 +122,8 @@ def scored(settings: MeasureSettings, model: nn.Module, loss: Loss, data: Any, *
         return {}
     if not alone:
         raise ConfigurationError("`metrics` and `groups` are of one process; leave them out under torchrun.")
-    groups = imported("groups", settings.groups) if settings.groups else None
-    problem = Problem(model, loss, data, metrics=metrics_of(settings.metrics), groups=groups, names={"groups": settings.groups})
     chosen: dict[str, Any] = {"memory": settings.memory, "dtype": getattr(torch, settings.dtype)}
-    objective = Objective(model, loss, problem.train, **chosen)
+    objective = Objective(model, problem.loss, problem.train, **chosen)
     found = problem.grouped() if settings.groups else None
     names, labels = ((), None) if found is None else (found.names, found.train)
     values, by_group = scores(objective, objective.theta, chosen_metrics(problem, objective), labels=labels, groups=len(names))
