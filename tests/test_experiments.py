@@ -332,3 +332,23 @@ def test_what_cannot_be_sent_to_workers_is_said_before_anything_is_written(
     with pytest.raises(ConfigurationError, match="needs the package cloudpickle"):
         og.sweep(own_problem.in_memory(), out=tmp_path / "run", parallel="processes", jobs=2, **SMALL)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_module_that_starts_elsewhere_does_not_go_on_with_a_run_and_is_analysed_all_the_same(tmp_path: Path) -> None:
+    inputs = torch.randn(20, 3)
+
+    def problem(seed: int) -> og.Problem:
+        torch.manual_seed(seed)
+        return og.Problem(nn.Linear(3, 1), nn.MSELoss(), train=(inputs, inputs.sum(1, keepdim=True)))
+
+    same = problem(0)
+    before = [parameter.clone() for parameter in same.model.parameters()]
+    given: dict[str, Any] = {"k": 1, "epochs": 1, "quiet": True, "out": tmp_path / "run", "strengths": [0.01, 0.1]}
+    og.sweep(same, **given)
+    assert all(torch.equal(one, other) for one, other in zip(before, same.model.parameters(), strict=True))
+    og.sweep(same, **given)
+    og.sweep(problem(0), **given)
+    with pytest.raises(ConfigurationError, match="other weights than when this run was begun"):
+        og.sweep(problem(1), **given)
+    og.analyze(tmp_path / "run", problem(1), path_steps=0, quiet=True)

@@ -34,6 +34,7 @@ from orograph.store.spectra import has_vectors
 from orograph.sweep.anchors import ANCHOR_FILE
 from orograph.sweep.bench import Bench
 from orograph.sweep.settings import SweepSettings
+from orograph.work.problems import INITIAL
 from orograph.work.progress import Show, WorkProgress
 
 FILE = "analysis.json"
@@ -119,6 +120,8 @@ def checked_run(settings: AnalyzeSettings) -> Run:
 def sweep_settings(run: Run) -> SweepSettings:
     """The settings of a run, with its own copy of the anchor where it has one."""
     settings = recorded_settings(run, SweepSettings)
+    sources = {name: found for name, found in settings.problem.sources.items() if name != INITIAL}  # no training begins there
+    settings = settings.model_copy(update={"problem": settings.problem.model_copy(update={"sources": sources})})
     kept = run.kept(ANCHOR_FILE)
     if kept is None:
         return settings

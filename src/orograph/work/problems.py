@@ -3,6 +3,7 @@
 An object in memory has a name that nothing can be imported by (`object:Net`): a run that was made of such asks for it again.
 """
 
+import hashlib
 import inspect
 import pickle
 import sys
@@ -10,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from orograph.data.catalogue import load_data
@@ -23,6 +25,8 @@ from orograph.settings.base import is_own
 from orograph.settings.problem import ProblemSettings
 from orograph.settings.shared import DataSettings, ModelSettings
 from orograph.sources import MEMORY, called, digest, first_line, imported, name_of
+
+INITIAL = "initial weights"  # among the sources: the state of a module in memory, from which trainings start
 
 
 def named_problem(data: DataSettings, model: ModelSettings, chosen: ProblemSettings, data_dir: str | None) -> Problem:
@@ -81,6 +85,8 @@ def recorded(chosen: ProblemSettings, problem: Problem, others: Sequence[str] = 
     if "data" in named:
         own["data"] = imported("data", path)
     sources = {name: found for name, each in sorted(own.items()) if (found := digest(each))}
+    if isinstance(problem.model, nn.Module) and problem.names.get("model", "").startswith(MEMORY):
+        sources[INITIAL] = _weights_digest(problem.model)
     checksum = problem.checksum if is_own(path) else ""
     return chosen.model_copy(update={"sources": sources, "checksum": checksum})
 
@@ -111,6 +117,11 @@ def require_unchanged(begun: ProblemSettings, now: ProblemSettings) -> None:
     """
     way_out = "put back what it was, or begin another run by another `out`."
     changed = [name for name, found in begun.sources.items() if now.sources.get(name, found) != found]
+    if INITIAL in changed:
+        raise ConfigurationError(
+            "the module has other weights than when this run was begun; seed what makes it (torch.manual_seed), or give a "
+            f"function that makes it in its place; {way_out}"
+        )
     if changed:
         names = " and of ".join(f"`{name}`" for name in changed)
         raise ConfigurationError(f"the source of {names} has changed since this run was begun; {way_out}")
@@ -201,6 +212,17 @@ def unpacked_problem(packed: bytes | None) -> Problem | None:
         return None
     found: Problem = pickle.loads(packed)
     return found
+
+
+def _weights_digest(model: nn.Module) -> str:
+    """SHA-256 of all parameters and buffers, with their names."""
+    found = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        if isinstance(tensor, Tensor):
+            plain = tensor.detach().cpu().contiguous().flatten()
+            found.update(repr((name, tuple(tensor.shape), str(tensor.dtype))).encode())
+            found.update(plain.view(torch.uint8).numpy().data if plain.numel() else b"")
+    return found.hexdigest()
 
 
 def _data_name(problem: Problem) -> str:
