@@ -24,6 +24,10 @@ class RunError(OrographError):
     """A run directory is missing, foreign, locked, damaged or does not fit on the disk."""
 
 
+class OrographWarning(UserWarning):
+    """What a result does not show by itself and its reader must know; the command line tells it in one line."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> ConfigurationError:
     """The error for a name that is not among `known`, with the nearest one."""
     names = list(known)

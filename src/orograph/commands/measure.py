@@ -196,7 +196,7 @@ def rows(found: Measurement) -> list[tuple[str, str]]:
         "outliers": _outliers(edges),
         "scaled_lambda_max": f"{square * found.lambda_max:.4g}",
         "scaled_trace": _with_error(square * found.trace.value, square * found.trace.margin, _IN_95),
-        "smooth": "yes" if found.smooth else "no: the Hessian leaves out the kinks of the activation",
+        "smooth": _smooth(found),
         "products": f"{found.products}, {found.plan}",
     }
     finite = found.companions
@@ -204,6 +204,12 @@ def rows(found: Measurement) -> list[tuple[str, str]]:
     if "finite_trace" in finite:
         values["finite_trace"] = _with_error(finite["finite_trace"], finite["finite_trace_margin"], _IN_95)
     return [(quantity(name).heading, value) for name, value in values.items()]
+
+
+def _smooth(found: Measurement) -> str:
+    if found.kink:
+        return f"no: a kink at these very parameters, by {found.kink}"
+    return "yes" if found.smooth else "no: the Hessian leaves out the kinks of the activation"
 
 
 def _outliers(found: Outliers | None) -> str:

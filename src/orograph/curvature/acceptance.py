@@ -10,21 +10,24 @@ mode that moves what reverse mode holds fast. In float64, for random u and v and
 
 A step may cross a kink (ReLU), where gradients jump: shorter steps are tried. Where differences of successive steps agree with
 one another, yet not with the product, the test has failed; where they never agree, it says nothing and the others decide. If
-the gradient jumps as far at the shortest step as at the longest, θ itself stands on an edge (a norm at zero): that is said. What
-rounding does to a gradient is measured, by a move of θ in its last digit, and allowed for.
+the gradient jumps as far at the shortest step as at the longest, θ itself stands on an edge (a norm at zero): that is said. So it
+is where tests fail at θ and there is a kink (`kinks.py`: a ReLU of zeros), if they pass beside it: there the engine is right, and
+at θ it puts one side's derivatives, or neither's, in the place of what there is not. What rounding does to a gradient is
+measured, by a move of θ in its last digit, and allowed for.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map
 
 from orograph.calling import differentiable
 from orograph.curvature.formulas import Formula
+from orograph.curvature.kinks import bends, leap
 from orograph.errors import ConfigurationError
 from orograph.intake import Batch
 from orograph.objective import Objective
@@ -38,7 +41,7 @@ SAMPLES = 16
 _STEPS = {torch.float64: (1e-5, 1e-6, 1e-7, 1e-8, 1e-9), torch.float32: (1e-2, 3e-3, 1e-3)}
 _TOLERANCES = {torch.float64: 1e-5, torch.float32: 3e-2}
 
-Product = Callable[[Float[Tensor, " P"]], Float[Tensor, " P"]]
+_BESIDE = 1e-3  # of 1 + ‖θ‖: a hundred times the longest step
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,8 @@ class Tests:
         passed, failed: names of tests; one that says nothing is in neither.
         error: what torch said where there is no product.
         suspect: where the largest error lies: the name of a parameter, empty if nothing failed.
-        edge: the parameter along which the gradient jumps at θ itself, where there is no second derivative; empty if none does.
+        edge: the parameter along which the loss has a kink at θ itself, where there is no second derivative; empty if none has.
+        finite: whether the products are numbers.
     """
 
     passed: tuple[str, ...] = ()
@@ -57,6 +61,7 @@ class Tests:
     error: str = ""
     suspect: str = ""
     edge: str = ""
+    finite: bool = True
 
     @property
     def sound(self) -> bool:
@@ -103,21 +108,53 @@ class Examination:
     def of(self, route: str) -> Tests:
         """The tests of the formula's `forward` or `reverse` route."""
 
-        def product(v: Tensor) -> Tensor:
-            found = getattr(self.formula, route)(self.objective, self.objective.theta, v, *self.batch)
-            return (found[0] if isinstance(found, tuple) else found).detach()
-
         try:
             with differentiable(), sdpa_kernel(SDPBackend.MATH):
-                return self._tests(product)
+                found = self._tests(route)
+                if found.failed and found.finite and self._on_kink():
+                    beside = self._beside()._tests(route)
+                    if beside.sound:
+                        return replace(beside, edge=found.suspect)
+                return found
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever torch may raise where it cannot differentiate
             lines = str(error).strip().splitlines()
             return Tests(error=f"{type(error).__name__}: {lines[0] if lines else 'no message'}")
 
-    def _tests(self, product: Product) -> Tests:
+    def _beside(self) -> "Examination":
+        """The same a little off θ, where no kink is but by accident."""
+        other = copy.copy(self)
+        theta = self.objective.theta
+        other.objective = self.objective.moved(theta + _BESIDE * (1 + theta.norm()) * self._drawn(3))
+        return other
+
+    def _on_kink(self) -> bool:
+        """Whether the loss, or its gradient, has a kink at θ itself along one of the lines that are tried."""
+        theta, batch, steps = self.objective.theta, self.batch, self._ends()
+        gradient = _gradient(self.objective, theta, batch)
+        floor = float(self._floor(gradient))
+        for v in (self._along(gradient), self._drawn(1)):
+
+            def loss(way: float, v: Tensor = v) -> Tensor:
+                with torch.no_grad():
+                    return _value(self.objective, theta + way * v, batch)
+
+            def slope(way: float, v: Tensor = v) -> Tensor:
+                return _gradient(self.objective, theta + way * v, batch)
+
+            rounding = torch.finfo(theta.dtype).eps * float(loss(0.0).abs())
+            if bends(loss, steps, rounding) or bends(slope, steps, floor) or leap(slope, steps) is not None:
+                return True
+        return False
+
+    def _tests(self, route: str) -> Tests:
         """As few vectors at a time as can be: each is of float64 and of the size of θ."""
+
+        def product(v: Tensor) -> Tensor:
+            found = getattr(self.formula, route)(self.objective, self.objective.theta, v, *self.batch)
+            return (found[0] if isinstance(found, tuple) else found).detach()
+
         gradient = _gradient(self.objective, self.objective.theta, self.batch)
         held: dict[str, bool | None] = {"slope": self._slope(self._along(gradient), gradient)}
         floor = self._floor(gradient)
@@ -125,6 +162,7 @@ class Examination:
             del gradient
         u, v = self._drawn(0), self._drawn(1)
         moved, other = product(v), product(u)
+        finite = bool(moved.isfinite().all() and other.isfinite().all())
         held["symmetry"] = self._close(u @ moved, v @ other, moved.norm() + other.norm(), floor)
         del u, other
         error = moved
@@ -138,7 +176,7 @@ class Examination:
             edge = self._edge(v)
         if failed:
             suspect = self._suspect(gradient, slope=True) if "slope" in failed else self._suspect(error, slope=False)
-        return Tests(tuple(name for name, holds in held.items() if holds), failed, suspect=suspect, edge=edge)
+        return Tests(tuple(name for name, holds in held.items() if holds), failed, suspect=suspect, edge=edge, finite=finite)
 
     def _drawn(self, number: int) -> Tensor:
         """A random direction of length 1 among the parameters that can move."""
@@ -178,6 +216,10 @@ class Examination:
     def _steps(self) -> list[float]:
         return [step * (1 + self.objective.theta.norm().item()) for step in _STEPS[self.dtype]]
 
+    def _ends(self) -> tuple[float, float]:
+        """A long step, and one that is short and yet far above rounding."""
+        return self._steps()[0], self._steps()[2]
+
     def _close(self, a: Tensor, b: Tensor, scale: Tensor, floor: Tensor | float = 0.0) -> bool:
         return bool((a - b).abs() <= _TOLERANCES[self.dtype] * scale + floor)
 
@@ -215,12 +257,9 @@ class Examination:
 
     def _edge(self, v: Tensor) -> str:
         """The parameter whose gradient jumps most at θ itself: by as much as ever when steps become short. Empty if none does."""
-        theta, (longest, *_, shortest) = self.objective.theta, self._steps()
-        long, short = (
-            _gradient(self.objective, theta + h * v, self.batch) - _gradient(self.objective, theta - h * v, self.batch)
-            for h in (longest, shortest)
-        )
-        return self._suspect(short, slope=False) if short.norm() > 0.5 * long.norm() else ""
+        theta, steps = self.objective.theta, (self._steps()[0], self._steps()[-1])
+        jump = leap(lambda way: _gradient(self.objective, theta + way * v, self.batch), steps)
+        return "" if jump is None else self._suspect(jump, slope=False)
 
     def _metric(self, v: Tensor, found: Tensor) -> bool:
         """vᵀAv against differences of outputs or losses."""

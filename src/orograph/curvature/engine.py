@@ -24,6 +24,7 @@ from orograph.curvature.chunks import Chunking, even_length, first_length, how_m
 from orograph.curvature.formulas import Formula
 from orograph.curvature.precision import Precision, products_in
 from orograph.curvature.tracing.traced import Trace, Values
+from orograph.errors import OrographWarning
 from orograph.intake import Batch
 from orograph.objective import Objective
 
@@ -49,6 +50,7 @@ class Engine:
         certificate: names of the tests that its products passed (`acceptance.py`).
         fallback_reason: why it is not `traced`; empty if it is.
         plan: chunks and residuals.
+        kink: a parameter by which the loss has a kink where the tests were made; empty if none was found.
         doubles: whether the module can be evaluated in float64.
         traces: how many graphs were recorded.
         group: the process group whose processes share the work; None for one process.
@@ -79,11 +81,12 @@ class Engine:
         self.doubles = examination.dtype == torch.float64
         reference = REVERSE if tests[REVERSE].sound else FORWARD
         self.certificate = tests[reference].passed
-        if edge := tests[reference].edge:
+        self.kink = tests[reference].edge
+        if self.kink:
             warnings.warn(
-                f"the gradient jumps by '{edge}' at these very parameters (a norm at zero, say), where the loss has no second "
-                "derivative: products are those of what automatic differentiation puts in its place.",
-                UserWarning,
+                f"the loss has a kink at these very parameters, by '{self.kink}' (a ReLU of zeros or a norm at zero, say), where "
+                "it has no second derivative: products are those of what automatic differentiation puts in its place.",
+                OrographWarning,
                 stacklevel=2,
             )
         try:

@@ -57,6 +57,14 @@ class Standing:
         return self._engine.certificate
 
     @property
+    def kink(self) -> str:
+        """A parameter by which the loss has a kink at the θ of its objective, as a ReLU of zeros has; empty if none was found.
+
+        There is no second derivative there; products are those of what automatic differentiation puts in its place.
+        """
+        return self._engine.kink
+
+    @property
     def traces(self) -> int:
         """How many graphs were recorded so far; a new θ records none."""
         return self._engine.traces

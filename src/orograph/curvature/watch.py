@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from orograph.errors import OrographWarning
 from orograph.parameters import Layout
 
 
@@ -44,6 +45,6 @@ class Watch:
         warnings.warn(
             "the module's parameters have moved since this operator was made; it stands at the earlier θ: make it anew, or say "
             "by `at(theta)` where it is to stand.",
-            UserWarning,
+            OrographWarning,
             stacklevel=4,
         )

@@ -42,6 +42,7 @@ class Measurement:
         over: what the loss is averaged over, in words: samples, targets that count, class weights, batches; `sum`: nothing.
         parameters: P.
         smooth: whether the loss is C² in θ; if not, the Hessian leaves out the kinks (ReLU).
+        kink: a parameter by which the loss has a kink at θ itself (a ReLU of zeros), where no Hessian is; empty if none has.
         spectrum: the k pairs asked for.
         largest: pairs that hold λ_max: the same, unless those are of the lower end or all negative.
         lowest: a few pairs of the lower end.
@@ -70,6 +71,7 @@ class Measurement:
     over: str
     parameters: int
     smooth: bool
+    kink: str
     spectrum: Spectrum
     largest: Spectrum
     lowest: Spectrum
@@ -103,6 +105,7 @@ class Measurement:
             "averaged_over": self.over,
             "parameters": self.parameters,
             "smooth": self.smooth,
+            "kink": self.kink or None,
             "lambda_max": self.lambda_max,
             "lambda_max_residual": float(self.largest.residuals[0]),
             "lambda_min": self.index.lowest,
@@ -200,7 +203,7 @@ def measure(
     profile = density(operator, probes=probes, steps=steps, seed=seed, memory=memory, spectrum=spectrum, on_product=on_product)
     rows = size if size <= _EXACT * trace_probes else trace_probes
     total = trace(operator, probes=rows, seed=seed, on_product=on_product)
-    positive, smooth = int((spectrum.signs > 0).sum()), is_smooth(objective)
+    positive, smooth = int((spectrum.signs > 0).sum()), is_smooth(objective) and not operator.kink
     return Measurement(
         loss=operator.loss,
         gradient_norm=operator.gradient.double().norm().item(),
@@ -209,6 +212,7 @@ def measure(
         over=objective.over,
         parameters=size,
         smooth=smooth,
+        kink=operator.kink,
         spectrum=spectrum,
         largest=largest,
         lowest=lowest,

@@ -224,6 +224,7 @@ SPECTRUM = {
     "method": Q("how products were computed"),
     "plan": Q("how the work was cut into chunks"),
     "smooth": Q("whether the loss is twice differentiable in θ", short="smooth"),
+    "kink": Q("parameter by which the loss has a kink at θ itself"),
 }
 
 MINIMUM = {
