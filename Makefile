@@ -9,10 +9,10 @@ BIN := .venv/bin
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# What only some users and the slow tests need: clusters, TensorBoard, the documentation's site.
+# What only some users and the slow tests need: clusters, TensorBoard, models of Hugging Face, the documentation's site.
 .venv/installed-all: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,dask,ray,tensorboard,docs]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,dask,ray,tensorboard,hf,docs]'
 	touch .venv/installed $@
 
 install: .venv/installed

@@ -15,7 +15,9 @@ import orograph as og
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 PICTURES = {"mlp": ["mlp-spectrum", "mlp-classes"], "resnet": ["resnet-surface"], "transformer": ["transformer-spectrum"]}
 DRAWN = [path for path in EXAMPLES if path.stem in PICTURES]
-SWEPT = [path for path in EXAMPLES if path.stem not in PICTURES]
+SWEPT = {path.stem: (path, []) for path in EXAMPLES if path.stem not in PICTURES}
+SWEPT["llama"] = (SWEPT["language_model"][0], ["llama"])
+HF = ("language_model", "llama", "anchored_finetuning", "lora_classifier")
 
 
 @pytest.mark.slow
@@ -29,12 +31,16 @@ def test_an_example_leaves_its_pictures(example: Path, tmp_path: Path, monkeypat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", SWEPT, ids=lambda path: path.stem)
+@pytest.mark.parametrize("name", SWEPT)
 @pytest.mark.usefixtures("own_state")
 def test_an_example_leaves_a_run_of_five_strengths_and_its_report(
-    example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", [str(example), str(tmp_path / "run"), "--quick"])
+    if name in HF:
+        pytest.importorskip("peft")
+    example, words = SWEPT[name]
+    monkeypatch.syspath_prepend(example.parent)  # as Python does for a script
+    monkeypatch.setattr(sys, "argv", [str(example), str(tmp_path / "run"), *words, "--quick"])
     runpy.run_path(str(example), run_name="__main__")
     found = og.open_run(tmp_path / "run")
     assert found.sizes["strength"] == 5

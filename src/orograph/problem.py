@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from orograph.attention import with_eager_attention
 from orograph.data.dataset import Dataset
 from orograph.errors import ConfigurationError, DataError
 from orograph.intake import pairs
@@ -125,14 +126,14 @@ class Problem:
             DataError: calling it fails.
         """
         if isinstance(self.model, nn.Module):
-            return copy.deepcopy(self.model)
+            return with_eager_attention(copy.deepcopy(self.model))
         name = self.names.get("model") or str(getattr(self.model, "__qualname__", "the factory"))
         offered = {"init_seed": seed, "input_shape": self.shape, "classes": self.outputs}
         with seeded_stream(seed):
             made = called("model", name, self.model, {key: value for key, value in offered.items() if value is not None})
         if not isinstance(made, nn.Module):
             raise ConfigurationError(f"`model` {name} gave {type(made).__name__}, not a torch.nn.Module.")
-        return made
+        return with_eager_attention(made)
 
     def with_model(self, model: Callable[..., nn.Module]) -> "Problem":
         """The same problem for another network.

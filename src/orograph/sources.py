@@ -5,6 +5,7 @@ find the same objects.
 """
 
 import contextlib
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -105,7 +106,8 @@ def called(argument: str, path: str, function: Callable[..., Any], offered: Mapp
         DataError: calling it fails.
     """
     offered = offered or {}
-    if inspect.isbuiltin(function) or (getattr(function, "__module__", "") or "").partition(".")[0] in sys.stdlib_module_names:
+    inner = function.func if isinstance(function, functools.partial) else function
+    if inspect.isbuiltin(inner) or (getattr(inner, "__module__", "") or "").partition(".")[0] in sys.stdlib_module_names:
         raise ConfigurationError(f"`{argument}` {path} is no function of your own; name one that is.")
     asked: Mapping[str, inspect.Parameter] = {}
     with contextlib.suppress(ValueError):  # without a signature; called as it is
