@@ -13,8 +13,10 @@ from own_parts import curves, mlp, sign
 from torch.nn import functional as F
 
 from orograph.cli import main
+from orograph.commands.brought import brought
 from orograph.commands.card import card_text
 from orograph.commands.exporting import columns, table
+from orograph.commands.settings import MeasureSettings
 from orograph.report.sweep import sweep_data
 from orograph.store.analysis import Analysis
 from orograph.store.dataset import open_run
@@ -161,19 +163,14 @@ def test_measure_gives_metrics_and_their_values_by_group(folders: dict[str, Path
     assert found["parameters"] == 12
 
 
-@pytest.mark.slow
-def test_measure_calls_a_factory_with_what_it_asks_for(tmp_path: Path) -> None:
-    torch.save(mlp(init_seed=0, input_shape=(1, 8, 8), classes=10).state_dict(), tmp_path / "net.pth")
-    small = ["--k", "2", "--probes", "2", "--trace-probes", "2", "--threads", "1", "--quiet", "--parameters", "*bias"]
-    found: dict[str, Any] = {}
-    for model in (f"{PARTS}:mlp", "mlp"):
-        words = ["--model", model, "--widths", "4"] if model == "mlp" else ["--model", model]
-        out = tmp_path / f"{len(found)}"
-        assert main(["measure", str(tmp_path / "net.pth"), *words, "--data", f"{PARTS}:digits", *small, "--out", str(out)]) == 0
-        found[model] = {
-            key: value for key, value in json.loads(out.with_suffix(".json").read_text()).items() if key != "settings"
-        }
-    assert len({json.dumps(each, sort_keys=True) for each in found.values()}) == 1
+def test_measure_calls_a_factory_with_what_it_asks_for_and_knows_the_samples_of_a_built_in_network(tmp_path: Path) -> None:
+    weights = mlp(init_seed=0, input_shape=(1, 8, 8), classes=10).state_dict()
+    torch.save(weights, tmp_path / "net.pth")
+    given: dict[str, Any] = {"checkpoint": str(tmp_path / "net.pth"), "data": f"{PARTS}:digits"}
+    for own_or_built_in in ({"model": f"{PARTS}:mlp"}, {"model": "mlp", "widths": (4,)}):
+        network, problem = brought(MeasureSettings(**own_or_built_in, **given))
+        assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
+        assert (problem.shape, problem.outputs, problem.test) == ((1, 8, 8), 10, None)
 
 
 @pytest.mark.slow
