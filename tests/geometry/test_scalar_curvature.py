@@ -101,6 +101,7 @@ def estimates(hessian: Tensor, gradient: Tensor, count: int, **options) -> list[
     return [scalar_curvature(MatrixOperator(hessian), gradient, probes=6, seed=seed, **options) for seed in range(count)]
 
 
+@pytest.mark.slow
 def test_the_estimate_is_unbiased_and_its_error_is_its_spread() -> None:
     hessian, gradient = symmetric(12), torch.linspace(-1, 1, 12, dtype=torch.float64)
     exact = scalar_curvature_top_k(whole_spectrum(hessian), gradient)

@@ -13,7 +13,7 @@ from orograph.curvature.operator import FunctionOperator, MatrixOperator
 from orograph.spectral.bulk import outliers
 from orograph.spectral.densities import density
 from orograph.spectral.eigenpairs import lanczos
-from orograph.spectral.intervals import half_width, jackknifed, welch_degrees
+from orograph.spectral.intervals import from_variances, half_width, jackknifed, skewed, welch_degrees
 
 SEEDS = 300
 # Of 300 intervals that each hold the truth with 95 %, the share that does has a standard deviation of 1.3 %: three of them.
@@ -23,6 +23,26 @@ LOW, HIGH = 0.912, 0.988
 @given(error=st.floats(0, 1e3), degrees=st.floats(1, 1e6))
 def test_the_half_width_is_students(error: float, degrees: float) -> None:
     assert half_width(error, degrees) == pytest.approx(error * stats.t.ppf(0.975, degrees), rel=1e-9)
+
+
+@given(half=st.floats(0, 1e3), value=st.floats(-1e3, 1e3))
+def test_what_is_skewed_has_at_least_students_interval_and_half_as_much_again_at_most(half: float, value: float) -> None:
+    assert half <= skewed(half, value) <= 1.5 * half
+
+
+@given(share=st.floats(1e-3, 0.1), value=st.floats(0.1, 10))
+def test_a_skewed_interval_is_that_of_the_logarithm(share: float, value: float) -> None:
+    """To second order: the third, share²/6 of the width, is left out."""
+    assert skewed(share * value, value) == pytest.approx(value * np.expm1(share), rel=share**2 / 5)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-3, 100.0])
+def test_degrees_of_estimated_variances_lie_between_those_of_the_samples_and_twice_as_many(spread: float) -> None:
+    variances = 4 + spread * torch.linspace(-0.04, 0.04, 9, dtype=torch.float64)
+    found = from_variances(torch.arange(10.0, dtype=torch.float64), variances)
+    assert (found.value, found.error) == (4.5, pytest.approx(0.4**0.5))
+    assert 9 <= found.degrees <= 18
+    assert found.degrees == 18 or spread == 100
 
 
 def test_one_sample_has_no_interval() -> None:
@@ -46,19 +66,19 @@ def test_the_jackknife_takes_the_bias_out_of_a_squared_mean(count: int, seed: in
 @pytest.mark.slow
 @pytest.mark.parametrize("spectrum", ["one direction"])
 def test_intervals_of_what_studies_state_hold_the_truth(spectrum: str) -> None:
-    found = error_bars.coverage(error_bars.of_curvature(spectrum, 8, 10), error_bars.truths(spectrum), SEEDS)
+    found = error_bars.coverage(error_bars.of_curvature(spectrum, 8, 10), error_bars.truths(spectrum), range(SEEDS))
     assert {name: share for name, (share, _) in found.items() if not LOW <= share <= HIGH} == {}
 
 
 @pytest.mark.slow
 def test_all_stated_intervals_hold_the_truth() -> None:
-    rows = error_bars.rows(SEEDS)
+    rows = error_bars.rows(SEEDS // 3)
     groups: dict[tuple[str, str], list[float]] = {}
     for where, quantity, _, share, _ in rows:
         groups.setdefault((where, quantity), []).append(share)
     means = {group: float(np.mean(shares)) for group, shares in groups.items()}
-    # 1,500 intervals each: a standard deviation of 0.6 %; tr H² from few probes is known to lie half a percent below 93
-    assert {group: share for group, share in means.items() if not 0.925 <= share <= 0.975} == {}
+    # 500 intervals each: three standard deviations of 1 % about 95; those without pairs err to the safe side, up to 98
+    assert {group: share for group, share in means.items() if not 0.92 <= share <= 0.995} == {}
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Estimators of the trace against the sum of the diagonal, and against their definitions written out one vector at a time."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from orograph.curvature.operator import FunctionOperator, MatrixOperator
 from orograph.errors import ConfigurationError, DataError
-from orograph.spectral.traces import METHODS, Method, trace
+from orograph.spectral.traces import METHODS, EntryVariances, Method, rademacher, trace
 
 SEEDS = 200
 # a standard error from 16 samples covers 67 % (Student), give or take three standard deviations, 3.3 % each, of a share of 200;
@@ -90,6 +92,37 @@ def test_as_many_vectors_as_dimensions_make_the_trace_exact(method: Method) -> N
 def test_signs_give_the_trace_of_a_diagonal_matrix_exactly() -> None:
     result = trace(MatrixOperator(torch.diag(torch.arange(5.0))), method="hutchinson", probes=3)
     assert (result.value, result.error) == (10.0, 0.0)
+
+
+def test_all_signs_together_tell_the_variance_of_their_quadratic_form() -> None:
+    """2⁸ vectors are all that there are, so that their mean is the expectation."""
+    matrix = SPECTRA["flat"][:8, :8]
+    signs = torch.tensor(list(itertools.product((-1.0, 1), repeat=8)), dtype=torch.float64).T
+    entries = EntryVariances()
+    entries.add(signs, matrix @ signs)
+    truth = 2 * (matrix.square().sum() - matrix.diagonal().square().sum())
+    assert float(entries.variances().sum() / 256) == pytest.approx(float(truth), rel=1e-12)
+    assert float(((signs * (matrix @ signs)).sum(0)).var(correction=0)) == pytest.approx(float(truth), rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_variances_of_few_signs_are_those_of_the_entries(seed: int) -> None:
+    matrix = SPECTRA["outliers"]
+    signs = rademacher(80, 6, matrix, torch.Generator().manual_seed(seed))
+    entries = EntryVariances()
+    for columns in signs.split(4, dim=1):
+        entries.add(columns, matrix @ columns)
+    assert float(entries.variances().mean()) == pytest.approx(2 * float((signs * (matrix @ signs)).var(1).sum()), rel=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["hutchinson", "hutch++"])
+def test_intervals_of_few_signs_hold_the_trace_where_one_direction_holds_most(method: Method) -> None:
+    """Student's interval of the samples' own spread held it in 85 % of cases."""
+    matrix = with_eigenvalues(np.r_[10.0, np.random.default_rng(0).uniform(-0.1, 0.1, 79)], 3)
+    found = [trace(MatrixOperator(matrix), method=method, probes=8, seed=seed) for seed in range(600)]
+    # four standard deviations of a share of 600 below 95 %
+    assert np.mean([abs(each.value - float(matrix.trace())) <= each.margin for each in found]) >= 0.915
 
 
 @pytest.mark.parametrize(("method", "expected"), [("hutchinson", 12), ("hutch++", 18), ("xtrace", 24)])

@@ -114,14 +114,15 @@ def sharpness(
     even = even + known_rises(perturbations, spectrum)
     squares = estimate(odd.square())
     odd_size = math.sqrt(squares.value)
+    floor = 0.0 if spectrum is None else -math.inf  # few directions may hold most of the curvature, which then is skewed
     return SampledSharpness(
         perturbations,
         loss=losses[0].item(),
         increases=increases,
         largest=increases.max().item(),
-        even=estimate(even),
+        even=estimate(even, floor=floor),
         odd=Estimate(odd_size, squares.error / (2 * odd_size) if odd_size else 0.0, degrees=squares.degrees),
-        curvature=estimate(2 * even / length**2),
+        curvature=estimate(2 * even / length**2, floor=floor),
         gradient_norm=math.nan if adaptive else odd_size * math.sqrt(len(theta)) / length,
     )
 

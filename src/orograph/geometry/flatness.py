@@ -1,5 +1,6 @@
 """Flatness as the mean rise of the loss around a minimum, and the robustness of accuracy and margins to noise."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -101,7 +102,8 @@ def loss_increase(
     value = sum(each.value for each in found) / len(found)
     error = sum(each.error**2 for each in found) ** 0.5 / len(found)
     degrees = welch_degrees([each.error for each in found], [each.degrees for each in found])
-    return LossIncrease(tuple(radii), tuple(found), Estimate(value, error, degrees=degrees))
+    floor = 0.0 if spectrum is None else -math.inf  # few directions may hold most of the rise, which then is skewed
+    return LossIncrease(tuple(radii), tuple(found), Estimate(value, error, degrees=degrees, floor=floor))
 
 
 @checked

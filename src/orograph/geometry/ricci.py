@@ -20,9 +20,9 @@ from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError
 from orograph.geometry.perturbations import seeded
 from orograph.spectral.effective_ranks import quotient
-from orograph.spectral.intervals import Estimate, estimate, half_width, jackknifed
+from orograph.spectral.intervals import Estimate, estimate, from_variances, half_width, jackknifed, skewed
 from orograph.spectral.spectrum import Spectrum
-from orograph.spectral.traces import rademacher
+from orograph.spectral.traces import EntryVariances, rademacher
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class ScalarCurvature:
         gradient_norm: ‖∇L‖.
         beta: 1/(1 + ‖∇L‖²).
         products: how many Hessian products were spent.
+        with_pairs: whether eigenpairs were known.
     """
 
     value: float
@@ -48,11 +49,13 @@ class ScalarCurvature:
     gradient_norm: float
     beta: float
     products: int
+    with_pairs: bool = True
 
     @property
     def margin(self) -> float:
-        """Half of the 95 % interval value ± margin, by Student's quantile."""
-        return half_width(self.error, self.trace.degrees)
+        """Half of the 95 % interval value ± margin, by Student's quantile; wider without pairs, where it is skewed."""
+        half = half_width(self.error, self.frobenius_square.degrees)
+        return half if self.with_pairs else skewed(half, self.value)
 
     @property
     def squared_trace(self) -> Estimate:
@@ -75,8 +78,9 @@ def scalar_curvature(
 
     From signs z_i come t_i = z_iᵀHz_i and q_i = ‖Hz_i‖², whose means are tr H and tr H². (tr H)² is the mean over i ≠ j of
     t_i t_j, because the square of a mean is biased; the terms in ∇L take one exact product. With known eigenpairs the probes
-    are confined to what is orthogonal to them, which leaves the estimate unbiased and its error far smaller. Of as many
-    parameters as probes, or fewer, all columns are taken, and the result is exact.
+    are confined to what is orthogonal to them, which leaves the estimate unbiased and its error far smaller. Without them
+    (tr H)² − tr H² is the mean of t_i t_j − (z_iᵀHz_j)², in which one direction that holds most cancels as it does in R. Of as
+    many parameters as probes, or fewer, all columns are taken, and the result is exact.
 
     Args:
         operator: H of the plain loss.
@@ -111,12 +115,18 @@ def scalar_curvature(
 
     told = counter(on_product, "scalar curvature")
     traces, squares, size = [], [], len(gradient)
-    spent = min(size, probes)
+    spent, former, entries = min(size, probes), list[Tensor](), EntryVariances()
+    crossed = torch.zeros(probes, probes, dtype=torch.float64)  # (z_iᵀHz_j)², i ≠ j
     for probe in range(probes if size > probes else 0):
         signs = rademacher(len(gradient), 1, gradient, seeded(seed, probe))[:, 0]
         if basis is not None:
             signs = signs - (basis @ signs) @ basis
         image = (operator @ signs).double()
+        if basis is None:
+            for index, each in enumerate(former):
+                crossed[index, probe] = crossed[probe, index] = torch.dot(each.double(), image).item() ** 2
+            former.append(signs.to(torch.int8))
+            entries.add(signs[:, None], image[:, None])
         traces.append(known_trace + torch.dot(signs.double(), image))
         squares.append(known_squares + torch.dot(image, image))
         told(probe + 1)
@@ -133,25 +143,27 @@ def scalar_curvature(
     bent, bent_square = torch.dot(direct, image).item(), torch.dot(image, image).item()
     beta = 1 / (1 + norm_square)
 
-    def combined(first: Tensor, second: Tensor) -> float:
-        count = len(first)
-        product = (first.sum().square() - first.square().sum()).item() / (count * (count - 1))
-        trace = first.mean().item()
-        return beta * (product - second.mean().item()) - 2 * beta**2 * (trace * bent - bent_square)
-
     t, q = torch.stack(traces), torch.stack(squares)
-    kept = [torch.arange(probes, device=t.device) != index for index in range(probes)]
-    without = torch.tensor([combined(t[keep], q[keep]) for keep in kept], dtype=torch.float64)
+
+    def combined(keep: Tensor) -> float:
+        first, count = t[keep], int(keep.sum())
+        product = (first.sum().square() - first.square().sum()).item() / (count * (count - 1))
+        square = crossed[keep][:, keep].sum().item() / (count * (count - 1)) if former else q[keep].mean().item()
+        return beta * (product - square) - 2 * beta**2 * (first.mean().item() * bent - bent_square)
+
+    whole = torch.ones(probes, dtype=torch.bool)
+    without = torch.tensor([combined(whole.index_fill(0, torch.tensor(i), False)) for i in range(probes)], dtype=torch.float64)
     error = math.sqrt((probes - 1) / probes * (without - without.mean()).square().sum().item())
     return ScalarCurvature(
-        value=combined(t, q),
+        value=combined(whole),
         error=error,
-        trace=estimate(t, probes),
-        frobenius_square=estimate(q, probes),
-        participation_ratio=estimate(jackknifed(quotient, t.cpu(), q.cpu()), probes),
+        trace=from_variances(t.cpu(), entries.variances(), probes) if former else estimate(t, probes),
+        frobenius_square=estimate(q, probes, floor=known_squares),
+        participation_ratio=estimate(jackknifed(quotient, t.cpu(), q.cpu()), probes, floor=0.0),
         gradient_norm=math.sqrt(norm_square),
         beta=beta,
         products=spent + 1,
+        with_pairs=basis is not None,
     )
 
 

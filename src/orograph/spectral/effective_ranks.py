@@ -9,7 +9,7 @@ take out; a density that knows the largest pairs makes it and the error many tim
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float64
@@ -131,7 +131,13 @@ def participation_ratio(density: Density) -> Estimate:
         The ratio, between 1 and P where eigenvalues are positive, its bias taken out by the jackknife, with its standard error,
         nan below three probes.
     """
-    return _estimate(quotient, density.products, density.trace.samples, density.frobenius.samples)
+    found = _estimate(quotient, density.products, density.trace.samples, density.frobenius.samples)
+    if density.overlaps is not None or math.isnan(found.error):
+        return found
+    # the quotient changes with both sums as the trace of a polynomial does, whose error the nodes tell better than its spread
+    total, square = density.trace.value, density.frobenius.value
+    tangent = density.trace_of(lambda values: (2 * total / square) * values - (total / square) ** 2 * values.square())
+    return replace(found, error=tangent.error, degrees=tangent.degrees, floor=-math.inf)
 
 
 def quotient(traces: Float64[Tensor, " m"], squares: Float64[Tensor, " m"]) -> Float64[Tensor, ""]:
@@ -152,4 +158,4 @@ def _estimate(function: Callable[..., Float64[Tensor, ""]], products: int, *samp
     if len(samples[0]) < 3:
         value = float(function(*samples))
         return Estimate(value, math.nan, products, torch.tensor([value], dtype=torch.float64), 0)
-    return estimate(jackknifed(function, *samples), products)
+    return estimate(jackknifed(function, *samples), products, floor=0.0)

@@ -2,6 +2,12 @@
 
 A standard error from m samples is itself uncertain, so that ± 1.96 of it cover less than 95 %: 86 % for m = 4. What is stated
 is Student's (1908) interval; where independent standard errors are added, with the degrees of freedom of Welch (1947).
+
+Quadratic forms zᵀAz of a matrix with few large eigenvalues are skewed: where the mean comes out small their spread does too, and
+Student's interval misses the truth (78 to 86 % of 8 signs held it). Two things mend that. The variance of zᵀAz is a mean over
+all entries of A, of which the image Az tells far more than the one number (`from_variances`). And of a sum of squares, a ratio or
+a product it is the logarithm that is less skewed: the longer side of its interval is taken for both (`skewed`).
+
 Functions of several means (ratios, entropies) are biased by their curvature; the jackknife (Quenouille 1956; Tukey 1958) takes
 the bias out and gives the error.
 """
@@ -24,6 +30,14 @@ def half_width(error: float, degrees: float) -> float:
     if not degrees >= 1:
         return math.nan
     return error * float(stdtrit(degrees, (1 + LEVEL) / 2))
+
+
+def skewed(half: float, value: float) -> float:
+    """Half of the interval of a sum of squares, a ratio or a product, of which `half` is Student's.
+
+    The longer side of the interval of the logarithm, |value|(exp(half/|value|) − 1), to second order; half as much again at most.
+    """
+    return half * (1 + min(1.0, half / abs(value)) / 2) if value else 1.5 * half
 
 
 def welch_degrees(errors: Sequence[float], degrees: Sequence[float]) -> float:
@@ -50,11 +64,12 @@ class Estimate:
 
     Attributes:
         value: the estimate.
-        error: its standard error, from the spread of the samples (of XTrace: see `orograph.trace`); nan for a single one.
+        error: its standard error, from the spread of the samples or from what their products tell of it; nan for a single one.
         products: matrix–vector products spent; 0 where it took none.
         samples: `(m,)`, one estimate a random vector, `value` is their mean; none where it was computed from other estimates.
             Independent but for those of Hutch++, which share a basis, and those of XTrace, which share all but one vector.
         degrees: degrees of freedom of the error; infinite where it is known.
+        floor: what a sum of squares, or a ratio, cannot lie below; −∞ of numbers that are not skewed for it.
 
     Examples:
         >>> import torch, orograph as og
@@ -68,18 +83,36 @@ class Estimate:
     products: int = 0
     samples: Float64[Tensor, " m"] = field(default_factory=lambda: torch.empty(0, dtype=torch.float64), compare=False)
     degrees: float = math.inf
+    floor: float = -math.inf
 
     @property
     def margin(self) -> float:
-        """Half of the 95 % interval value ± margin, by Student's quantile."""
-        return half_width(self.error, self.degrees)
+        """Half of the 95 % interval value ± margin, by Student's quantile; above a floor wider, for what is skewed."""
+        half = half_width(self.error, self.degrees)
+        return half if math.isinf(self.floor) else skewed(half, self.value - self.floor)
 
 
-def estimate(samples: Float[Tensor, " m"], products: int = 0) -> Estimate:
-    """The mean of independent samples with its standard error, in float64."""
+def estimate(samples: Float[Tensor, " m"], products: int = 0, *, floor: float = -math.inf) -> Estimate:
+    """The mean of independent samples with its standard error, in float64; `floor`: see `Estimate`."""
     samples, count = samples.double(), len(samples)
     error = samples.std().item() / math.sqrt(count) if count > 1 else math.nan
-    return Estimate(samples.mean().item(), error, products, samples, count - 1)
+    return Estimate(samples.mean().item(), error, products, samples, count - 1, floor)
+
+
+def from_variances(samples: Float64[Tensor, " m"], variances: Float64[Tensor, " n"], products: int = 0) -> Estimate:
+    """The mean of independent samples, each of the variance of which there are n estimates that are better than their spread.
+
+    The degrees of freedom are those of a χ² with the spread of the variances (Satterthwaite 1946), between the m − 1 of the
+    samples' own spread and twice as many: how even few variances come out is itself chance.
+    """
+    count, mean = len(samples), variances.mean().item()
+    if count < 2:
+        return estimate(samples, products)
+    degrees = 2.0 * (count - 1)
+    spread = variances.var().item() / len(variances) if len(variances) > 1 else math.inf
+    if spread > 0:
+        degrees = min(degrees, max(count - 1, 2 * mean**2 / spread))
+    return Estimate(samples.mean().item(), math.sqrt(mean / count), products, samples, degrees)
 
 
 @runtime_checkable

@@ -1,6 +1,8 @@
 """The trace of an operator by random vectors, with a standard error.
 
-*Hutchinson* (Girard 1989; Hutchinson 1990): the mean of zᵀAz over random signs z. Its error falls like ‖A‖_F/√m.
+*Hutchinson* (Girard 1989; Hutchinson 1990): the mean of zᵀAz over random signs z. Its error falls like ‖A‖_F/√m. The variance of
+zᵀAz is 2 Σ a_kl² over k ≠ l, twice the sum of the variances of the entries of z∘Az, which are products' to tell: P of them a
+vector, where zᵀAz is one number whose own spread is far too small where it happens to miss the few large eigenvalues.
 
 *Hutch++* (Meyer, Musco, Musco & Woodruff 2021): with Q an orthonormal basis of AS for random S, tr A = tr QᵀAQ + tr (I −
 QQᵀ)A(I − QQᵀ), the first exactly, the second by Hutchinson. Where few large eigenvalues dominate, most is in the first.
@@ -30,7 +32,7 @@ from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator, not_finite, require_digits
 from orograph.errors import ConfigurationError, unknown
-from orograph.spectral.intervals import Estimate, estimate
+from orograph.spectral.intervals import Estimate, from_variances
 
 Method = Literal["xtrace", "hutch++", "hutchinson"]
 METHODS = ("xtrace", "hutch++", "hutchinson")
@@ -45,6 +47,28 @@ def rademacher(size: int, count: int, like: LinearOperator | Tensor, generator: 
     """Random signs in columns, drawn on the CPU so that they do not depend on the device."""
     signs = torch.randint(0, 2, (count, size), generator=generator, dtype=torch.int8)
     return (2 * signs - 1).T.to(like.device, like.dtype)
+
+
+class EntryVariances:
+    """What random signs z and their images Az tell of the variance of zᵀAz, by the entries of z∘Az (Welford 1962)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._mean: Float64[Tensor, " P"] = torch.zeros(1, dtype=torch.float64)
+        self._steps: list[Float64[Tensor, ""]] = []
+
+    def add(self, signs: Float[Tensor, "P b"], images: Float[Tensor, "P b"]) -> None:
+        """A block of them, in columns."""
+        for entries in (signs * images).T:
+            self._mean = self._mean.to(entries.device)
+            change = entries.double() - self._mean
+            self.count += 1
+            self._mean = self._mean + change / self.count
+            self._steps.append((1 - 1 / self.count) * change.square().sum())
+
+    def variances(self) -> Float64[Tensor, " n"]:
+        """An estimate of the variance of zᵀAz for every vector but the first; each is unbiased."""
+        return 2 * torch.stack(self._steps[1:]).cpu() if self.count > 1 else torch.empty(0, dtype=torch.float64)
 
 
 @checked
@@ -63,8 +87,7 @@ def trace(
 
     Args:
         operator: A, symmetric.
-        method: see the module; XTrace is the best where eigenvalues decay, Hutchinson the cheapest in memory. Its 95 % interval
-            from 8 vectors covers 81 to 84 % where eigenvalues fall like k^-1.5: a few large ones are met by chance.
+        method: see the module; XTrace is the best where eigenvalues decay, Hutchinson the cheapest in memory.
         probes: random vectors (default 16). Hutchinson spends one product each, Hutch++ three on two of them, XTrace two on
             each. XTrace and Hutch++ hold 2 to 3 vectors of length P for each.
         products: in place of probes, as many of these as the method affords for so many products; with a tolerance, those of
@@ -180,7 +203,7 @@ class _Estimator(Protocol):
 class _Hutchinson:
     def __init__(self, multiply: _Products, generator: torch.Generator) -> None:
         self.multiply, self.generator = multiply, generator
-        self.samples = torch.empty(0, dtype=torch.float64)
+        self.samples, self.entries = torch.empty(0, dtype=torch.float64), EntryVariances()
 
     @property
     def exhausted(self) -> bool:
@@ -189,10 +212,12 @@ class _Hutchinson:
     def grow(self, probes: int) -> None:
         while (missing := min(probes - len(self.samples), _COLUMNS)) > 0:
             signs = rademacher(self.multiply.operator.size, missing, self.multiply.operator, self.generator)
-            self.samples = torch.cat([self.samples, _diagonal(signs, self.multiply(signs))])
+            images = self.multiply(signs)
+            self.samples = torch.cat([self.samples, _diagonal(signs, images)])
+            self.entries.add(signs, images)
 
     def result(self) -> Estimate:
-        return estimate(self.samples, self.multiply.count)
+        return from_variances(self.samples, self.entries.variances(), self.multiply.count)
 
 
 class _HutchPlusPlus:
@@ -202,8 +227,7 @@ class _HutchPlusPlus:
         self.multiply, self.generator = multiply, generator
         operator = multiply.operator
         self.basis = torch.empty(operator.size, 0, dtype=operator.dtype, device=operator.device)  # Q
-        self.images, self.signs = self.basis, self.basis  # AQ, and the vectors g of the remainder
-        self.quadratic = torch.empty(0, dtype=torch.float64)  # gᵀAg
+        self.images, self.signs, self.turned = self.basis, self.basis, self.basis  # AQ, the vectors g of the remainder and Ag
 
     @property
     def exhausted(self) -> bool:
@@ -218,15 +242,19 @@ class _HutchPlusPlus:
             self.basis = torch.cat([self.basis, fresh], dim=1)
             self.images = torch.cat([self.images, self.multiply(fresh)], dim=1)
         signs = rademacher(operator.size, probes - probes // 2 - self.signs.shape[1], operator, self.generator)
-        self.quadratic = torch.cat([self.quadratic, _diagonal(signs, self.multiply(signs))])
+        self.turned = torch.cat([self.turned, self.multiply(signs)], dim=1)
         self.signs = torch.cat([self.signs, signs], dim=1)
 
     def result(self) -> Estimate:
         inner = _gram(self.basis, self.images)
         weights, couplings = _gram(self.basis, self.signs), _gram(self.images, self.signs)
         # xᵀAx for x = (I − QQᵀ)g, of what is known
-        remainder = self.quadratic - 2 * (weights * couplings).sum(0) + (weights * (inner @ weights)).sum(0)
-        return estimate(inner.trace() + remainder, self.multiply.count)
+        remainder = _diagonal(self.signs, self.turned) - 2 * (weights * couplings).sum(0) + (weights * (inner @ weights)).sum(0)
+        entries = EntryVariances()
+        for columns in torch.arange(self.signs.shape[1]).split(_COLUMNS):
+            left = self.turned[:, columns] - self.images @ weights[:, columns].to(self.images)
+            entries.add(self.signs[:, columns], left - self.basis @ _gram(self.basis, left).to(self.basis))
+        return from_variances(inner.trace() + remainder, entries.variances(), self.multiply.count)
 
 
 class _XTrace:
