@@ -9,13 +9,13 @@ import io
 import os
 import sys
 import traceback
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orograph.errors import OrographError, shown, unknown
 from orograph.process import keep_imports, no_garbage, out_of_memory
+from orograph.remarks import told
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -313,16 +313,13 @@ def _run(name: str, args: Sequence[str]) -> int:
         _begin_cluster(getattr(settings, "execution", None))
         function: Callable[[Any], int] = _found(COMMANDS[name].function)
     keep_imports()
-    with warnings.catch_warnings():
-        if _is_quiet(settings):  # what others warn of is no answer of a command's
-            warnings.simplefilter("ignore", UserWarning)
+    quiet, machine = _asked(settings, "quiet"), _asked(settings, "json_output")
+    with told(own=not quiet, others=not quiet and not machine):
         return function(settings)
 
 
-def _is_quiet(settings: Any) -> bool:
-    """Whether nothing but the answer was asked for."""
-    parts = (settings, getattr(settings, "execution", None))
-    return any(getattr(part, name, False) for part in parts for name in ("quiet", "json_output"))
+def _asked(settings: Any, name: str) -> bool:
+    return any(getattr(part, name, False) for part in (settings, getattr(settings, "execution", None)))
 
 
 def _parsed(name: str, args: Sequence[str]) -> Any:

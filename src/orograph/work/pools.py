@@ -19,6 +19,7 @@ from functools import cache, partial
 from typing import Any, Protocol, runtime_checkable
 
 from orograph.errors import ConfigurationError
+from orograph.remarks import passed_on
 from orograph.settings.shared import ParallelExecution
 from orograph.work import clusters
 from orograph.work.worker import Context, Say, begin_process, packed, packed_context, perform, timed
@@ -223,7 +224,11 @@ def _relayed(inner: Any, lost: type[BaseException], before: Callable[[bool], Non
         elif error is not None:
             outer.set_exception(getattr(error, "cause", None) or error)  # Ray wraps what a task raised
         else:
-            outer.set_result(pickle.loads(finished.result()))
+            found, remarks = pickle.loads(finished.result())
+            try:
+                passed_on(remarks)
+            finally:  # also where warnings are errors
+                outer.set_result(found)
 
     inner.add_done_callback(done)
     return outer

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from orograph.process import keep_imports, no_garbage
+from orograph.remarks import gathered
 
 Say = Callable[[str], None]
 
@@ -35,14 +36,16 @@ class Context(Protocol):
 
 
 def perform(context: bytes, stage: str, arguments: bytes) -> bytes:
-    """In a worker: one stage, on the bench of the run; the packed result and its seconds."""
+    """In a worker: one stage, on the bench of the run; the packed result and its seconds, and what was warned of."""
     with no_garbage():
         import torch
 
         kind = _context(context)
     keep_imports()
     torch.set_num_threads(kind.threads)
-    return packed(timed(_bench(context), kind.stages[stage], pickle.loads(arguments), lambda text: None))
+    with gathered() as remarks:
+        done = timed(_bench(context), kind.stages[stage], pickle.loads(arguments), lambda text: None)
+    return packed((done, remarks))
 
 
 def timed(bench: Any, stage: Callable[..., Any], arguments: tuple[Any, ...], say: Say) -> tuple[Any, float]:
