@@ -70,6 +70,13 @@ def test_every_figure_draws_and_names_its_parts() -> None:
 
 
 @pytest.mark.slow
+def test_an_error_that_all_points_share_says_so() -> None:
+    figure = curvature(line(), BANDS)
+    texts = [text for axes in figure.axes for text in axes.get_legend_handles_labels()[1]]
+    assert sum("common" in text for text in texts) == 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(2, 3, 8, 8), (12, 5, 8, 8, 3)])
 def test_images_have_their_class_and_share(shape: tuple[int, ...]) -> None:
     k, m = shape[:2]

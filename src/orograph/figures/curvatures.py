@@ -16,7 +16,7 @@ _ROOM = 16  # letters of a name that fit beside a title
 
 
 def curvature(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") -> Figure:
-    """R with its standard error and R_top_k above, tr H with its standard error and the first metric below.
+    """R with its standard error and R_top_k above, tr H with its own and the first metric below; all points share random vectors.
 
     Args:
         line: one seed and direction of what `open_run` gives for an analysed sweep, without missing points.
@@ -32,7 +32,7 @@ def curvature(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") -> 
         figure = Figure(figsize=(8, 6.5), layout="constrained")
         scalar, trace = figure.subplots(2, 1, sharex=True)
         value, error = line.scalar_curvature.values, line.scalar_curvature_error.values
-        scalar.plot(strengths, value, marker=few, color=PALETTE[0], label="R ± standard error")
+        scalar.plot(strengths, value, marker=few, color=PALETTE[0], label="R ± standard error, common to all points")
         scalar.fill_between(strengths, value - error, value + error, color=PALETTE[0], alpha=0.25, lw=0)
         drawn = [value]
         if "scalar_curvature_top_k" in line:
@@ -44,7 +44,7 @@ def curvature(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") -> 
         signed_scale(scalar, np.nanmax(every), np.nanmin(every))
         scalar.set(title="Scalar curvature of the graph of L", ylabel=label("scalar_curvature"))
         value, error = line.trace.values, line.trace_error.values
-        trace.plot(strengths, value, marker=few, color=PALETTE[2], label="tr H ± standard error")
+        trace.plot(strengths, value, marker=few, color=PALETTE[2], label="tr H ± common error")
         trace.fill_between(strengths, value - error, value + error, color=PALETTE[2], alpha=0.25, lw=0)
         signed_scale(trace, np.nanmax(value), np.nanmin(value))
         more, others = _beside(trace, line)
