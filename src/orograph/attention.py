@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import nn
 
+from orograph.errors import OrographWarning
+
 EAGER = "eager"
 
 
@@ -26,7 +28,7 @@ def with_eager_attention(model: nn.Module) -> nn.Module:
             warnings.warn(
                 f"{type(module).__name__} is measured with eager attention in place of {chosen}, whose products would be slower: "
                 "the same function to rounding. attn_implementation='eager' in its configuration says so itself.",
-                UserWarning,
+                OrographWarning,
                 stacklevel=1,  # one place, so that it is said once
             )
             break

@@ -137,10 +137,11 @@ class NumericsSettings(Settings):
         return self
 
     def require_finite(self, **values: float | tuple[float, ...]) -> None:
-        """Refuses numbers that are finite as they are written and would not be in the arithmetic chosen.
+        """Refuses numbers that are finite as they are written and would not be in the arithmetic chosen, in which they are used.
 
         Args:
-            values: numbers by the name that an error shows.
+            values: numbers that multiply parameters or gradients, by the name that an error shows. Bounds, tolerances and other
+                numbers that are only compared are held in float64 and have no place here.
 
         Raises:
             ConfigurationError: naming the first such number.
@@ -148,12 +149,17 @@ class NumericsSettings(Settings):
         least, most = SMALLEST[self.dtype], LARGEST[self.dtype]
         for name, given in values.items():
             for value in given if isinstance(given, tuple) else (given,):
+                wider = SMALLEST["float64"] <= abs(value) <= LARGEST["float64"]
+                way_out = ", or `dtype` float64" if wider else ""
                 if abs(value) > most:
                     raise ConfigurationError(
-                        f"`{name}` {value} is beyond what {self.dtype} can be multiplied with; give {most:g} at most"
+                        f"`{name}` {value} is beyond what {self.dtype}, in which it is used, can be multiplied with; "
+                        f"give {most:g} at most{way_out}"
                     )
                 if 0 < abs(value) < least:
-                    raise ConfigurationError(f"`{name}` {value} is below what {self.dtype} holds; give 0, or {least:g} at least")
+                    raise ConfigurationError(
+                        f"`{name}` {value} is below what {self.dtype} holds, in which it is used; give {least:g} at least{way_out}"
+                    )
 
 
 def require_budget(memory: str) -> None:

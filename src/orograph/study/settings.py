@@ -235,7 +235,7 @@ class StudySettings(Settings):
         count = math.prod(len(values) or 1 for values in lists) * (2 * seeds + pairs)
         if count > MOST_STEPS:
             raise ConfigurationError(f"{count} steps are more than a study holds, {MOST_STEPS}; give fewer `num_seeds` or values")
-        self.numerics.require_finite(lr=training.lr, weight_decay=training.weight_decay, min_lr=training.min_lr)
+        self.numerics.require_finite(lr=training.lr, weight_decay=training.weight_decay)
         return self
 
     def _later(self) -> set[str]:

@@ -150,9 +150,7 @@ class SweepSettings(Settings):
             raise ConfigurationError(f"{points} points are more than a run holds, {MOST_POINTS}; give fewer `points` or `seeds`")
         training = self.training
         self.numerics.require_finite(
-            min=chosen.min,
-            max=chosen.max,
-            strengths=chosen.strengths,
+            **({"strengths": chosen.strengths} if chosen.strengths else {"min": chosen.min, "max": chosen.max}),
             perturb=self.anchor.perturb,
             lr=training.lr,
             weight_decay=training.weight_decay,
