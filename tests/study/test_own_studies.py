@@ -94,6 +94,8 @@ def test_a_study_measures_what_its_problem_has_and_says_what_it_has_not(
     assert not present & OF_CLASSES
     assert any("classifications alone" in text for text in results["left_out"])
     assert any("Without test data" in text for text in results["left_out"]) == (not tested)
+    assert any("only a mean" in text for text in results["left_out"]) == (kind == "mean")
+    assert not any(entry["failures"] for entry in (*results["metrics"], *results["curves"]))
     assert bool(results["correlations"]["table"]) == tested
     page = study_data(run)
     assert page["score"] == f"{'test' if tested else 'train'}_{METRICS[kind][0]}"

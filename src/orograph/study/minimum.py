@@ -159,7 +159,8 @@ def measure_minimum(
     if test is not None:
         attempt("noise robustness", lambda: _robustness(test, theta, effort, seed))
     attempt("relative flatness", lambda: _relative_flatness(some, theta, effort, seed))
-    attempt("Fisher–Rao norm", lambda: {"fisher_rao_norm": fisher_rao_norm(some, theta)})
+    if some.per_sample:
+        attempt("Fisher–Rao norm", lambda: {"fisher_rao_norm": fisher_rao_norm(some, theta)})
     scalars["failures"] = failures
     scalars["measured"] = {**asdict(effort), "level": name, "images": some.count, "of": train.count, "parameters": len(theta)}
     if settings.keep_eigenvectors and top is not None:

@@ -25,10 +25,12 @@ from orograph.geometry.correlation import (
 from orograph.store.lookup import with_role
 from orograph.study.grid import VARIABLE
 
+_OF_LOSSES = ("test_r2", "test_rmse", "test_perplexity", "test_next_token_perplexity")  # functions of the test loss
+
 # Metrics that are made of the same measured number as a target, and go with it whatever the geometry.
 SHARED = {
     "train_loss": ("gap",),  # test less training loss
-    "noise_loss_rise": ("test_loss", "gap"),  # test loss under noise less test loss
+    "noise_loss_rise": ("test_loss", "gap", *_OF_LOSSES),  # test loss under noise less test loss
     "noise_accuracy_drop": ("test_accuracy",),
 }
 RESAMPLES = 5_000  # so many that Holm's rule over a whole table can leave p-values small

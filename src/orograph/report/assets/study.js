@@ -37,7 +37,14 @@ function show(report) {
   function failed() {
     const found = metrics.filter((row) => row.status === "failed").map((row) => `${row.configuration}, seed ${row.seed} failed: ${row.error || `the loss was not finite in epoch ${row.failed_epoch}`}.`);
     for (const entry of [...report.curves, ...report.surfaces, ...report.instability]) if (entry.status === "failed") found.push(`${entry.configuration}, ${entry.kind} ${entry.name} failed: ${entry.error}.`);
-    for (const entry of [...metrics, ...report.curves]) for (const [what, text] of Object.entries(entry.failures || {})) found.push(`${entry.configuration}, ${entry.kind || "minimum"} ${entry.name || entry.seed}: ${what} was not measured: ${text}.`);
+    const missing = new Map(); // one line for all that lack the same for the same reason
+    for (const entry of [...metrics, ...report.curves]) for (const [what, text] of Object.entries(entry.failures || {})) {
+      const [of, why] = [`${entry.configuration}, ${entry.kind || "minimum"}`, `${what} was not measured: ${String(text).replace(/\.$/, "")}.`];
+      const key = `${of} ${why}`;
+      if (!missing.has(key)) missing.set(key, { of, why, names: [] });
+      missing.get(key).names.push(entry.name || entry.seed);
+    }
+    for (const { of, why, names: each } of missing.values()) found.push(`${of} ${each.join(", ")}: ${why}`);
     return found;
   }
   function remarks() {
