@@ -42,6 +42,19 @@ def test_the_gradient_is_summed_up_by_tensor_and_by_magnitude(small: Path) -> No
     assert counts.sum(1).tolist() == [0 if i == 4 else made_up_sweep.P for i in range(9)]
 
 
+def test_an_object_in_memory_goes_by_its_own_name_and_a_list_of_strengths_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(made_up_sweep.CONFIGURATION, "model", {"model": "object:Net"})
+    monkeypatch.setitem(made_up_sweep.CONFIGURATION, "ladder", {"points": 11, "max": 0.1, "strengths": [0.0, 0.1]})
+    made_up_sweep.write(tmp_path / "run", 2, k=2)
+    data = data_of(render(Run.open(tmp_path / "run")))
+    facts = {section["name"]: dict(section["facts"]) for section in data["about"]}
+    assert data["title"] == "Net on digits: run"
+    assert facts["model"]["model"] == "Net (in memory)"
+    assert facts["ladder"] == {"strengths": "0, 0.1"}
+
+
 def test_the_same_run_gives_the_same_report(small: Path) -> None:
     assert render(Run.open(small)) == render(Run.open(small))
 

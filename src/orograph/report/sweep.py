@@ -11,6 +11,7 @@ from orograph.analysis.command import FILE as ANALYSIS
 from orograph.report.about import about
 from orograph.report.packing import packed
 from orograph.report.shapes import Analysis, require
+from orograph.sources import MEMORY
 from orograph.store.dataset import open_sweep
 from orograph.store.encoding import decode
 from orograph.store.lookup import described, tables_of
@@ -35,7 +36,8 @@ def sweep_data(run: Run) -> dict[str, Any]:
     configuration, wording = run.configuration, run.wording
     return {
         "kind": "sweep",
-        "title": f"{_of(configuration, 'model', 'model')} on {_of(configuration, 'data', 'dataset')}: {run.path.resolve().name}",
+        "title": f"{_called(configuration, 'model', 'model')} on {_called(configuration, 'data', 'dataset')}: "
+        f"{run.path.resolve().name}",
         "about": about(run),
         "planned": len(run.plan.cells),
         "recorded": len(run.records),
@@ -62,6 +64,10 @@ def _analysis(run: Run) -> dict[str, Any] | None:
 def _endless(configuration: Mapping[str, Any]) -> bool:
     """Whether the loss has no finite minimum where samples can be told apart without error."""
     return _of(configuration, "problem", "loss") in ("sweep", "model", "cross_entropy")
+
+
+def _called(configuration: Mapping[str, Any], table: str, name: str) -> str:
+    return _of(configuration, table, name).removeprefix(MEMORY)
 
 
 def _of(configuration: Mapping[str, Any], table: str, name: str) -> str:

@@ -24,6 +24,9 @@ function axis(title, extra = {}) {
     automargin: true, tickfont: { size: 11 }, exponentformat: "power", ...(extra.type === "log" ? { tickformat: "~g" } : {}), ...extra };
 }
 
+/* Over several decades only powers of ten have room for their labels. */
+const decades = (span) => (span > 2 ? { dtick: Math.ceil(span / 6) } : {});
+
 function layout(extra) {
   return { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: css("--text"), family: "system-ui, DejaVu Sans, sans-serif", size: 12 },
     margin: { l: 48, r: 12, t: 10, b: 40 }, hovermode: "x unified", dragmode: "zoom", legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: { size: 11 } },

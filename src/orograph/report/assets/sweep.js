@@ -23,7 +23,7 @@ function show(report) {
   const wide = ladder[0] > 0 && ladder[Math.floor(ladder.length / 2)] < 0.25 * ladder[ladder.length - 1];
   const ends = [ladder[0], ladder[ladder.length - 1]].map((value) => (wide ? Math.log10(value) : value));
   const pad = 0.015 * (ends[1] - ends[0]) || 0.01;
-  const across = { range: [ends[0] - pad, ends[1] + pad], ...(wide ? { type: "log", minor: { showgrid: false } } : {}) };
+  const across = { range: [ends[0] - pad, ends[1] + pad], ...(wide ? { type: "log", minor: { showgrid: false }, ...decades(ends[1] - ends[0]) } : {}) };
   const lines = Math.max(...chains.map((chain) => chain.strengths.length)) <= 60 ? "lines+markers" : "lines";
 
   const cursor = () => [{ type: "line", x0: strength(), x1: strength(), y0: 0, y1: 1, yref: "paper", line: { color: css("--quiet"), width: 1, dash: "dot" } }];
@@ -54,7 +54,8 @@ function show(report) {
   const failed = chains.flatMap((chain) => chain.strengths.filter((_, i) => chain.texts.status[i] === "failed").map((s) => [chain, s]));
   const settings = Object.fromEntries(report.about.map(({ name, facts: pairs }) => [name, Object.fromEntries(pairs)]));
   const setting = (part, name) => (settings[part] || {})[name] || "–";
-  facts(top, [["data set", setting("data", "dataset")], ["model", setting("model", "widths") === "–" ? setting("model", "model") : `${setting("model", "model")} ${setting("model", "widths")}, ${setting("model", "activation")}`],
+  const named = (part, name) => setting(part, name).replace(" (in memory)", "");
+  facts(top, [["data set", named("data", "dataset")], ["model", setting("model", "widths") === "–" ? named("model", "model") : `${setting("model", "model")} ${setting("model", "widths")}, ${setting("model", "activation")}`],
     ["parameters", report.parameters.toLocaleString("en")], ["strengths λ", `${ladder.length}, ${format(ladder[0])} … ${format(ladder[ladder.length - 1])}`],
     ["seeds and directions", chains.map((chain) => chain.id).join(", ")], ["points recorded", `${report.recorded} of ${report.planned}`],
     ["anchor, start", `${setting("anchor", "anchor").split("/").pop()}, ${setting("anchor", "start")}`], ["polished", setting("training", "polish")]]);
@@ -151,7 +152,7 @@ function show(report) {
       x: chain.strengths, y: chain.strengths.map((_, i) => chain.arrays[array].row(i)[c]), name: name + suffix(chain), legendgroup: name,
       showlegend: chain === chains[0], line: { color: colour(c), dash: DASHES[(Math.floor(c / 7) + 2 * (chain.direction === "down")) % 5], width: 1.6 },
       hovertemplate: "%{y:.4~g}", meta: { quiet: true } })) : []));
-    return { data, y: axis(word(array) + unit(array)), hovermode: "closest" };
+    return { data, y: axis(units(array)), hovermode: "closest" };
   }
 
   /* One point */
@@ -216,10 +217,14 @@ function show(report) {
   });
   grouped.forEach(([name, title]) => atPoint(title, "Of the test set.", () => ({
     data: [{ type: "bar", x: report.classes, y: row(name), marker: { color: colour(0) }, hovertemplate: `%{x}: %{y:.4~g} ${units(name)}<extra></extra>` }],
-    layout: { xaxis: axis(word("class"), { type: "category" }), yaxis: axis(word(name) + unit(name), units(name) === "%" ? { range: [0, 100] } : {}), hovermode: "closest" } })));
-  if (chains.some((chain) => chain.arrays.density)) atPoint("Spectral density", "Normalised to 1; logarithmic.", () => ({
-    data: [{ type: "scatter", mode: "lines", x: row("density_grid"), y: row("density"), line: { color: colour(0) }, fill: "tozeroy" }],
-    layout: { xaxis: axis(word("density_grid")), yaxis: axis(word("density"), { type: "log" }), hovermode: "closest" } }));
+    layout: { xaxis: axis(word("class"), { type: "category" }), yaxis: axis(units(name), units(name) === "%" ? { range: [0, 100] } : {}), hovermode: "closest" } })));
+  if (chains.some((chain) => chain.arrays.density)) atPoint("Spectral density", "Normalised to 1; logarithmic.", () => {
+    const values = row("density");
+    const most = Math.log10(values.filter(finite).reduce((high, value) => Math.max(high, value), 1e-300));
+    const least = most - 3 - Math.log10(report.parameters); /* far below one eigenvalue alone: tails of the kernel */
+    return { data: [{ type: "scatter", mode: "lines", x: row("density_grid"), y: values, line: { color: colour(0) }, fill: "tozeroy" }],
+      layout: { xaxis: axis(word("density_grid")), yaxis: axis(word("density"), { type: "log", range: [least, most + 0.3] }), hovermode: "closest" } };
+  });
 
   let frame = null;
   function select(chain, index) {
@@ -311,7 +316,7 @@ function showAnalysis({ report, analysis, chains, along, curves, has, certificat
   transitions.append(grid);
   if (has("order_parameter")) along(grid, "Order parameter", "q = ‖θ − θ_ref‖², the slope of the free energy.", () => ({ data: curves(["order_parameter"]), y: axis(symbol("order_parameter"), { type: "log", minor: { showgrid: false } }) }));
   if (has("susceptibility")) along(grid, "Susceptibility", "χ = −dq/dλ; positive at minima.", () => ({ data: curves(["susceptibility"]), y: axis(symbol("susceptibility"), { type: "log", minor: { showgrid: false } }) }));
-  if (has("envelope_defect")) along(grid, "Envelope identity", "Relative defect of dF/dλ = q between neighbours. A defect above rounding at polished points means another branch was entered.", () => ({ data: curves(["envelope_defect"]).map((trace) => ({ ...trace, y: trace.y.map((value) => (finite(value) ? Math.abs(value) : null)), name: `|${trace.name}|` })), y: axis(word("envelope_defect"), { type: "log", minor: { showgrid: false } }) }));
+  if (has("envelope_defect")) along(grid, "Envelope identity", "Relative defect of dF/dλ = q between neighbours. A defect above rounding at polished points means another branch was entered.", () => ({ data: curves(["envelope_defect"]).map((trace) => ({ ...trace, y: trace.y.map((value) => (finite(value) ? Math.abs(value) : null)), name: `|${trace.name}|` })), y: axis("relative defect", { type: "log", minor: { showgrid: false } }) }));
   const judged = analysis.chains.flatMap((each) => each.transitions.map(({ change, judgement, inserted }) => ({ chain: chainName(each), strength: change.strength, low: change.low, high: change.high, kind: change.kind, jump: change.jump, p_value: change.p_value, adjusted: change.adjusted, evidence: change.evidence,
     order: judgement.order, interval: `${format(judgement.low)} – ${format(judgement.high)}`, exponent: judgement.exponent, inserted })));
   if (judged.length) table(transitions, { title: "Transitions of the order parameter", name: "transitions", rows: judged, columns: columnsOf(report, "transitions") });
@@ -365,7 +370,7 @@ function showAnalysis({ report, analysis, chains, along, curves, has, certificat
         const points = chains.flatMap((chain) => chain.strengths.map((s, i) => [s, (chain.scalars.objective_lambda_min || [])[i], (chain.texts.certificate || [])[i], chain.name]).filter((each) => each[2] === kind));
         return points.length ? [{ type: "scatter", mode: "markers", name: kind, x: points.map((each) => each[0]), y: points.map((each) => (finite(each[1]) ? scale.map(each[1]) : null)), customdata: points.map((each) => [each[1], each[3]]), marker: { color: colour(ink), symbol, size: 8 }, hovertemplate: `%{customdata[1]}<br>λ_min = %{customdata[0]:.4~g}<extra>${kind}</extra>`, meta: { quiet: true } }] : [];
       });
-      return { data, y: scale.axis, hovermode: "closest" };
+      return { data, y: scale.axis, hovermode: "closest", showlegend: true };
     });
     along(plots, "Gradient of L_eff and its limit", "", () => ({ data: curves(["certified_gradient_norm", "gradient_norm_limit"]), y: axis("norm", { type: "log", minor: { showgrid: false } }) }));
     const rows = chains.flatMap((chain) => chain.strengths.map((s, i) => ({
