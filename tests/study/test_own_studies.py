@@ -11,6 +11,7 @@ import torch
 
 from orograph.cli import main
 from orograph.commands.card import card_text
+from orograph.figures import study as figures
 from orograph.report.study import study_data
 from orograph.store.dataset import open_run
 from orograph.store.run import Run
@@ -109,6 +110,18 @@ def test_a_study_measures_what_its_problem_has_and_says_what_it_has_not(
     node = tree[next(iter(tree.children))]
     single = METRICS[kind][0]
     np.testing.assert_allclose(node[f"train_{single}"], [row[f"train_{single}"] for row in results["metrics"]])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["regression", "alone"])
+def test_figures_have_no_empty_panel_and_the_words_of_the_problem(kind: str, folders: dict[str, Path]) -> None:
+    results = json.loads((folders[kind] / NAME).read_text())
+    for function in (figures.training_curves, figures.by_setting, figures.connectivity):
+        panels = [axes for axes in function(results).axes if axes.axison]
+        words = [text.get_text() for axes in panels for text in (axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts)]
+        assert all(axes.has_data() for axes in panels)
+        assert not [word for word in words if "accuracy" in word.lower() or "nat)" in word or word in ("nat", "none recorded")]
+        assert kind == "regression" or not [word for word in words if "test" in word.lower()]
 
 
 @pytest.mark.slow

@@ -34,3 +34,24 @@ def test_the_decay_rate_is_the_slope_of_the_logarithm() -> None:
     norms = np.exp(-0.3 * np.arange(8) + np.random.default_rng(0).normal(0, 0.1, 8))
     slope, _ = np.polyfit(np.arange(8.0), np.log(norms), 1)
     assert decay_rate(list(range(8)), norms.tolist()) == pytest.approx(slope, rel=1e-9)
+
+
+def test_without_classes_a_record_has_the_metrics_that_were_asked_for_and_no_accuracies() -> None:
+    model, (inputs, _) = problem()
+    targets = torch.zeros_like(model(inputs).detach())
+    train, test = (Objective(model, F.mse_loss, [(inputs[part], targets[part])]) for part in (slice(50), slice(50, 70)))
+    record = epoch_record(
+        train, test, train.theta, {}, [], epoch=1, lr=0.1, scored=lambda objective, theta, buffers: {"count": objective.count}
+    )
+    assert not [name for name in record if "accuracy" in name]
+    assert (record["train_count"], record["test_count"]) == (50, 20)
+    assert "test_loss" not in epoch_record(train, None, train.theta, {}, [], epoch=1, lr=0.1)
+
+
+def test_a_loss_that_gives_only_a_mean_has_its_own_value_and_gradient() -> None:
+    model, (inputs, targets) = problem()
+    objective = Objective(model, lambda y, t: F.cross_entropy(y, t), [(inputs[:50], targets[:50]), (inputs[50:], targets[50:])])
+    assert not objective.per_sample
+    loss, _, norm = evaluated(objective, objective.theta, {}, differentiate=True)
+    assert loss == pytest.approx(objective.loss(objective.theta), rel=1e-12)
+    assert norm == pytest.approx(objective.gradient(objective.theta).norm().item(), rel=1e-12)
