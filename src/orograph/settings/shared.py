@@ -158,7 +158,8 @@ class NumericsSettings(Settings):
                     )
                 if 0 < abs(value) < least:
                     raise ConfigurationError(
-                        f"`{name}` {value} is below what {self.dtype} holds, in which it is used; give {least:g} at least{way_out}"
+                        f"`{name}` {value} is below what {self.dtype} holds, in which it is used; "
+                        f"give {least:g} at least{way_out}"
                     )
 
 
