@@ -1,9 +1,7 @@
 """Further networks, losses and data as people bring them: the second half of the table that `awkward_cases` begins."""
 
-import collections
 from typing import Any
 
-import numpy as np
 import torch
 from awkward_cases import WEIGHTS, Apply, N, Tokens, case, net, padded, points, split
 from torch import Tensor, nn
@@ -394,11 +392,6 @@ def _() -> Any:
     return nn.Sequential(Adapter(), nn.Tanh(), nn.Linear(5, 3)), F.cross_entropy, split(*points(), 7, 5)
 
 
-@case("what was seen, in a deque of a helper and an array of counts")
-def _() -> Any:
-    return Observes(), F.cross_entropy, split(*points(), 7, 5)
-
-
 @case("a loss that keeps a log")
 def _() -> Any:
     log: dict[str, list[int]] = {"lengths": []}
@@ -421,22 +414,6 @@ class Adapter(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) + x @ self.a.T @ self.b.T
-
-
-class Window:
-    def __init__(self) -> None:
-        self.seen: collections.deque[int] = collections.deque([1], maxlen=2)
-
-
-class Observes(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.body, self.window, self.counts = net(), Window(), np.zeros(2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.window.seen.append(len(x))
-        self.counts += 1
-        return self.body(x) * len(self.window.seen) / float(self.counts.max())
 
 
 class Siamese(nn.Module):
