@@ -10,6 +10,7 @@ from scipy import stats
 from orograph.errors import ConfigurationError
 from orograph.store.encoding import plain
 from orograph.study.relations import relate
+from orograph.study.tables import notes
 
 
 def study(configurations: int, seeds: int, noise: float = 0.3) -> tuple[list[dict], list[str]]:
@@ -123,3 +124,24 @@ def test_seeds_that_all_configurations_share_make_no_correlation() -> None:
     each = entry(found, "lambda_max", "test_accuracy")
     assert each["pearson"]["value"] == pytest.approx(np.corrcoef(own.mean(1), other.mean(1))[0, 1], abs=1e-9)
     assert each["pearson"]["p_value"] > 0.05
+
+
+def test_a_metric_that_is_part_of_a_target_is_marked_and_not_named_among_the_strongest() -> None:
+    """The gap is test less training loss, the rise of a loss under noise begins at the test loss, the drop at the accuracy."""
+    rows, groups = study(1, 4)
+    for row in rows:
+        row |= {"train_loss": row["test_loss"] - row["gap"], "noise_loss_rise": row["gap"], "noise_accuracy_drop": row["trace"]}
+        row["test_accuracy"] = row["noise_accuracy_drop"] or 0.0
+    found = relate(rows, groups)
+    marked = {(each["metric"], each["target"]) for each in found["table"] if each["shared"]}
+    assert marked == {
+        ("train_loss", "gap"),
+        ("noise_loss_rise", "gap"),
+        ("noise_loss_rise", "test_loss"),
+        ("noise_accuracy_drop", "test_accuracy"),
+    }
+    results = {"learning_rates": [], "metrics": [], "curves": [], "surfaces": [], "instability": [], "correlations": found}
+    line = next(line for line in notes(results) if "Spearman" in line)
+    assert "noise_accuracy_drop" not in line
+    whole = len({each["metric"] for each in found["table"]})
+    assert f"the largest 4 of {whole}, chosen by |ρ|" in line
