@@ -27,7 +27,7 @@ from orograph.meaning import read
 from orograph.memory import DEFAULT_MEMORY, chunk_length, parse_bytes
 from orograph.parameters import follow
 from orograph.readout import readout_of
-from orograph.reduction import Loss, Reduction, ignored_by, in_dtype
+from orograph.reduction import Loss, Reduction, ignored_by, in_dtype, require_loss
 from orograph.samples import chosen, stacked, take
 
 
@@ -84,6 +84,7 @@ class Objective(BatchLoss):
         self.memory = parse_bytes(memory)
         batches = gather(data, device=self.device, dtype=self.dtype)
         self.count = sum(len(targets) for _, targets in batches)
+        require_loss(loss)
         forget(self.model)
         with rewound(self.model, loss):
             self._read(loss, batches)

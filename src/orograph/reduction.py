@@ -113,6 +113,23 @@ class Reduction:
         return replace(self, loss=in_dtype(self.loss, dtype, device), values=values, classes=classes)
 
 
+def require_loss(loss: Any) -> None:
+    """Refuses what cannot be called with outputs and targets: a name, or the class of a loss in place of one.
+
+    Raises:
+        ConfigurationError: saying what it is.
+    """
+    if isinstance(loss, type):
+        raise ConfigurationError(
+            f"`loss` must be a function of outputs and targets, not the class {loss.__name__}; give one of it."
+        )
+    if not callable(loss):
+        kind = type(loss).__name__
+        raise ConfigurationError(
+            f"`loss` must be a function of outputs and targets, not a {kind}; as torch.nn.functional.mse_loss."
+        )
+
+
 def called(loss: Loss, outputs: Any, targets: Tensor) -> Tensor:
     """The loss of a batch; what the loss holds is afterwards what it was."""
     with uncast(), kept(loss):
