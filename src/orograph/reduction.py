@@ -121,7 +121,7 @@ def require_loss(loss: Any) -> None:
     """
     if isinstance(loss, type):
         raise ConfigurationError(
-            f"`loss` must be a function of outputs and targets, not the class {loss.__name__}; give one of it."
+            f"`loss` must be a function of outputs and targets, not the class {loss.__name__}; give an instance."
         )
     if not callable(loss):
         kind = type(loss).__name__
