@@ -4,7 +4,7 @@ import contextlib
 import io
 import math
 import socket
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -138,6 +138,23 @@ def test_a_cancelled_task_is_a_lost_one() -> None:
     inner.cancel()
     inner.set_running_or_notify_cancel()
     with pytest.raises(WorkerLost, match="cancelled"):
+        outer.result(timeout=5)
+
+
+def test_so_is_one_whose_result_alone_tells_that_it_was_cancelled() -> None:
+    class Cancelled(Future[bytes]):
+        """As Dask's, when the connection to the scheduler is lost."""
+
+        def exception(self, timeout: float | None = None) -> None:
+            return None
+
+        def result(self, timeout: float | None = None) -> bytes:
+            raise CancelledError("scheduler-connection-lost")
+
+    inner = Cancelled()
+    outer = _relayed(inner, MemoryError)
+    inner.set_result(b"")
+    with pytest.raises(WorkerLost, match="connection-lost"):
         outer.result(timeout=5)
 
 

@@ -58,6 +58,8 @@ def _dask(jobs: int, address: str) -> tuple[Any, Any]:
             "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
         }
     )
+    for name in ("distributed.client", "tornado.application"):  # what they log of a lost scheduler is said in a sentence
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     cluster = None
     if address:
         require_answer("Dask scheduler", address)

@@ -213,18 +213,22 @@ def _relayed(inner: Any, lost: type[BaseException], before: Callable[[bool], Non
     outer: Future[tuple[Any, float]] = Future()
 
     def done(finished: Any) -> None:
+        content = b""
         try:
             error = finished.exception()
+            if error is None:  # also of a task that Dask cancelled: its result tells
+                content = finished.result()
         except BaseException as cancelled:  # by a cluster that ended: whoever waits must learn it
-            error = lost(f"the task was cancelled: {cancelled}")
+            error = WorkerLost(f"the task was cancelled: {cancelled}")
+        gone = isinstance(error, (lost, WorkerLost))
         if before:
-            before(isinstance(error, lost))
-        if isinstance(error, lost):
+            before(gone)
+        if gone:
             outer.set_exception(WorkerLost(str(error)))
         elif error is not None:
             outer.set_exception(getattr(error, "cause", None) or error)  # Ray wraps what a task raised
         else:
-            found, remarks = pickle.loads(finished.result())
+            found, remarks = pickle.loads(content)
             try:
                 passed_on(remarks)
             finally:  # also where warnings are errors
