@@ -91,6 +91,23 @@ def test_eager_attention_is_chosen_once_and_said_and_the_given_module_keeps_its_
     torch.testing.assert_close(built(**inputs).logits[there], model(**inputs).logits[there])
 
 
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_model_that_looks_at_the_values_of_its_mask_is_traced(attention: str, masked: bool) -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1}
+    configuration = transformers.BertConfig(vocab_size=VOCABULARY, attn_implementation=attention, **sizes)
+    model = transformers.BertForSequenceClassification(configuration).eval()
+    inputs, _ = texts((4, 2, 4), 4)
+    given = inputs if masked else {"input_ids": inputs["input_ids"]}
+    operator = og.HessianOperator(
+        model, lambda output, labels: F.cross_entropy(output.logits, labels), [(given, torch.arange(3) % 2)]
+    )
+    assert operator.fallback_reason == ""
+    assert operator.method == "traced"
+    assert not torch.compiler.is_compiling()
+
+
 def test_the_factors_of_lora_are_theta_and_the_weights_around_them_stay() -> None:
     torch.manual_seed(0)
     sizes = {"hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1}

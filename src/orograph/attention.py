@@ -1,7 +1,7 @@
 """Attention of transformers models.
 
-Their fused attention (`sdpa`, `flash_attention_2`) looks at the values of the mask to choose a kernel, which no graph can follow,
-and its kernels have no second derivative. The eager one computes the same by matrix products.
+The kernels of their fused attention (`sdpa`, `flash_attention_2`) have no second derivative. The eager one computes the same by
+matrix products, which has.
 """
 
 import warnings
@@ -26,8 +26,8 @@ def with_eager_attention(model: nn.Module) -> nn.Module:
         if callable(choose) and chosen != EAGER:
             choose(EAGER)
             warnings.warn(
-                f"{type(module).__name__} is measured with eager attention in place of {chosen}, whose products would be slower: "
-                "the same function to rounding. attn_implementation='eager' in its configuration says so itself.",
+                f"{type(module).__name__} is measured with eager attention in place of {chosen}, whose kernels have no second "
+                "derivative: the same function to rounding. attn_implementation='eager' in its configuration says so itself.",
                 OrographWarning,
                 stacklevel=1,  # one place, so that it is said once
             )

@@ -6,8 +6,9 @@ tangent, the batch and every buffer are inputs of the graph, so that a new θ ne
 its prologue and tangent stages only. Blocks of tangents and cohorts of models are the same graph, widened (`widen.py`).
 """
 
+import contextlib
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.func import functionalize
 from torch.fx import Graph, Node
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
@@ -195,7 +197,11 @@ def record(objective: Objective, formula: Formula, batch: Batch) -> tuple[Graph,
 
     arguments = (objective.theta, torch.empty_like(objective.theta), *constants, *tensors)
     with sdpa_kernel(SDPBackend.MATH):
-        module = _traced(function, arguments)
+        try:
+            module = _traced(function, arguments)
+        except GuardOnDataDependentSymNode:  # the module looks at values, as of a mask, unless it is told that it is traced
+            with _told():
+                module = _traced(function, arguments)
         if any(_is_mutable(node) for node in module.graph.nodes):  # left by rules that forward mode runs out of sight
             module = _traced(module, arguments)
     graph = module.graph
@@ -216,6 +222,17 @@ def record(objective: Objective, formula: Formula, batch: Batch) -> tuple[Graph,
             graph.erase_node(node)
     simplify(graph)
     return graph, attributes
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Within, `torch.compiler.is_compiling()` says yes."""
+    before = torch.compiler._is_compiling_flag
+    torch.compiler._is_compiling_flag = True
+    try:
+        yield
+    finally:
+        torch.compiler._is_compiling_flag = before
 
 
 def _traced(function: Any, arguments: Sequence[Tensor]) -> Any:

@@ -27,6 +27,14 @@ function axis(title, extra = {}) {
 /* Over several decades only powers of ten have room for their labels. */
 const decades = (span) => (span > 2 ? { dtick: Math.ceil(span / 6) } : {});
 
+/* And of values over more than a decade 1, 2 and 5. */
+function logarithmic(data, title) {
+  const known = data.flatMap((trace) => Array.from(trace.y)).filter((value) => finite(value) && value > 0).map(Math.log10);
+  const [low, high] = known.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
+  const span = known.length ? high - low : 0;
+  return axis(title, { type: "log", minor: { showgrid: false }, ...(span > 3 ? decades(span) : span > 1 ? { dtick: "D2" } : {}) });
+}
+
 function layout(extra) {
   return { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: css("--text"), family: "system-ui, DejaVu Sans, sans-serif", size: 12 },
     margin: { l: 48, r: 12, t: 10, b: 40 }, hovermode: "x unified", dragmode: "zoom", legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: { size: 11 } },

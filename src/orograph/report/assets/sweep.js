@@ -109,7 +109,10 @@ function show(report) {
     if (listed) along(grid, `${upper(text).replace(/ of an output$/, "")} of each output`, listed.startsWith("test") ? "Of the test set." : "Of the training set.", () => listCurves(listed));
   });
   if (chains.some((chain) => chain.arrays.eigenvalue)) along(grid, "Hessian eigenvalues", "Dark to light by rank; grey crosses are at noise level, triangles unconverged.", eigenvalues);
-  along(grid, "Gradient norm", "", () => ({ data: curves(["gradient_norm", "objective_gradient_norm"]), y: axis("norm", { type: "log" }) }));
+  along(grid, "Gradient norm", "", () => {
+    const data = curves(["gradient_norm", "objective_gradient_norm"]);
+    return { data, y: logarithmic(data, "norm") };
+  });
   along(grid, "Distances", "", () => ({ data: curves(["anchor_distance", "parameter_norm", "moved"]), y: axis("norm in parameter space") }));
   const grouped = report.metrics.map(({ name, label: text }) => [`${report.grouping}_${name}`, `${upper(text)} of each ${report.grouping}`]).filter(([name]) => held(name));
   grouped.forEach(([name, title]) => along(grid, title, "Of the test set.", () => listCurves(name, report.classes)));
@@ -372,7 +375,10 @@ function showAnalysis({ report, analysis, chains, along, curves, has, certificat
       });
       return { data, y: scale.axis, hovermode: "closest", showlegend: true };
     });
-    along(plots, "Gradient of L_eff and its limit", "", () => ({ data: curves(["certified_gradient_norm", "gradient_norm_limit"]), y: axis("norm", { type: "log", minor: { showgrid: false } }) }));
+    along(plots, "Gradient of L_eff and its limit", "", () => {
+      const data = curves(["certified_gradient_norm", "gradient_norm_limit"]);
+      return { data, y: logarithmic(data, "norm") };
+    });
     const rows = chains.flatMap((chain) => chain.strengths.map((s, i) => ({
       ...Object.fromEntries(report.tables.certificates.map((name) => [name, (chain.scalars[name] || chain.texts[name] || [])[i]])), chain: chain.name, strength: s }))).filter((each) => each.certificate);
     rows.forEach((each) => { each.bad = each.certificate === "saddle" || each.certificate === "not converged"; });
