@@ -300,3 +300,9 @@ def test_a_minimum_at_which_only_rounding_is_left_does_not_look_like_mixing() ->
     sure = nn.Linear(4, CLASSES)
     sure.weight.data.mul_(40)  # losses of about 1e-8
     assert Objective(sure, nn.CrossEntropyLoss(), [(x, sure(x).argmax(1))]).per_sample
+
+
+@pytest.mark.parametrize(("value", "words"), [(1, "int 1"), (0.5, "float 0.5"), (None, "gives nothing")])
+def test_a_loss_that_gives_no_tensor_is_told(value: object, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{words}; it must give a tensor"):
+        HessianOperator(nn.Linear(3, 1), lambda outputs, targets: value, [(torch.ones(4, 3), torch.ones(4, 1))])

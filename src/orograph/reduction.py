@@ -131,9 +131,17 @@ def require_loss(loss: Any) -> None:
 
 
 def called(loss: Loss, outputs: Any, targets: Tensor) -> Tensor:
-    """The loss of a batch; what the loss holds is afterwards what it was."""
+    """The loss of a batch; what the loss holds is afterwards what it was.
+
+    Raises:
+        ConfigurationError: it gives no tensor.
+    """
     with uncast(), kept(loss):
-        return loss(outputs, targets)
+        value = loss(outputs, targets)
+    if not isinstance(value, Tensor):
+        kind = "nothing" if value is None else f"{type(value).__name__} {value}"
+        raise ConfigurationError(f"the loss {name_of(loss)} gives {kind}; it must give a tensor that depends on the outputs.")
+    return value
 
 
 def reductions_of(loss: Loss) -> list[Reduction]:

@@ -3,10 +3,11 @@
 import pytest
 import torch
 from scipy.optimize import brentq
-from torch import Tensor
+from torch import Tensor, nn
 
+import orograph as og
 from landscapes import classifier, quadratic, symmetric
-from orograph.errors import ConfigurationError
+from orograph.errors import ConfigurationError, DataError
 from orograph.geometry.epsilon_sharpness import sharpness, worst_case
 
 SIZE = 8
@@ -100,3 +101,19 @@ def test_no_radius_can_be_taken_around_zero() -> None:
     objective = classifier()
     with pytest.raises(ConfigurationError, match="positive"):
         sharpness(objective, torch.zeros_like(objective.theta))
+
+
+def test_where_no_loss_is_a_number_it_is_told() -> None:
+    inputs = torch.ones(6, 3)
+    inputs[2, 1] = torch.nan
+    objective = og.Objective(nn.Linear(3, 1), nn.MSELoss(), [(inputs, torch.ones(6, 1))])
+    around = og.random_orthonormal(objective.theta, count=2)
+    for measured in (
+        lambda: og.sharpness(objective, objective.theta),
+        lambda: og.loss_increase(objective, objective.theta),
+        lambda: og.noise_robustness(objective, objective.theta),
+        lambda: og.profile(objective, objective.theta, around[0]),
+        lambda: og.surface(objective, objective.theta, around),
+    ):
+        with pytest.raises(DataError, match="the loss is NaN wherever"):
+            measured()

@@ -46,6 +46,9 @@ def brought(settings: MeasureSettings) -> tuple[nn.Module, Problem]:
     model = _measurable(settings.model, problem.build(0))
     model.load_state_dict(load_checkpoint(settings.checkpoint, model))
     tried(settings, model, problem.loss, problem.train)
+    if settings.dtype == "float64":  # not rounded to the dtype in which the model is made
+        model = model.double()
+        model.load_state_dict(load_checkpoint(settings.checkpoint, model))
     return model, problem
 
 

@@ -129,7 +129,7 @@ def sweep_settings(settings: ImportSettings, points: list[Artifacts]) -> SweepSe
 
 def import_point(bench: Bench, run: Run, point: Artifacts, settings: ImportSettings, differences: dict[str, float]) -> None:
     """Reads, measures and commits one point."""
-    state = load_checkpoint(point.weights, bench.model)
+    state = load_checkpoint(point.weights, bench.model, dtype=bench.instruments.train.dtype)
     theta, buffers = bench.states.split(bench.states.of_saved(bench.instruments.train, state))
     instruments = bench.measuring(buffers)
     [measured] = measure_points(instruments, [theta], [point.cell.strength])

@@ -9,7 +9,7 @@ from torch import Tensor
 from orograph.arguments import checked
 from orograph.connectivity.directions import orthonormalised
 from orograph.errors import ConfigurationError
-from orograph.geometry.evaluation import Points, evaluate
+from orograph.geometry.evaluation import Points, evaluate, told
 from orograph.geometry.normalisation import reestimated
 from orograph.objective import Objective
 
@@ -93,7 +93,7 @@ def profile(
     """
     x = _axis(radius * _norm(theta), points)
     found = evaluate(objective, Points(theta, direction[None], x[:, None]))
-    return Profile(x, found.losses.cpu(), found.accuracies.cpu())
+    return Profile(x, told(found.losses).cpu(), found.accuracies.cpu())
 
 
 @checked
@@ -189,7 +189,7 @@ def _grid(
     points = Points(origin, directions, torch.cartesian_prod(x, y))
     statistics = None if statistics_from is None else reestimated(statistics_from, points)
     found = evaluate(objective, points, statistics)
-    losses, accuracies = (values.cpu().view(len(x), len(y)) for values in (found.losses, found.accuracies))
+    losses, accuracies = (values.cpu().view(len(x), len(y)) for values in (told(found.losses), found.accuracies))
     return Surface(x, y, losses, accuracies, origin, directions, marks)
 
 

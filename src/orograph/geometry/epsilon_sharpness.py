@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
-from orograph.geometry.evaluation import losses_at
+from orograph.geometry.evaluation import losses_at, told
 from orograph.geometry.perturbations import SpherePairs, even_and_odd, known_rises
 from orograph.objective import Objective
 from orograph.spectral.intervals import Estimate, estimate, estimate_fields
@@ -108,7 +108,7 @@ def sharpness(
     """
     length = radius * (math.sqrt(len(theta)) if adaptive else torch.linalg.vector_norm(theta.double()).item())
     perturbations = SpherePairs(theta, length, pairs, seed, scale=theta.abs() if adaptive else None)
-    losses = losses_at(objective, perturbations)
+    losses = told(losses_at(objective, perturbations))
     increases = losses[1:] - losses[0]
     even, odd = even_and_odd(losses)
     even = even + known_rises(perturbations, spectrum)

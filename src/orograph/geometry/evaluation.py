@@ -20,7 +20,7 @@ from orograph.arguments import checked
 from orograph.autocast import uncast
 from orograph.boundary import explained
 from orograph.calling import call, evaluation_mode, guarded
-from orograph.errors import ConfigurationError
+from orograph.errors import ConfigurationError, DataError
 from orograph.geometry.mapping import many, require_still
 from orograph.geometry.shared import SharedLayers
 from orograph.intake import Inputs
@@ -195,6 +195,23 @@ def losses_at(objective: Objective, thetas: Thetas) -> Float[Tensor, " M"]:
     for block in in_blocks(objective, thetas):
         totals[block.models] += _summed(objective, block)
     return totals / objective.count
+
+
+def told(losses: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Losses around a point, of which some at least are numbers.
+
+    Args:
+        losses: of any shape.
+
+    Returns:
+        The same.
+
+    Raises:
+        DataError: every one is NaN.
+    """
+    if losses.isnan().all():
+        raise DataError("the loss is NaN wherever it was evaluated; look for NaN in the parameters, the data or the loss.")
+    return losses
 
 
 @checked

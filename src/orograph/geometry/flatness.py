@@ -9,7 +9,7 @@ from torch import Tensor
 
 from orograph.arguments import checked
 from orograph.errors import ConfigurationError
-from orograph.geometry.evaluation import evaluate, losses_at
+from orograph.geometry.evaluation import evaluate, losses_at, told
 from orograph.geometry.perturbations import SpherePairs, even_and_odd, known_rises
 from orograph.objective import Objective
 from orograph.spectral.intervals import Estimate, estimate, welch_degrees
@@ -97,7 +97,7 @@ def loss_increase(
     found = []
     for index, radius in enumerate(radii):
         around = SpherePairs(theta, radius * norm, samples // 2, seed, stream=index)
-        losses = losses_at(objective, around)
+        losses = told(losses_at(objective, around))
         found.append(estimate(even_and_odd(losses)[0] + known_rises(around, spectrum)))
     value = sum(each.value for each in found) / len(found)
     error = sum(each.error**2 for each in found) ** 0.5 / len(found)
@@ -141,7 +141,7 @@ def noise_robustness(
 
     return NoiseRobustness(
         radius,
-        loss_rise=estimate(rise(found.losses)),
+        loss_rise=estimate(rise(told(found.losses))),
         accuracy_drop=estimate(-rise(found.accuracies)),
         margin_drop=estimate(-rise(found.margins)),
     )

@@ -24,12 +24,13 @@ SUFFIXES = (".pth", ".pt", ".safetensors")
 _PACKED = {kind for name, kind in vars(torch).items() if name.startswith(("float4", "bits", "uint1", "uint2", "int4", "uint4"))}
 
 
-def load_checkpoint(path: str | Path, model: nn.Module) -> dict[str, Tensor]:
+def load_checkpoint(path: str | Path, model: nn.Module, *, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
     """The state dict in a file, in the order and the dtypes of the module's own; the module itself is left as it is.
 
     Args:
         path: a `.pth`, `.pt` or `.safetensors` file.
         model: whose `state_dict()` the keys and shapes must be.
+        dtype: of real numbers; that of the module's own where None, to which wider ones are rounded.
 
     Returns:
         Tensors by name, on the CPU.
@@ -50,7 +51,8 @@ def load_checkpoint(path: str | Path, model: nn.Module) -> dict[str, Tensor]:
     for key, tensor in state.items():
         if not _sound(tensor, own[key], key in dict(model.named_parameters(remove_duplicate=False))):
             raise _not_finite(Path(path), key)
-    converted = {key: state[key].to(tensor.dtype) for key, tensor in own.items()}
+    wanted = {key: tensor.dtype if dtype is None or not tensor.is_floating_point() else dtype for key, tensor in own.items()}
+    converted = {key: state[key].to(wanted[key]) for key in own}
     for key, tensor in converted.items():
         if tensor.dtype != state[key].dtype and not torch.equal(_finite(tensor), _finite(state[key])):
             kind = str(tensor.dtype).removeprefix("torch.")

@@ -25,7 +25,7 @@ def read_anchor(name: str, model: nn.Module, objective: Objective) -> Float[Tens
     """
     if name == "origin" or name.startswith(("train:", "initial:")):
         return None
-    anchor = objective.layout.flatten(load_checkpoint(name, model)).to(objective.theta)
+    anchor = _read(name, model, objective)
     if not anchor.isfinite().all():
         raise DataError(f"{name} holds weights that {str(anchor.dtype).removeprefix('torch.')} cannot hold; use `dtype` float64.")
     return anchor
@@ -50,8 +50,9 @@ def settle_anchor(
         return None
     kept = run.kept(ANCHOR_FILE)
     if kept:
-        anchor = objective.layout.flatten(load_checkpoint(str(kept), model)).to(objective.theta)
-        if given is not None and not torch.equal(anchor, given):
+        anchor = _read(str(kept), model, objective)
+        # a run that was begun earlier may have rounded it to the module's own dtype
+        if given is not None and not any(torch.equal(anchor, each) for each in (given, given.float().to(given))):
             raise RunError(f"{name} is not the anchor that this run was begun with ({kept}); choose another `out`.")
         return anchor
     buffers: Buffers = {}
@@ -63,3 +64,8 @@ def settle_anchor(
             given, buffers = trained.theta, trained.buffers
     run.keep(ANCHOR_FILE, weights_bytes(state_dict(model, objective, given, buffers)))
     return given
+
+
+def _read(path: str, model: nn.Module, objective: Objective) -> Float[Tensor, " P"]:
+    """θ in a file, in the objective's arithmetic and not rounded to the module's before."""
+    return objective.layout.flatten(load_checkpoint(path, model, dtype=objective.dtype)).to(objective.theta)
