@@ -25,20 +25,13 @@ Inputs = Any  # a tensor, or a tuple or mapping of tensors that the module takes
 Batch = tuple[Inputs, Tensor]
 
 
-def gather(data: Iterable[Any], *, device: torch.device, dtype: torch.dtype) -> list[Batch]:
-    """The batches of a re-iterable, on one device and in one floating dtype, checked.
-
-    Raises:
-        DataError: no batches, a one-shot iterator, or something that is no (inputs, targets) pair.
-    """
+def placed(batch: Batch, device: torch.device, dtype: torch.dtype) -> Batch:
+    """A batch on one device and in one floating dtype."""
 
     def place(leaf: Any) -> Any:
         return usable(follow(leaf.to(device), dtype)) if isinstance(leaf, Tensor) else leaf
 
-    batches = [(tree_map(place, inputs), place(targets)) for inputs, targets in pairs(data)]
-    if not sum(len(targets) for _, targets in batches):
-        raise DataError("the data have no samples; a stream that was read to its end before gives none again.")
-    return batches
+    return tree_map(place, batch[0]), place(batch[1])
 
 
 def pairs(data: Any) -> Iterator[tuple[Any, Tensor]]:

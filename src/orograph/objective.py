@@ -21,7 +21,7 @@ from orograph.boundary import explained
 from orograph.calling import apart, check_modes, differentiable, forget
 from orograph.dependence import check_dependence
 from orograph.errors import ConfigurationError
-from orograph.intake import Batch, gather
+from orograph.intake import Batch
 from orograph.keeping import rewound
 from orograph.meaning import read
 from orograph.memory import DEFAULT_MEMORY, chunk_length, parse_bytes
@@ -29,6 +29,7 @@ from orograph.parameters import follow
 from orograph.readout import readout_of
 from orograph.reduction import Loss, Reduction, ignored_by, in_dtype, require_loss
 from orograph.samples import chosen, stacked, take
+from orograph.streaming import Streamed, chunked, held_or_streamed
 
 
 class Objective(BatchLoss):
@@ -41,7 +42,8 @@ class Objective(BatchLoss):
         parameters: comma-separated globs of the parameter names that make up θ.
         strength: λ ≥ 0.
         anchor: θ_ref, `(P,)`; None is the origin.
-        memory: budget for activations, in bytes or like `4GiB`.
+        memory: budget for activations, in bytes or like `4GiB`. Data of more bytes are not held, but read again at each pass;
+            three quarters of the budget are then for the batches in hand.
         dtype: of θ and all evaluations, float32 or float64; the widest of the module's own when None, float32 for half precision.
 
     Attributes:
@@ -54,6 +56,7 @@ class Objective(BatchLoss):
         strength: λ of the penalty; another one is another objective: `penalised`.
         anchor: θ_ref of the penalty; None is the origin.
         ignored: the target that the loss leaves out, of no class; None where there is none among the data.
+        streamed: whether the data are read again at each pass, being larger than the memory budget.
         traces: what others traced of this loss on these data and keep for later calls, by key; all penalties share it.
 
     Examples:
@@ -82,20 +85,24 @@ class Objective(BatchLoss):
         self._strength, self._anchor = _penalty(strength, anchor, self.theta)
         self.traces: dict[Any, Any] = {}
         self.memory = parse_bytes(memory)
-        batches = gather(data, device=self.device, dtype=self.dtype)
-        self.count = sum(len(targets) for _, targets in batches)
+        self._batches = held_or_streamed(data, device=self.device, dtype=self.dtype, budget=self.memory)
+        self.streamed = isinstance(self._batches, Streamed)
+        self.memory = max(1, self.memory // 4) if self.streamed else self.memory
         require_loss(loss)
         forget(self.model)
         with rewound(self.model, loss):
-            self._read(loss, batches)
+            self._read(loss)
 
-    def _read(self, loss: Loss, batches: list[Batch]) -> None:
+    def _read(self, loss: Loss) -> None:
         """Finds what the loss means on these data, and how many samples are computed at once."""
-        model = self.model
+        model, held = self.model, self._batches
+        batches = held.head if isinstance(held, Streamed) else held
+        self.count = held.count if isinstance(held, Streamed) else sum(len(targets) for _, targets in held)
         with explained(model, "model, loss and data do not go together"), self._in_dtype():
             reading = read(model, self.outputs, self.theta, in_dtype(loss, self.dtype, self.device), batches, self.memory)
             check_modes(model, batches[0][0], lambda: self.outputs(self.theta, batches[0][0]), self.dtype)
-        self.whole, self.mixed, self._batches = reading.whole, reading.mixed, reading.batches
+        self.whole, self.mixed = reading.whole, reading.mixed
+        self._batches = held if isinstance(held, Streamed) else reading.batches
         self._weigh(reading.reduction)
         with explained(model, "the gradient cannot be computed"):
             inputs, targets = self._batches[0] if self.whole else take(self._batches[0], slice(0, 2))
@@ -110,9 +117,8 @@ class Objective(BatchLoss):
         return chain([self._batches[0] if self.whole else take(self._batches[0], slice(0, 2))], self.batches())
 
     def _weigh(self, reduction: Reduction) -> None:
-        targets = [targets for _, targets in self._batches]
-        self.reduction, self._factor = reduction.over_data(targets)
-        self.ignored = ignored_by(reduction.loss, targets)
+        self.reduction, self._factor = reduction.over_data((targets for _, targets in self._batches), self.count)
+        self.ignored = ignored_by(reduction.loss, (targets for _, targets in self._batches))
 
     @property
     def counted(self) -> int:
@@ -187,7 +193,8 @@ class Objective(BatchLoss):
         other.traces = {}
         other.constants = {name: cast(tensor) for name, tensor in self.constants.items()}
         other.reduction = self.reduction.to(dtype, self.device)
-        other._batches = [(tree_map(cast, inputs), cast(targets)) for inputs, targets in self._batches]
+        held = self._batches
+        other._batches = held.cast(cast) if isinstance(held, Streamed) else [(tree_map(cast, x), cast(y)) for x, y in held]
         return other
 
     @differentiable()
@@ -208,7 +215,9 @@ class Objective(BatchLoss):
         if not len(samples) or not 0 <= int(samples.min()) <= int(samples.max()) < self.count:
             raise ConfigurationError(f"samples must be at least one index between 0 and {self.count - 1}.")
         other = copy.copy(self)
-        other._batches = chosen(self._batches, samples)
+        held = self._batches
+        other._batches = held.chosen(samples) if isinstance(held, Streamed) else chosen(held, samples)
+        other.streamed = False
         other.count = len(samples)
         other.traces = {}
         other.chunk = min(self.chunk, other.count)
@@ -228,10 +237,7 @@ class Objective(BatchLoss):
         if not self.per_sample:
             yield from self._batches
             return
-        length = length or self.chunk
-        for batch in self._batches:
-            for start in range(0, len(batch[1]), length):
-                yield take(batch, slice(start, start + length))
+        yield from chunked(self._batches, length or self.chunk)
 
     @differentiable()
     def activation_bytes(self) -> int:

@@ -15,7 +15,7 @@ import copy
 import functools
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -83,7 +83,7 @@ class Reduction:
         value = called(self.loss, outputs, guarded(targets))
         return value if self.over == "sum" else (value if not value.ndim else value.mean()) * len(targets)
 
-    def over_data(self, targets: list[Tensor]) -> "tuple[Reduction, float]":
+    def over_data(self, targets: Iterable[Tensor], count: int) -> "tuple[Reduction, float]":
         """Itself, and N / Σ w_n over all data, with which the mean of a_n over samples is the loss.
 
         Where every target of every sample counts once, that is the plain mean over samples.
@@ -91,15 +91,14 @@ class Reduction:
         Raises:
             DataError: no target counts.
         """
-        count = sum(len(each) for each in targets)
         if self.over == "sum":
             return self, float(count)
         if self.over not in ("counted targets", "class weights"):
             return self, 1.0
-        weights = torch.cat([self.weights(each) for each in targets])
-        positions = torch.cat([torch.full((len(each),), max(1, each[:1].numel())) for each in targets]).to(weights)
-        plain = self.classes is None and len(positions.unique()) == 1 and torch.equal(weights, positions)
-        if plain or targets[0].is_floating_point():
+        parts = [(self.weights(each), max(1, each[:1].numel()), each.is_floating_point()) for each in targets]
+        weights = torch.cat([each for each, _, _ in parts])
+        plain = self.classes is None and len({each for _, each, _ in parts}) == 1 and bool((weights == parts[0][1]).all())
+        if plain or parts[0][2]:
             return replace(self, over="samples", ignored=None, classes=None), 1.0
         total = weights.sum().item()
         if not total > 0:
@@ -164,11 +163,12 @@ def reductions_of(loss: Loss) -> list[Reduction]:
     return [*found, Reduction("samples", loss, values)]
 
 
-def ignored_by(loss: Loss, targets: list[Tensor]) -> int | None:
+def ignored_by(loss: Loss, targets: Iterable[Tensor]) -> int | None:
     """The target that a loss says it leaves out; None where it says nothing, or no target is that."""
     ignored = _setting(loss, "ignore_index")
-    whole = [each for each in targets if not each.is_floating_point()]
-    return ignored if isinstance(ignored, int) and any(bool((each == ignored).any()) for each in whole) else None
+    if not isinstance(ignored, int):
+        return None
+    return ignored if any(bool((each == ignored).any()) for each in targets if not each.is_floating_point()) else None
 
 
 def reduction_of(loss: Loss, outputs: Any, targets: Tensor, whole: tuple[Any, Tensor] | None = None) -> Reduction:

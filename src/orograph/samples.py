@@ -6,7 +6,7 @@ evaluated together and in two halves: losses and gradient have to be the same. (
 dimension for time passes with the first one alone.) Where they are not, batches stay as they came.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -32,6 +32,31 @@ def joined(batches: Sequence[Batch]) -> list[Batch]:
         return list(batches)
     leaves = tree_map(lambda *parts: torch.cat(parts) if _has_samples(parts[0]) else parts[0], *(x for x, _ in batches))
     return [(leaves, torch.cat([targets for _, targets in batches]))]
+
+
+def cut(batches: Iterable[Batch], length: int) -> Iterator[Batch]:
+    """All samples in order, so many together: batches are joined and cut, those of different shapes apart."""
+    waiting: list[Batch] = []
+    for batch in batches:
+        if waiting and _shapes(waiting[0]) != _shapes(batch):
+            yield from joined(waiting)
+            waiting = []
+        waiting.append(batch)
+        held = sum(len(targets) for _, targets in waiting)
+        if held < length:
+            continue
+        waiting = joined(waiting)  # the batches are not held while what is made of them is worked on
+        for start in range(0, held - length + 1, length):
+            yield take(waiting[0], slice(start, start + length))
+        rest = held % length
+        waiting = [tree_map(_own, take(waiting[0], slice(held - rest, None)))] if rest else []
+        del batch
+    yield from joined(waiting)
+
+
+def _own(leaf: Any) -> Any:
+    """A copy, which does not keep what it is a part of."""
+    return leaf.clone() if isinstance(leaf, Tensor) else leaf
 
 
 def lined_up(batch: Batch) -> bool:

@@ -9,14 +9,13 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from orograph.errors import ConfigurationError, DataError
-from orograph.intake import Batch, gather, pairs
+from orograph.intake import pairs, placed
 from orograph.keeping import rewound
 from orograph.objective import Objective
 from orograph.samples import equal, joined, parting, record
+from orograph.streaming import columns, fingerprints
 
 _SAMPLES = 32
 
@@ -46,7 +45,7 @@ def check_data(data: Iterable[Any], objective: Objective) -> None:
     Raises:
         DataError: another length, order or content.
     """
-    if isinstance(data, list | tuple):  # what it holds cannot move
+    if isinstance(data, list | tuple) or objective.streamed:  # what it holds cannot move; what is read again was compared
         return
     held = list(objective.batches(objective.count))
     with torch.random.fork_rng(devices=[]):
@@ -60,30 +59,14 @@ def check_data(data: Iterable[Any], objective: Objective) -> None:
         )
     if count != objective.count:
         raise DataError(f"the data have {objective.count} samples the first time and {count} the second.")
-    again = gather(found, device=objective.device, dtype=objective.dtype)
+    again = [placed(batch, objective.device, objective.dtype) for batch in found]
     if len(held) == 1:
         again = joined(again)
-    first, second = [_columns(batch) for batch in held], [_columns(batch) for batch in again]
-    columns = zip(chain.from_iterable(first), chain.from_iterable(second), strict=False)
-    if all(torch.equal(a, b) for a, b in columns):
+    first, second = [columns(batch) for batch in held], [columns(batch) for batch in again]
+    leaves = zip(chain.from_iterable(first), chain.from_iterable(second), strict=False)
+    if all(torch.equal(a, b) for a, b in leaves):
         return
-    prints, others = (torch.cat([_fingerprints(columns) for columns in each]).sort().values for each in (first, second))
+    prints, others = (torch.cat([fingerprints(leaves) for leaves in each]).sort().values for each in (first, second))
     if torch.allclose(prints, others, rtol=1e-12):
         raise DataError("the data come in another order the second time; pass a loader with shuffle=False.")
     raise DataError("the data have another content the second time; switch off random augmentation.")
-
-
-def _columns(batch: Batch) -> list[Tensor]:
-    """Every tensor leaf of inputs and targets."""
-    return [leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor)]
-
-
-def _fingerprints(columns: list[Tensor]) -> Tensor:
-    """One number a sample, which does not depend on its place."""
-    count = len(columns[-1])  # of the targets; edges of a graph and the like belong to all
-    total = torch.zeros(count, dtype=torch.float64, device=columns[-1].device)
-    for scale, column in enumerate((each for each in columns if each.ndim and len(each) == count), start=1):
-        flat = column.reshape(len(column), -1).double()
-        weights = torch.arange(1, flat.shape[1] + 1, dtype=torch.float64, device=flat.device).sqrt()
-        total += scale * (flat @ weights)
-    return total

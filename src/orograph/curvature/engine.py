@@ -64,7 +64,7 @@ class Engine:
         self.method, self.fallback_reason = TRACED, ""
         self.certificate: tuple[str, ...] = ()
         self._traces: dict[Any, Trace] = {}
-        self._chunks: list[tuple[Trace, Values]] = []
+        self._chunks: list[tuple[Trace, Values]] = []  # none where the data are read again
         self._residuals: list[Values] = []
         self._resident: weakref.ref[Point] | None = None
         self._double: Engine | None = None
@@ -176,7 +176,7 @@ class Engine:
     def _multiply(self, point: Point, vectors: Tensor, *, wide: bool) -> Tensor:
         total = torch.zeros_like(vectors)
         directions: dict[int, Values] = {}
-        for index, (trace, batch) in enumerate(self._chunks):
+        for index, (trace, batch) in enumerate(self._walk()):
             values = point.values[id(trace)]
             if id(trace) not in directions:
                 directions[id(trace)] = (trace.block_direction if wide else trace.direction)(values, vectors)
@@ -195,7 +195,7 @@ class Engine:
         new = point.gradient is None
         gradient = torch.zeros_like(point.theta)
         loss = torch.zeros(point.theta.shape[:-1], dtype=torch.float64, device=point.theta.device)
-        for index, (trace, batch) in enumerate(self._chunks):
+        for index, (trace, batch) in enumerate(self._walk()):
             if id(trace) not in point.values:
                 point.values[id(trace)] = trace.at(point.theta)
             values = point.values[id(trace)]
@@ -224,15 +224,27 @@ class Engine:
                 break
             del self._traces[self._key(next(objective.batches(length)))]
             length = even_length(count, max(1, min(length // 2, length * objective.memory // trace.peak_bytes)))
+        sizes = []
         for batch in objective.batches(length):
             trace = self._trace(batch)
-            self._chunks.append((trace, trace.batch(batch)))
-        sizes = [trace.residual_bytes for trace, _ in self._chunks]
+            sizes.append(trace.residual_bytes)
+            if not objective.streamed:
+                self._chunks.append((trace, trace.batch(batch)))
         peak = max(trace.peak_bytes for trace in self._traces.values())
-        kept = how_many_fit(sizes, peak, objective.memory)
+        # Small tensors that stay, each allocated between two large ones that do not, would keep the heap from being used again.
+        kept = 0 if objective.streamed else how_many_fit(sizes, peak, objective.memory)
         return Chunking(
             length if objective.per_sample else len(next(objective.batches())[1]), len(sizes), kept, sum(sizes[:kept]), peak
         )
+
+    def _walk(self) -> Iterator[tuple[Trace, Values]]:
+        """Every chunk and its trace; of data that are not held, as they are read again."""
+        if not self.objective.streamed:
+            yield from self._chunks
+            return
+        for batch in self.objective.batches(self.plan.length):
+            trace = self._trace(batch)
+            yield trace, trace.batch(batch)
 
     def _trace(self, batch: Batch) -> Trace:
         key = self._key(batch)
@@ -249,12 +261,14 @@ class Engine:
 
     def _verify(self, reference: str) -> None:
         """One product of every trace against a route on plain autograd that passed its tests."""
-        left = {id(trace) for trace, _ in self._chunks}
+        left = {id(trace) for trace in self._traces.values()}
         for batch in self.objective.batches(self.plan.length):
             trace = self._traces[self._key(batch)]
             if id(trace) in left:
                 left.remove(id(trace))
                 check_product(trace, self.objective, self.formula, batch, self.models, reference)
+            if not left:
+                return
 
     def _fall_back(self, tests: dict[str, Tests]) -> None:
         """Products on plain autograd: in forward mode where that passes its tests, for it is the quicker."""

@@ -134,17 +134,20 @@ def in_blocks(objective: Objective, thetas: Thetas, statistics: Statistics | Non
         return one, one, arguments(slice(0, 2))
 
     group, length = block_of(objective, len(thetas))
-    for first in range(0, len(thetas), group):
-        models = slice(first, min(first + group, len(thetas)))
-        part = arguments(models)
-        start = 0
+    groups = [slice(first, min(first + group, len(thetas))) for first in range(0, len(thetas), group)]
+    # Data that are read again are read once: all models see a chunk before the next one comes.
+    for together in [groups] if objective.streamed else [[models] for models in groups]:
+        part, start = None, 0
         for inputs, targets in objective.batches(length):
             samples = slice(start, start + len(targets))
             one, plain = (of(inputs, targets, start, way) for way in (shared, None))
             doing = "the loss cannot be computed"
-            with torch.no_grad(), evaluation_mode(objective.model), explained(objective.model, doing):
-                losses, *scores = many(objective, "losses", one, part, trial, plain)
-            yield Block(models, samples, losses, scores[0] if scores else None, targets)
+            for models in together:
+                if part is None or len(together) > 1:
+                    part = arguments(models)
+                with torch.no_grad(), evaluation_mode(objective.model), explained(objective.model, doing):
+                    losses, *scores = many(objective, "losses", one, part, trial, plain)
+                yield Block(models, samples, losses, scores[0] if scores else None, targets)
             start = samples.stop
 
 
