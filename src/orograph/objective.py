@@ -215,9 +215,8 @@ class Objective(BatchLoss):
         if not len(samples) or not 0 <= int(samples.min()) <= int(samples.max()) < self.count:
             raise ConfigurationError(f"samples must be at least one index between 0 and {self.count - 1}.")
         other = copy.copy(self)
-        held = self._batches
+        held, other.streamed = self._batches, False
         other._batches = held.chosen(samples) if isinstance(held, Streamed) else chosen(held, samples)
-        other.streamed = False
         other.count = len(samples)
         other.traces = {}
         other.chunk = min(self.chunk, other.count)
