@@ -57,17 +57,17 @@ def judgement(output: SequenceClassifierOutput, labels: Tensor) -> Tensor:
     return F.cross_entropy(output.logits, labels, reduction="none")
 
 
-def network() -> nn.Module:
-    """Two blocks of attention and a classifier of the first place; without dropout, for L is to be one function of θ."""
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+def network(blocks: int) -> nn.Module:
+    """Blocks of attention and a classifier of the first place; without dropout, for L is to be one function of θ."""
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": blocks, "num_attention_heads": 2}
     others = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "attn_implementation": "eager"}
     return BertForSequenceClassification(BertConfig(vocab_size=NOT + 1, max_position_embeddings=LENGTH, **sizes, **others))
 
 
-def pretrained(steps: int) -> nn.Module:
+def pretrained(steps: int, blocks: int) -> nn.Module:
     """The network after many sentences of old words."""
     torch.manual_seed(0)
-    model = network()
+    model = network(blocks)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for step in range(steps):
         inputs, labels = sentences(128, new=0, seed=100 + step)
@@ -79,9 +79,9 @@ def pretrained(steps: int) -> nn.Module:
 
 def main(folder: Path, quick: bool) -> None:
     """Pretrain, sweep, analyse, report."""
-    steps, count, epochs, k = (5, 30, 1, 2) if quick else (600, 150, 15, 8)
+    steps, blocks, count, epochs, k = (5, 1, 30, 1, 2) if quick else (600, 2, 150, 15, 8)
     problem = og.Problem(
-        pretrained(steps), judgement, train=sentences(count, 0.9, 0), test=sentences(4 * count, 0.5, 1), groups=words
+        pretrained(steps, blocks), judgement, train=sentences(count, 0.9, 0), test=sentences(4 * count, 0.5, 1), groups=words
     )
     ladder = {"anchor": "initial:0", "start": "anchor", "strengths": STRENGTHS}
     run = og.sweep(problem, **ladder, k=k, tolerance=0.01, epochs=epochs, batch_size=30, lr=3e-3, out=folder)

@@ -29,10 +29,14 @@ def adapted(model: nn.Module) -> nn.Module:
 
 def main(folder: Path, quick: bool) -> None:
     """Pretrain, adapt, sweep, analyse, report."""
-    steps, count, epochs, k = (5, 30, 1, 2) if quick else (600, 150, 15, 8)
-    base = pretrained(steps)
+    steps, blocks, count, epochs, k = (5, 1, 30, 1, 2) if quick else (600, 2, 150, 15, 8)
+    base = pretrained(steps, blocks)
+
+    def lora() -> nn.Module:
+        return adapted(base)
+
     train, test = sentences(count, 0.9, 0), sentences(4 * count, 0.5, 1)
-    problem = og.Problem(lambda: adapted(base), judgement, train=train, test=test, groups=words)
+    problem = og.Problem(lora, judgement, train=train, test=test, groups=words)
     ladder = {"anchor": "initial:0", "start": "anchor", "strengths": STRENGTHS}
     run = og.sweep(problem, **ladder, k=k, tolerance=0.01, epochs=epochs, batch_size=30, lr=0.01, out=folder)
     run = og.analyze(run, problem, lowest_products=20, response_products=20)

@@ -178,6 +178,12 @@ function show(report) {
   const row = (name) => (here().arrays[name] ? Array.from(here().arrays[name].row(state.index)) : []);
   const pointFigures = [];
   const atPoint = (...args) => pointFigures.push(figure(three, ...args));
+  /* The first words of a long name by their first letters: half of a figure is room enough for `b.e.l.0.a.self.query.weight`. */
+  function initials(name, most) {
+    const words = name.split(".");
+    for (let i = 0; i < words.length - 1 && words.join(".").length > most; i += 1) if (!/^\d/.test(words[i])) words[i] = words[i].slice(0, 1);
+    return words.join(".");
+  }
   const nothing = (text) => ({ data: [], layout: { xaxis: { visible: false }, yaxis: { visible: false }, annotations: [{ text, showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 }] } });
 
   atPoint("Spectrum", "Eigenvalues by rank with their residuals.", () => {
@@ -196,8 +202,9 @@ function show(report) {
   atPoint("Gradient by parameter tensor", "Norm of ∇L (without the penalty) on each tensor.", () => {
     const norms = row("tensor_gradient_norm");
     if (!norms.some(finite)) return nothing("no gradient at this point");
-    return { data: [{ type: "bar", orientation: "h", y: report.tensors, x: norms, marker: { color: colour(2) }, hovertemplate: "%{y}: %{x:.4~g}<extra></extra>" }],
-      layout: { xaxis: axis("norm", { rangemode: "tozero" }), yaxis: axis("", { autorange: "reversed" }), hovermode: "closest" } };
+    const short = report.tensors.map((name) => initials(name, window.innerWidth > 600 ? 40 : 26));
+    return { data: [{ type: "bar", orientation: "h", y: report.tensors, x: norms, text: report.tensors, textposition: "none", marker: { color: colour(2) }, hovertemplate: "%{text}: %{x:.4~g}<extra></extra>" }],
+      layout: { xaxis: axis("norm", { rangemode: "tozero" }), yaxis: axis("", { autorange: "reversed", tickvals: report.tensors, ticktext: short }), hovermode: "closest" } };
   }, { height: Math.max(330, 18 * report.tensors.length + 80) });
   atPoint("Gradient entries", "How many entries of ∇L have which magnitude; the first bin holds all smaller ones.", () => {
     const counts = row("gradient_counts");
