@@ -159,7 +159,7 @@ import orograph as og
 from torch.nn import functional as F
 
 class Made:
-    # 200 batches, made when they are asked for: of 640 kB where they are 1600 wide
+    # 200 batches, made when they are asked for: of 320 kB where they are 800 wide
     def __init__(self, width):
         self.width = width
     def __iter__(self):
@@ -175,18 +175,18 @@ def work(width, budget):
     net = torch.nn.Sequential(torch.nn.Linear(width, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
     objective = og.Objective(net, F.cross_entropy, Made(width), memory=budget)
     operator = og.HessianOperator.of(objective)
-    pairs = og.lanczos(operator, 2, tolerance=0.1, max_products=8)
+    pairs = og.lanczos(operator, 2, tolerance=0.1, max_products=4)
     theta = objective.theta
     return [objective.loss(theta), objective.gradient(theta), og.class_shares(objective, theta, pairs),
-            og.surface(objective, objective.theta, pairs.eigenvectors, points=5)]
+            og.surface(objective, objective.theta, pairs.eigenvectors, points=3)]
 
 torch.set_num_threads(1)
-budget = 32 * 10**6
-work(8, budget // 200)  # whatever is imported and compiled once
+budget = 16 * 10**6
+work(8, budget // 100)  # whatever is imported and compiled once
 for memory in (budget, 10**9):
     before = now("VmRSS")
     open("/proc/self/clear_refs", "w").write("5")  # the peak begins anew
-    work(1600, memory)
+    work(800, memory)
     print((now("VmHWM") - before) / budget)
 """
 

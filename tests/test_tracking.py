@@ -4,6 +4,9 @@ Independent of the code: the quadratic's curvature is known, dense Hessians are 
 """
 
 import random
+import runpy
+import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -257,3 +260,45 @@ def test_what_cannot_be_tracked_is_said_in_a_sentence(tracked: Path, tmp_path: P
             og.Tracker(valley(), out=tmp_path / "other", every=1)
     with pytest.raises(RunError, match="open for reading"):
         tracker.step(Point())
+
+
+ADAPTERS = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "adapters" / "trackers.py"))
+
+
+def test_a_callback_of_lightning_counts_as_its_trainer_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stub = types.ModuleType("lightning.pytorch")
+    stub.Callback = type("Callback", (), {})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "lightning", types.ModuleType("lightning"))
+    monkeypatch.setitem(sys.modules, "lightning.pytorch", stub)
+    model = Point()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    module = types.SimpleNamespace(net=model)
+    with og.Tracker(valley(), out=tmp_path / "run", every=2, probes=0) as tracker:
+        callback = ADAPTERS["lightning_callback"](tracker, of=lambda module: module.net)
+        for step in (1, 1, 2, 2, 3, 3, 4, 4):  # two batches a step
+            loss = descend(model, optimizer)
+            trainer = types.SimpleNamespace(optimizers=[optimizer], global_step=step)
+            callback.on_train_batch_end(trainer, module, {"loss": loss}, None, 0)
+    run = og.open_run(tmp_path / "run")
+    assert run.step.values.tolist() == [2, 4]
+    assert run.batch_loss.notnull().all()
+    np.testing.assert_allclose(run.lambda_max, 4.0, rtol=1e-4)
+
+
+def test_a_callback_of_transformers_takes_the_trainers_model_and_optimiser(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    from transformers import TrainerControl, TrainerState
+    from transformers.trainer_callback import CallbackHandler
+
+    model = Point()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with og.Tracker(valley(), out=tmp_path / "run", every=2, probes=0) as tracker:
+        handler = CallbackHandler([ADAPTERS["transformers_callback"](tracker)], model, None, optimizer, None)
+        state = TrainerState()
+        for step in range(1, 5):
+            descend(model, optimizer)
+            state.global_step = step
+            handler.on_step_end(None, state, TrainerControl())
+    run = og.open_run(tmp_path / "run")
+    assert run.step.values.tolist() == [2, 4]
+    np.testing.assert_allclose(run.critical_lr, 0.5, rtol=1e-6)
