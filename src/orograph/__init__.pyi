@@ -88,6 +88,7 @@ from .store import open_run as open_run
 
 # Packages, which hold more
 from . import connectivity as connectivity
+from . import continuation as continuation
 from . import curvature as curvature
 from . import data as data
 from . import figures as figures

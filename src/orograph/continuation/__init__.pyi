@@ -1,9 +1,9 @@
 from .branch import Branch as Branch
 from .branch import BranchPoint as BranchPoint
 from .branch import Event as Event
+from .equal_depth import Maxwell as Maxwell
+from .equal_depth import maxwell as maxwell
 from .following import follow as follow
-from .maxwell import Maxwell as Maxwell
-from .maxwell import maxwell as maxwell
 from .switching import Switched as Switched
 from .switching import switch_branch as switch_branch
 from .symmetry import layer_rotations as layer_rotations

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from orograph.continuation.branch import Branch
+from orograph.continuation.equal_depth import maxwell
 from orograph.continuation.following import Follower, follow
-from orograph.continuation.maxwell import maxwell
 from orograph.continuation.stability import lowest
 from orograph.continuation.switching import switch_branch
 from orograph.continuation.symmetry import layer_rotations
