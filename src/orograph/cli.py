@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from orograph.errors import OrographError, shown, unknown
 from orograph.process import keep_imports, no_garbage, out_of_memory
-from orograph.remarks import told
+from orograph.remarks import aside, told
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -314,7 +314,7 @@ def _run(name: str, args: Sequence[str]) -> int:
         function: Callable[[Any], int] = _found(COMMANDS[name].function)
     keep_imports()
     quiet, machine = _asked(settings, "quiet"), _asked(settings, "json_output")
-    with told(own=not quiet, others=not quiet and not machine):
+    with told(own=not quiet, others=not quiet and not machine), aside() if machine else contextlib.nullcontext():
         return function(settings)
 
 

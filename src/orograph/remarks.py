@@ -1,14 +1,36 @@
-"""Warnings as a command tells them: one line on standard error, each text once; a worker's are its driver's to tell."""
+"""What a command says beside its answer: warnings, one line each on standard error; a worker's are its driver's to tell.
+
+An answer that a program reads has standard output to itself: what a model or data of one's own print goes to standard error.
+"""
 
 import contextlib
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, TextIO
 
 from orograph.errors import OrographWarning, shown
 
 Remark = tuple[str, bool]  # what was said, and whether by this library
+
+_ANSWERS: ContextVar[TextIO | None] = ContextVar("answers", default=None)
+
+
+@contextlib.contextmanager
+def aside() -> Iterator[None]:
+    """Within it whatever is printed goes to standard error, and only `answer` to standard output."""
+    token = _ANSWERS.set(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _ANSWERS.reset(token)
+
+
+def answer(text: str) -> None:
+    """Print what a program reads."""
+    print(text, file=_ANSWERS.get())
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """What is refused before anything is computed, and what is told of a run that is not whole."""
 
 import importlib
+import json
 import shutil
 from pathlib import Path
 
@@ -79,6 +80,69 @@ def test_a_plan_without_a_copy_is_made_again_by_the_command_that_the_repair_name
     begun = begun_run(out, "sweep")
     assert begun is not None
     assert begun.plan.cells == ()
+
+
+@pytest.mark.slow
+def test_a_plan_that_is_lost_with_its_copy_is_told_with_the_command_that_makes_it(capsys, run: Path, tmp_path: Path) -> None:
+    out = copied(run, tmp_path)
+    for place in (out, out / "copies"):
+        (place / "plan.json").unlink()
+    said = refused(capsys, "doctor", str(out), "--repair")
+    assert "give the command that made the run again" in said
+    assert "doctor" not in said
+    assert main([*SMALL, "--strengths", "0,0.01", "--out", str(out)]) == 0
+    assert not inspect(out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["run.json", "plan.json"])
+def test_a_file_that_is_damaged_with_its_copy_is_made_again_by_the_runs_own_command(
+    capsys, run: Path, tmp_path: Path, name: str
+) -> None:
+    out = copied(run, tmp_path)
+    for place in (out, out / "copies"):
+        (place / name).write_bytes(b"{")
+    if name == "run.json":
+        assert "give the command that made the run again" in refused(capsys, "doctor", str(out), "--repair")
+        assert (out / name).read_bytes() == b"{"  # nothing is removed that has no replacement
+        (out / name).unlink()  # as earlier versions left it
+    else:
+        assert main(["doctor", str(out), "--repair"]) == 0
+    assert main([*SMALL, "--strengths", "0,0.01", "--out", str(out)]) == 0
+    assert not inspect(out)
+    assert [(place / name).read_bytes() for place in (out, out / "copies")] == 2 * [(run / name).read_bytes()]
+
+
+def test_the_marker_of_a_later_version_is_never_written_over(capsys, run: Path, tmp_path: Path) -> None:
+    out = copied(run, tmp_path)
+    for place in (out, out / "copies"):
+        later = json.loads((place / "run.json").read_bytes()) | {"version": 2}
+        (place / "run.json").write_text(json.dumps(later))
+    assert "later version" in refused(capsys, *SMALL, "--strengths", "0,0.01", "--out", str(out))
+
+
+PRINTING = """
+import torch
+print("{")
+def model():
+    print("[")
+    return torch.nn.Linear(2, 2)
+def data():
+    print("]")
+    batches = [(torch.arange(8.0).reshape(4, 2), torch.tensor([0, 1, 1, 0]))]
+    return batches, batches
+"""
+
+
+@pytest.mark.slow
+def test_json_has_standard_output_to_itself(capsys, tmp_path: Path) -> None:
+    (tmp_path / "telling.py").write_text(PRINTING)
+    out, own = str(tmp_path / "run"), str(tmp_path / "telling.py")
+    few = "--k 1 --epochs 1 --threads 1 --strengths 0.01 --json".split()  # noqa: SIM905
+    assert main(["sweep", "--model", f"{own}:model", "--data", f"{own}:data", *few, "--out", out]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["run"] == out
+    assert {"{", "[", "]"} <= set(told.err.splitlines())
 
 
 @pytest.mark.slow

@@ -121,6 +121,7 @@ def test_a_folder_without_weights(capsys, tmp_path: Path) -> None:
 
 def test_weights_of_another_model(capsys, published: Path, tmp_path: Path) -> None:
     assert "fc1.weight" in refused(capsys, published, tmp_path / "run", "--widths", "7,5")
+    assert not (tmp_path / "run").exists()  # where the mended command is to write
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from orograph.analysis.survey import Survey, plain_survey, survey
 from orograph.analysis.visit import Part, Visit
 from orograph.errors import ConfigurationError, RunError, shown
 from orograph.problem import Problem
+from orograph.remarks import answer
 from orograph.settings.shared import Execution
 from orograph.store.analysis import Analysis
 from orograph.store.cells import Cell
@@ -90,7 +91,7 @@ def analyze(settings: AnalyzeSettings, problem: Problem | None = None, show: Sho
         run.keep_results(FILE, results)
         pictures = draw(bench, run, found, measured)
     if settings.json_output:
-        print(json_text(results))
+        answer(json_text(results))
     elif show == "terminal" and not settings.quiet:
         print_summary(run, found, measured, areas, results["commands"], console)
         for sentence in missing:

@@ -19,6 +19,7 @@ from orograph.errors import shown
 from orograph.ladder.changes import LEVEL, ChangePoint
 from orograph.ladder.hysteresis import Loop, Spinodal
 from orograph.memory import format_bytes
+from orograph.remarks import answer
 from orograph.store.cells import Cell
 from orograph.store.encoding import json_text
 from orograph.store.run import Run
@@ -43,7 +44,7 @@ def print_cost(bench: Bench, run: Run, work: Sequence[tuple[Part, Cell]], consol
     counts = Counter(part.name for part, _ in work)
     total, size = sum(part.work for part, _ in work) * product, _disk(bench, work)
     if as_json:
-        print(json_text({"run": str(run.path), "points": done, "parts": counts, "seconds": total, "bytes": size}))
+        answer(json_text({"run": str(run.path), "points": done, "parts": counts, "seconds": total, "bytes": size}))
         return
     told = f": {done} points, {objective.layout.size:,} parameters, {objective.count:,} samples"
     console.print(Text.assemble((shown(run.path), "bold"), told))

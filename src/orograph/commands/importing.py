@@ -59,6 +59,9 @@ def import_run(settings: ImportSettings) -> int:
     sweep = sweep.model_copy(update={"problem": bench.settings.problem})
     bench.instruments.settings = sweep.spectrum.model_copy(update={"k": 0})  # pairs come from the files
     layout = bench.layout
+    for point in points:  # all of them before the folder is made: what it is begun with is not changed by the next command
+        if begun is None or point.cell not in begun.records:
+            load_checkpoint(point.weights, bench.model, dtype=bench.instruments.train.dtype)
     console = Console(stderr=True)
     with Run.create(
         out,

@@ -23,6 +23,7 @@ from orograph.geometry.scores import scores
 from orograph.objective import Objective
 from orograph.problem import Problem
 from orograph.process import out_of_memory
+from orograph.remarks import answer
 from orograph.sources import first_line
 from orograph.spectral.bulk import Outliers
 from orograph.spectral.intervals import Estimate
@@ -83,7 +84,7 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
     write_bytes(stem.with_name(f"{stem.name}.json"), text.encode())
     picture, _ = save(_figure(found, settings), stem)
     if settings.json_output:
-        print(text)
+        answer(text)
     elif not settings.quiet:
         table = Table(box=None, show_header=False, pad_edge=False)
         for name, value in [*rows(found), *metric_rows(metrics)]:

@@ -16,7 +16,7 @@ from orograph.store.cells import Cell, Plan
 from orograph.store.copies import ANCHOR, SUM, check_own, own_files, read_plan, remove, restorable, restore
 from orograph.store.encoding import decode
 from orograph.store.lock import RunLock
-from orograph.store.marker import marker_at, no_run, outdated
+from orograph.store.marker import lacks_its_marker, marker_at, no_run, outdated
 from orograph.store.names import CONFIGURATION, COPIES, MARKER, PLAN
 from orograph.store.run import Run
 
@@ -60,7 +60,7 @@ def inspect(path: Path) -> list[Damage]:
     Raises:
         RunError: it is not a run.
     """
-    if not (path / MARKER).exists() and not (path / COPIES / MARKER).exists():
+    if lacks_its_marker(path) or not ((path / MARKER).exists() or (path / COPIES / MARKER).exists()):
         raise no_run(path)
     found = [damage for name in own_files(path) if (damage := _own(path, name))]
     plan = _plan(path, found)
@@ -85,9 +85,11 @@ def repair(path: Path, damages: Iterable[Damage]) -> None:
     """Carry out the remedy of each.
 
     Raises:
-        RunError: another process is writing to the run, or its marker is damaged and there is no copy of it.
+        RunError: another process is writing to the run, or its marker is damaged and its copy is.
     """
     damages = list(damages)
+    if any(damage.kind == "lost" and damage.path == MARKER for damage in damages):
+        raise RunError(f"{path / MARKER} is damaged and has no whole copy; restore it, or make the run anew in another folder.")
     lock = RunLock(path)
     try:
         for damage in damages:
@@ -95,10 +97,8 @@ def repair(path: Path, damages: Iterable[Damage]) -> None:
                 restore(path, damage.path)
         for damage in damages:
             if damage.kind == "lost":
-                if damage.path == MARKER:
-                    remove(path / MARKER)
-                    raise RunError(f"{path / MARKER} is damaged and has no copy; give the command that made the run again.")
-                _remove(path, [damage.path, damage.path + SUM])
+                names = (damage.path, damage.path + SUM)
+                _remove(path, [*names, *(f"{COPIES}/{name}" for name in names)])  # a damaged copy restores nothing
         plan = read_plan(path / PLAN)
         for damage in damages:
             if damage.cell is not None:

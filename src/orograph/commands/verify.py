@@ -8,6 +8,7 @@ from rich.table import Table
 
 from orograph.commands.settings import VerifySettings
 from orograph.continuation.solvable import checks
+from orograph.remarks import answer
 from orograph.store.encoding import json_text
 from orograph.work.progress import Working
 
@@ -19,7 +20,7 @@ def verify(settings: VerifySettings) -> int:
         found = list(checks(getattr(torch, settings.dtype), say=working.say))
     wrong = sum(not check.passed for check in found)
     if settings.json_output:
-        print(json_text([{**asdict(check), "passed": check.passed} for check in found]))
+        answer(json_text([{**asdict(check), "passed": check.passed} for check in found]))
         return int(wrong > 0)
     table = Table(box=None, pad_edge=False)
     for name in ("number", "found", "true", "allowed", ""):

@@ -25,6 +25,10 @@ _FIELDS = {
 }
 
 
+class LaterVersion(RunError):
+    """A run that only a later version can read."""
+
+
 def read_marker(path: Path) -> dict[str, Any] | None:
     """What the marker says; None where there is none.
 
@@ -42,7 +46,7 @@ def marker_at(file: Path) -> dict[str, Any] | None:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise RunError(f"{file} is not that of an Orograph run, or is damaged; choose another directory, or {way_out(file)}")
     if isinstance(content.get("version"), int) and content["version"] > VERSION:  # whose seals may be others
-        raise RunError(f"{file.parent} was written by a later version of Orograph; use that to go on.")
+        raise LaterVersion(f"{file.parent} was written by a later version of Orograph; use that to go on.")
     content = opened(content, file)
     wrong = [name for name, kind in _FIELDS.items() if not isinstance(content.get(name), kind)]
     if not wrong and not all(isinstance(name, str) for name in content["classes"]):
@@ -78,7 +82,7 @@ def check_directory(
     """
     if path.exists() and not path.is_dir():
         raise RunError(f"{path} is a file; give a directory for the run.")
-    found = read_marker(path) or marker_at(path / COPIES / MARKER)
+    found = None if lacks_its_marker(path) else read_marker(path) or marker_at(path / COPIES / MARKER)
     if found is None:
         own = {*OWN, f".{MARKER}.partial"}
         names = [each.name for each in path.iterdir() if not is_temporary(each.name)] if path.exists() else []
@@ -104,16 +108,31 @@ def check_directory(
 
 
 def lacks_its_marker(path: Path) -> bool:
-    """Whether a directory is a run but for its marker and the copy of that."""
-    return not any((path / name).exists() for name in (MARKER, f"{COPIES}/{MARKER}")) and all(
-        (path / name).exists() for name in (CONFIGURATION, PLAN, "points")
+    """Whether a directory is a run but for its marker and the copy of that, neither of which is there and whole."""
+    return all((path / name).exists() for name in (CONFIGURATION, PLAN, "points")) and not any(
+        map(_is_marker, (path / MARKER, path / COPIES / MARKER))
     )
+
+
+def _is_marker(file: Path) -> bool:
+    """Whether a file may say what a run is: to this version, to a later one, or once the system lets it be read."""
+    if not file.exists():
+        return False
+    try:
+        read_file(file)
+        marker_at(file)
+    except (OSError, LaterVersion):
+        return True
+    except RunError:
+        return False
+    return True
 
 
 def no_run(path: Path) -> RunError:
     """The error for a directory without a marker."""
     if lacks_its_marker(path):
-        return RunError(f"{path} has lost its {MARKER}; give the command that made the run again, which writes it anew.")
+        again = "give the command that made the run again, which writes it anew"
+        return RunError(f"{path} has lost its {MARKER}, and has no copy of it that is whole; {again}.")
     return RunError(f"{path} is not a run: it has no {MARKER}; give the directory that a sweep or a study wrote.")
 
 

@@ -15,7 +15,7 @@ from orograph.store import arrays as array_files
 from orograph.store import artifacts, tables
 from orograph.store.arrays import ArrayStore
 from orograph.store.cells import Cell
-from orograph.store.copies import check_sum, read_plan
+from orograph.store.copies import check_sum, read_plan, restorable
 from orograph.store.findings import damaged_finding_files, read_findings
 from orograph.store.integrity import verified
 from orograph.store.lock import RunLock
@@ -91,13 +91,13 @@ class RecordedRun:
         """
         path = Path(path)
         content = read_marker(path)
-        if content is None and (path / COPIES / MARKER).is_file():
+        if content is None and restorable(path, MARKER):
             raise RunError(f"{path / MARKER} is missing; restore it by: orograph doctor {path} --repair.")
         if content is None:
             raise no_run(path)
         run = cls(path, content)
         if not run.plan.cells and any((path / "points").rglob("*.json")):
-            raise RunError(f"{path / PLAN} is missing; restore it, or have it made again by: orograph doctor {path} --repair.")
+            raise RunError(f"{path / PLAN} is missing; give the command that made the run again, which writes it anew.")
         return run
 
     def kept(self, name: str) -> Path | None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from orograph.errors import ConfigurationError, RunError
 from orograph.settings.base import Settings
 from orograph.settings.shared import NumericsSettings
-from orograph.store.marker import read_marker
+from orograph.store.marker import lacks_its_marker, read_marker
 from orograph.store.names import COPIES, MARKER
 from orograph.store.run import Run
 
@@ -20,12 +20,12 @@ Whole = TypeVar("Whole", bound=Settings)
 
 
 def begun_run(path: Path, kind: str) -> Run | None:
-    """The run in a directory, None where none was begun.
+    """The run in a directory, None where none was begun, or it has lost its marker.
 
     Raises:
         RunError: it is of another kind, or damaged.
     """
-    if not (path / MARKER).exists() and not (path / COPIES / MARKER).exists():
+    if lacks_its_marker(path) or not ((path / MARKER).exists() or (path / COPIES / MARKER).exists()):
         return None
     content = read_marker(path)
     run = Run.open(path) if content is None else Run(path, content)  # without a plan, which is made again

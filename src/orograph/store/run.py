@@ -35,7 +35,7 @@ from orograph.store import artifacts, tables
 from orograph.store.artifacts import Values
 from orograph.store.atomic import make_folder, remove_partial, write_bytes, write_bytes_if_changed
 from orograph.store.cells import EMPTY_PLAN, Cell
-from orograph.store.copies import SUM, keep_copies, own_files, plan_bytes, restore, sum_line, write_own
+from orograph.store.copies import SUM, keep_copies, own_files, plan_bytes, restorable, restore, sum_line, write_own
 from orograph.store.encoding import plain, sealed
 from orograph.store.findings import Finding, FindingKey, write_finding
 from orograph.store.integrity import verified
@@ -133,7 +133,7 @@ class Run(RecordedRun):
             found = check_directory(path, content, defaults)  # again, now that nobody else writes
             remove_partial(path)
             for name in own_files(path):  # those that are lost, not those that are damaged
-                if not (path / name).exists():
+                if not (path / name).exists() and restorable(path, name):
                     restore(path, name)
             if found is None:
                 write_own(path, MARKER, sealed(content))

@@ -15,6 +15,7 @@ from rich.text import Text
 from orograph.errors import shown
 from orograph.memory import format_bytes
 from orograph.problem import Problem
+from orograph.remarks import answer
 from orograph.settings.base import folder_name
 from orograph.settings.shared import NumericsSettings
 from orograph.store.atomic import require_space, require_writable
@@ -109,7 +110,7 @@ def study(settings: StudySettings, execution: StudyExecution, problems: Sequence
                 run.keep_results(NAME, results)
             pictures = draw(results, run) if execution.plot else []
     if execution.json_output:
-        print(json_text(results))
+        answer(json_text(results))
     elif told_all:
         console.print(study_table(results))
         for note in (*notes(results), *filter(None, [mixture(run)])):

@@ -13,6 +13,7 @@ from rich.text import Text
 from orograph.curvature.hessian import HessianOperator
 from orograph.errors import shown
 from orograph.memory import format_bytes, parse_bytes
+from orograph.remarks import answer
 from orograph.store.encoding import json_text
 from orograph.study.bench import StudyBench
 from orograph.study.grid import CANDIDATES, Configuration
@@ -130,7 +131,7 @@ def show_plan(bench: StudyBench, out: Path, console: Console, *, as_json: bool =
         "disk": f"about {format_bytes(disk_bytes(bench))}",
     }
     if as_json:
-        print(json_text({**lines, "steps": len(everything), "seconds": total, "bytes": disk_bytes(bench)}))
+        answer(json_text({**lines, "steps": len(everything), "seconds": total, "bytes": disk_bytes(bench)}))
         return
     width = max(len(name) for name in lines)
     for name, text in lines.items():

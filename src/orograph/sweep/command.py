@@ -10,6 +10,7 @@ from rich.text import Text
 from orograph.errors import ConfigurationError, shown
 from orograph.memory import format_bytes
 from orograph.problem import Problem
+from orograph.remarks import answer
 from orograph.settings.base import folder_name
 from orograph.settings.shared import ParallelExecution
 from orograph.store.atomic import require_space, require_writable
@@ -113,7 +114,7 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
             rows, score = [row(run, cell) for cell in todo], run.score
             told = mixture(run)
     if execution.json_output:
-        print(json_text({"run": str(out), "points": rows}))
+        answer(json_text({"run": str(out), "points": rows}))
     elif told_all:
         console.print(sweep_table(rows, score))
         files, picture = shown(run.path / "test_data"), shown(pictures[0])

@@ -12,6 +12,7 @@ from orograph.curvature.hessian import HessianOperator
 from orograph.errors import shown
 from orograph.memory import format_bytes
 from orograph.objective import Objective
+from orograph.remarks import answer
 from orograph.store.encoding import json_text
 from orograph.sweep.bench import Bench
 from orograph.sweep.plan import cells, cohorts
@@ -85,7 +86,7 @@ def show_plan(bench: Bench, out: Path, console: Console, *, as_json: bool = Fals
         "disk": f"{format_bytes(disk.total)}: {format_bytes(disk.per_point)} a point",
     }
     if as_json:
-        print(json_text({**lines, "points": points, "seconds": cost.seconds, "bytes": disk.total}))
+        answer(json_text({**lines, "points": points, "seconds": cost.seconds, "bytes": disk.total}))
         return
     for name, text in lines.items():
         console.print(Text.assemble((f"{name:>8}", "bold"), f"  {shown(text)}"), highlight=False)

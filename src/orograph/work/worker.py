@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from orograph.process import keep_imports, no_garbage
-from orograph.remarks import gathered
+from orograph.remarks import aside, gathered
 
 Say = Callable[[str], None]
 
@@ -37,13 +37,13 @@ class Context(Protocol):
 
 def perform(context: bytes, stage: str, arguments: bytes) -> bytes:
     """In a worker: one stage, on the bench of the run; the packed result and its seconds, and what was warned of."""
-    with no_garbage():
+    with no_garbage(), aside():
         import torch
 
         kind = _context(context)
     keep_imports()
     torch.set_num_threads(kind.threads)
-    with gathered() as remarks:
+    with gathered() as remarks, aside():  # standard output is the driver's
         done = timed(_bench(context), kind.stages[stage], pickle.loads(arguments), lambda text: None)
     return packed((done, remarks))
 
