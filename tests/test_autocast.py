@@ -16,8 +16,8 @@ import orograph as og
 torch.manual_seed(0)
 MODEL = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
 DATA = [(torch.randn(12, 4), torch.arange(12) % 2)]
-MATRIX = og.MatrixOperator(torch.randn(9, 9) @ torch.diag(torch.linspace(1, 2, 9)) @ torch.randn(9, 9))
-SYMMETRIC = og.MatrixOperator(MATRIX.matrix @ MATRIX.matrix.T + torch.eye(9))
+MATRIX = torch.randn(9, 9) @ torch.diag(torch.linspace(1, 2, 9)) @ torch.randn(9, 9)
+SYMMETRIC = og.MatrixOperator(MATRIX @ MATRIX.T + torch.eye(9))
 OBJECTIVE = og.Objective(MODEL, F.cross_entropy, DATA, strength=0.1)
 HESSIAN = og.HessianOperator.of(OBJECTIVE)
 THETA, ALONG = OBJECTIVE.theta, torch.linspace(-1, 1, len(OBJECTIVE.theta))
@@ -32,7 +32,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "Fisher": lambda: og.EmpiricalFisherOperator.of(OBJECTIVE) @ ALONG[:, None],
     "loss and gradient": lambda: [HESSIAN.loss, HESSIAN.gradient, OBJECTIVE.value(THETA), OBJECTIVE.value_gradient(THETA)],
     "a matrix": lambda: [SYMMETRIC @ torch.ones(9), (2 * SYMMETRIC).shifted(0.1) @ torch.eye(9)],
-    "a function": lambda: og.FunctionOperator(lambda v: MATRIX.matrix @ v, size=9) @ torch.ones(9),
+    "a function": lambda: og.FunctionOperator(lambda v: MATRIX @ v, size=9) @ torch.ones(9),
     "lanczos": lambda: og.lanczos(SYMMETRIC, 2),
     "trace": lambda: [og.trace(SYMMETRIC, method=method, probes=6) for method in ("hutchinson", "hutch++", "xtrace")],
     "density": lambda: og.density(SYMMETRIC, probes=3, steps=6),

@@ -95,6 +95,8 @@ def require_whole(name: str, value: Any) -> None:
         ConfigurationError: naming the argument.
     """
     try:
+        if isinstance(value, bool):
+            raise TypeError
         number = operator.index(value)
     except TypeError:
         raise ConfigurationError(f"`{name}` must be a whole number, not {_said(value)}.") from None

@@ -117,6 +117,12 @@ def forget(model: nn.Module) -> None:
     _known.pop(model, None)
 
 
+def writes_into(model: nn.Module) -> frozenset[str]:
+    """Names of the parameters and buffers that its first call in eval mode wrote into."""
+    known = _known.get(model)
+    return known.names if known is not None else frozenset()
+
+
 @contextlib.contextmanager
 def apart() -> Iterator[None]:
     """Differentiation works whatever the caller has switched off, and random numbers go on after as if nothing had been."""

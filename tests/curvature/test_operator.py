@@ -1,12 +1,17 @@
 """The algebra of operators against the same algebra of dense matrices, and SciPy's `eigsh` through the border."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from scipy.sparse.linalg import eigsh
+from torch import nn
+from torch.nn import functional as F
 
+from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.operator import FunctionOperator, MatrixOperator
-from orograph.errors import ConfigurationError
+from orograph.errors import ConfigurationError, OrographWarning
 
 
 def symmetric(size: int, seed: int) -> torch.Tensor:
@@ -51,3 +56,49 @@ def test_a_mismatch_of_shapes_is_refused() -> None:
         MatrixOperator(A) @ torch.ones(8)
     with pytest.raises(ConfigurationError, match="cannot be added"):
         MatrixOperator(A) + MatrixOperator(A[:3, :3])
+
+
+def test_a_function_may_write_into_its_vector_and_is_told_its_dtype() -> None:
+    operator, vector = FunctionOperator(lambda v: v.mul_(2).double(), 4), torch.ones(4, dtype=torch.float64)
+    result = operator @ vector
+    assert torch.equal(vector, torch.ones(4, dtype=torch.float64))
+    assert torch.equal(result, torch.full((4,), 2.0))
+    assert result.dtype == torch.float32
+
+
+def test_a_function_is_tried_once_and_what_tries_it_is_not_counted() -> None:
+    calls = []
+    operator = FunctionOperator(lambda v: (calls.append(1), A @ v)[1], 9, dtype=torch.float64)
+    operator.examine()
+    operator.shifted(1.0).examine()
+    assert (len(calls), operator.products) == (3, 0)
+
+
+def test_rounding_makes_no_matrix_unsymmetric_and_what_is_more_does() -> None:
+    rough = (A + 1e-7 * torch.ones(9, 9).triu()).float()
+    assert MatrixOperator(rough).double().dtype == torch.float64  # asymmetric by more than float64 rounds
+    with pytest.raises(ConfigurationError, match="not symmetric"):
+        MatrixOperator(rough.double())
+
+
+@pytest.mark.parametrize("move", ["frozen", "written anew", "buffer"])
+def test_an_operator_says_once_that_what_lies_beside_its_parameters_has_moved(move: str) -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
+    model[0].requires_grad_(False)
+    inputs = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    operator = HessianOperator(model, F.cross_entropy, [(inputs, torch.arange(8) % 2)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.load_state_dict(model.state_dict())  # written into, yet the same
+        elsewhere = operator.at(operator.theta + 1) @ operator.theta
+    if move == "frozen":
+        model[0].bias.data = model[0].bias + 1
+    elif move == "written anew":
+        model[1].running_mean = model[1].running_mean + 1
+    else:
+        model.train()(inputs)
+    with pytest.warns(OrographWarning, match="'0.bias'|'1.running_mean'"):
+        operator.at(operator.theta + 1) @ operator.theta
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (operator @ operator.theta).shape == elsewhere.shape

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from orograph.continuation.minres import minres
 from orograph.curvature import HessianOperator
-from orograph.curvature.operator import FunctionOperator, LinearOperator
+from orograph.curvature.operator import LinearOperator, TrustedOperator
 from orograph.objective import Objective
 
 
@@ -100,7 +100,7 @@ class State:
             rest = self.product(vector - away.T @ inside)
             return rest - away.T @ (away @ rest) + away.T @ (_FAR * inside)
 
-        return FunctionOperator(product, len(self.theta), dtype=self.theta.dtype, device=self.theta.device)
+        return TrustedOperator(product, len(self.theta), dtype=self.theta.dtype, device=self.theta.device)
 
     def solve(self, right: Float[Tensor, " n"], corner: float, *, tolerance: float, max_products: int) -> Float[Tensor, " n"]:
         """x with K x = right, `(P + 1,)` both, the last entry that of β dλ."""

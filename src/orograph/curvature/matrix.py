@@ -18,7 +18,7 @@ from orograph.curvature.engine import Engine
 from orograph.curvature.operator import LinearOperator
 from orograph.curvature.precision import Precision, fast_kind
 from orograph.curvature.standing import Standing
-from orograph.curvature.watch import Watch
+from orograph.curvature.watch import Held, Watch
 from orograph.errors import ConfigurationError
 from orograph.memory import DEFAULT_MEMORY
 from orograph.objective import Objective
@@ -79,10 +79,12 @@ class CurvatureOperator(Standing, LinearOperator):
         objective.penalised(strength or 0.0, anchor)  # refuses what no penalty has
         self._begin(objective, samples, precision, None)
         self._watch = Watch(objective.model, objective.layout, objective.theta)
+        self._held = Held(objective.model, objective.layout)
         self._shift = 2 * (strength or 0.0)
 
     _shift = 0.0
     _watch: Watch | None = None  # of the module where θ is what it was; None where θ was given
+    _held: Held | None = None  # of the rest of the module, wherever this stands
 
     @classmethod
     def of(
@@ -227,6 +229,8 @@ class CurvatureOperator(Standing, LinearOperator):
     def _look(self) -> None:
         if self._watch is not None:
             self._watch.look()
+        if self._held is not None:
+            self._held.look()
 
     @property
     def theta(self) -> Float[Tensor, " P"]:

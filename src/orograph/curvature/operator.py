@@ -6,6 +6,7 @@ matrix in the sense of algebra, with one vector a *column*, `(P, b)`: `A @ V`. S
 `A @ spectrum.eigenvectors.T`.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orograph.arguments import require_vectors
+from orograph.arguments import checked, require_vectors
 from orograph.autocast import uncast
 from orograph.errors import ConfigurationError, DataError
 
 if TYPE_CHECKING:
     import scipy.sparse.linalg
+
+_DEVIATION = 1e-2  # of a function's products; finite differences of gradients lie below, and what is smaller shows in residuals
 
 
 class LinearOperator(ABC):
@@ -80,6 +83,14 @@ class LinearOperator(ABC):
     def verification(self) -> "LinearOperator":
         """The operator whose products certify a residual: this one, unless its products are of reduced precision."""
         return self
+
+    def examine(self) -> None:
+        """Tries whether it is symmetric where nothing else vouches for it; its products are not counted.
+
+        Raises:
+            ConfigurationError: it is not linear, or not symmetric.
+        """
+        return
 
     def __matmul__(self, other: Tensor) -> Tensor:
         require_vectors(f"a {self.shape} operator", other, self.size)
@@ -164,6 +175,10 @@ class _Combination(LinearOperator):
     def verification(self) -> LinearOperator:
         return _Combination([(factor, operator.verification) for factor, operator in self.terms], self.shift)
 
+    def examine(self) -> None:
+        for _, operator in self.terms:
+            operator.examine()
+
     def product(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         return self._apply(vector)
 
@@ -181,7 +196,7 @@ class FunctionOperator(LinearOperator):
     """An operator out of a function `v ↦ A v`: for tests, closed forms and one-offs.
 
     Args:
-        function: `v ↦ A v`, linear and symmetric.
+        function: `v ↦ A v`, linear and symmetric; what needs it so tries it by three products. It may write into its v, a copy.
         size: P.
         dtype: of v and of A v.
         device: of both.
@@ -192,6 +207,9 @@ class FunctionOperator(LinearOperator):
         tensor([3., 3., 3., 3.])
     """
 
+    _examined = False
+
+    @checked
     def __init__(
         self,
         function: Callable[[Tensor], Tensor],
@@ -209,9 +227,52 @@ class FunctionOperator(LinearOperator):
             vector: v, `(P,)`.
 
         Returns:
-            `(P,)`.
+            `(P,)`, in the operator's dtype.
+
+        Raises:
+            ConfigurationError: the function gives something else than so many real numbers on the device of v.
         """
-        return self.function(vector)
+        result: Any = self.function(vector.to(self.dtype, copy=True))
+        if not isinstance(result, Tensor):
+            raise ConfigurationError(
+                f"the function of an operator must give a tensor ({self.size},), not {type(result).__name__}."
+            )
+        if result.shape != vector.shape or not result.is_floating_point() or result.device != vector.device:
+            raise ConfigurationError(
+                f"the function of an operator must give a floating tensor ({self.size},) on {vector.device}, not "
+                f"{str(result.dtype).removeprefix('torch.')} of shape {tuple(result.shape)} on {result.device}."
+            )
+        return result.to(self.dtype)
+
+    def examine(self) -> None:
+        """Tries the function on two random unit vectors and their sum, once; it is called three times, which is not counted.
+
+        Raises:
+            ConfigurationError: A(u + v) is not A u + A v, or uᵀA v is not vᵀA u.
+        """
+        if self._examined:
+            return
+        drawn = torch.randn(2, self.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        u, v = (drawn / drawn.norm(dim=1, keepdim=True)).to(self.device, self.dtype)
+        with uncast():
+            of_u, of_v, of_sum = (self.product(each).double() for each in (u, v, u + v))
+        size = of_u.norm() + of_v.norm()
+        if (of_sum - of_u - of_v).norm() > _DEVIATION * (size + of_sum.norm()):
+            raise ConfigurationError(
+                "the function of an operator is not linear: A(u + v) differs from A u + A v; give one that is, without chance."
+            )
+        # Of unit vectors at random uᵀA v is about ‖A v‖/√P.
+        if (u.double() @ of_v - v.double() @ of_u).abs() * self.size**0.5 > _DEVIATION * size:
+            raise ConfigurationError(
+                "the function of an operator is not symmetric: uᵀA v differs from vᵀA u; give (A + Aᵀ)/2 or AᵀA, as is meant."
+            )
+        self._examined = True
+
+
+class TrustedOperator(FunctionOperator):
+    """Out of a function that is symmetric because what it multiplies by is: not tried by products of its own."""
+
+    _examined = True
 
 
 class MatrixOperator(LinearOperator):
@@ -220,13 +281,24 @@ class MatrixOperator(LinearOperator):
     Args:
         matrix: A, `(P, P)`; products are in its dtype, on its device.
 
+    Raises:
+        ConfigurationError: it is no square of floating numbers, or not symmetric within rounding.
+
     Examples:
         >>> import torch, orograph as og
         >>> og.MatrixOperator(torch.tensor([[2.0, 1.0], [1.0, 2.0]])) @ torch.tensor([1.0, 0.0])
         tensor([2., 1.])
     """
 
+    @checked
     def __init__(self, matrix: Float[Tensor, "P P"]) -> None:
+        norm, off = (float(torch.linalg.vector_norm(each, dtype=torch.float64)) for each in (matrix, matrix - matrix.T))
+        # Entries are sums of products, each rounded; a matrix in half precision would be granted everything.
+        if off > min(100 * torch.finfo(matrix.dtype).eps * len(matrix) ** 0.5, 0.1) * norm:
+            raise ConfigurationError(
+                f"the matrix of an operator is not symmetric: ‖A − Aᵀ‖ is {off / norm:.2g}·‖A‖; give (A + A.T) / 2 or "
+                "A.T @ A, as is meant."
+            )
         self.matrix = matrix
         self.size, self.dtype, self.device = len(matrix), matrix.dtype, matrix.device
 
@@ -236,7 +308,9 @@ class MatrixOperator(LinearOperator):
         Returns:
             `(P, P)`.
         """
-        return MatrixOperator(self.matrix.double())
+        other = copy.copy(self)  # symmetric as far as this one is
+        other.matrix, other.dtype, other.products = self.matrix.double(), torch.float64, 0
+        return other
 
     def product(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         """A v, by the dense matrix.

@@ -81,6 +81,7 @@ def conjugate_gradient(
         raise ConfigurationError(f"`tolerance` {tolerance} must lie between 0 and 1.")
     if limit < 2:
         raise ConfigurationError(f"`max_products` {limit} must be at least 2, one to step and one to verify.")
+    operator.examine()
     products, tell = 0, counter(on_product, "conjugate gradients")
 
     def multiply(vector: Tensor) -> Tensor:

@@ -212,6 +212,7 @@ def density(
     if tolerance is not None and not tolerance > 0:
         raise ConfigurationError(f"`tolerance` {tolerance} must be positive.")
     limit = limit_of(probes * min(steps, operator.size), tolerance, max_products, 8 * probes * steps)
+    operator.examine()
     told = counter(on_product, "density")
     chains = _Chains(operator, min(steps, operator.size), torch.Generator().manual_seed(seed), memory, spectrum, told)
     chains.run(probes)

@@ -122,6 +122,7 @@ def begin(
         raise ConfigurationError(f"`block` {block} must lie between 1 and P = {operator.size}.")
     if start is not None and (start.shape != (operator.size,) or not start.isfinite().all() or not start.any()):
         raise ConfigurationError(f"`start` must be a finite vector of P = {operator.size} numbers, not all 0.")
+    operator.examine()
     widest = max(block, min(k + 1, _WIDEST))
     width = Shards(operator.size, operator.group).width
     least, pool = _rows(k, widest)

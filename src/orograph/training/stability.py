@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from orograph.arguments import checked
 from orograph.curvature.hessian import HessianOperator
-from orograph.curvature.operator import FunctionOperator, LinearOperator
+from orograph.curvature.operator import LinearOperator, TrustedOperator
 from orograph.objective import Objective
 from orograph.spectral.eigenpairs import lanczos
 from orograph.training.moment import Moment
@@ -73,7 +73,7 @@ def stability(
     if rule.scale is not None:
         scales = rule.scale.rsqrt()
         size, dtype, device = plain.size, plain.dtype, plain.device
-        similar = FunctionOperator(lambda v: scales * (plain @ (scales * v)), size, dtype=dtype, device=device)
+        similar = TrustedOperator(lambda v: scales * (plain @ (scales * v)), size, dtype=dtype, device=device)
         largest, vector = _largest(similar, near.get("preconditioned_lambda_max"))
         found["preconditioned_lambda_max"], vectors["preconditioned_lambda_max"] = largest, vector
         found["preconditioned_stability"] = largest * rule.lr * (1 - rule.beta) / (2 + 2 * rule.beta)
