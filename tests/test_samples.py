@@ -248,3 +248,40 @@ def test_many_samples_are_tried_together_within_the_memory() -> None:
         seen.clear()
         assert Objective(Looks(4, 3), nn.CrossEntropyLoss(), data, memory=memory).per_sample
         assert most // 2 <= max(seen) <= most
+
+
+class _Groups(nn.Module):
+    """Neighbours in groups are normalised together: ghost batch normalisation."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.inner, self.outer, self.size = nn.Linear(3, 4), nn.Linear(4, 2), size
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = [(part - part.mean(0)) / (1 + part.norm()) for part in self.inner(inputs).split(self.size)]
+        return self.outer(torch.cat(hidden))
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 7])
+@pytest.mark.parametrize("memory", ["4GiB", "1kB"])
+def test_what_mixes_neighbours_in_groups_stays_whole_whatever_the_budget(size: int, memory: str) -> None:
+    torch.manual_seed(0)
+    model = _Groups(size).double()
+    batches = [(torch.randn(10, 3, dtype=torch.float64), torch.randint(2, (10,))) for _ in range(3)]
+    objective = Objective(model, nn.CrossEntropyLoss(), batches, memory=memory)
+    plain = sum(F.cross_entropy(model(inputs), targets) for inputs, targets in batches) / 3
+    assert objective.loss(objective.theta) == pytest.approx(plain.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_a_loss_that_contrasts_neighbours_in_groups_reads_whole_batches(size: int) -> None:
+    torch.manual_seed(0)
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return torch.cat([(part - part.mean(0)).square().sum(1) for part in (outputs - targets).split(size)])
+
+    model = nn.Linear(3, 2).double()
+    batches = [(torch.randn(10, 3, dtype=torch.float64), torch.randn(10, 2, dtype=torch.float64)) for _ in range(3)]
+    objective = Objective(model, loss, batches)
+    plain = sum(loss(model(inputs), targets).mean() for inputs, targets in batches) / 3
+    assert objective.loss(objective.theta) == pytest.approx(plain.item(), rel=1e-12)

@@ -281,20 +281,24 @@ def in_dtype(loss: Loss, dtype: torch.dtype, device: torch.device) -> Loss:
 
 
 def reads_whole_batches(reduction: Reduction, outputs: Any, targets: Tensor) -> bool:
-    """Whether losses or their gradient by the outputs change when half of the samples are evaluated alone."""
+    """Whether losses or their gradient by the outputs change when half of the samples are evaluated alone, or one less: no group
+    of neighbours fits both cuts."""
     count = len(targets)
     half = (count + 1) // 2
     if half == count:  # one sample
         return False
     order = torch.arange(count, device=targets.device)
-    pieces = [order, order[:half], order[half:]]
+    cuts = [half, half - 1] if half > 1 else [half]
+    pieces = [order, *(piece for cut in cuts for piece in (order[:cut], order[cut:]))]
     try:
         (value, slopes), *parts = (_value_slopes(reduction.numerators, *_chosen(outputs, targets, each)) for each in pieces)
     except Exception:  # it knows how long its batches are
         return True
-    (first, some), (second, others) = parts
-    pairs = [(value, torch.cat([first, second]))]
-    pairs += [(a, torch.cat([b, c])) for a, b, c in zip(slopes or [], some or [], others or [], strict=True) if len(a) == count]
+    pairs = []
+    for (first, some), (second, others) in zip(parts[::2], parts[1::2], strict=True):
+        pairs.append((value, torch.cat([first, second])))
+        slices = zip(slopes or [], some or [], others or [], strict=True)
+        pairs += [(a, torch.cat([b, c])) for a, b, c in slices if len(a) == count]
     return any(a.shape != b.shape or not (a - b).norm() <= torch.finfo(a.dtype).eps ** 0.5 * a.norm() for a, b in pairs)
 
 

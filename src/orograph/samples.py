@@ -3,7 +3,8 @@
 A loss over N samples is computed in chunks of any length, with samples of several batches side by side. That is right only where
 neither the module nor the loss reads a batch as a whole, and where samples are the first dimension. So a few real samples are
 evaluated together and in two halves: losses and gradient have to be the same. (Both halves: a causal network that takes the first
-dimension for time passes with the first one alone.) Where they are not, batches stay as they came.
+dimension for time passes with the first one alone.) They are cut once more beside the middle: there no group of neighbours ends
+whose size divides the half. Where anything differs, batches stay as they came.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -153,9 +154,26 @@ def mixes(run: Run, theta: Tensor, batch: Batch) -> bool:
     except Exception:  # a graph of another size than its nodes: it cannot be cut
         return True
     (first, one), (second, two) = parts
-    if [leaf.shape[1:] for leaf in first] != [leaf.shape[1:] for leaf in second]:
+    return not alike(together, first, second) or not equal([slope], [one + two]) or _groups(run, theta, batch, together, half)
+
+
+def alike(together: Sequence[Tensor], first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
+    """Whether two parts, one after the other, are what was made of all together."""
+    if [leaf.shape[1:] for leaf in first] != [leaf.shape[1:] for leaf in second]:  # padded to the longest
+        return False
+    return equal(together, [torch.cat(pair) for pair in zip(first, second, strict=True)])
+
+
+def _groups(run: Run, theta: Tensor, batch: Batch, together: Sequence[Tensor], half: int) -> bool:
+    """Whether outputs change when samples are cut beside the middle: no group of neighbours fits both cuts."""
+    if half < 2:
+        return False
+    try:
+        with torch.no_grad():
+            first, second = (tensors_of(run(theta, take(batch, part)[0])) for part in (slice(0, half - 1), slice(half - 1, None)))
+    except Exception:  # samples are paired by a reshape
         return True
-    return not equal(together, [torch.cat(pair) for pair in zip(first, second, strict=True)]) or not equal([slope], [one + two])
+    return not alike(together, first, second)
 
 
 def mixes_many(run: Run, theta: Tensor, batch: Batch, memory: int) -> Batch | None:
@@ -172,10 +190,7 @@ def mixes_many(run: Run, theta: Tensor, batch: Batch, memory: int) -> Batch | No
         return None
     with torch.no_grad():
         found = [tensors_of(run(theta, take(part, piece)[0])) for piece in (slice(None), slice(0, half), slice(half, None))]
-    together, first, second = found
-    if [leaf.shape[1:] for leaf in first] != [leaf.shape[1:] for leaf in second]:  # padded to the longest
-        return part
-    return None if equal(together, [torch.cat(pair) for pair in zip(first, second, strict=True)]) else part
+    return None if alike(*found) else part
 
 
 def _kept(run: Run, theta: Tensor, batch: Batch) -> int:
