@@ -302,7 +302,7 @@ def test_a_minimum_at_which_only_rounding_is_left_does_not_look_like_mixing() ->
     assert Objective(sure, nn.CrossEntropyLoss(), [(x, sure(x).argmax(1))]).per_sample
 
 
-@pytest.mark.parametrize(("value", "words"), [(1, "int 1"), (0.5, "float 0.5"), (None, "gives nothing")])
+@pytest.mark.parametrize(("value", "words"), [(1, "a value of type int"), (0.5, "a value of type float"), (None, "None")])
 def test_a_loss_that_gives_no_tensor_is_told(value: object, words: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"{words}; it must give a tensor"):
+    with pytest.raises(ConfigurationError, match=f"must give a tensor that depends on the outputs, not {words}"):
         HessianOperator(nn.Linear(3, 1), lambda outputs, targets: value, [(torch.ones(4, 3), torch.ones(4, 1))])

@@ -138,8 +138,8 @@ def called(loss: Loss, outputs: Any, targets: Tensor) -> Tensor:
     with uncast(), kept(loss):
         value = loss(outputs, targets)
     if not isinstance(value, Tensor):
-        kind = "nothing" if value is None else f"{type(value).__name__} {value}"
-        raise ConfigurationError(f"the loss {name_of(loss)} gives {kind}; it must give a tensor that depends on the outputs.")
+        kind = "None" if value is None else f"a value of type {type(value).__name__}"
+        raise ConfigurationError(f"the loss {name_of(loss)} must give a tensor that depends on the outputs, not {kind}.")
     return value
 
 
