@@ -18,6 +18,7 @@ from orograph.analysis.settings import AnalyzeSettings
 from orograph.cli import main
 from orograph.data.catalogue import load_data
 from orograph.models.catalogue import build_model
+from orograph.store.analysis import of_run
 from orograph.store.dataset import open_run
 from orograph.store.encoding import decode
 from orograph.store.run import Run
@@ -214,7 +215,9 @@ def test_a_dry_run_writes_nothing(swept: Path, capsys: pytest.CaptureFixture[str
 
 def test_json_is_what_the_file_holds(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_analyze(folder, "--json") == 0
-    assert json.loads(capsys.readouterr().out) == decode(folder / "analysis.json")  # which is without its seal
+    results = json.loads(capsys.readouterr().out)
+    assert results == decode(folder / "analysis.json")  # which is without its seal
+    assert results["of"] == of_run(Run.open(folder))["of"]
 
 
 @pytest.mark.slow

@@ -9,7 +9,10 @@ import pytest
 
 from orograph.cli import main
 from orograph.commands.repairing import inspect
+from orograph.store.analysis import of_run
+from orograph.store.encoding import sealed
 from orograph.store.resume import begun_run
+from orograph.store.run import Run
 
 SMALL = "sweep --dataset digits --widths 3 --k 2 --epochs 1 --threads 1 --quiet".split()  # noqa: SIM905
 
@@ -119,6 +122,19 @@ def test_the_marker_of_a_later_version_is_never_written_over(capsys, run: Path, 
         later = json.loads((place / "run.json").read_bytes()) | {"version": 2}
         (place / "run.json").write_text(json.dumps(later))
     assert "later version" in refused(capsys, *SMALL, "--strengths", "0,0.01", "--out", str(out))
+
+
+def test_results_that_were_found_in_another_run_are_told(capsys, run: Path, tmp_path: Path) -> None:
+    out = copied(run, tmp_path)
+    results = {"chains": [], "loops": [], "loop_areas": [], "commands": {}}
+    for own in ({}, of_run(Run.open(run))):  # as earlier versions wrote it, and as it is
+        (out / "analysis.json").write_bytes(sealed(results | own))
+        assert not inspect(out)
+    (out / "analysis.json").write_bytes(sealed(results | {"of": "another"}))
+    assert "was found in another run" in refused(capsys, "report", str(out))
+    assert main(["doctor", str(out), "--repair"]) == 0
+    assert f"orograph analyze {out}" in capsys.readouterr().out
+    assert not inspect(out)
 
 
 PRINTING = """

@@ -76,7 +76,10 @@ PLOTS = (
 
 
 # What a file of results holds beside quantities: settings and where it was made.
-NO_QUANTITIES = ("format", "version", "configuration", "numerics", "data", "run", "settings", "versions", "hardware", "commands")
+NO_QUANTITIES = (
+    *("format", "version", "configuration", "numerics", "data", "run", "of", "settings"),
+    *("versions", "hardware", "commands"),
+)
 # The results that an analysis writes into its file, by where they stand there.
 RESULTS = {
     "envelope": Envelope,

@@ -25,7 +25,7 @@ from orograph.errors import ConfigurationError, RunError, shown
 from orograph.problem import Problem
 from orograph.remarks import answer
 from orograph.settings.shared import Execution
-from orograph.store.analysis import Analysis
+from orograph.store.analysis import Analysis, of_run
 from orograph.store.cells import Cell
 from orograph.store.encoding import json_text
 from orograph.store.provenance import provenance
@@ -85,6 +85,7 @@ def analyze(settings: AnalyzeSettings, problem: Problem | None = None, show: Sho
         results = {
             "settings": settings.model_dump(exclude={"run", "quiet", "json_output", "dry_run", "data_dir"}),
             **provenance(bench.device),
+            **of_run(run),
             **gather(run, found, measured, areas),
             **({"left_out": missing} if (missing := left_out(bench, run, analysis)) else {}),
         }

@@ -78,13 +78,13 @@ def look_through(path: Path, *, repairing: bool) -> int:
     if not repairing:
         console.print(f"to repair: orograph doctor {path} --repair")
         return 1
-    rest = remaining(path) if again else ""
+    rest = remaining(path, results=any(damage.kind == "result" for damage in damages)) if again else ""
     console.print(f"what was removed is made again by: {rest}" if rest else f"{path} is whole again.")
     return 0
 
 
-def remaining(path: Path) -> str:
-    """The command that does what a run still lacks, be it its plan."""
+def remaining(path: Path, *, results: bool = False) -> str:
+    """The command that does what a run still lacks, be it its plan, or the `results` of its analysis."""
     content = read_marker(path)
     if content is None:
         raise no_run(path)
@@ -93,7 +93,7 @@ def remaining(path: Path) -> str:
     if content["kind"] == TRACK:
         return f"the training loop that {path} tracks, run again"
     again = f"orograph {content['kind']} --config {path / CONFIGURATION} --out {path}"
-    return f"{again}; orograph analyze {path}" if content["kind"] == "sweep" and finding_records(path) else again
+    return f"{again}; orograph analyze {path}" if content["kind"] == "sweep" and (results or finding_records(path)) else again
 
 
 def packages() -> list[Row]:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from orograph.errors import RunError
 from orograph.store import artifacts, findings, records
+from orograph.store.analysis import of_another
 from orograph.store.arrays import FOLDER, METADATA
 from orograph.store.cells import Cell, Plan
 from orograph.store.copies import ANCHOR, SUM, check_own, own_files, read_plan, remove, restorable, restore
@@ -20,6 +21,7 @@ from orograph.store.marker import lacks_its_marker, marker_at, no_run, outdated
 from orograph.store.names import CONFIGURATION, COPIES, MARKER, PLAN
 from orograph.store.run import Run
 
+OTHER = "was found in another run"
 RESULTS = ("analysis.json", "landscape_analysis_results.json")
 REMEDIES = {
     "own": "restored from its copy",
@@ -75,6 +77,8 @@ def inspect(path: Path) -> list[Damage]:
     found += [Damage(name, why, "result") for name in RESULTS if (why := _unreadable(path / name))]
     if not found:
         run = Run.open(path)
+        there = [name for name in RESULTS if (path / name).exists()]
+        found += [Damage(name, OTHER, "result") for name in there if of_another(run, decode(path / name))]
         if why := outdated(path, run.configuration):
             found.append(Damage(CONFIGURATION, why, "configuration"))
         found += [Damage(name, "is not what follows from the records", "table") for name in run.damaged()]

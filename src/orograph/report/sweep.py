@@ -8,10 +8,12 @@ import xarray as xr
 from jaxtyping import Float
 
 from orograph.analysis.command import FILE as ANALYSIS
+from orograph.errors import RunError
 from orograph.report.about import about
 from orograph.report.packing import packed
 from orograph.report.shapes import Analysis, require
 from orograph.sources import MEMORY
+from orograph.store.analysis import of_another
 from orograph.store.dataset import open_sweep
 from orograph.store.encoding import decode
 from orograph.store.lookup import described, tables_of
@@ -58,7 +60,12 @@ def sweep_data(run: Run) -> dict[str, Any]:
 
 def _analysis(run: Run) -> dict[str, Any] | None:
     path = run.path / ANALYSIS
-    return require(Analysis, decode(path), path, f"orograph analyze {run.path}") if path.exists() else None
+    if not path.exists():
+        return None
+    again = f"orograph analyze {run.path}"
+    if of_another(run, results := decode(path)):
+        raise RunError(f"{path} was found in another run; have it made anew by: {again}.")
+    return require(Analysis, results, path, again)
 
 
 def _endless(configuration: Mapping[str, Any]) -> bool:

@@ -93,6 +93,16 @@ def fingerprint(run: Run, cell: Cell) -> str:
     return sha256(encode(dict(run.records[cell].files)))[:16]
 
 
+def of_run(run: Run) -> dict[str, str]:
+    """What a file of results says of the run it was found in: the digest of its configuration."""
+    return {_OF: sha256(encode(run.configuration))[:16]}
+
+
+def of_another(run: Run, results: Any) -> bool:
+    """Whether results were found in another run; those of earlier versions do not say in which."""
+    return isinstance(results, Mapping) and _OF in results and results[_OF] != of_run(run)[_OF]
+
+
 def read_array(path: Path, name: str) -> Shaped[np.ndarray, "..."] | None:
     """One array of a file of findings; None where it holds no such array."""
     with safe_open(path, framework="numpy") as file:
