@@ -74,9 +74,10 @@ def test_a_bezier_curve_finds_the_valley_of_a_double_well_and_a_chain_lowers_the
     assert scalars["bezier_barrier"] == pytest.approx(0.1, abs=0.01)
     assert scalars["chain_barrier"] < 0.5
     assert scalars["paths"]["bezier"]["gradients"] == 900
-    # No classes: what needs them is recorded as missing, and the paths stand.
-    assert "class" in scalars["failures"]["difference"]
-    assert all(math.isnan(value) for value in scalars["paths"]["linear"]["test_accuracy"])
+    # No classes: what needs them is left out, and the paths stand.
+    assert scalars["failures"] == {}
+    assert "disagreement" not in scalars
+    assert "test_accuracy" not in scalars["paths"]["linear"]
 
 
 def test_every_path_has_its_curves_and_barriers() -> None:
