@@ -29,12 +29,13 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 def told(capsys: pytest.CaptureFixture[str], *args: str, code: int = 2) -> str:
-    """The one sentence with which a command is refused; nothing is written."""
+    """The one sentence with which a command is refused, after warnings of a line each; nothing is written."""
     before = sorted(Path().rglob("*"))
     assert main(args) == code
     said = capsys.readouterr()
-    assert said.err.startswith("error: "), said.err
-    assert len(said.err.strip().splitlines()) == 1, said.err
+    *warnings, sentence = said.err.strip().splitlines()
+    assert sentence.startswith("error: "), said.err
+    assert all(line.startswith("warning: ") for line in warnings), said.err
     assert "Traceback" not in said.err
     assert said.out == ""
     assert [path for path in sorted(Path().rglob("*")) if "__pycache__" not in path.parts] == before

@@ -109,16 +109,19 @@ def test_what_cannot_be_traced_runs_by_autograd(stacked: bool) -> None:
     torch.testing.assert_close(gradient[0], expected, rtol=1e-10, atol=1e-14)
 
 
+MOOD = {"calls": 0, "step": 0}  # global: what a loss encloses is put back after each call
+
+
 def test_a_trace_that_differs_from_autograd_is_not_used() -> None:
     model, data = problem()
-    calls, step = [0], [0]
+    MOOD.update(calls=0, step=0)
 
     def moody(output: Tensor, target: Tensor) -> Tensor:
-        calls[0] += step[0]  # baked into a trace, alive under autograd
-        return F.cross_entropy(output, target, reduction="none") * (1 + calls[0])
+        MOOD["calls"] += MOOD["step"]  # baked into a trace, alive under autograd
+        return F.cross_entropy(output, target, reduction="none") * (1 + MOOD["calls"])
 
     objective = Objective(model, moody, data)
-    step[0] = 1  # from here on; before, it would be refused
+    MOOD["step"] = 1  # from here on; before, it would be refused
     batch, _, _ = gradients(objective, objective.theta[None], torch.arange(5), stacked=False)
     assert not batch.traced
 
