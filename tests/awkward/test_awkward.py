@@ -16,7 +16,7 @@ from awkward import plain, read
 PAGE = read((Path(__file__).parents[2] / "docs" / "awkward.md").read_text(encoding="utf-8"))
 
 
-QUICK = [name for name in list(CASES)[1::12] if not re.search("unequal length|time first", name)]  # graphs of seconds
+QUICK = [name for name in list(CASES)[1::12] if not re.search("unequal length|time first|focal", name)]  # graphs of seconds
 
 
 def judge(name: str, *functions: str) -> None:

@@ -17,6 +17,8 @@ from orograph.cli import main
 from orograph.data.catalogue import load_data
 from orograph.store.dataset import open_run
 
+pytestmark = pytest.mark.slow  # the writer takes its time
+
 MODEL = ("--dataset", "digits", "--subset-size", "200", "--widths", "6,5", "--threads", "1")
 STRENGTHS = [0.001, 0.004, 0.012]
 

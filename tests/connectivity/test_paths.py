@@ -41,6 +41,7 @@ def test_a_trained_curve_finds_its_way_round_the_ring(curve) -> None:
     assert torch.equal(found.curve.controls[-1], -LEFT)
 
 
+@pytest.mark.slow
 def test_a_bezier_curve_finds_the_valley_of_a_double_well() -> None:
     objective = curved_valley()
     straight = curve_profile(objective, line(LEFT, -LEFT), points=41).barriers.train_loss

@@ -23,7 +23,7 @@ OPERATORS = [(HessianOperator, "hessian"), (GaussNewtonOperator, "gauss_newton")
 TOLERANCE = 1e-11
 slow = pytest.mark.slow
 QUICK = {  # the cases that are quick; all others, and all of an operator that is not here, are slow
-    "hessian": {"mlp", "linear regression", "cnn", "batchnorm resnet", "transformer", "frozen parameters", "relu", "mean only"},
+    "hessian": {"mlp", "linear regression", "batchnorm resnet", "frozen parameters", "relu", "mean only"},
     "gauss_newton": {"mlp", "softmax regression", "two inputs"},
     "fisher": {"mlp", "batchnorm resnet"},
 }
@@ -186,6 +186,7 @@ def test_a_shifted_operator_stays_one_of_its_kind_wherever_it_moves() -> None:
     assert plain._shift == 0
 
 
+@pytest.mark.slow
 def test_the_deprecated_strength_shifts_by_twice_itself_and_the_anchor_does_nothing() -> None:
     model, loss, batches = CASES[0].build()
     plain, _ = of_case(CASES[0], HessianOperator)
@@ -197,6 +198,7 @@ def test_the_deprecated_strength_shifts_by_twice_itself_and_the_anchor_does_noth
     close(anchored.gradient, plain.gradient)
 
 
+@pytest.mark.slow
 def test_the_deprecated_penalised_shifts_by_twice_the_strength() -> None:
     model, loss, batches = CASES[0].build()
     objective = Objective(model, loss, batches, strength=0.3)
@@ -240,6 +242,7 @@ def test_float32_products_agree_with_their_float64_twin_to_single_precision() ->
     assert twin.double() is twin
 
 
+@pytest.mark.slow
 def test_fast_products_can_be_verified_in_full_precision() -> None:
     model, loss, batches = CASES[0].build()
     operator = HessianOperator(model.float(), loss, batches, dtype=torch.float32, precision="fast")

@@ -64,7 +64,8 @@ def test_thirty_pairs_of_the_published_network_are_those_of_arpack() -> None:
     )
 
 
-@pytest.mark.parametrize("width", [6, pytest.param(17, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [6, 17])
 def test_every_copy_at_a_collapsed_point_with_one_hidden_layer_is_found(width: int) -> None:
     objective = collapsed((width,))
     exact = np.linalg.eigvalsh(dense(objective))

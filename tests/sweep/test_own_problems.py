@@ -152,6 +152,7 @@ def test_published_files_of_a_problem_of_ones_own_are_imported(folders: dict[str
     assert imported.configuration["problem"] == made.configuration["problem"]
 
 
+@pytest.mark.slow
 def test_measure_gives_metrics_and_their_values_by_group(folders: dict[str, Path], tmp_path: Path) -> None:
     weights = min((folders["metric"] / "test_data").glob("*.pth"))
     small = ["--k", "2", "--probes", "2", "--trace-probes", "2", "--threads", "1", "--quiet", "--out", str(tmp_path / "m")]
