@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import own_flags
 from orograph.cli import main
 from orograph.commands.card import card_text
 from orograph.figures import study as figures
@@ -16,34 +17,16 @@ from orograph.report.study import study_data
 from orograph.store.dataset import open_run
 from orograph.store.run import Run
 from orograph.study.results import NAME
+from own_flags import PARTS, own
 from run_bytes import bytes_of
 
-PARTS = Path(__file__).parents[1] / "sweep" / "own_parts.py"
 WORDS = "--num-seeds 2 --epochs 2 --fast --top-k 2 --products 40 --paths linear --curve-points 3 --threads 1 --quiet"
 SMALL = WORDS.split()
 
-
-def own(parts: Path = PARTS, **named: str) -> list[str]:
-    """Flags that name parts of a file; a name with an equals sign is one of the program's own."""
-    return [word for flag, name in named.items() for word in (f"--{flag}", name[1:] if name[0] == "=" else f"{parts}:{name}")]
-
-
-KINDS = {
-    "regression": own(model="regressor", data="curves", loss="=mse_loss", groups="sign"),
-    "labels": own(model="regressor", data="labels", loss="=binary_cross_entropy_with_logits"),
-    "language": own(model="Language", data="tokens", groups="length"),
-    "mean": own(model="Language", data="tokens", loss="token_mean", groups="length"),
-    "alone": own(model="regressor", data="curves_alone", loss="=mse_loss"),
+KINDS = own_flags.KINDS | {
     "part": own(model="regressor", data="curves", loss="=mse_loss", metrics="worst_error", parameters="=2.*"),
 }
-METRICS = {
-    "regression": ["r2", "rmse", "rmse_per_output"],
-    "labels": ["exact_match", "mean_average_precision"],
-    "language": ["token_accuracy", "perplexity"],
-    "mean": ["token_accuracy", "perplexity"],
-    "alone": ["r2", "rmse", "rmse_per_output"],
-    "part": ["worst_error"],
-}
+METRICS = own_flags.METRICS | {"part": ["worst_error"]}
 OF_CLASSES = {
     *(
         "train_accuracy",

@@ -12,6 +12,7 @@ import xarray as xr
 from own_parts import curves, mlp, sign
 from torch.nn import functional as F
 
+import own_flags
 from orograph.cli import main
 from orograph.commands.brought import brought
 from orograph.commands.card import card_text
@@ -21,36 +22,17 @@ from orograph.report.sweep import sweep_data
 from orograph.store.analysis import Analysis
 from orograph.store.dataset import open_run
 from orograph.store.run import Run
+from own_flags import PARTS, own
 from run_bytes import bytes_of
 
-PARTS = Path(__file__).with_name("own_parts.py")
 LADDER = ("--strengths", "0.001,0.01,0.1", "--k", "2", "--epochs", "2", "--threads", "1", "--quiet")
 QUICK = ("--resamples", "19", "--probes", "3", "--lowest-products", "20", "--response-products", "20", "--path-steps", "0")
 
-
-def own(**parts: str) -> list[str]:
-    """Flags that name parts of the file beside this one; a name with an equals sign is one of the program's own."""
-    return [word for flag, name in parts.items() for word in (f"--{flag}", name[1:] if name[0] == "=" else f"{PARTS}:{name}")]
-
-
-KINDS = {
-    "regression": own(model="regressor", data="curves", loss="=mse_loss", groups="sign"),
-    "labels": own(model="regressor", data="labels", loss="=binary_cross_entropy_with_logits"),
-    "language": own(model="Language", data="tokens", groups="length"),
-    "mean": own(model="Language", data="tokens", loss="token_mean", groups="length"),
-    "alone": own(model="regressor", data="curves_alone", loss="=mse_loss"),
+KINDS = own_flags.KINDS | {
     "blobs": own(model="classifier", data="blobs"),
     "metric": own(model="regressor", data="curves", loss="=mse_loss", metrics="worst_error", groups="sign"),
 }
-METRICS = {
-    "regression": ["r2", "rmse", "rmse_per_output"],
-    "labels": ["exact_match", "mean_average_precision"],
-    "language": ["token_accuracy", "perplexity"],
-    "mean": ["token_accuracy", "perplexity"],
-    "alone": ["r2", "rmse", "rmse_per_output"],
-    "blobs": ["accuracy"],
-    "metric": ["worst_error"],
-}
+METRICS = own_flags.METRICS | {"blobs": ["accuracy"], "metric": ["worst_error"]}
 
 
 def analysed(kind: str, out: Path) -> Path:

@@ -17,7 +17,7 @@ from orograph.store.cells import Cell, Plan
 from orograph.store.copies import ANCHOR, SUM, check_own, own_files, read_plan, remove, restorable, restore
 from orograph.store.encoding import decode
 from orograph.store.lock import RunLock
-from orograph.store.marker import lacks_its_marker, marker_at, no_run, outdated
+from orograph.store.marker import has_marker, marker_at, no_run, outdated
 from orograph.store.names import CONFIGURATION, COPIES, MARKER, PLAN
 from orograph.store.run import Run
 
@@ -62,7 +62,7 @@ def inspect(path: Path) -> list[Damage]:
     Raises:
         RunError: it is not a run.
     """
-    if lacks_its_marker(path) or not ((path / MARKER).exists() or (path / COPIES / MARKER).exists()):
+    if not has_marker(path):
         raise no_run(path)
     found = [damage for name in own_files(path) if (damage := _own(path, name))]
     plan = _plan(path, found)

@@ -112,17 +112,19 @@ class State:
 
         return minres(product, right, tolerance=tolerance, max_products=max_products).vector
 
-    def tangent(self, corner: float, *, tolerance: float, max_products: int) -> Float[Tensor, " n"]:
-        """The unit tangent (θ̇, βλ̇), `(P + 1,)`, in the direction in which its last row grows."""
-        right = torch.zeros(len(self.theta) + 1, dtype=self.theta.dtype, device=self.theta.device)
-        right[-1] = 1.0
-        found = self.solve(right, corner, tolerance=tolerance, max_products=max_products)
-        return found / found.norm()
+    def along(self, corner: float, *, tolerance: float, max_products: int) -> Float[Tensor, " n"]:
+        """A tangent (θ̇, βλ̇), `(P + 1,)`, of any length, in the direction in which the last row of K grows."""
+        return self.solve(only_strength(self.theta), corner, tolerance=tolerance, max_products=max_products)
 
     def corner(self, tangent: Float[Tensor, " n"]) -> float:
         """c of K on a branch that goes in this direction: the sign of dq·dλ, −1 on a stable one."""
         rise = torch.dot(self.pull, tangent[:-1]).item() * tangent[-1].item()
         return 1.0 if rise > 0 else -1.0
+
+
+def only_strength(theta: Float[Tensor, " P"]) -> Float[Tensor, " n"]:
+    """(0, 1), `(P + 1,)`: the direction in which λ alone changes."""
+    return torch.cat([torch.zeros_like(theta), torch.ones_like(theta[:1])])
 
 
 _FAR = 1e3  # an eigenvalue at which nobody looks

@@ -7,6 +7,7 @@ accepted where the corrector is short beside the step and the tangent has turned
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from orograph.arguments import checked
 from orograph.continuation.branch import Branch, BranchPoint, Event
-from orograph.continuation.equation import Equation, State
+from orograph.continuation.equation import Equation, State, only_strength
 from orograph.continuation.events import Between, found_between
 from orograph.continuation.reached import Reached
 from orograph.continuation.stability import lowest
@@ -24,6 +25,7 @@ from orograph.curvature.counting import OnProduct, counter
 from orograph.errors import ConfigurationError
 from orograph.geometry.smoothness import nonsmooth_operations
 from orograph.objective import Objective
+from orograph.training.polishing import gradient_target
 
 TURN, SMALL_TURN = 0.95, 0.995  # cosines between tangents: a step is refused below the first, the next longer above the second
 SHORT = 0.35  # of the step: the longest way that a corrector may take
@@ -100,8 +102,7 @@ def follow(
             raise ConfigurationError(f"`{name}` {value} must be positive and finite.")
     if kinks := nonsmooth_operations(objective):
         raise ConfigurationError(f"A branch needs a loss that is twice differentiable; {', '.join(kinks)} is not.")
-    tolerance = tolerance or (1e-9 if objective.dtype == torch.float64 else 1e-5)
-    follower = Follower(objective, tolerance, pairs, symmetry, seed)
+    follower = Follower(objective, tolerance or default_tolerance(objective.dtype), pairs, symmetry, seed)
     first = follower.begin(start, objective.strength)
     size = first.distance2**0.5 or objective.strength or 1.0  # at θ_ref s is λ
     told = counter(on_product, "following")
@@ -118,6 +119,11 @@ def follow(
     )
 
 
+def default_tolerance(dtype: torch.dtype) -> float:
+    """τ of ‖∇L_eff‖, as far as the dtype's rounding lets it be met."""
+    return 1e-9 if dtype == torch.float64 else 1e-5
+
+
 class Follower:
     """The equation, what is asked of its solutions, and the way from one to the next."""
 
@@ -127,18 +133,13 @@ class Follower:
         self.longest_solve = 20 * objective.layout.size + 200
 
     def target(self, state: State) -> float:
-        return self.tolerance * max(1.0, state.strength * 2 * state.distance2**0.5)
+        return gradient_target(self.tolerance, state.strength, state.distance2**0.5)
 
     def begin(self, theta: Tensor, strength: float) -> State:
         """The start, put right by Newton's method where a few steps do."""
-        state = self.equation.at(theta, strength)
-        before, allowed = state.residual, 0.1 * max(theta.norm().item(), 1.0)
-        for _ in range(ITERATIONS):
-            if state.residual <= self.target(state) or not math.isfinite(state.residual):
-                break
-            row = torch.zeros(len(theta) + 1, dtype=theta.dtype, device=theta.device)
-            row[-1] = 1.0  # λ stays
-            state = self._newton(state, row, -1.0)
+        first = self.equation.at(theta, strength)
+        before, allowed = first.residual, 0.1 * max(theta.norm().item(), 1.0)
+        state, _ = self._solved(first, only_strength(theta), -1.0, ITERATIONS)
         moved = (state.theta - theta).norm().item()
         if not state.residual <= self.target(state) or moved > allowed:
             raise ConfigurationError(
@@ -160,8 +161,7 @@ class Follower:
         told: Callable[[int], Any],
         on_point: Callable[[BranchPoint], Any] | None,
     ) -> Branch:
-        tangent = self._tangent(first, -1.0)
-        here = self._looked(Reached(first, tangent if tangent[-1] * sign >= 0 else -tangent))
+        here = self._looked(Reached(first, self._tangent(first, -1.0, sign * only_strength(first.theta))))
         branch: list[BranchPoint] = []
         events: list[Event] = []
         arclength, shortest = 0.0, 1e-8 * longest
@@ -226,9 +226,7 @@ class Follower:
             if not math.isfinite(now.residual):
                 return None
             if now.residual <= self.target(now):
-                tangent = self._tangent(now, corner)
-                tangent = tangent if torch.dot(tangent, here.tangent) >= 0 else -tangent
-                return Reached(now, tangent, None, count, self._apart(now, guess))
+                return Reached(now, self._tangent(now, corner, here.tangent), None, count, self._apart(now, guess))
             if self._apart(now, guess) > 2 * length:
                 return None
             now = self._newton(now, here.tangent, corner, state.scale)
@@ -244,26 +242,26 @@ class Follower:
     def _landed(self, here: Reached, there: Reached, strength: float) -> Reached | None:
         """The critical point of the branch at this λ, between the two."""
         way = (strength - here.state.strength) / (there.state.strength - here.state.strength)
-        state = self.equation.at(torch.lerp(here.state.theta, there.state.theta, way), strength)
-        row = torch.zeros_like(here.tangent)
-        row[-1] = 1.0
-        for count in range(ITERATIONS):
-            if state.residual <= self.target(state):
-                tangent = self._tangent(state, there.state.corner(there.tangent))
-                return Reached(state, tangent if torch.dot(tangent, there.tangent) >= 0 else -tangent, None, count)
-            state = self._newton(state, row, there.state.corner(there.tangent))
-        return None
+        guess = self.equation.at(torch.lerp(here.state.theta, there.state.theta, way), strength)
+        corner = there.state.corner(there.tangent)
+        state, count = self._solved(guess, only_strength(guess.theta), corner, ITERATIONS - 1)
+        if not state.residual <= self.target(state):
+            return None
+        return Reached(state, self._tangent(state, corner, there.tangent), None, count)
 
     def constrained(self, theta: Tensor, strength: float, along: Tensor) -> State | None:
         """The critical point next to a guess, λ free, that keeps `along`·θ; None where Newton's method finds none."""
-        state, row = self.equation.at(theta, strength), torch.cat([along, torch.zeros_like(along[:1])])
-        for _ in range(2 * ITERATIONS):
-            if state.residual <= self.target(state):
-                return state
-            if not math.isfinite(state.residual):
-                return None
-            state = self._newton(state, row, -1.0)
-        return None
+        row = torch.cat([along, torch.zeros_like(along[:1])])
+        state, _ = self._solved(self.equation.at(theta, strength), row, -1.0, 2 * ITERATIONS - 1)
+        return state if state.residual <= self.target(state) else None
+
+    def _solved(self, state: State, row: Tensor, corner: float, most: int) -> tuple[State, int]:
+        """Where Newton's method that keeps row·(θ, βλ) ends: at a critical point, or after `most` steps; and how many it took."""
+        for count in range(most):
+            if state.residual <= self.target(state) or not math.isfinite(state.residual):
+                return state, count
+            state = self._newton(state, row, corner)
+        return state, most
 
     def _newton(self, state: State, row: Tensor, corner: float, scale: float | None = None) -> State:
         """One step of Newton's method on F = 0 that keeps row·(θ, βλ), β = `scale`."""
@@ -271,9 +269,7 @@ class Follower:
         limits: dict[str, Any] = {"max_products": self.longest_solve}
         right = torch.cat([-state.force, torch.zeros_like(state.force[:1])])
         back = state.solve(right, corner, tolerance=max(floor, forcing * state.residual), **limits)
-        right = torch.zeros_like(right)
-        right[-1] = 1.0
-        along = state.solve(right, corner, tolerance=max(floor, forcing), **limits)
+        along = state.along(corner, tolerance=max(floor, forcing), **limits)
         weighed = row.clone()
         weighed[-1] *= (scale or state.scale) / state.scale
         rise = torch.dot(weighed, along).item()
@@ -281,10 +277,12 @@ class Follower:
         move = back + share * along
         return self.equation.at(state.theta + move[:-1], state.strength + move[-1].item() / state.scale)
 
-    def _tangent(self, state: State, corner: float) -> Tensor:
-        return state.tangent(
-            corner, tolerance=max(1e-8, 10 * torch.finfo(state.theta.dtype).eps), max_products=self.longest_solve
-        )
+    def _tangent(self, state: State, corner: float, like: Tensor) -> Tensor:
+        """The unit tangent that points as `like` does."""
+        precise = max(1e-8, 10 * torch.finfo(state.theta.dtype).eps)
+        found = state.along(corner, tolerance=precise, max_products=self.longest_solve)
+        found = found / found.norm()
+        return found if torch.dot(found, like) >= 0 else -found
 
     def _apart(self, one: State, other: State) -> float:
         aside = (one.theta - other.theta).double().norm().item()
@@ -297,7 +295,7 @@ class Follower:
         state = reached.state
         away = None if self.symmetry is None else self.symmetry(state.theta)
         low = lowest(state, self.pairs, away, tolerance=tolerance, seed=self.seed)
-        return Reached(state, reached.tangent, low, reached.iterations, reached.corrected)
+        return replace(reached, low=low)
 
     def _point(self, reached: Reached, arclength: float, turned: float) -> BranchPoint:
         state, low = reached.state, reached.low

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from orograph.continuation.branch import Branch
 from orograph.continuation.equal_depth import maxwell
-from orograph.continuation.following import Follower, follow
+from orograph.continuation.following import Follower, default_tolerance, follow
 from orograph.continuation.stability import lowest
 from orograph.continuation.switching import switch_branch
 from orograph.continuation.symmetry import layer_rotations
@@ -125,6 +125,15 @@ def largest_unit(sigma: float, factors: int, strength: float) -> float:
     return float(max((root.real for root in roots if abs(root.imag) < 1e-9), default=0.0))
 
 
+def fold_of_three(sigma: float) -> float:
+    """λ at which a mode of three factors folds.
+
+    Args:
+        sigma: σ of the mode.
+    """
+    return 3 / 8 * sigma * (sigma / 4) ** (1 / 3)
+
+
 def index_of(singular: Sequence[float], width: int, strength: float, modes: Sequence[int]) -> int:
     """The index of the critical point of two factors in which these modes are learnt.
 
@@ -154,14 +163,12 @@ def checks(dtype: torch.dtype = torch.float64, *, say: Callable[[str], object] =
         say(f"three factors, σ = {sigma}: a fold")
         start = learnt(deep_linear([sigma], 3, 1, 0.02, dtype), [sigma], 3)
         branch = follow(start, between=(0.01, 1.0), pairs=2)
-        yield Check(
-            f"fold of three factors, σ = {sigma}: λ", _strength(branch, "fold"), 3 / 8 * sigma * (sigma / 4) ** (1 / 3), fine
-        )
+        yield Check(f"fold of three factors, σ = {sigma}: λ", _strength(branch, "fold"), fold_of_three(sigma), fine)
         yield Check(f"index below that fold, σ = {sigma}", _index(branch, 0), 0, 0)
         yield Check(f"index beyond it, σ = {sigma}", _index(branch, -1), 1, 0)
     say("three factors: equal depth")
     start = learnt(deep_linear([1.0], 3, 1, 0.19, dtype), [1.0], 3)
-    meeting = maxwell(start, start.theta, torch.zeros_like(start.theta), tolerance=1e-9 if exact else 1e-5)
+    meeting = maxwell(start, start.theta, torch.zeros_like(start.theta), tolerance=default_tolerance(dtype))
     yield Check("Maxwell point of three factors, σ = 1: λ", meeting.strength, 1 / 4 * (1 / 2) ** (1 / 3), fine)
     yield from _three_modes(dtype, fine, coarse, say)
     yield from _opening(dtype, fine, coarse, say)
@@ -180,7 +187,7 @@ def _three_modes(dtype: torch.dtype, fine: float, coarse: float, say: Callable[[
 
     yield Check("null modes of three modes, 4 × 4 hidden units", float(len(around(start.theta))), 12, 0)
     branch = follow(start, between=(0.04, 1.0), symmetry=around)
-    yield Check("fold of three modes: λ", _strength(branch, "fold"), 3 / 8 * 0.5 * (0.5 / 4) ** (1 / 3), fine)
+    yield Check("fold of three modes: λ", _strength(branch, "fold"), fold_of_three(0.5), fine)
     yield Check("turn of q: λ", _strength(branch, "turn"), 0.0684981, coarse)
     turn = next((event for event in branch.events if event.kind == "turn"), None)
     yield Check("turn of q: q", math.nan if turn is None else turn.distance2, 6.4358014, coarse)
@@ -195,7 +202,7 @@ def _opening(dtype: torch.dtype, fine: float, coarse: float, say: Callable[[str]
         event = branch.events[number] if number < len(branch.events) else None
         yield Check(f"origin of two factors, σ = {sigma}: λ", math.nan if event is None else event.strength, sigma / 2, fine)
         yield Check(f"its multiplicity, σ = {sigma}", math.nan if event is None else float(len(event.kernel)), 3, 0)
-    found = switch_branch(origin, branch.events[0], amplitude=0.2, tolerance=1e-9 if dtype == torch.float64 else 1e-5)
+    found = switch_branch(origin, branch.events[0], amplitude=0.2, tolerance=default_tolerance(dtype))
     worst = max(abs(each.theta.double().square().sum().item() - 2 * (1.2 - 2 * each.strength)) for each in found)
     yield Check("branches that leave it: q − 2(σ − 2λ)", worst, 0, coarse)
     say("two factors: a mode vanishes")
@@ -224,7 +231,7 @@ def _families(dtype: torch.dtype, say: Callable[[str], object]) -> Iterator[Chec
     for count in range(4):
         for modes in itertools.combinations(range(3), count):
             start = learnt(deep_linear(THREE_MODES, 2, 3, strength, dtype), THREE_MODES, 2, modes)
-            follower = Follower(start, 1e-9 if dtype == torch.float64 else 1e-5, 0, None, 0)
+            follower = Follower(start, default_tolerance(dtype), 0, None, 0)
             state = follower.begin(start.theta, strength)
             found = lowest(state, 12, None, tolerance=1e-3, seed=0).index
             wrong += found != index_of(THREE_MODES, 3, strength, modes)
@@ -235,7 +242,7 @@ def _ladder(dtype: torch.dtype, say: Callable[[str], object]) -> Iterator[Check]
     say("three factors: a ladder of polished points")
     objective, step = learnt(deep_linear([0.5], 3, 1, 0.05, dtype), [0.5], 3), 0.002
     theta, lost = objective.theta, math.nan
-    tolerance = 1e-9 if dtype == torch.float64 else 1e-5
+    tolerance = default_tolerance(dtype)
     hessian = HessianOperator.of(objective)
     for strength in np.arange(0.05, 0.12, step):
         there = objective.penalised(float(strength))
@@ -243,7 +250,7 @@ def _ladder(dtype: torch.dtype, say: Callable[[str], object]) -> Iterator[Check]
         if theta.norm() < 0.1:
             lost = float(strength)
             break
-    yield Check("λ at which warm steps lose the branch, σ = 0.5", lost - step / 2, 3 / 8 * 0.5 * (0.5 / 4) ** (1 / 3), step)
+    yield Check("λ at which warm steps lose the branch, σ = 0.5", lost - step / 2, fold_of_three(0.5), step)
 
 
 def _strength(branch: Branch, kind: str) -> float:

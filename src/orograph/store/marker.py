@@ -114,6 +114,11 @@ def lacks_its_marker(path: Path) -> bool:
     )
 
 
+def has_marker(path: Path) -> bool:
+    """Whether a directory is a run that says what it is: by its marker or the copy of that, whole or damaged."""
+    return any((path / name).exists() for name in (MARKER, f"{COPIES}/{MARKER}")) and not lacks_its_marker(path)
+
+
 def _is_marker(file: Path) -> bool:
     """Whether a file may say what a run is: to this version, to a later one, or once the system lets it be read."""
     if not file.exists():

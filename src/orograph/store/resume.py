@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 from orograph.errors import ConfigurationError, RunError
 from orograph.settings.base import Settings
 from orograph.settings.shared import NumericsSettings
-from orograph.store.marker import lacks_its_marker, read_marker
-from orograph.store.names import COPIES, MARKER
+from orograph.store.marker import has_marker, read_marker
 from orograph.store.run import Run
 
 Numerics = TypeVar("Numerics", bound=NumericsSettings)
@@ -25,7 +24,7 @@ def begun_run(path: Path, kind: str) -> Run | None:
     Raises:
         RunError: it is of another kind, or damaged.
     """
-    if lacks_its_marker(path) or not ((path / MARKER).exists() or (path / COPIES / MARKER).exists()):
+    if not has_marker(path):
         return None
     content = read_marker(path)
     run = Run.open(path) if content is None else Run(path, content)  # without a plan, which is made again

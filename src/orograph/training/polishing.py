@@ -129,6 +129,11 @@ def polish(
     return newton.run(theta.detach(), told, on_step)
 
 
+def gradient_target(tolerance: float, strength: float, distance: float) -> float:
+    """τ·max(1, 2λ‖θ − θ_ref‖): what ‖∇L_eff‖ may be at a critical point."""
+    return tolerance * max(1.0, 2 * strength * distance)
+
+
 _Point = tuple[Tensor, float, Tensor]  # θ, L_eff, ∇L_eff
 
 
@@ -209,7 +214,7 @@ class _Newton:
         return self.hessian.gradient + 2 * self.objective.strength * self.objective.offset(theta)
 
     def target(self, theta: Tensor) -> float:
-        return self.tolerance * max(1.0, 2 * self.objective.strength * _norm(self.objective.offset(theta)))
+        return gradient_target(self.tolerance, self.objective.strength, _norm(self.objective.offset(theta)))
 
     def solve(self, gradient: Tensor, radius: float, relative: float) -> "_Trial":
         """The step of Steihaug and Toint within the radius, preconditioned."""
