@@ -86,6 +86,14 @@ def test_groups_are_any_labels() -> None:
     assert problem(train=(X, X), groups=None).grouped() is None
 
 
+def test_groups_that_are_numbers_are_in_the_order_of_numbers() -> None:
+    labels = ["10", "9", "-1", "long", "100", "2.5", "9", "nan"]
+    found = problem(groups=(labels, None)).grouped()
+    assert found is not None
+    assert found.names == ("-1", "2.5", "9", "10", "100", "long", "nan")
+    assert [found.names[number] for number in found.train] == labels
+
+
 @pytest.mark.parametrize(
     ("groups", "says"),
     [

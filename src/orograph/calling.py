@@ -64,6 +64,18 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+@contextlib.contextmanager
+def training_mode(model: nn.Module) -> Iterator[None]:
+    """Train mode; every submodule's mode is restored after."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.train()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def call(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Any) -> Any:
     """The module's output with these parameters and buffers; of a module in eval mode they stay as they were."""
     known = _known.get(model)

@@ -7,6 +7,7 @@ are the labels if they are classes.
 import copy
 import hashlib
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -236,7 +237,7 @@ class Problem:
             return None
         test = None if self.test is None else self._labels("test", self.test, 1)
         own = self.groups is None
-        values = sorted({*train, *(test or ())}, key=lambda each: (isinstance(each, str), each))
+        values = sorted({*train, *(test or ())}, key=_order)
         if own:  # classes keep their numbers
             names = self.classes or tuple(map(str, range(int(max(values)) + 1)))
             if values[0] < 0 or values[-1] >= len(names):
@@ -294,6 +295,16 @@ class Problem:
                     if tensor is not None:
                         digest.update(tensor.flatten().view(torch.uint8).numpy().data if tensor.numel() else b"")
         return digest.hexdigest()
+
+
+def _order(label: int | str | float | bool) -> tuple[bool, float, str]:
+    """Numbers by their size, be they written as words, before other words."""
+    try:
+        number = float(label)
+    except ValueError:
+        number = math.inf
+    finite = math.isfinite(number)
+    return not finite, number if finite else 0.0, str(label)
 
 
 def partial_of(function: Callable[[Any, Tensor], Any]) -> Callable[[Any, Tensor], Any]:

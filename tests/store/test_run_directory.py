@@ -110,6 +110,8 @@ def test_another_configuration_is_refused_with_both_values_and_nothing_is_writte
         create(tmp_path, kind="study")
     with pytest.raises(RunError, match="other points"):
         create(tmp_path, cells=CELLS[1:])
+    with pytest.raises(RunError, match="groups .* and there are a, b now"):
+        create(tmp_path, classes=("a", "b"))
 
 
 def test_a_run_that_has_lost_its_marker_is_told_from_one_of_another_kind(tmp_path: Path) -> None:

@@ -126,16 +126,48 @@ def test_a_trace_that_differs_from_autograd_is_not_used() -> None:
     assert not batch.traced
 
 
+class First(nn.Module):
+    """What an LSTM says of its only step."""
+
+    def forward(self, given: tuple[Tensor, object]) -> Tensor:
+        return given[0][:, 0]
+
+
+class DropPath(nn.Module):
+    """Leaves whole samples out in training, by torch's stream."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (torch.rand(len(x), 1) > 0.5) if self.training else x
+
+
+def classifier(*layers: nn.Module) -> Objective:
+    samples = torch.randn(8, 12, generator=torch.Generator().manual_seed(0))
+    return Objective(nn.Sequential(nn.Linear(12, 12), *layers), F.cross_entropy, [(samples, torch.arange(8) % 3)])
+
+
 @pytest.mark.parametrize(
-    "layer", [nn.BatchNorm1d(12), nn.Dropout(0.5), nn.TransformerEncoderLayer(12, 2), nn.LSTM(12, 3, 2, dropout=0.1)]
+    ("layer", "says"),
+    [
+        (nn.BatchNorm1d(12), r"'1 \(BatchNorm1d\)' trains differently than it evaluates; give its `buffers`"),
+        (nn.Dropout(0.5), r"'1 \(Dropout\)' drops units .* set its rate to 0, or .*`optimizer` torch.optim:Adam.*`train`"),
+        (nn.TransformerEncoderLayer(12, 2), "drops units"),
+        (
+            nn.Sequential(nn.Unflatten(1, (1, 12)), nn.LSTM(12, 12, 2, dropout=0.1, batch_first=True), First()),
+            "LSTM.* drops units",
+        ),
+        (DropPath(), r"'1 \(DropPath\)' is random in train mode; switch that off .*`train`"),
+    ],
 )
-def test_modules_that_train_differently_than_they_evaluate_are_refused(layer: nn.Module) -> None:
-    with pytest.raises(ConfigurationError, match="trains differently than it evaluates"):
-        refuse_stateful(nn.Sequential(nn.Linear(12, 12), layer))
+def test_modules_that_train_differently_than_they_evaluate_are_refused_with_a_way_out(layer: nn.Module, says: str) -> None:
+    objective, before = classifier(layer), torch.get_rng_state()
+    with pytest.raises(ConfigurationError, match=says):
+        refuse_stateful(objective)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_dropout_of_nothing_is_allowed() -> None:
-    refuse_stateful(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.0), nn.LayerNorm(2)))
+    refuse_stateful(classifier(nn.Dropout(0.0), nn.LayerNorm(12)))
+    refuse_stateful(classifier(nn.BatchNorm1d(12)), statistics=False)
 
 
 class Sequences(nn.Module):

@@ -104,7 +104,13 @@ def check_directory(
     differing = _differences(was, now)
     if differing:
         raise RunError(f"{path} holds a run with {'; '.join(differing)}; give these values again, or another directory.")
-    return found if "format" in found else None
+    if "format" not in found:
+        return None
+    groups = [list(each.get("classes", ())) for each in (found, content)]
+    if groups[0] != groups[1]:
+        was, now = (", ".join(each) or "none" for each in groups)
+        raise RunError(f"{path} holds a run with the groups {was}, and there are {now} now; give another directory.")
+    return found
 
 
 def lacks_its_marker(path: Path) -> bool:

@@ -116,7 +116,7 @@ def descend(
     Raises:
         ConfigurationError: the model has dropout; or BatchNorm, and no buffers were given.
     """
-    refuse_stateful(objective.model, statistics=buffers is None)
+    refuse_stateful(objective, statistics=buffers is None)
     shared = isinstance(order_seeds, int)
     seeds = [order_seeds] * len(thetas) if isinstance(order_seeds, int) else list(order_seeds)
     members = []

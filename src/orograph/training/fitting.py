@@ -146,7 +146,7 @@ def fit(
         >>> [found] = og.fit(objective, [og.initial(objective, objective.theta, settings)], settings, order_seeds=0)
         >>> assert found.history[-1]["train_loss"] < found.history[0]["train_loss"]
     """
-    refuse_stateful(objective.model, statistics=False)
+    refuse_stateful(objective, statistics=False)
     shared = isinstance(order_seeds, int)
     seeds = [order_seeds] * len(starts) if isinstance(order_seeds, int) else list(order_seeds)
     chosen = [settings.lr] * len(starts) if rates is None else list(rates)

@@ -14,11 +14,19 @@ from torch import Tensor, fx, nn
 from torch.func import grad_and_value, vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from orograph.calling import call, evaluation_mode
+from orograph.calling import apart, call, evaluation_mode, guarded, training_mode
 from orograph.errors import ConfigurationError, DataError
+from orograph.keeping import rewound
 from orograph.objective import Objective
-from orograph.samples import stacked
+from orograph.samples import equal, named, parting, record, stacked
 from orograph.training.kernels import Kernels, Untraceable, trace
+
+_FEW = 32  # samples on which noise is looked for
+_RANDOM = "random in training"  # a key of what an objective keeps
+_NOISE = (
+    "or have it trained in train mode: by an optimiser of your own (`optimizer` torch.optim:Adam, in a sweep) or by a function "
+    "of your own (`train`)."
+)
 
 _Key = tuple[str, int, bool, int]  # whose; models (0: one model, without a model dimension), shared batch, batch length
 
@@ -36,21 +44,47 @@ def drops_units(module: nn.Module) -> bool:
     return isinstance(inside, float) and inside > 0
 
 
-def refuse_stateful(model: nn.Module, *, statistics: bool = True) -> None:
-    """Training evaluates the module in eval mode, which BatchNorm and dropout are not meant to be trained in.
+def refuse_stateful(objective: Objective, *, statistics: bool = True) -> None:
+    """Training evaluates the module in eval mode, which BatchNorm, dropout and other noise are not meant to be trained in.
 
     Args:
-        statistics: whether BatchNorm is refused too, or dropout alone.
+        objective: of the module; noise of its own is looked for on a few samples, once.
+        statistics: whether BatchNorm is refused too, or noise alone.
 
     Raises:
-        ConfigurationError: the module has BatchNorm, an InstanceNorm with running statistics, or dropout.
+        ConfigurationError: the module has BatchNorm, an InstanceNorm with running statistics, dropout, or other noise.
     """
-    for name, module in model.named_modules():
-        if drops_units(module) or (statistics and tracks_statistics(module)):
+    for module, name in named(objective.model).items():
+        if drops_units(module):
+            raise ConfigurationError(f"the module '{name}' drops units at random in training; set its rate to 0, {_NOISE}")
+        if statistics and tracks_statistics(module):
             raise ConfigurationError(
-                f"the module '{name}' is {type(module).__name__}, which trains differently than it evaluates; "
-                "only models without BatchNorm and dropout can be trained here."
+                f"the module '{name}' trains differently than it evaluates; give its `buffers`, where training starts from."
             )
+    if _RANDOM not in objective.traces:
+        objective.traces[_RANDOM] = _random(objective)
+    if objective.traces[_RANDOM]:
+        raise ConfigurationError(
+            f"the module '{objective.traces[_RANDOM]}' is random in train mode; switch that off (a rate of 0), {_NOISE}"
+        )
+
+
+@apart()
+def _random(objective: Objective) -> str:
+    """The innermost module that gives two outputs for one input in train mode; empty if there is none."""
+    model = objective.model
+    inputs, _ = next(objective.batches(min(_FEW, objective.count)))
+    tensors = {**objective.constants, **objective.layout.arguments(objective.theta)}
+
+    def run(given: Any) -> Any:
+        return call(model, {name: tensor.clone() for name, tensor in tensors.items()}, guarded(given))
+
+    with training_mode(model), rewound(model):
+        try:
+            first, second = record(model, run, inputs), record(model, run, inputs)
+        except Exception:  # a single sample, of which BatchNorm knows no variance: training itself says so
+            return ""
+    return "" if equal(first[-1][2], second[-1][2]) else parting(first, second)
 
 
 def samples(objective: Objective) -> tuple[list[Tensor], Tensor]:

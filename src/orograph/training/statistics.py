@@ -4,15 +4,12 @@ Such models are differentiated in train mode by plain autograd, one after the ot
 model, and written by the pass itself; the module's own are never touched.
 """
 
-import contextlib
-from collections.abc import Iterator
-
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from orograph.calling import call
+from orograph.calling import call, training_mode
 from orograph.objective import Objective
 
 Buffers = dict[str, Tensor]
@@ -21,18 +18,6 @@ Buffers = dict[str, Tensor]
 def fresh_buffers(objective: Objective) -> Buffers:
     """Copies of the buffers that the objective evaluates with."""
     return {name: objective.constants[name].clone() for name, _ in objective.model.named_buffers()}
-
-
-@contextlib.contextmanager
-def training_mode(model: nn.Module) -> Iterator[None]:
-    """Train mode; every submodule's mode is restored after."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.train()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 class StatisticsGradient:
