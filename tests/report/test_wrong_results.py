@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orograph.commands.repairing import inspect
 from orograph.errors import RunError
 from orograph.report.packing import script_json
 from orograph.report.shapes import Analysis, Results, require
 from orograph.report.study import study_data
 from orograph.report.sweep import sweep_data
-from orograph.store.encoding import decode
+from orograph.store.encoding import decode, sealed
 from orograph.store.run import Run
 from wrong_json import LONG, QUICK, changed
 
@@ -48,6 +49,19 @@ def is_a_sentence_or_data(runs: Path, kind: str, draws: st.DataObject, *, whole:
         path.write_bytes(json.dumps(draws.draw(changes(json.loads(before)))).encode())
         with contextlib.suppress(RunError):
             script_json(data_of(Run.open(path.parent)) if whole else require(SHAPES[kind], decode(path), path, "the command"))
+    finally:
+        path.write_bytes(before)
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_results_of_another_run_are_no_data_of_this_one(runs: Path, kind: str) -> None:
+    path = runs / kind / FILES[kind]
+    before = path.read_bytes()
+    try:
+        path.write_bytes(sealed(decode(path) | {"of": "another"}))
+        with pytest.raises(RunError, match=f"{path.name} was found in another run; have it made anew by"):
+            data_of(Run.open(path.parent))
+        assert [(damage.path, damage.why) for damage in inspect(path.parent)] == [(path.name, "was found in another run")]
     finally:
         path.write_bytes(before)
 

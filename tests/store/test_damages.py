@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from test_run_directory import files
-from writing import CELLS, commit, create
+from writing import CELLS, CONFIGURATION, commit, create
 
 from orograph.cli import main
 from orograph.commands.repairing import inspect, repair
@@ -23,6 +23,7 @@ from orograph.store.dataset import open_run
 from orograph.store.encoding import decode
 from orograph.store.findings import FindingKey
 from orograph.store.integrity import verified
+from orograph.store.marker import IDENTITY, OF
 from orograph.store.run import Run
 
 FEW = (*CELLS[:2], CELLS[4])
@@ -48,9 +49,9 @@ KINDS = {
 }
 
 
-def write(path: Path) -> None:
+def write(path: Path, **changes: object) -> None:
     """All that is not there yet."""
-    with create(path) as run:
+    with create(path, **changes) as run:
         if run.kept(ANCHOR) is None:
             run.keep(ANCHOR, b"weights of the anchor" * 20)
         for cell in FEW:
@@ -214,6 +215,49 @@ def test_two_files_of_one_run_that_changed_places_are_seen(run: Path) -> None:
     assert {damage.path for damage in inspect(run)} == {f"arrays.zarr/eigenvalue/c.{slot}.0" for slot in (0, 1)}
 
 
+@pytest.mark.parametrize("kind", ["record", "finding", "analysis"])
+@pytest.mark.parametrize("earlier", [None, "theirs", "ours"])
+def test_what_was_recorded_in_a_run_of_other_settings_is_told_and_made_again(
+    whole: Path, run: Path, tmp_path: Path, kind: str, earlier: str | None
+) -> None:
+    other = tmp_path / "other"
+    write(other, configuration=CONFIGURATION | {"polish": True})
+    if earlier is not None:  # one of the two was made by a version whose records do not say of which run they are
+        unsealed(other if earlier == "theirs" else run)
+    foreign, stem = KINDS[kind], KINDS[kind].removesuffix(".json")
+    shutil.copy(other / foreign, run / foreign)
+    if (other / f"{stem}.safetensors").exists():
+        shutil.copy(other / f"{stem}.safetensors", run / f"{stem}.safetensors")
+    for act in (Run.open, write):
+        with pytest.raises(RunError, match=rf"{Path(foreign).name} was recorded in another run; .* doctor {run} --repair"):
+            act(run)
+    assert [(damage.path, damage.why) for damage in inspect(run)] == [(foreign, "was recorded in another run")]
+    repair(run, inspect(run))
+    write(run)
+    assert not inspect(run)
+    assert everything(run) == everything(whole)
+    assert (files(run) == files(whole)) == (earlier != "ours")
+
+
+def test_a_run_that_is_moved_stays_whole_and_goes_on(whole: Path, run: Path, tmp_path: Path) -> None:
+    moved = run.rename(tmp_path / "elsewhere")
+    assert not inspect(moved)
+    with create(moved) as opened:
+        commit(opened, CELLS[2])
+    assert not inspect(moved)
+    assert Run.open(moved).identity == Run.open(whole).identity
+
+
+def test_a_run_that_lost_its_marker_is_still_the_run_of_its_records(run: Path) -> None:
+    for place in (run, run / "copies"):
+        (place / "run.json").unlink()
+    (run / "configuration.toml").unlink()
+    (run / "configuration.toml").write_text('dataset = "mnist-5k"\nseeds = [0, 1]\nadded = 1\nladder = {points = 4, max = 0.1}\n')
+    write(run, configuration=CONFIGURATION | {"added": 1})  # a setting that a later version has
+    assert not inspect(run)
+    assert len(Run.open(run).records) == len(FEW)
+
+
 def test_damage_after_a_file_was_read_is_seen_too(run: Path) -> None:
     opened = Run.open(run)
     before = opened.array(CELLS[0], "eigenvalue").copy()
@@ -293,6 +337,8 @@ def unsealed(run: Path) -> None:
     for file in (*run.glob("*.json"), *run.rglob("points/*.json"), *run.rglob("findings/**/*.json")):
         content = decode(file)
         content = content["cells"] if file.name == "plan.json" else content
+        if isinstance(content, dict):
+            content = {name: value for name, value in content.items() if name not in (IDENTITY, OF)}
         file.write_text(json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n")
     for file in run.rglob("zarr.json"):
         content = json.loads(file.read_text())

@@ -17,7 +17,7 @@ from orograph.store.cells import Cell, Plan
 from orograph.store.copies import ANCHOR, SUM, check_own, own_files, read_plan, remove, restorable, restore
 from orograph.store.encoding import decode
 from orograph.store.lock import RunLock
-from orograph.store.marker import has_marker, marker_at, no_run, outdated
+from orograph.store.marker import IDENTITY, has_marker, marker_at, no_run, outdated
 from orograph.store.names import CONFIGURATION, COPIES, MARKER, PLAN
 from orograph.store.run import Run
 
@@ -65,15 +65,16 @@ def inspect(path: Path) -> list[Damage]:
     if not has_marker(path):
         raise no_run(path)
     found = [damage for name in own_files(path) if (damage := _own(path, name))]
-    plan = _plan(path, found)
-    if plan is None:
+    read = _read(path, found)
+    if read is None:
         return found
+    plan, identity = read
     arrays = {damage.path for damage in found if damage.path.endswith(METADATA) and damage.kind == "lost"}
     pending = any(not (path / records.FOLDER / f"{plan.name(cell)}.json").exists() for cell in plan.cells)
     known = None if pending else set(own_files(path))  # points to come write again what has no copy
     for slot, cell in enumerate(plan.cells):
-        found += _point(path, plan, cell, slot, arrays, known)
-    found += _findings(path)
+        found += _point(path, plan, cell, slot, identity, arrays, known)
+    found += _findings(path, identity)
     found += [Damage(name, why, "result") for name in RESULTS if (why := _unreadable(path / name))]
     if not found:
         run = Run.open(path)
@@ -143,22 +144,24 @@ def _own(path: Path, name: str) -> Damage | None:
     return None
 
 
-def _plan(path: Path, found: list[Damage]) -> Plan | None:
-    """The plan, or its copy; None where neither can be read, or the marker cannot."""
+def _read(path: Path, found: list[Damage]) -> tuple[Plan, str | None] | None:
+    """The plan and the identity, or those of the copies; None where a plan or a marker and its copy cannot be read."""
     lost = {damage.path for damage in found if damage.kind == "lost"}
     if {MARKER, PLAN} & lost:
         return None
-    damaged = PLAN in {damage.path for damage in found}
-    marker_at(path / MARKER if MARKER not in {damage.path for damage in found} else path / COPIES / MARKER)
-    return read_plan(path / COPIES / PLAN if damaged else path / PLAN)
+    damaged = {damage.path for damage in found}
+    plan, marker = (path / COPIES / name if name in damaged else path / name for name in (PLAN, MARKER))
+    return read_plan(plan), (marker_at(marker) or {}).get(IDENTITY)
 
 
-def _point(path: Path, plan: Plan, cell: Cell, slot: int, lost: set[str], known: set[str] | None) -> list[Damage]:
+def _point(
+    path: Path, plan: Plan, cell: Cell, slot: int, identity: str | None, lost: set[str], known: set[str] | None
+) -> list[Damage]:
     name = f"{records.FOLDER}/{plan.name(cell)}.json"
     if not (path / name).exists():
         return []
     try:
-        record = records.read_record(path / name, cell, slot)
+        record = records.read_record(path / name, cell, slot, identity)
     except RunError as error:
         return [Damage(name, _reason(error), "point", cell)]
     damages = []
@@ -174,12 +177,12 @@ def _point(path: Path, plan: Plan, cell: Cell, slot: int, lost: set[str], known:
     return damages
 
 
-def _findings(path: Path) -> list[Damage]:
+def _findings(path: Path, identity: str | None) -> list[Damage]:
     found = []
     for file in findings.finding_records(path):
         name = file.relative_to(path).as_posix()
         try:
-            finding = findings.read_finding(path, file)
+            finding = findings.read_finding(path, file, identity)
         except RunError as error:
             found.append(Damage(name, _reason(error), "finding"))
             continue
@@ -202,8 +205,9 @@ def _unreadable(file: Path) -> str:
 def _reason(error: RunError) -> str:
     """Of a message `FILE is damaged: why; what to do` the middle."""
     head = str(error).partition("; ")[0]
-    if head.endswith(" is missing"):
-        return "is missing"
+    for known in ("is missing", records.ELSEWHERE):
+        if head.endswith(f" {known}"):
+            return known
     return head.rpartition("damaged: ")[2] if "damaged: " in head else "is damaged"
 
 

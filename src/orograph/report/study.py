@@ -6,6 +6,7 @@ from typing import Any
 from orograph.errors import RunError
 from orograph.report.about import about
 from orograph.report.shapes import Results, require
+from orograph.store.analysis import of_another
 from orograph.store.encoding import decode
 from orograph.store.former import with_present_names
 from orograph.store.lookup import described, in_order, tables_of
@@ -27,7 +28,10 @@ def study_data(run: Run) -> dict[str, Any]:
     path = run.path / NAME
     if not path.exists():
         raise RunError(f"{run.path} has no {NAME} yet; run its command again, which finishes it.")
-    results = require(Results, decode(path), path, "the command that made the study")
+    again = "the command that made the study"
+    if of_another(run, found := decode(path)):
+        raise RunError(f"{path} was found in another run; have it made anew by {again}.")
+    results = require(Results, found, path, again)
     results["surfaces"] = [with_present_names(entry["kind"], entry) for entry in results.get("surfaces", [])]
     names = dict.fromkeys(name for row in results["metrics"] for name in row)
     wording, tables = run.wording, tables_of([each["name"] for each in run.metrics if not run.is_list(each["name"])])

@@ -23,6 +23,7 @@ from orograph.store.findings import FindingKey, write_finding
 from orograph.store.grid import GridArray, array_variable, scalar_variable
 from orograph.store.integrity import verified
 from orograph.store.lookup import quantity
+from orograph.store.marker import OF, identity_of
 from orograph.store.run import Run
 
 _OF, _SETTINGS = "of", "settings"  # what a finding says of itself beside its results
@@ -62,7 +63,7 @@ class Analysis:
         about = {_OF: fingerprint(self.run, cell), _SETTINGS: settings}
         key = self._key(part, cell)
         self.run.findings[key] = write_finding(
-            self.run.path, key, "done", {**scalars, **about}, arrays, self.run.made_elsewhere()
+            self.run.path, key, "done", {**scalars, **about}, arrays, self.run.made_elsewhere(), self.run.identity
         )
 
     def scalars(self, part: str, cell: Cell) -> dict[str, Any]:
@@ -94,13 +95,13 @@ def fingerprint(run: Run, cell: Cell) -> str:
 
 
 def of_run(run: Run) -> dict[str, str]:
-    """What a file of results says of the run it was found in: the digest of its configuration."""
-    return {_OF: sha256(encode(run.configuration))[:16]}
+    """What a file of results says of the run it was found in: its identity."""
+    return {OF: run.identity or identity_of(run.configuration)}
 
 
 def of_another(run: Run, results: Any) -> bool:
     """Whether results were found in another run; those of earlier versions do not say in which."""
-    return isinstance(results, Mapping) and _OF in results and results[_OF] != of_run(run)[_OF]
+    return isinstance(results, Mapping) and OF in results and results[OF] != of_run(run)[OF]
 
 
 def read_array(path: Path, name: str) -> Shaped[np.ndarray, "..."] | None:

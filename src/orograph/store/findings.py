@@ -20,8 +20,9 @@ from orograph.store.encoding import decode, sealed, way_out, with_floats
 from orograph.store.former import with_present_names
 from orograph.store.integrity import verified
 from orograph.store.kinds import check_fields, checked_fields
+from orograph.store.marker import OF
 from orograph.store.names import checked_files, is_name
-from orograph.store.records import STATUSES, is_damaged
+from orograph.store.records import STATUSES, is_damaged, require_own
 
 FOLDER = "findings"
 
@@ -102,8 +103,9 @@ def write_finding(
     scalars: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],
     provenance: Mapping[str, Any] | None = None,
+    identity: str | None = None,
 ) -> Finding:
-    """Commit a finding: its arrays first, then its record.
+    """Commit a finding: its arrays first, then its record, which carries the identity of the run.
 
     Raises:
         ConfigurationError: a field is of another kind than the registry of quantities says.
@@ -115,18 +117,19 @@ def write_finding(
         path = f"{key.stem}.safetensors"
         files[path] = write_bytes(run / path, safetensors.save(ordered))
     content = {"kind": key.kind, "configuration": key.configuration, "name": key.name, "status": status}
-    made = {} if provenance is None else {"provenance": provenance}
+    made: dict[str, Any] = {} if provenance is None else {"provenance": provenance}
+    made |= {} if identity is None else {OF: identity}
     write_bytes(run / f"{key.stem}.json", sealed({**content, "scalars": fields, "files": files, **made}))
     return Finding(key, status, fields, files, provenance)
 
 
-def read_findings(run: Path) -> dict[FindingKey, Finding]:
-    """All findings of a run, in the order of their keys.
+def read_findings(run: Path, identity: str | None = None) -> dict[FindingKey, Finding]:
+    """All findings of a run of this identity, in the order of their keys.
 
     Raises:
-        RunError: a record is damaged, or a file it names is missing.
+        RunError: a record is damaged, or of another run, or a file it names is missing.
     """
-    found = [read_finding(run, path) for path in finding_records(run)]
+    found = [read_finding(run, path, identity) for path in finding_records(run)]
     for finding in found:
         for file in finding.files:
             if not (run / file).is_file():
@@ -145,13 +148,14 @@ def damaged_finding_files(run: Path, finding: Finding) -> list[str]:
     return [file for file, digest in finding.files.items() if is_damaged(run / file, digest)]
 
 
-def read_finding(run: Path, path: Path) -> Finding:
+def read_finding(run: Path, path: Path, identity: str | None = None) -> Finding:
     """The finding whose record is in a file.
 
     Raises:
-        RunError: it is damaged, or of another finding.
+        RunError: it is damaged, or of another finding or another run.
     """
     content = decode(path)
+    require_own(path, content, identity)
     try:
         key = FindingKey(content["kind"], content["configuration"], content["name"])
         if not isinstance(content["scalars"], dict) or content["status"] not in STATUSES:

@@ -9,11 +9,12 @@ import tomli_w
 
 from orograph.errors import RunError
 from orograph.reading import read_file
-from orograph.store.atomic import is_temporary, write_bytes
-from orograph.store.encoding import opened, parsed, way_out
+from orograph.store.atomic import is_temporary, sha256, write_bytes
+from orograph.store.encoding import encode, opened, parsed, way_out
 from orograph.store.names import CONFIGURATION, COPIES, MARKER, OWN, PLAN
 
 FORMAT, VERSION = "orograph run", 1
+IDENTITY, OF = "identity", "of"  # of a run, in its marker; and in all that belongs to it
 _FIELDS = {
     "version": int,
     "kind": str,
@@ -55,9 +56,16 @@ def marker_at(file: Path) -> dict[str, Any] | None:
         wrong.append("tensors")
     if not wrong and not (isinstance(content.get("metrics", []), list) and all(map(_is_metric, content.get("metrics", [])))):
         wrong.append("metrics")
+    if not wrong and not isinstance(content.get(IDENTITY, ""), str):
+        wrong.append(IDENTITY)
     if wrong:
         raise RunError(f"{file} is damaged: its field '{wrong[0]}' is missing or of the wrong kind; {way_out(file)}")
     return content
+
+
+def identity_of(configuration: Mapping[str, Any]) -> str:
+    """What tells a run from those of other settings, wherever it lies: the digest of its configuration."""
+    return sha256(encode(configuration))[:16]
 
 
 def _is_shape(entry: Any) -> bool:

@@ -20,7 +20,7 @@ from orograph.store.findings import damaged_finding_files, read_findings
 from orograph.store.integrity import verified
 from orograph.store.lock import RunLock
 from orograph.store.lookup import declare
-from orograph.store.marker import no_run, read_marker
+from orograph.store.marker import IDENTITY, no_run, read_marker
 from orograph.store.names import COPIES, MARKER, PLAN
 from orograph.store.records import damaged_files, read_records
 from orograph.store.wording import Score, Wording, wording_of
@@ -45,10 +45,11 @@ class RecordedRun:
         self.metrics: tuple[dict[str, str], ...] = tuple(content.get("metrics", (facts_of(ACCURACY),)))
         self.tensors = {name: tuple(shape) for name, shape in content["tensors"]}
         self.session: Mapping[str, Any] = self.provenance
+        self.identity: str | None = content.get(IDENTITY)
         self.plan = read_plan(path / PLAN)
-        self.records = read_records(path, self.plan)
+        self.records = read_records(path, self.plan, self.identity)
         declare(self.metrics, [each["name"] for each in self.metrics if self.is_list(each["name"])])
-        self.findings = read_findings(path)
+        self.findings = read_findings(path, self.identity)
         self.arrays = ArrayStore(path / array_files.FOLDER)
 
     @property

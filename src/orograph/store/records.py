@@ -16,10 +16,12 @@ from orograph.store.cells import Cell, Plan
 from orograph.store.encoding import decode, sealed, way_out, with_floats
 from orograph.store.integrity import digest_of
 from orograph.store.kinds import check_fields
+from orograph.store.marker import IDENTITY, OF, identity_of
 from orograph.store.names import COPIES, checked_files
 
 FOLDER = "points"
 STATUSES = ("done", "failed")
+ELSEWHERE = "was recorded in another run"
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,8 @@ def at_state(scalars: Mapping[str, Any]) -> dict[str, Any]:
     return dict(scalars) | {name: scalars[own] for name, own in AVERAGED.items() if own in scalars}
 
 
-def write_record(run: Path, name: str, record: Record) -> None:
-    """Commit a point: from here on it is part of the run."""
+def write_record(run: Path, name: str, record: Record, identity: str | None = None) -> None:
+    """Commit a point: from here on it is part of the run, whose identity it carries."""
     cell = record.cell
     named = {"configuration": cell.configuration} if cell.configuration else {}
     content: dict[str, Any] = {
@@ -65,21 +67,24 @@ def write_record(run: Path, name: str, record: Record) -> None:
     }
     if record.provenance is not None:
         content["provenance"] = record.provenance
+    if identity is not None:
+        content[OF] = identity
     write_bytes(run / FOLDER / f"{name}.json", sealed(content))
 
 
-def read_records(run: Path, plan: Plan) -> dict[Cell, Record]:
+def read_records(run: Path, plan: Plan, identity: str | None = None) -> dict[Cell, Record]:
     """All records of a run, in the order of their slots.
 
     Args:
         run: the run's directory.
         plan: its cells and their slots.
+        identity: of the run; None of one whose records do not carry it.
 
     Returns:
         The records by cell.
 
     Raises:
-        RunError: a record is damaged, or a file it names is missing.
+        RunError: a record is damaged, or of another run, or a file it names is missing.
     """
     records, metadata = [], set[str]()
     present = {path.relative_to(run / FOLDER).as_posix() for path in (run / FOLDER).rglob("*.json")}
@@ -88,7 +93,7 @@ def read_records(run: Path, plan: Plan) -> dict[Cell, Record]:
         if name not in present:
             continue
         path = run / FOLDER / name
-        record = read_record(path, cell, slot)
+        record = read_record(path, cell, slot, identity)
         missing = [file for file in record.files if not (run / file).is_file()]
         if missing:
             others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -104,13 +109,14 @@ def read_records(run: Path, plan: Plan) -> dict[Cell, Record]:
     return {record.cell: record for record in records}
 
 
-def read_record(path: Path, cell: Cell, slot: int) -> Record:
+def read_record(path: Path, cell: Cell, slot: int, identity: str | None = None) -> Record:
     """The record of a point in a file.
 
     Raises:
-        RunError: it is damaged, or of another point.
+        RunError: it is damaged, or of another point or another run.
     """
     content = decode(path)
+    require_own(path, content, identity)
     try:
         record = Record(
             cell=Cell(**content["cell"]),
@@ -128,6 +134,25 @@ def read_record(path: Path, cell: Cell, slot: int) -> Record:
     if (record.cell, record.slot) != (cell, slot) or isinstance(record.slot, bool):
         raise RunError(f"{path} records another point than its name says; {way_out(path)}")
     return record
+
+
+def require_own(path: Path, content: Any, identity: str | None) -> None:
+    """Raises:
+    RunError: a record is of another run than this one, or of an earlier version's.
+    """
+    if isinstance(content, dict) and content.get(OF) != identity:
+        raise RunError(f"{path} {ELSEWHERE}; {way_out(path)}")
+
+
+def begun_as(run: Path, configuration: Mapping[str, Any]) -> dict[str, str]:
+    """The identity that a new marker states: in place of a lost one that of the records; those of earlier versions have none."""
+    for path in sorted((run / FOLDER).rglob("*.json")):
+        try:
+            content = decode(path)
+        except RunError:
+            continue
+        return {IDENTITY: str(content[OF])} if isinstance(content, dict) and OF in content else {}
+    return {IDENTITY: identity_of(configuration)}
 
 
 def metadata_of(record: Record) -> set[str]:

@@ -44,7 +44,7 @@ from orograph.store.lock import RunLock
 from orograph.store.marker import FORMAT, VERSION, check_directory, write_configuration
 from orograph.store.names import COPIES, MARKER, PLAN, TIMINGS
 from orograph.store.recorded import RecordedRun, facts_of
-from orograph.store.records import STATUSES, Record, write_record
+from orograph.store.records import STATUSES, Record, begun_as, write_record
 
 
 class Run(RecordedRun):
@@ -61,6 +61,7 @@ class Run(RecordedRun):
         configuration: what was asked for, as recorded when the run was created.
         numerics: what decides the last bits, likewise.
         provenance: versions and hardware, likewise.
+        identity: what all that belongs to it carries; None of one that an earlier version began.
         session: the provenance of this process, where it writes: recorded with each point that it makes, if it is another.
         classes: names of the classes.
         tensors: shape of each parameter tensor, in the order of the flat vector.
@@ -136,10 +137,11 @@ class Run(RecordedRun):
                 if not (path / name).exists() and restorable(path, name):
                     restore(path, name)
             if found is None:
-                write_own(path, MARKER, sealed(content))
+                found = content | begun_as(path, content["configuration"])
+                write_own(path, MARKER, sealed(found))
             write_configuration(path, content, asked or {})
             keep_copies(path)
-            run = cls(path, found or content, lock)
+            run = cls(path, found, lock)
             run.session = {name: value for name, value in content["provenance"].items() if name != "imported"}
             run._plan_first(cells)
             run._require_weights()
@@ -255,7 +257,7 @@ class Run(RecordedRun):
             digests[f"{artifacts.FOLDER}/{name}"] = write_bytes(self.path / artifacts.FOLDER / name, content)
         write_bytes(self.path / TIMINGS / f"{stem}.json", sealed(timings or {}))
         record = Record(cell, slot, status, fields, digests, self.made_elsewhere())
-        write_record(self.path, stem, record)
+        write_record(self.path, stem, record, self.identity)
         self.records[cell] = record
         self.project(cell)
         return record
@@ -288,7 +290,9 @@ class Run(RecordedRun):
         if key in self.findings:
             raise RunError(f"{key} has its record in {self.path} already; findings are never rewritten.")
         write_bytes(self.path / TIMINGS / f"{key.stem}.json", sealed(timings or {}))
-        self.findings[key] = finding = write_finding(self.path, key, status, scalars, arrays or {}, self.made_elsewhere())
+        self.findings[key] = finding = write_finding(
+            self.path, key, status, scalars, arrays or {}, self.made_elsewhere(), self.identity
+        )
         return finding
 
     def project(self, cell: Cell | None = None) -> None:

@@ -18,6 +18,7 @@ from orograph.problem import Problem
 from orograph.remarks import answer
 from orograph.settings.base import folder_name
 from orograph.settings.shared import NumericsSettings
+from orograph.store.analysis import of_run
 from orograph.store.atomic import require_space, require_writable
 from orograph.store.encoding import json_text, plain
 from orograph.store.provenance import mixture, provenance
@@ -157,4 +158,4 @@ def gather(bench: StudyBench, run: Run) -> dict[str, Any]:
     results["correlations"] = plain(relate(rows, [row["configuration"] for row in rows]))
     if left := left_out(bench):
         results["left_out"] = left
-    return results
+    return results | (of_run(run) if run.identity else {})  # of an earlier version's run: what that wrote

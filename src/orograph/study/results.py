@@ -2,6 +2,7 @@
 
 ```
 format, version
+of               identity of the run
 configuration    the settings of the study
 data             name, train_images, test_images (where there are test data), classes, checksum
 scores           what is known of each metric that is one number; only where these are others than the accuracy
