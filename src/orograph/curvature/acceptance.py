@@ -33,7 +33,6 @@ from orograph.intake import Batch
 from orograph.objective import Objective
 from orograph.replacements import moving
 from orograph.samples import lined_up
-from orograph.structure import tensors_of
 
 SAMPLES = 16
 # Of h‖v‖ against 1 + ‖θ‖, and the tolerance. In float64 truncation ∝ h² and rounding ∝ 1/h are far below 1e-5, and that is far
@@ -77,6 +76,7 @@ class Examination:
     Args:
         objective: at the θ meant.
         formula: of the products.
+        batch: tried in place of a few samples.
 
     Attributes:
         judged: whether there is anything to judge: the loss is a finite number.
@@ -85,12 +85,12 @@ class Examination:
         ConfigurationError: the loss does not depend on θ as far as differentiation sees.
     """
 
-    def __init__(self, objective: Objective, formula: Formula) -> None:
+    def __init__(self, objective: Objective, formula: Formula, batch: Batch | None = None) -> None:
         self.formula = formula
-        small, batch = _few(objective)
+        small, batch = _few(objective) if batch is None else (objective, batch)
         self.objective, self.batch = small, batch
         try:
-            exact, doubled = small.to(torch.float64), _doubled(batch)
+            exact, doubled = small.to(torch.float64), doubled_of(batch)
             if _value(exact, exact.theta, doubled).dtype == torch.float64:
                 self.objective, self.batch = exact, doubled
         except RuntimeError:  # the module makes tensors of another dtype inside
@@ -169,7 +169,7 @@ class Examination:
         if self.formula.differences == "gradients":
             held["difference"], error = self._difference(v, moved, floor)
         elif self.formula.differences:
-            held["metric"] = self._metric(v, v @ moved)
+            held["metric"] = self.metric(v, v @ moved)
         failed = tuple(name for name, holds in held.items() if holds is False)
         suspect, edge = "", ""
         if self.formula.differences == "gradients" and held["difference"] is None:
@@ -220,8 +220,8 @@ class Examination:
         """A long step, and one that is short and yet far above rounding."""
         return self._steps()[0], self._steps()[2]
 
-    def _close(self, a: Tensor, b: Tensor, scale: Tensor, floor: Tensor | float = 0.0) -> bool:
-        return bool((a - b).abs() <= _TOLERANCES[self.dtype] * scale + floor)
+    def _close(self, a: Tensor, b: Tensor, scale: Tensor, floor: Tensor | float = 0.0, tolerance: float | None = None) -> bool:
+        return bool((a - b).abs() <= (tolerance or _TOLERANCES[self.dtype]) * scale + floor)
 
     def _slope(self, v: Tensor, gradient: Tensor) -> bool:
         eps = torch.finfo(self.objective.theta.dtype).eps
@@ -261,11 +261,11 @@ class Examination:
         jump = leap(lambda way: _gradient(self.objective, theta + way * v, self.batch), steps)
         return "" if jump is None else self._suspect(jump, slope=False)
 
-    def _metric(self, v: Tensor, found: Tensor) -> bool:
-        """vᵀAv against differences of outputs or losses."""
+    def metric(self, v: Tensor, found: Tensor, tolerance: float | None = None) -> bool:
+        """vᵀAv against differences of outputs or losses; that of the dtype when None."""
         for h in self._steps():
             expected, floor = self._squared(v, h)
-            if self._close(found, expected, expected.abs(), floor):
+            if self._close(found, expected, expected.abs(), floor, tolerance):
                 return True
         return False
 
@@ -306,60 +306,6 @@ def _joined(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([each.reshape(-1) for each in tensors])
 
 
-def refusal(examination: Examination, reverse: Tests, forward: Tests) -> ConfigurationError:
-    """The sentence for what no route multiplies rightly."""
-    objective = examination.objective
-    custom = _custom_function(objective, examination.batch)
-    if custom:
-        module, function = custom
-        culprit = (
-            f"'{module}' computes with {function}, a function of its own whose derivatives are not those of what it computes"
-        )
-    else:
-        suspect = reverse.suspect or forward.suspect
-        culprit = f"the error is in the derivatives by '{suspect}'" if suspect else "torch cannot differentiate the model twice"
-        if "slope" in reverse.failed:
-            culprit += " (is something detached, under no_grad, or a rounding with a gradient put in its place?)"
-    return ConfigurationError(
-        f"no {examination.formula.name} can be had of this model: {culprit} (double backward: {str(reverse)[:110]}; "
-        f"forward mode: {str(forward)[:110]}); compute it with operations that can be differentiated twice."
-    )
-
-
-def _custom_function(objective: Objective, batch: Batch) -> tuple[str, str] | None:
-    """The innermost module whose output comes from a `torch.autograd.Function`, and that function's name."""
-    found: list[tuple[str, str]] = []
-    names = {module: f"{name or 'model'} ({type(module).__name__})" for name, module in objective.model.named_modules()}
-
-    def hook(module: torch.nn.Module, arguments: object, output: object) -> None:
-        if not found and (function := _custom_node(output)):
-            found.append((names[module], function))
-
-    handles = [module.register_forward_hook(hook) for module in names]
-    try:
-        with differentiable():
-            value = objective.summed(objective.theta.detach().requires_grad_(), *batch)
-    finally:
-        for handle in handles:
-            handle.remove()
-    function = _custom_node(value)
-    return found[0] if found else ("the loss", function) if function else None
-
-
-def _custom_node(tree: object) -> str:
-    left = [leaf.grad_fn for leaf in tensors_of(tree)]
-    seen = set()
-    while left:
-        node = left.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if isinstance(node, torch.autograd.function.BackwardCFunction):
-            return type(node).__name__.removesuffix("Backward")
-        left += [each for each, _ in node.next_functions]
-    return ""
-
-
 def _few(objective: Objective) -> tuple[Objective, Batch]:
     """A few samples, spread over the data; of a loss that reads a batch as a whole, the first batch."""
     count = min(SAMPLES, objective.chunk, objective.count)
@@ -385,7 +331,7 @@ def _cut(objective: Objective, batch: Batch) -> Batch | None:
         return None
 
 
-def _doubled(batch: Batch) -> Batch:
+def doubled_of(batch: Batch) -> Batch:
     return tree_map(lambda leaf: leaf.double() if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf, batch)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from orograph.curvature.engine import Engine, Point
 from orograph.curvature.formulas import Formula
 from orograph.curvature.precision import Precision
-from orograph.errors import ConfigurationError
+from orograph.errors import ConfigurationError, OrographError
 from orograph.objective import Objective
 
 
@@ -49,6 +49,22 @@ class SharedEngine(Engine):
     @property
     def together(self) -> str:
         return f"{torch.distributed.get_world_size(self.group)} processes, each: "
+
+    def examine(self, point: Point) -> None:
+        """All processes go on, or none does."""
+        if self.agreeing is not None:
+            return
+        said = ""
+        try:
+            super().examine(point)
+        except OrographError as error:
+            said = str(error)
+        heard: list[Any] = [None] * torch.distributed.get_world_size(self.group)
+        torch.distributed.all_gather_object(heard, (said, self.agreeing), group=self.group)
+        if refused := [text for text, _ in heard if text]:
+            raise ConfigurationError(refused[0])
+        counts = [(0, 1) if each is None else each for _, each in heard]
+        self.agreeing = sum(agreeing for agreeing, _ in counts), sum(batches for _, batches in counts)
 
     def multiply(self, point: Point, vectors: Tensor, precision: Precision = "high") -> Tensor:
         return self._summed(super().multiply(point, vectors, precision))

@@ -16,19 +16,22 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten
 
 from orograph.calling import apart, differentiable, usable
-from orograph.curvature.acceptance import Examination, Tests, refusal
+from orograph.curvature.acceptance import Examination, Tests
 from orograph.curvature.chunks import Chunking, even_length, first_length, how_many_fit
 from orograph.curvature.formulas import Formula
+from orograph.curvature.plain import FORWARD, REVERSE, check_product, multiplied, sentence
 from orograph.curvature.precision import Precision, products_in
+from orograph.curvature.refusals import refusal
+from orograph.curvature.throughout import Finding, affordable, direction, exactly, findings
 from orograph.curvature.tracing.traced import Trace, Values
 from orograph.errors import OrographWarning
 from orograph.intake import Batch
 from orograph.objective import Objective
 
-TRACED, FORWARD, REVERSE = "traced", "forward-over-reverse", "double-backward"
+TRACED = "traced"
 _WIDEST = 8  # tangents in one group of a block; more does not make a GEMM faster, but fills the cache
 
 
@@ -47,7 +50,8 @@ class Engine:
 
     Attributes:
         method: `traced`, `forward-over-reverse` or `double-backward`.
-        certificate: names of the tests that its products passed (`acceptance.py`).
+        certificate: names of the tests that its products passed on a few samples (`acceptance.py`).
+        agreeing: how many batches agree with differences of their gradients, and of how many (`throughout.py`).
         fallback_reason: why it is not `traced`; empty if it is.
         plan: chunks and residuals.
         kink: a parameter by which the loss has a kink where the tests were made; empty if none was found.
@@ -63,6 +67,7 @@ class Engine:
         self.objective, self.formula, self.models = objective, formula, models
         self.method, self.fallback_reason = TRACED, ""
         self.certificate: tuple[str, ...] = ()
+        self.agreeing: tuple[int, int] | None = None
         self._traces: dict[Any, Trace] = {}
         self._chunks: list[tuple[Trace, Values]] = []  # none where the data are read again
         self._residuals: list[Values] = []
@@ -82,13 +87,7 @@ class Engine:
         reference = REVERSE if tests[REVERSE].sound else FORWARD
         self.certificate = tests[reference].passed
         self.kink = tests[reference].edge
-        if self.kink:
-            warnings.warn(
-                f"the loss has a kink at these very parameters, by '{self.kink}' (a ReLU of zeros or a norm at zero, say), where "
-                "it has no second derivative: products are those of what automatic differentiation puts in its place.",
-                OrographWarning,
-                stacklevel=2,
-            )
+        self._warn_of_kink()
         try:
             with _unlogged():
                 self.plan = self._plan()
@@ -96,10 +95,77 @@ class Engine:
         except Exception as error:  # whatever a tracer may raise on a model it cannot follow
             self._chunks = []
             self._traces = {}
-            self.fallback_reason = _sentence(error)
+            self.fallback_reason = sentence(error)
             if FORWARD not in tests and examination.judged:
                 tests[FORWARD] = examination.of("forward")
             self._fall_back(tests)
+
+    def _warn_of_kink(self) -> None:
+        if self.kink:
+            warnings.warn(
+                f"the loss has a kink at these very parameters, by '{self.kink}' (a ReLU of zeros or a norm at zero, say), where "
+                "it has no second derivative: products are those of what automatic differentiation puts in its place.",
+                OrographWarning,
+                stacklevel=3,
+            )
+
+    def examine(self, point: Point) -> None:
+        """Once, and where float64 is not too dear: holds the product of every batch against differences of its gradients.
+
+        Raises:
+            ConfigurationError: on some of the data there is no right product; names them.
+        """
+        known = self.certificate and self.doubles and self.formula.differences and self.models is None
+        if self.agreeing is not None or not known or not affordable(point.theta.device):
+            return
+        with apart(), products_in("high", point.theta.device, point.theta.dtype):
+            self.evaluate(point)
+            assert point.gradient is not None
+            exact, v = exactly(self.objective, point.theta), direction(self.objective, point.gradient)
+            agreed = []
+            for found in findings(exact, self.formula, v, self._parts(point, v.to(point.theta))):
+                agreed.append(found.agrees or (found.agrees is False and self._settled(exact, found)))
+                if found.edge and not self.kink:
+                    self.kink = found.edge
+                    self._warn_of_kink()
+        self.agreeing = sum(map(bool, agreed)), len(agreed)
+
+    def _parts(self, point: Point, vector: Tensor) -> Iterator[tuple[Batch, Tensor]]:
+        """Every chunk and its part of a product."""
+        for batch in self.objective.batches(self.plan.length):
+            if self.method != TRACED:
+                given = self.objective, point.theta, vector, batch
+                try:
+                    yield batch, multiplied(self.formula, self.method, *given)
+                except RuntimeError as error:  # an operation that only this batch reaches
+                    if self.method == REVERSE:
+                        raise
+                    self.method, self.fallback_reason = REVERSE, f"{self.fallback_reason}; {sentence(error)}"
+                    yield batch, multiplied(self.formula, REVERSE, *given)
+                continue
+            trace, total = self._trace(batch), torch.zeros_like(vector)
+            with torch.no_grad():
+                known = point.values[id(trace)] | trace.batch(batch)
+                known |= trace.residuals(known, {}) | trace.direction(known, vector)
+                trace.multiply(total, known)
+            yield batch, total
+
+    def _settled(self, exact: Objective, found: Finding) -> bool:
+        """A batch that does not agree gets the tests that a few samples got: refused, multiplied otherwise, or but rounded."""
+        examination = Examination(exact, self.formula, found.batch)
+        tests = {route: examination.of(name) for route, name in ((REVERSE, "reverse"), (FORWARD, "forward"))}
+        sound = [route for route in (self.method, REVERSE, FORWARD) if route in tests and tests[route].sound]
+        if not sound:
+            raise refusal(examination, tests[REVERSE], tests[FORWARD], f" on the samples {found.first} to {found.last}")
+        if self.method != TRACED:
+            self.method = sound[0]
+            return True
+        objective = self.objective.moved(exact.theta)
+        try:
+            check_product(self._trace(found.batch), objective, self.formula, found.batch, None, sound[0])
+        except RuntimeError as error:
+            self.method, self.fallback_reason = sound[0], sentence(error)
+        return True
 
     @property
     def traces(self) -> int:
@@ -284,7 +350,7 @@ class Engine:
         try:
             multiplied(self.formula, FORWARD, self.objective, self.objective.theta, vector, next(self.objective.batches(1)))
         except Exception as error:  # as of an operation that torch has in float64 alone
-            self.fallback_reason += f"; {_sentence(error)}"
+            self.fallback_reason += f"; {sentence(error)}"
             return
         self.method, self.certificate = FORWARD, tests[FORWARD].passed
 
@@ -330,53 +396,3 @@ def _unlogged() -> Iterator[None]:
 def _even(vector: Tensor) -> Tensor:
     """The vector, or a copy where it begins at an odd place, at which torch sees no complex numbers."""
     return vector.clone() if vector.storage_offset() % 2 else vector
-
-
-def multiplied(formula: Formula, route: str, objective: Objective, theta: Tensor, vector: Tensor, batch: Batch) -> Tensor:
-    """The product of a batch on plain autograd."""
-    with sdpa_kernel(SDPBackend.MATH):
-        if route == FORWARD:
-            return formula.forward(objective, theta, vector, *batch)[0].detach()
-        return formula.reverse(objective, theta, vector, *batch).detach()
-
-
-def _sentence(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
-
-
-def check_product(
-    trace: Trace, objective: Objective, formula: Formula, batch: Batch, models: int | None, reference: str = REVERSE
-) -> None:
-    """Raises unless a traced product of a fixed random tangent agrees with one on plain autograd.
-
-    Where rounding alone parts the two (cancellation in float32), float64 decides. Of a cohort, made up for the purpose, the
-    first and the last member are checked.
-    """
-    generator = torch.Generator().manual_seed(0)
-    theta = objective.theta
-    vector = torch.randn(theta.shape, generator=generator, dtype=torch.float64).to(theta)
-    members = torch.arange(models or 1, dtype=theta.dtype, device=theta.device)[:, None]
-    points, vectors = theta * (1 + 0.1 * members), vector.repeat(len(members), 1)
-    with torch.no_grad():
-        values, given = trace.at(points if models else theta), trace.batch(batch)
-        total = torch.zeros_like(vectors if models else vector)
-        _, residuals = trace.evaluate(values, given, torch.zeros_like(total))
-        trace.multiply(total, values | given | residuals | trace.direction(values, vectors if models else vector))
-    products = total if models else total[None]
-    for member in {0, len(members) - 1}:
-        place = points[member]
-        expected = multiplied(formula, reference, objective, place, vector, batch)
-        if agree(products[member], expected):
-            continue
-        exact = objective.to(torch.float64)
-        doubled = tree_map(lambda x: x.double() if isinstance(x, Tensor) and x.is_floating_point() else x, batch)
-        truth = multiplied(formula, reference, exact, place.double(), vector.double(), doubled)
-        if not (products[member].double() - truth).norm() <= 10 * (expected.double() - truth).norm():
-            raise RuntimeError(f"the first traced product differs from its {reference} check.")
-
-
-def agree(product: Tensor, expected: Tensor) -> bool:
-    """Whether two products differ by no more than rounding: half of the digits agree."""
-    tolerance = torch.finfo(product.dtype).eps ** 0.5
-    return bool((product - expected).norm() <= tolerance * expected.norm())

@@ -26,6 +26,8 @@ from orograph.reduction import Loss, Over
 
 Kind = TypeVar("Kind", bound="CurvatureOperator")
 
+_MANY = 32  # products, to which an examination adds little
+
 
 class CurvatureOperator(Standing, LinearOperator):
     """A curvature matrix of the mean loss L at one θ. That of L + λ‖θ − θ_ref‖² is `op.shifted(2 * λ)`, whatever θ_ref is.
@@ -192,6 +194,18 @@ class CurvatureOperator(Standing, LinearOperator):
         operator._point = self._point
         return operator
 
+    def examine(self) -> None:
+        """Holds the products of all batches against differences of gradients, once for all that share its graphs.
+
+        A few samples were tried when it was made; on others a module may behave otherwise. It costs about as much as a handful
+        of products, which are not counted; so it is done before spectra and densities, and after many products.
+
+        Raises:
+            ConfigurationError: on some of the data there is no right product.
+        """
+        with explained(self._engine.objective.model, f"the {self.formula.name} cannot be computed"):
+            self._engine.examine(self._point)
+
     def product(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         """A v, summed over all data in chunks that the memory budget holds.
 
@@ -227,6 +241,8 @@ class CurvatureOperator(Standing, LinearOperator):
         return self._shift * block + result if self._shift else result
 
     def _look(self) -> None:
+        if self.products >= _MANY:
+            self.examine()
         if self._watch is not None:
             self._watch.look()
         if self._held is not None:
@@ -261,6 +277,6 @@ class CurvatureOperator(Standing, LinearOperator):
         reason = f" ({self.fallback_reason})" if self.fallback_reason else ""
         together = self._engine.together
         over = "" if self.over == "samples" else f", over {self.over}"
-        tests = f", tested: {', '.join(self.certificate)}" if self.certificate else ""
+        tests = f", tested: {', '.join(self.certificate)}, on {self.tested_on}" if self.certificate else ""
         products = f"{kind or str(self.dtype).removeprefix('torch.')} products"
         return f"{together}{self.method}{reason}, {self._engine.plan}, {products}{over}{tests}"

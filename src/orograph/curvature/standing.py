@@ -57,6 +57,17 @@ class Standing:
         return self._engine.certificate
 
     @property
+    def tested_on(self) -> str:
+        """What they were made on: `a few samples`; after a spectrum, a density or many products `all batches`, or how many.
+
+        On the others nothing can be said: the gradient jumps (as at kinks of a ReLU) or float64 is too dear on the device.
+        """
+        if self._engine.agreeing is None:
+            return "a few samples"
+        agreeing, batches = self._engine.agreeing
+        return "all batches" if agreeing == batches else f"a few samples, and {agreeing} of {batches} batches"
+
+    @property
     def kink(self) -> str:
         """A parameter by which the loss has a kink at the θ of its objective, as a ReLU of zeros has; empty if none was found.
 

@@ -28,8 +28,8 @@ from torch.utils._pytree import tree_leaves
 from orograph.arguments import checked
 from orograph.boundary import explained
 from orograph.curvature.chunks import even_length
-from orograph.curvature.engine import agree
 from orograph.curvature.formulas import Formula, push
+from orograph.curvature.plain import agree
 from orograph.curvature.tracing.simplify import simplify
 from orograph.curvature.tracing.traced import record
 from orograph.curvature.tracing.widen import widen
