@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from orograph.training import TrainingSettings, train, train_cohort
-from orograph.training.gradient import BatchGradient, samples
+from orograph.training.gradient import BatchGradient
 from orograph.training.order import permutation
+from orograph.training.pieces import samples
 from orograph.training.update import Update, rows
 from workload import Workload, load_theta
 

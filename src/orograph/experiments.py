@@ -210,13 +210,15 @@ def homes(kind: type[Settings]) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _value(value: Any, kind: Any) -> Any:
-    """What a notebook has at hand as what settings take: arrays as lists, one value for a list of one, a path as its name."""
+    """What a notebook has at hand as what settings take: arrays as lists, one value for a list of one, a path as its
+    name, bytes as their number."""
     value = value.tolist() if hasattr(value, "tolist") else value
     if get_origin(kind) is tuple and not isinstance(value, list | tuple | range):
         value = (value,)
     if get_origin(kind) is tuple:
         return tuple(value)
-    return value if isinstance(value, str | int | float | None) else str(value)
+    plain = isinstance(value, str | None) or (isinstance(value, int | float) and kind is not str)
+    return value if plain else str(value)
 
 
 def _plain(values: Mapping[str, Any], out: str | Path | None) -> dict[str, Any]:

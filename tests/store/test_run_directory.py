@@ -110,7 +110,7 @@ def test_another_configuration_is_refused_with_both_values_and_nothing_is_writte
         create(tmp_path, kind="study")
     with pytest.raises(RunError, match="other points"):
         create(tmp_path, cells=CELLS[1:])
-    with pytest.raises(RunError, match="groups .* and there are a, b now"):
+    with pytest.raises(RunError, match=r"groups .* and there are a, b now"):
         create(tmp_path, classes=("a", "b"))
 
 

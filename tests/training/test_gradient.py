@@ -11,7 +11,8 @@ from trainable import Attention, Convolutional, Perceptron, problem
 
 from orograph.errors import ConfigurationError, DataError, OrographError
 from orograph.objective import Objective
-from orograph.training.gradient import BatchGradient, refuse_stateful, samples
+from orograph.training.gradient import BatchGradient, refuse_stateful
+from orograph.training.pieces import samples
 from orograph.training.update import rows
 
 CASES = [(Perceptron, 12), (Convolutional, 36), (Attention, 36)]

@@ -15,9 +15,10 @@ from trainable import problem
 
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
-from orograph.training.gradient import BatchGradient, samples
+from orograph.training.gradient import BatchGradient
 from orograph.training.loop import train
 from orograph.training.order import permutation
+from orograph.training.pieces import samples
 from orograph.training.settings import TrainingSettings
 from orograph.training.update import Update, rows
 

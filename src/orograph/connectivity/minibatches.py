@@ -5,19 +5,28 @@ from collections.abc import Iterator
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils._pytree import tree_structure, tree_unflatten
 
 from orograph.calling import call
+from orograph.errors import ConfigurationError
 from orograph.geometry.normalisation import batch_statistics, running
 from orograph.intake import Batch
 from orograph.objective import Objective
 from orograph.samples import part_of
+from orograph.training.pieces import Pieces
 
 
 def minibatches(objective: Objective, size: int | None, generator: torch.Generator) -> Iterator[Batch]:
     """Batches without end; every sample once an epoch, a short last batch is left out. `size=None` is all data at once.
 
-    Batches that cannot be joined and cut come as they are, in shuffled order.
+    Batches that cannot be joined and cut come as they are, in shuffled order. Of data that are read again none is held:
+    mini-batches are drawn within one piece after another, and what cannot be cut comes in the order in which it is read.
+
+    Raises:
+        ConfigurationError: all data at once, of data that are read again.
     """
+    if objective.streamed:
+        yield from _read_again(objective, size, generator)
     batches = list(objective.batches(objective.count))
     if not objective.per_sample or len(batches) > 1:
         while True:
@@ -31,6 +40,21 @@ def minibatches(objective: Objective, size: int | None, generator: torch.Generat
         order = torch.randperm(objective.count, generator=generator).to(objective.device)
         for some in order[: objective.count // size * size].split(size):
             yield part_of(inputs, some), targets[some]
+
+
+def _read_again(objective: Objective, size: int | None, generator: torch.Generator) -> Iterator[Batch]:
+    if size is None:
+        raise ConfigurationError("data that are read again at each pass are never one batch; give `batch_size` or more `memory`.")
+    pieces = None if objective.whole else Pieces(objective, size)
+    while pieces is None:
+        yield from objective.batches()
+    spec, at_hand = tree_structure(next(objective.batches(1))[0]), pieces.at_hand
+    while True:
+        for _, count in pieces:
+            order = torch.randperm(count, generator=generator).to(objective.device)
+            for some in order.split(size):
+                if len(some) == min(size, objective.count):
+                    yield tree_unflatten([leaf[some] for leaf in at_hand.leaves], spec), at_hand.targets[some]
 
 
 def value(objective: Objective, theta: Float[Tensor, " P"], batch: Batch) -> float:

@@ -116,8 +116,8 @@ def check_directory(
         return None
     groups = [list(each.get("classes", ())) for each in (found, content)]
     if groups[0] != groups[1]:
-        was, now = (", ".join(each) or "none" for each in groups)
-        raise RunError(f"{path} holds a run with the groups {was}, and there are {now} now; give another directory.")
+        begun, given = (", ".join(each) or "none" for each in groups)
+        raise RunError(f"{path} holds a run with the groups {begun}, and there are {given} now; give another directory.")
     return found
 
 

@@ -94,6 +94,11 @@ class StudyBench:
             raise ConfigurationError(
                 f"BatchNorm needs two samples in a batch; give {chosen.name} a larger `batch_size` or `subset_size`."
             )
+        if chosen.lr is None and objective.streamed:
+            raise ConfigurationError(
+                "`compare_optimizers` holds training samples out, and data larger than `memory` are held by nobody; give `lr` "
+                "or more `memory`."
+            )
         if chosen.lr is None and count < FEWEST_TO_HOLD_OUT:
             raise ConfigurationError(
                 f"{count} training {self.sample}s are too few to hold some out; `compare_optimizers` needs {FEWEST_TO_HOLD_OUT}."

@@ -26,7 +26,7 @@ from orograph.sweep.point import Instruments
 from orograph.sweep.settings import SweepSettings
 from orograph.sweep.states import Buffers, State, States
 from orograph.training.cohort import fitting_cohort
-from orograph.training.own import Trainer, by_optimizer, in_one_piece
+from orograph.training.own import Trainer, by_optimizer, indexed
 from orograph.work.bench import chosen_metrics, objectives, prepare, require_memory, with_numerics
 
 Theta = Float[Tensor, " P"]
@@ -129,7 +129,7 @@ class Bench:
             return lambda objective: given
         if is_own(training.optimizer):
             make = imported("optimizer", training.optimizer)
-        elif in_one_piece(self.instruments.train) is not None:
+        elif indexed(self.instruments.train, training.batch_size) is not None:
             return None
         else:
             more = {"weight_decay": training.weight_decay, **({"momentum": training.momentum} if training.momentum else {})}

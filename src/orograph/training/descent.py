@@ -20,9 +20,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.objective import Objective
-from orograph.training.gradient import BatchGradient, BatchGradients, refuse_stateful, samples
+from orograph.training.gradient import BatchGradient, BatchGradients, refuse_stateful
 from orograph.training.moment import Moment, Observer
 from orograph.training.order import mini_batches, permutation
+from orograph.training.pieces import Pieces
 from orograph.training.replay import Replay, recorder
 from orograph.training.settings import TrainingSettings
 from orograph.training.stability import with_buffers
@@ -184,10 +185,12 @@ class _Stack:
         self._theta, self._gradient = rows(len(members), like), rows(len(members), like)
         self._losses = torch.zeros(len(members), dtype=like.dtype, device=like.device)
         into = self._theta, self._gradient, self._losses
+        self._pieces = Pieces(objective, settings.batch_size)
+        data = self._pieces.at_hand
         self._gradients: Callable[[Tensor], None] = (
-            StatisticsGradient(objective, *into, [member.buffers for member in members], samples(objective))
+            StatisticsGradient(objective, *into, [member.buffers for member in members], data)
             if members[0].buffers
-            else BatchGradients(partial(BatchGradient, objective, *into, samples(objective), shared=shared, stacked=stacked))
+            else BatchGradients(partial(BatchGradient, objective, *into, data, shared=shared, stacked=stacked))
         )
         self._update = Update(settings, self._theta, self._gradient, [m.strength for m in members], [m.anchor for m in members])
         for row, member in enumerate(members):
@@ -215,8 +218,12 @@ class _Stack:
         """One pass over the data and what follows from it."""
         self._running_loss.zero_()
         self._running_square.zero_()
-        for indices in mini_batches(self._order(), self._settings.batch_size, several=bool(self.members[0].buffers)):
-            self._step(indices)
+        for piece, count in self._pieces:
+            if piece is not None:
+                self._step.forget()  # other samples lie elsewhere
+            order, several = self._order(count, piece), bool(self.members[0].buffers)
+            for indices in mini_batches(order, self._settings.batch_size, several=several, piece=piece):
+                self._step(indices)
         trained = [(row, member) for row, member in enumerate(self.members) if member.running]
         for row, member in trained:
             self._close_epoch(row, member)
@@ -225,13 +232,13 @@ class _Stack:
             on_epoch(int(records[0]["epoch"]), sum(record["objective"] for record in records) / len(records))
         self._prepare()
 
-    def _order(self) -> Tensor:
-        """The sample indices of the coming epoch, `(N,)` if shared, else `(M, N)`."""
-        count, device = self._objective.count, self._theta.device
+    def _order(self, count: int, piece: int | None) -> Tensor:
+        """The sample indices of a piece in the coming epoch, `(n,)` if shared, else `(M, n)`."""
+        device = self._theta.device
         epoch = 1 + max(member.stopping.epoch for member in self.members)
         if self._shared:
-            return permutation(self.members[0].order_seed, epoch, count).to(device)
-        return torch.stack([permutation(member.order_seed, epoch, count) for member in self.members]).to(device)
+            return permutation(self.members[0].order_seed, epoch, count, piece).to(device)
+        return torch.stack([permutation(member.order_seed, epoch, count, piece) for member in self.members]).to(device)
 
     def _take(self, indices: Tensor) -> None:
         """One step on the samples of these indices."""

@@ -20,10 +20,11 @@ from torch import Tensor
 from orograph.arguments import checked
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
-from orograph.training.gradient import BatchGradient, BatchGradients, refuse_stateful, samples, tracks_statistics
+from orograph.training.gradient import BatchGradient, BatchGradients, refuse_stateful, tracks_statistics
 from orograph.training.history import EpochRecord, Scored, epoch_record
 from orograph.training.moment import Moment, Observer
 from orograph.training.order import mini_batches, permutation
+from orograph.training.pieces import Pieces
 from orograph.training.rates import rate
 from orograph.training.settings import FitSettings
 from orograph.training.statistics import Buffers, StatisticsGradient, fresh_buffers
@@ -202,7 +203,8 @@ class _Stack:
         self._update = Update(settings, self._theta, self._gradient, [0.0] * len(starts), [None] * len(starts))
         for row, start in enumerate(starts):
             self._update.restore(row, start.tensors)
-        data = samples(objective)
+        self._pieces = Pieces(objective, self._length)
+        data = self._pieces.at_hand
         self._differentiate: StatisticsGradient | BatchGradients
         self._statistics: StatisticsGradient | None = None
         if any(tracks_statistics(module) for module in objective.model.modules()):
@@ -217,19 +219,21 @@ class _Stack:
     def epoch(self, epoch: int, running: Sequence[int]) -> None:
         """One pass over the data."""
         step = (epoch - 1) * -(-self._objective.count // self._length)
-        for indices in mini_batches(self._order(epoch), self._length, several=self._statistics is not None):
-            self._update.prepare(
-                [rate(each.settings, step, self._total) if row in running else None for row, each in enumerate(self._members)]
-            )
-            self._differentiate(indices)
-            self._update()
-            step += 1
+        for piece, count in self._pieces:
+            order = self._order(epoch, count, piece)
+            for indices in mini_batches(order, self._length, several=self._statistics is not None, piece=piece):
+                self._update.prepare(
+                    [rate(each.settings, step, self._total) if row in running else None for row, each in enumerate(self._members)]
+                )
+                self._differentiate(indices)
+                self._update()
+                step += 1
 
-    def _order(self, epoch: int) -> Tensor:
-        count, device = self._objective.count, self._theta.device
+    def _order(self, epoch: int, count: int, piece: int | None) -> Tensor:
+        device = self._theta.device
         if self._shared:
-            return permutation(self._members[0].order_seed, epoch, count).to(device)
-        return torch.stack([permutation(member.order_seed, epoch, count) for member in self._members]).to(device)
+            return permutation(self._members[0].order_seed, epoch, count, piece).to(device)
+        return torch.stack([permutation(member.order_seed, epoch, count, piece) for member in self._members]).to(device)
 
     def moment(self, row: int, epoch: int) -> Moment:
         """A network as it is now."""

@@ -15,11 +15,12 @@ from torch.func import grad_and_value, vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from orograph.calling import apart, call, evaluation_mode, guarded, training_mode
-from orograph.errors import ConfigurationError, DataError
+from orograph.errors import ConfigurationError
 from orograph.keeping import rewound
 from orograph.objective import Objective
-from orograph.samples import equal, named, parting, record, stacked
+from orograph.samples import equal, named, parting, record
 from orograph.training.kernels import Kernels, Untraceable, trace
+from orograph.training.pieces import Samples
 
 _FEW = 32  # samples on which noise is looked for
 _RANDOM = "random in training"  # a key of what an objective keeps
@@ -87,33 +88,6 @@ def _random(objective: Objective) -> str:
     return "" if equal(first[-1][2], second[-1][2]) else parting(first, second)
 
 
-def samples(objective: Objective) -> tuple[list[Tensor], Tensor]:
-    """The leaves of all inputs, and all targets: the objective's own tensors where they lie in one piece.
-
-    Raises:
-        ConfigurationError: the module reads a batch as a whole (but for statistics of its own, which are those of mini-batches).
-        DataError: samples that cannot stand side by side.
-    """
-    own = any(
-        isinstance(module, nn.modules.batchnorm._NormBase) and not module.track_running_stats
-        for module in objective.model.modules()
-    )
-    if objective.mixed and not own:
-        raise ConfigurationError(f"{objective.whole}; training draws mini-batches of single samples and cannot cut it.")
-    batches = list(objective.batches(objective.count))
-    leaves = [tree_flatten(inputs)[0] for inputs, _ in batches]
-    for leaf in (leaf for each in leaves for leaf in each):
-        if not isinstance(leaf, Tensor) or not leaf.ndim:
-            raise DataError(
-                f"inputs hold {type(leaf).__name__} ({str(leaf)[:40]}) beside tensors of samples, and mini-batches are drawn "
-                "from tensors; give it to the module by functools.partial, or by a module around yours."
-            )
-    if len(batches) == 1:
-        return leaves[0], batches[0][1]
-    inputs = [stacked(parts, "inputs") for parts in zip(*leaves, strict=True)]
-    return inputs, stacked([targets for _, targets in batches], "targets")
-
-
 class BatchGradients:
     """A `BatchGradient` for each length of mini-batch that is met.
 
@@ -141,7 +115,7 @@ class BatchGradient:
         theta: `(M, P)`, read at every call.
         gradient: `(M, P)`, overwritten by every call.
         losses: `(M,)`, overwritten by every call.
-        data: leaves of all inputs, and all targets.
+        data: what indices mean, at every call.
         length: B, samples of the mini-batch.
         shared: whether all models see the same samples.
         stacked: whether the trace has a model dimension; False for one model trained alone.
@@ -153,7 +127,7 @@ class BatchGradient:
         theta: Float[Tensor, "M P"],
         gradient: Float[Tensor, "M P"],
         losses: Float[Tensor, " M"],
-        data: tuple[list[Tensor], Tensor],
+        data: Samples,
         *,
         length: int,
         shared: bool,
@@ -161,10 +135,10 @@ class BatchGradient:
     ) -> None:
         self._objective, self._theta, self._gradient, self._losses = objective, theta, gradient, losses
         self._shared, self._stacked = shared, stacked
-        self._sources = [*data[0], data[1]]
+        self._data = data
         self._spec = tree_flatten(next(iter(objective.batches(1)))[0])[1]
         lead = (length,) if shared else (len(theta), length)
-        self._batch = [source.new_empty(*lead, *source.shape[1:]) for source in self._sources]
+        self._batch = [source.new_empty(*lead, *source.shape[1:]) for source in data.sources]
         self._flat = [buffer if shared else buffer.flatten(0, 1) for buffer in self._batch]
         self._run: Callable[[], None] = self._by_autograd
         self._key: _Key = ("gradient", len(theta) if stacked else 0, shared, length)
@@ -181,7 +155,7 @@ class BatchGradient:
     def __call__(self, indices: Int[Tensor, "*M B"]) -> None:
         """Computes losses and gradients on the samples of these indices, `(B,)` if shared, else `(M, B)`."""
         flat = indices if self._shared else indices.flatten()
-        for source, buffer in zip(self._sources, self._flat, strict=True):
+        for source, buffer in zip(self._data.sources, self._flat, strict=True):
             torch.index_select(source, 0, flat, out=buffer)
         self._run()
         if self.traced and not self._checked:

@@ -22,8 +22,9 @@ from orograph.objective import Objective
 from orograph.process import seeded_stream
 from orograph.sources import first_line
 from orograph.training.descent import EpochRecord, OnEpoch, Trained
-from orograph.training.gradient import samples, tracks_statistics
+from orograph.training.gradient import tracks_statistics
 from orograph.training.order import mini_batches, permutation
+from orograph.training.pieces import Pieces
 from orograph.training.settings import TrainingSettings
 from orograph.training.stopping import Stopping
 
@@ -119,32 +120,37 @@ def train_own(
     )
 
 
-def in_one_piece(objective: Objective) -> tuple[list[Tensor], Tensor] | None:
-    """All samples, where they can be indexed in one tensor each, so that mini-batches are drawn from them; else None."""
+def indexed(objective: Objective, length: int) -> Pieces | None:
+    """The samples, where they can be indexed in one tensor each, so that mini-batches are drawn from them; else None."""
     if objective.whole:
         return None
     try:
-        return samples(objective)
+        return Pieces(objective, length)
     except OrographError:
         return None
 
 
 def batches_in_order(
-    objective: Objective, piece: tuple[list[Tensor], Tensor] | None, length: int, seed: int, epoch: int, *, several: bool
+    objective: Objective, pieces: Pieces | None, length: int, seed: int, epoch: int, *, several: bool
 ) -> Iterator[Batch]:
     """The mini-batches of an epoch: samples in a drawn order; where these cannot be indexed, the data's own batches in one.
 
+    Batches that are read again and cannot be indexed come in the order in which they are read, for none is held.
     With `several` none is of a single sample, see `order.mini_batches`.
     """
-    if piece is None:
-        batches = list(objective.batches(length))
-        order = (batches[index] for index in permutation(seed, epoch, len(batches)).tolist())
+    if pieces is None:
+        order = objective.batches(length)
+        if not objective.streamed:
+            batches = list(order)
+            order = (batches[index] for index in permutation(seed, epoch, len(batches)).tolist())
         yield from (batch for batch in order if not several or len(batch[1]) > 1)
         return
-    leaves, targets = piece
     spec = tree_flatten(next(iter(objective.batches(1)))[0])[1]
-    for chosen in mini_batches(permutation(seed, epoch, objective.count).to(targets.device), length, several=several):
-        yield tree_unflatten([leaf[chosen] for leaf in leaves], spec), targets[chosen]
+    at_hand = pieces.at_hand
+    for piece, count in pieces:
+        order_of = permutation(seed, epoch, count, piece).to(at_hand.targets.device)
+        for chosen in mini_batches(order_of, length, several=several, piece=piece):
+            yield tree_unflatten([leaf[chosen] for leaf in at_hand.leaves], spec), at_hand.targets[chosen]
 
 
 def by_optimizer(objective: Objective, settings: TrainingSettings, make: Callable[..., Any]) -> Trainer:
@@ -163,7 +169,7 @@ def by_optimizer(objective: Objective, settings: TrainingSettings, make: Callabl
         named = dict(model.named_parameters())
         optimizer = make([named[name] for name in objective.layout.names], lr=settings.lr)
         stopping, best = Stopping(settings.epochs, settings.patience, 0), start
-        piece = in_one_piece(objective)
+        pieces = indexed(objective, settings.batch_size)
         several = any(map(tracks_statistics, model.modules()))
 
         def value() -> float:
@@ -178,7 +184,7 @@ def by_optimizer(objective: Objective, settings: TrainingSettings, make: Callabl
         while stopping.stopped is None:
             model.train()
             epoch = stopping.epoch + 1
-            for inputs, targets in batches_in_order(objective, piece, settings.batch_size, seed, epoch, several=several):
+            for inputs, targets in batches_in_order(objective, pieces, settings.batch_size, seed, epoch, several=several):
                 outputs = call(model, {**dict(model.named_parameters()), **dict(model.named_buffers())}, inputs)
                 loss = objective.output_losses(outputs, targets).mean() + penalty(model)
                 optimizer.zero_grad()

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from orograph.calling import call, training_mode
 from orograph.objective import Objective
+from orograph.training.pieces import Samples
 
 Buffers = dict[str, Tensor]
 
@@ -29,7 +30,7 @@ class StatisticsGradient:
         gradient: `(M, P)`, overwritten by every call.
         losses: `(M,)`, overwritten by every call.
         buffers: of each model, overwritten by every call.
-        data: leaves of all inputs, and all targets.
+        data: what indices mean, at every call.
     """
 
     def __init__(
@@ -39,10 +40,10 @@ class StatisticsGradient:
         gradient: Float[Tensor, "M P"],
         losses: Float[Tensor, " M"],
         buffers: list[Buffers],
-        data: tuple[list[Tensor], Tensor],
+        data: Samples,
     ) -> None:
         self._objective, self._theta, self._gradient, self._losses = objective, theta, gradient, losses
-        self._buffers, (self._inputs, self._targets) = buffers, data
+        self._buffers, self._data = buffers, data
         self._spec = tree_flatten(next(iter(objective.batches(1)))[0])[1]
 
     def __call__(self, indices: Int[Tensor, "*M B"]) -> None:
@@ -51,9 +52,9 @@ class StatisticsGradient:
         for model, chosen in enumerate(indices.expand(len(self._theta), -1)):
             point = self._theta[model].detach().requires_grad_()
             tensors = {**objective.constants, **self._buffers[model], **objective.layout.arguments(point)}
-            inputs = tree_unflatten([leaf[chosen] for leaf in self._inputs], self._spec)
+            inputs = tree_unflatten([leaf[chosen] for leaf in self._data.leaves], self._spec)
             with training_mode(objective.model):
                 outputs = call(objective.model, tensors, inputs)
-            loss = objective.output_losses(outputs, self._targets[chosen]).mean()
+            loss = objective.output_losses(outputs, self._data.targets[chosen]).mean()
             self._gradient[model].copy_(torch.autograd.grad(loss, point)[0])
             self._losses[model].copy_(loss.detach())
