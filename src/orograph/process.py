@@ -1,9 +1,11 @@
 """What belongs to the process as a whole: its device, its threads, its random streams, its garbage. Imports nothing heavy."""
 
 import contextlib
+import ctypes
 import functools
 import gc
 import random
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,9 @@ from orograph.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import torch
+
+
+_MMAP_THRESHOLD = -3  # the number of that parameter in malloc.h
 
 
 @contextmanager
@@ -71,6 +76,19 @@ def free_memory() -> int | None:
         held = int((group / "memory.current").read_text(encoding="ascii"))
         known.append(max(0, int((group / "memory.max").read_text(encoding="ascii")) - held))
     return min(known, default=None)
+
+
+@functools.cache
+def keep_little() -> None:
+    """Large blocks of memory go back to the system when they are freed, for as long as this process lasts.
+
+    The C library of Linux has them do so until the first is freed; then it keeps for later whatever is smaller, up to 32 MiB
+    (`man 3 mallopt`, M_MMAP_THRESHOLD). A threshold that is set, here to what it is at first, is not moved. Elsewhere nothing
+    happens.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError, OSError):  # a C library without it
+            ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 2**17)
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -18,7 +18,9 @@ from torch.utils.data import DataLoader
 
 from orograph.errors import DataError
 from orograph.intake import Batch, pairs, placed
+from orograph.process import keep_little
 from orograph.samples import chosen, cut, lined_up, take
+from orograph.transfer import Lane, ahead, lane_to
 
 _HEAD = 32  # the part of the budget that the first batches, on which network and loss are tried, may take: one in so many
 
@@ -29,15 +31,19 @@ class Streamed:
     Args:
         data: gives the same pairs each time.
         place: puts a batch on the device, in the dtype.
+        lane: the way there, for the next batch while one is worked on; None where there is none.
         head: the first batches, and the first whose samples cannot be cut where there is one.
         count: N, the number of samples.
     """
 
-    def __init__(self, data: Any, place: Callable[[Batch], Batch], head: list[Batch], count: int) -> None:
-        self._data, self._place, self.head, self.count = data, place, head, count
+    def __init__(
+        self, data: Any, place: Callable[[Batch], Batch], head: list[Batch], count: int, lane: Lane | None = None
+    ) -> None:
+        self._data, self._place, self.head, self.count, self._lane = data, place, head, count, lane
+        keep_little()
 
     def __iter__(self) -> Iterator[Batch]:
-        return map(self._place, _again(self._data))
+        return map(self._place, ahead(_again(self._data), self._lane))
 
     def __getitem__(self, place: int) -> Batch:
         return self.head[place]
@@ -48,7 +54,8 @@ class Streamed:
         def place(batch: Batch) -> Batch:
             return tree_map(leaf, batch[0]), leaf(batch[1])
 
-        return Streamed(self._data, lambda batch: place(self._place(batch)), [place(each) for each in self.head], self.count)
+        head = [place(each) for each in self.head]
+        return Streamed(self._data, lambda batch: place(self._place(batch)), head, self.count, self._lane)
 
     def chosen(self, samples: Int[Tensor, " n"]) -> list[Batch]:
         """Samples by their places among all, in the order asked for; these are held."""
@@ -110,7 +117,7 @@ def held_or_streamed(data: Any, *, device: torch.device, dtype: torch.dtype, bud
         size += _bytes(batch)
         if size > budget and place_in_data:
             del held, batch
-            return _streamed(data, place, budget)
+            return _streamed(data, place, budget, lane_to(device))
         if sizable and size > budget // 2:
             held.clear()  # what does not fit is not held until that is known
         else:
@@ -122,7 +129,7 @@ def held_or_streamed(data: Any, *, device: torch.device, dtype: torch.dtype, bud
     return held
 
 
-def _streamed(data: Any, place: Callable[[Batch], Batch], budget: int) -> Streamed:
+def _streamed(data: Any, place: Callable[[Batch], Batch], budget: int, lane: Lane | None) -> Streamed:
     seen, head, room, cuttable = _Print(), list[Batch](), budget // _HEAD, True
     for pair in _again(data):
         seen.add(pair)
@@ -133,7 +140,7 @@ def _streamed(data: Any, place: Callable[[Batch], Batch], budget: int) -> Stream
         cuttable = cuttable and lined_up(batch)
     if not isinstance(data, list | tuple):  # what it holds cannot move
         _require_same(data, seen)
-    return Streamed(data, place, head, seen.count)
+    return Streamed(data, place, head, seen.count, lane)
 
 
 def _again(data: Any) -> Iterator[Batch]:

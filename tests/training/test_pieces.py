@@ -89,7 +89,8 @@ def test_a_sweep_of_data_that_are_read_again_ends_at_the_minimum_over_all_of_the
     assert wide.nbytes > 10**6  # the least budget
 
     chosen = {"k": 2, "epochs": 2, "batch_size": 30, "polish": True, "quiet": True, "memory": 10**6}
-    og.sweep(og.Problem(nn.Linear(wide.shape[1], 2), F.cross_entropy, train=read), strengths=[0.5], out=tmp_path / "run", **chosen)
+    problem = og.Problem(nn.Linear(wide.shape[1], 2), F.cross_entropy, train=read)
+    og.sweep(problem, strengths=[0.5], out=tmp_path / "run", **chosen)
     state = torch.load(tmp_path / "run" / "test_data" / "model_weights-0-0.50000.pth", weights_only=True)
 
     right = nn.Linear(wide.shape[1], 2).double()
