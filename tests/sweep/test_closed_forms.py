@@ -70,8 +70,9 @@ def run_of(*words: str) -> Run:
 
 
 @pytest.mark.slow
-def test_ridge_regression_is_its_closed_form(source: Path) -> None:
-    run_of("--data", "closed_forms:numbers", "--model", "closed_forms:ridge", "--loss", "mse_loss", "--k", "3", *POLISH)
+@pytest.mark.parametrize("end", [[], ["--end", "newton"]])
+def test_ridge_regression_is_its_closed_form(source: Path, end: list[str]) -> None:
+    run_of("--data", "closed_forms:numbers", "--model", "closed_forms:ridge", "--loss", "mse_loss", "--k", "3", *POLISH, *end)
     assert main(["analyze", "run", "--quiet", "--probes", "8"]) == 0
     import closed_forms  # type: ignore[import-not-found]
 

@@ -56,7 +56,7 @@ def analyze(settings: AnalyzeSettings, problem: Problem | None = None, show: Sho
     old = checked_run(settings)
     rate, null = other_run(settings.rate, "`rate`", old), other_run(settings.null, "`null`", old)
     sweep = sweep_settings(old)
-    if settings.refine and not sweep.training.polish:
+    if settings.refine and not sweep.critical:
         raise ConfigurationError("`refine` needs a polished run: the order of a transition is not judged by unconverged points.")
     bench = Bench.prepare(sweep, Execution(data_dir=settings.data_dir), problem)
     if problem is not None:

@@ -101,7 +101,7 @@ def refine(
             [[cell]],
             Here(bench, SweepContext.stages, progress.say),
             progress,
-            starts={cell: start},
+            starts={cell: (before, start)},
             neighbours=neighbours,
         )
         if run.records[cell].status == "failed":

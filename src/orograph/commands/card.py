@@ -233,7 +233,7 @@ def _loss(run: Run) -> str:
 
 def _caveats(run: Run) -> str:
     found = []
-    if run.kind == "sweep" and not _setting(run, "training", "polish"):
+    if run.kind == "sweep" and not (_setting(run, "training", "polish") or _setting(run, "ending", "end") == "newton"):
         found.append("Points are where training stopped, not critical points; eigenvalues describe that state.")
     if "relu" in (_setting(run, "model", "activation"), *_setting(run, "architecture", "activation")):
         found.append("ReLU is not twice differentiable: second-order results leave out its kinks.")

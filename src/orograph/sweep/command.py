@@ -151,7 +151,7 @@ def run_groups(
     workers: Workers,
     progress: WorkProgress,
     *,
-    starts: Mapping[Cell, State] | None = None,
+    starts: Mapping[Cell, tuple[float, State]] | None = None,
     neighbours: Mapping[ChainKey, State] | None = None,
 ) -> None:
     """Every group of points that is not committed yet, trained, measured and committed."""

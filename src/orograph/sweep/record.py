@@ -13,6 +13,7 @@ from orograph.sweep.bench import Bench
 from orograph.sweep.point import Measured
 from orograph.sweep.schedule import PointWork
 from orograph.sweep.states import State
+from orograph.training.advancing import Advanced
 from orograph.training.polishing import Polished
 
 
@@ -43,16 +44,24 @@ def commit_point(bench: Bench, run: Run, point: PointWork, neighbour: State | No
             "stopped": trained.stopped,
             "history": trained.history,
         }
-    if measured is None or trained is None or state is None:
+    else:
+        scalars |= {"epochs": 0, "total_steps": 0}
+    if measured is None or state is None:
         run.commit(point.cell, status="failed", scalars=scalars, timings=point.timings)
         return
     if point.polished is not None:
         scalars |= polish_scalars(point.polished)
+    if point.advanced is not None:
+        scalars |= branch_scalars(point.advanced)
+        if point.trained is not None and point.polished is not None:
+            scalars["polish_products"] += point.advanced.products
     theta = bench.states.theta
     moved = None if neighbour is None else (theta(state) - theta(neighbour)).double().norm().item()
     scalars |= {"moved": moved, "frozen": moved == 0.0}
     scalars |= measured.scalars
-    if bench.settings.training.published:  # the published files hold running averages over the moving model
+    if (
+        bench.settings.training.published and trained is not None
+    ):  # the published files hold running averages over the moving model
         scalars |= {"final_train_loss": scalars["train_loss"], "final_objective": scalars["objective"]}
         scalars |= {"train_loss": trained.running_loss, "objective": trained.running_objective}
     write_point(bench, run, point.cell, state, scalars, measured, point.timings)
@@ -76,6 +85,17 @@ def write_point(
         gradient=objective.layout.unflatten(measured.gradient),
         timings=timings,
     )
+
+
+def branch_scalars(advanced: Advanced) -> dict[str, Any]:
+    """What a record says of the way from the neighbour."""
+    return {
+        "branch_kept": advanced.kept,
+        "branch_strength": advanced.strength,
+        "branch_parts": advanced.parts,
+        "branch_predicted": advanced.predicted,
+        "branch_corrected": advanced.corrected,
+    }
 
 
 def polish_scalars(polished: Polished) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Which stage of which point comes next, whoever does it.
 
 A group of points trains together; each of them is then polished, if the run is, and measured, several at a time if so
-wanted. In a continuation a group begins where the one before it ended, so that its training waits for that; everything else
-is independent. Training comes before measuring, since other work waits for it, and no group is begun that lies further ahead
-of the first unfinished one than workers can use. Points are committed by this process, those of a chain in their order.
+wanted. In a continuation a group begins where the one before it ended, so that its training waits for that, or its points
+follow the branches of those before; everything else is independent. What others wait for comes before measuring, and no group
+is begun that lies further ahead of the first unfinished one than workers can use. Points are committed by this process, those
+of a chain in their order.
 
 A point is recorded as failed where its training diverged, and only there. After any other trouble no further task is begun: what
 is finished is committed, and the rest is left to the next command.
@@ -14,9 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orograph.store.cells import Cell
-from orograph.sweep.bench import Bench
+from orograph.sweep.bench import Bench, Theta
 from orograph.sweep.point import Measured
+from orograph.sweep.stages import Followed
 from orograph.sweep.states import State
+from orograph.training.advancing import Advanced
 from orograph.training.loop import Trained
 from orograph.training.polishing import Polished
 from orograph.work.loop import Task, work_through
@@ -36,6 +39,7 @@ class PointWork:
     committed: bool = False
     trained: Trained | None = None
     polished: Polished | None = None
+    advanced: Advanced | None = None
     measured: Measured | None = None
     timings: dict[str, float] = field(default_factory=dict)
 
@@ -68,7 +72,7 @@ class Schedule:
         state_of: that of a committed point, None of one that failed. It is read again when it is needed, so that memory does not
             grow with the number of points.
         commit: writes a finished point; told the last good state of its chain.
-        starts: where points begin that do not begin where the bench says.
+        starts: where points begin that do not begin where the bench says, with the strength there.
         neighbours: the last good state of chains that begin elsewhere.
     """
 
@@ -80,7 +84,7 @@ class Schedule:
         known: Callable[[Cell], bool],
         state_of: Callable[[Cell], State | None],
         commit: Callable[[PointWork, State | None], None],
-        starts: Mapping[Cell, State] | None = None,
+        starts: Mapping[Cell, tuple[float, State]] | None = None,
         neighbours: Mapping[ChainKey, State] | None = None,
     ) -> None:
         self._bench, self._commit, self._state_of, self._starts = bench, commit, state_of, dict(starts or {})
@@ -88,7 +92,7 @@ class Schedule:
         self._troubled = False
         self._begun = 0  # groups whose training was asked for, or was not needed
         self._neighbours: dict[ChainKey, State] = dict(neighbours or {})
-        self._last: dict[int, State] = {}  # where each seed stands: its last good point
+        self._last: dict[int, tuple[float, State]] = {}  # where each seed stands: its last good point
         self._waiting: list[Waiting] = []
         self._chains: dict[ChainKey, list[PointWork]] = {}
         for point in (point for group in self._groups for point in group):
@@ -126,13 +130,28 @@ class Schedule:
                     return
                 for point in self._groups[self._begun - 1]:
                     if (state := self._state(point)) is not None:
-                        self._last[point.cell.seed] = state
-            if not all(point.committed for point in group):
-                # A cohort of which a point is missing is trained again as a whole: its members are the same bits either way.
-                cells = [point.cell for point in group]
-                starts = [self._starts.get(cell, self._bench.start(cell, self._last.get(cell.seed))) for cell in cells]
-                self._add("train", self._begun, (cells, starts), self._trained(group, self._begun), group)
+                        self._last[point.cell.seed] = point.cell.strength, state
+            self._begin(group, self._begun)
             self._begun += 1
+
+    def _begin(self, group: list[PointWork], index: int) -> None:
+        """Ask for what leads to the states of a group: its training, or the way along branches from where there is one."""
+        origins = {point.cell: self._starts.get(point.cell, self._last.get(point.cell.seed)) for point in group}
+        follows = self._bench.settings.follows
+        for point in group:
+            if follows and not point.committed and (origin := origins[point.cell]) is not None:
+                self._add("follow", index, (point.cell, *origin), self._followed(point, index), [point])
+        group = [point for point in group if not (follows and origins[point.cell])]
+        if not all(point.committed for point in group):
+            # A cohort of which a point is missing is trained again as a whole: its members are the same bits either way.
+            cells = [point.cell for point in group]
+            starts = [self._start(cell, origins[cell]) for cell in cells]
+            self._add("train", index, (cells, starts), self._trained(group, index), group)
+
+    def _start(self, cell: Cell, origin: tuple[float, State] | None) -> State:
+        if cell in self._starts:
+            return self._starts[cell][1]
+        return self._bench.start(cell, None if origin is None else origin[1])
 
     def _add(
         self, stage: str, group: int, arguments: tuple[Any, ...], done: Callable[[Any, float], None], points: list[PointWork]
@@ -151,24 +170,38 @@ class Schedule:
                 if result.failed_epoch is not None:
                     point.fail()
                     self._measure_with(point, index)
-                elif self._bench.settings.training.polish:
+                elif self._bench.settings.critical:
                     state = self._bench.states.join(result.theta, result.buffers)
                     self._add("polish", index, (point.cell, state), self._polished(point, index), [point])
                 else:
-                    self._settle(point, result.theta, index)
+                    self._settle(point, self._joined(point, result.theta), index)
+
+        return done
+
+    def _followed(self, point: PointWork, index: int) -> Callable[[Any, float], None]:
+        def done(result: Followed, seconds: float) -> None:
+            point.trained, point.polished, point.advanced = result.trained, result.polished, result.advanced
+            point.timings["following"] = seconds
+            if result.state is None:
+                point.fail()
+                self._measure_with(point, index)
+            else:
+                self._settle(point, result.state, index)
 
         return done
 
     def _polished(self, point: PointWork, index: int) -> Callable[[Any, float], None]:
         def done(result: Polished, seconds: float) -> None:
             point.polished, point.timings["polishing"] = result, seconds
-            self._settle(point, result.theta, index)
+            self._settle(point, self._joined(point, result.theta), index)
 
         return done
 
-    def _settle(self, point: PointWork, theta: State, index: int) -> None:
+    def _joined(self, point: PointWork, theta: Theta) -> State:
         assert point.trained is not None
-        state = self._bench.states.join(theta, point.trained.buffers)
+        return self._bench.states.join(theta, point.trained.buffers)
+
+    def _settle(self, point: PointWork, state: State, index: int) -> None:
         point.state, point.settled = state.to(self._bench.instruments.train.theta), True
         self._measure_with(point, index)
 
@@ -203,7 +236,7 @@ class Schedule:
                     point.committed = True
                 if (state := self._state(point)) is not None:
                     self._neighbours[chain] = state
-                point.state = point.trained = point.polished = point.measured = None  # they are on the disk
+                point.state = point.trained = point.polished = point.advanced = point.measured = None  # they are on the disk
 
     def _state(self, point: PointWork) -> State | None:
         return self._state_of(point.cell) if point.committed else point.state

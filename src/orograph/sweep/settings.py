@@ -112,6 +112,16 @@ class TrackingSettings(Settings):
         return every
 
 
+class EndSettings(Settings):
+    """How a point is reached that has a neighbour on its chain."""
+
+    end: Literal["train", "newton"] = Field(
+        "train",
+        description="train: by mini-batches; newton: along the neighbour's branch, predicted and corrected to a critical point, "
+        "trained and polished only where that branch cannot be followed",
+    )
+
+
 class SweepNumerics(NumericsSettings):
     """What decides the last bits of a sweep: fixed when a run is created, reused when it is resumed."""
 
@@ -126,7 +136,7 @@ class SweepNumerics(NumericsSettings):
         return self
 
 
-_LATER: dict[str, type[Settings]] = {"tracking": TrackingSettings, "problem": ProblemSettings}
+_LATER: dict[str, type[Settings]] = {"tracking": TrackingSettings, "problem": ProblemSettings, "ending": EndSettings}
 
 
 class SweepSettings(Settings):
@@ -140,6 +150,7 @@ class SweepSettings(Settings):
     spectrum: SpectrumSettings = group(SpectrumSettings)
     tracking: TrackingSettings = group(TrackingSettings)
     problem: ProblemSettings = group(ProblemSettings)
+    ending: EndSettings = group(EndSettings)
     numerics: SweepNumerics = group(SweepNumerics)
 
     @model_validator(mode="after")
@@ -149,6 +160,10 @@ class SweepSettings(Settings):
         if points > MOST_POINTS:
             raise ConfigurationError(f"{points} points are more than a run holds, {MOST_POINTS}; give fewer `points` or `seeds`")
         training = self.training
+        if self.follows and (chosen_start := self.anchor.start) != "previous":
+            raise ConfigurationError(f"`end` newton goes from point to point, and `start` {chosen_start} does not; leave one out")
+        if self.follows and training.published:
+            raise ConfigurationError("`published` ends its points where training does; leave out `end` newton")
         self.numerics.require_finite(
             **({"strengths": chosen.strengths} if chosen.strengths else {"min": chosen.min, "max": chosen.max}),
             perturb=self.anchor.perturb,
@@ -156,6 +171,16 @@ class SweepSettings(Settings):
             weight_decay=training.weight_decay,
         )
         return self
+
+    @property
+    def follows(self) -> bool:
+        """Whether points follow the branch of their neighbour."""
+        return self.ending.end == "newton"
+
+    @property
+    def critical(self) -> bool:
+        """Whether points are to be critical points of L_eff."""
+        return self.follows or self.training.polish
 
     def _later(self) -> set[str]:
         """Settings that older runs do not know, where they change nothing: left out, so that those runs resume."""

@@ -1,7 +1,7 @@
 """The steps that make a point, each a function of the bench and plain values, so that any process can do it.
 
-Training a cohort, polishing one of its points, measuring some of them. None of them writes: what they return is committed by
-the process that holds the run.
+Training a cohort, polishing one of its points, following one to the next strength, measuring some of them. None of them writes:
+what they return is committed by the process that holds the run.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +16,7 @@ from orograph.sweep.bench import Bench, Theta
 from orograph.sweep.point import Measured, measure_points
 from orograph.sweep.settings import SweepSettings
 from orograph.sweep.states import State
+from orograph.training.advancing import Advanced, advance
 from orograph.training.cohort import train_cohort
 from orograph.training.loop import Trained, train
 from orograph.training.own import train_own
@@ -82,6 +83,50 @@ def polish_cell(bench: Bench, cell: Cell, state: State, say: Say) -> Polished:
     )
 
 
+@dataclass(frozen=True)
+class Followed:
+    """Where a point lies that was reached from its neighbour.
+
+    Attributes:
+        state: None where a training on the way failed.
+        advanced: how far the neighbour's branch was followed.
+        trained: where that ended before the point's strength, and training went on from there.
+        polished: how it became critical.
+    """
+
+    state: State | None
+    advanced: Advanced
+    trained: Trained | None
+    polished: Polished | None
+
+
+def follow_cell(bench: Bench, cell: Cell, before: float, state: State, say: Say) -> Followed:
+    """From the neighbour's state at λ = `before` along its branch; where that cannot be followed, trained from its last point.
+
+    Buffers stay as they are along a branch.
+    """
+    settings = bench.settings.training
+    theta, buffers = bench.states.split(state)
+    instruments = bench.measuring(buffers)
+    advanced = advance(
+        instruments.train.penalised(cell.strength, bench.anchor),
+        theta,
+        before,
+        hessian=instruments.hessian,
+        tolerance=settings.polish_tolerance,
+        max_products=settings.polish_products,
+        on_product=lambda stage, count: say(f"{title(cell)}: following"),
+    )
+    reached = bench.states.join(advanced.theta, buffers)
+    if advanced.polished is not None:
+        return Followed(reached, advanced, None, advanced.polished)
+    (trained,) = train_cells(bench, [cell], [reached], say)
+    if trained.failed_epoch is not None:
+        return Followed(None, advanced, trained, None)
+    polished = polish_cell(bench, cell, bench.states.join(trained.theta, trained.buffers), say)
+    return Followed(bench.states.join(polished.theta, trained.buffers), advanced, trained, polished)
+
+
 def measure_cells(bench: Bench, cells: Sequence[Cell], states: Sequence[State], say: Say) -> list[Measured]:
     """Metrics, gradient and spectrum of each; the spectra of several are computed in step."""
     name = title(cells[0]) + (f" and {len(cells) - 1} more" if len(cells) > 1 else "")
@@ -104,7 +149,12 @@ def title(cell: Cell) -> str:
     return f"{cell.model_id}, λ = {cell.strength:g}"
 
 
-STAGES: dict[str, Callable[..., Any]] = {"train": train_cells, "polish": polish_cell, "measure": measure_cells}
+STAGES: dict[str, Callable[..., Any]] = {
+    "train": train_cells,
+    "polish": polish_cell,
+    "follow": follow_cell,
+    "measure": measure_cells,
+}
 
 
 @dataclass(frozen=True)

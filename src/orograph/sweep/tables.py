@@ -71,6 +71,7 @@ def remarks(record: Mapping[str, Any]) -> list[str]:
     found = [
         (record.get("best_epoch") == 0 and not record.get("frozen"), "no epoch improved on the start"),
         (record.get("frozen"), "frozen"),
+        (record.get("branch_kept") is False, "another branch"),
         (record.get("noise_pairs"), f"{record.get('noise_pairs')} noise"),
         (record.get("unconverged_pairs"), f"{record.get('unconverged_pairs')} unconverged"),
         (record.get("cut"), "cut"),

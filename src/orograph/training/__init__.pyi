@@ -1,3 +1,5 @@
+from .advancing import Advanced as Advanced
+from .advancing import advance as advance
 from .cohort import train_cohort as train_cohort
 from .critical import CriticalSharpness as CriticalSharpness
 from .critical import critical_sharpness as critical_sharpness

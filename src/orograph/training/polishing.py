@@ -119,7 +119,7 @@ def polish(
     """
     if not tolerance > 0 or max_products < 1:
         raise ConfigurationError(f"`tolerance` {tolerance} and `max_products` {max_products} must be positive.")
-    newton, told = _Newton(objective, hessian, tolerance, max_products), counter(on_product, "polishing")
+    newton, told = Newton(objective, hessian, tolerance, max_products), counter(on_product, "polishing")
     if on_step is not None:
         warnings.warn(
             "on_step= is deprecated: write on_product=, called with the stage and the products so far.",
@@ -137,7 +137,7 @@ def gradient_target(tolerance: float, strength: float, distance: float) -> float
 _Point = tuple[Tensor, float, Tensor]  # θ, L_eff, ∇L_eff
 
 
-class _Newton:
+class Newton:
     """The outer iteration: its counters, its trust region."""
 
     def __init__(self, objective: Objective, hessian: MovableHessian, tolerance: float, max_products: int) -> None:
@@ -151,11 +151,30 @@ class _Newton:
         pairs = objective.memory // 4 // (2 * objective.layout.size * objective.dtype.itemsize)
         self.preconditioner = _Preconditioner(min(_PAIRS, pairs))
 
-    def run(self, start: Tensor, told: Callable[[int], Any], on_step: Callable[[int, float], Any] | None = None) -> Polished:
-        theta, value, gradient = start, self.value(start), self.move(start)
+    def turn_to(self, strength: float, tolerance: float) -> None:
+        """Solves at another λ from now on; what has been learnt of the curvature stays."""
+        self.objective, self.exact = (each.penalised(strength, each.anchor) for each in (self.objective, self.exact))
+        self.tolerance = tolerance
+
+    def run(
+        self,
+        start: Tensor,
+        told: Callable[[int], Any],
+        on_step: Callable[[int, float], Any] | None = None,
+        *,
+        gradient: Tensor | None = None,
+        reach: float = math.inf,
+    ) -> Polished:
+        """From a start, where the Hessian stands already if its gradient is given, no further than `reach` and a step."""
+        theta, value, gradient = start, self.value(start), self.move(start) if gradient is None else gradient
         before, norm, first = value, _norm(gradient), _norm(gradient)
-        radius = 0.1 * max(1.0, _norm(theta))
-        while norm > self.target(theta) and self.products < self.max_products and radius > self.rounding * _norm(theta):
+        radius = min(0.1 * max(1.0, _norm(theta)), reach)
+
+        def goes_on() -> bool:
+            left = self.products < self.max_products and radius > self.rounding * _norm(theta)
+            return left and norm > self.target(theta) and (reach == math.inf or _norm(theta - start) <= reach)
+
+        while goes_on():
             trial = self.solve(gradient, radius, min(_FORCING, math.sqrt(norm / first)))
             length = _norm(trial.step)
             quality, new = self.judge(theta, value, norm, trial)

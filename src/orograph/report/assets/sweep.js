@@ -54,11 +54,12 @@ function show(report) {
   const failed = chains.flatMap((chain) => chain.strengths.filter((_, i) => chain.texts.status[i] === "failed").map((s) => [chain, s]));
   const settings = Object.fromEntries(report.about.map(({ name, facts: pairs }) => [name, Object.fromEntries(pairs)]));
   const setting = (part, name) => (settings[part] || {})[name] || "–";
+  const follows = setting("ending", "end") === "newton";
   const named = (part, name) => setting(part, name).replace(" (in memory)", "");
   facts(top, [["data set", named("data", "dataset")], ["model", setting("model", "widths") === "–" ? named("model", "model") : `${setting("model", "model")} ${setting("model", "widths")}, ${setting("model", "activation")}`],
     ["parameters", report.parameters.toLocaleString("en")], ["strengths λ", `${ladder.length}, ${format(ladder[0])} … ${format(ladder[ladder.length - 1])}`],
     ["seeds and directions", chains.map((chain) => chain.id).join(", ")], ["points recorded", `${report.recorded} of ${report.planned}`],
-    ["anchor, start", `${setting("anchor", "anchor").split("/").pop()}, ${setting("anchor", "start")}`], ["polished", setting("training", "polish")]]);
+    ["anchor, start", `${setting("anchor", "anchor").split("/").pop()}, ${setting("anchor", "start")}`], ["polished", follows ? "along branches" : setting("training", "polish")]]);
   notices(top, remarks());
 
   function remarks() {
@@ -69,9 +70,10 @@ function show(report) {
     if (failed.length) found.push(["bad", `${points(failed.length)} failed (its loss was not finite, or its worker was lost twice): ${failed.slice(0, 20).map(([chain, s]) => `${chain.name}, λ = ${format(s)}`).join("; ")}${failed.length > 20 ? " …" : ""}.`]);
     else found.push(["good", "No point failed."]);
     const unpolished = count("polish_converged", (value) => value === 0);
-    if (setting("training", "polish") === "no") found.push(["warn", "Not polished: points are where training stopped, not critical points. Eigenvalues and signs describe that state."]);
+    if (setting("training", "polish") === "no" && !follows) found.push(["warn", "Not polished: points are where training stopped, not critical points. Eigenvalues and signs describe that state."]);
     else if (unpolished) found.push(["warn", `${points(unpolished)} did not become critical within the products allowed to polishing.`]);
     if (count("frozen", (value) => value === 1)) found.push(["warn", `${points(count("frozen", (value) => value === 1))} frozen: equal to the neighbour, training found nothing better.`]);
+    if (follows && count("branch_kept", (value) => value === 0)) found.push(["", `${points(count("branch_kept", (value) => value === 0))} on another branch than the neighbour: its own could not be followed so far.`]);
     if (count("unconverged_pairs", (value) => value > 0)) found.push(["warn", `${points(count("unconverged_pairs", (value) => value > 0))} with eigenpairs that have not converged.`]);
     if (count("noise_pairs", (value) => value > 0)) found.push(["", `${points(count("noise_pairs", (value) => value > 0))} with eigenvalues that are rounding, drawn in grey.`]);
     if (count("cut", (value) => value === 1)) found.push(["", `At ${points(count("cut", (value) => value === 1))} k splits a cluster of eigenvalues: the last pairs are a part of a larger space.`]);

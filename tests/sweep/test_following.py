@@ -1,0 +1,72 @@
+"""Sweeps whose points follow branches: critical at each strength, none like its neighbour, the same bytes however they go on."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_sweeps import words
+
+from forked import finish
+from orograph.cli import main
+from orograph.store.dataset import open_run
+from orograph.store.run import Run
+from orograph.sweep import command as sweeping
+from run_bytes import bytes_of
+
+LADDER = ("--strengths", "0.005,0.02,0.021,0.1", "--direction", "both", "--subset-size", "200")
+SEEDS = ("--end", "newton", "--polish-products", "300", *LADDER, "--seeds", "0,1")
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("followed") / "run"
+    finish(words(out, *SEEDS))
+    return out
+
+
+@pytest.mark.slow
+def test_points_are_critical_and_none_is_like_its_neighbour(followed: Path) -> None:
+    found = open_run(followed)
+    assert (found.frozen == 0).all()
+    limits = 1e-5 * np.maximum(1, 2 * found.strength * found.anchor_distance)
+    # what Newton's method saw, and what the measurement of the point sees, each with its own rounding
+    assert (found.polish_converged == 1).all()
+    assert (found.objective_gradient_norm <= 1.1 * limits).all()
+    kept = found.branch_kept == 1
+    assert ((found.epochs == 0) == kept).all()  # trained only where a branch begins or ends
+    assert kept.sum() >= 8
+    assert not kept.sel(direction="up").isel(strength=0).any()
+    assert (found.branch_strength.where(kept) == found.strength.where(kept)).where(kept, True).all()
+    assert (found.polish_products <= 600).all()  # followed, and polished
+
+
+@pytest.mark.slow
+def test_a_chain_that_stopped_goes_on_to_the_same_bytes(followed: Path, tmp_path: Path) -> None:
+    commit, left = sweeping.commit_point, [5]
+
+    def stopping(*args: Any) -> None:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        commit(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweeping, "commit_point", stopping)
+        assert main(words(tmp_path / "run", *SEEDS)) != 0
+    assert len(Run.open(tmp_path / "run").records) == 5  # of one seed one more than of the other
+    finish(words(tmp_path / "run", *SEEDS))
+    assert bytes_of(tmp_path / "run") == bytes_of(followed)
+
+
+@pytest.mark.slow
+def test_workers_follow_to_the_same_bytes(followed: Path, tmp_path: Path) -> None:
+    finish(words(tmp_path / "two", *SEEDS, "--parallel", "processes", "--jobs", "2"))
+    assert bytes_of(tmp_path / "two") == bytes_of(followed)
+
+
+@pytest.mark.parametrize(("more", "why"), [(["--start", "fresh"], "`start` fresh"), (["--published"], "`end` newton")])
+def test_what_does_not_go_from_point_to_point_does_not_follow(more: list[str], why: str, tmp_path: Path, capsys: Any) -> None:
+    assert main(words(tmp_path / "run", "--end", "newton", *more)) == 2
+    assert why.replace("`end` ", "--end ").replace("`start` ", "--start ") in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

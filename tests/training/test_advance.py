@@ -1,0 +1,89 @@
+"""Steps along a branch against closed forms: a product of weights, σ = 1, and a quadratic."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from orograph.curvature.hessian import HessianOperator
+from orograph.errors import ConfigurationError
+from orograph.objective import Objective
+from orograph.training import Advanced, advance
+
+FOLD = 0.375 * 0.25 ** (1 / 3)  # of three factors: ⅜σ(σ/4)^⅓
+
+
+def half_square(output: Tensor, target: Tensor) -> Tensor:
+    return 0.5 * (output - target).square().sum(1)
+
+
+def factors(count: int, dtype: torch.dtype = torch.float64) -> Objective:
+    """L = ½(1 − u₁u₂…)², a number a weight."""
+    one = torch.ones(1, 1, dtype=dtype)
+    layers = [nn.Linear(1, 1, bias=False) for _ in range(count)]
+    return Objective(nn.Sequential(*layers).to(dtype), half_square, [(one, one)])
+
+
+def unit(count: int, strength: float) -> float:
+    """The weights of the branch: u² = 1 − 2λ of two factors, the largest root of u⁴ − u + 2λ of three."""
+    if count == 2:
+        return math.sqrt(1 - 2 * strength)
+    return max(root.real for root in np.roots([1, 0, 0, -1, 2 * strength]) if abs(root.imag) < 1e-9)
+
+
+def advanced(count: int, at: float, to: float, dtype: torch.dtype = torch.float64, most: int = 500) -> Advanced:
+    objective = factors(count, dtype)
+    start = torch.full((count,), unit(count, at), dtype=dtype)
+    given = {"tolerance": 1e-12 if dtype == torch.float64 else 1e-6, "max_products": most}
+    return advance(objective.penalised(to), start, at, hessian=HessianOperator.of(objective), **given)
+
+
+@pytest.mark.parametrize(("count", "at", "to"), [(2, 0.01, 0.4), (2, 0.4, 0.0), (3, 0.02, 0.23), (3, 0.23, 0.01), (3, 0.1, 0.1)])
+def test_a_way_ends_on_the_branch_of_its_closed_form(count: int, at: float, to: float) -> None:
+    found = advanced(count, at, to)
+    assert found.kept
+    assert found.strength == to
+    assert found.polished is not None
+    assert found.polished.converged
+    # ‖∇L_eff‖ ≤ 1e-12, and the least curvature along these branches is above 1e-2
+    torch.testing.assert_close(found.theta, torch.full_like(found.theta, unit(count, to)), rtol=0, atol=1e-9)
+    assert found.polished.distance == pytest.approx(math.sqrt(count) * abs(unit(count, to) - unit(count, at)), abs=1e-9)
+
+
+def test_a_quadratic_is_predicted_exactly() -> None:
+    draw = torch.Generator().manual_seed(0)
+    inputs, targets = (torch.randn(20, size, generator=draw, dtype=torch.float64) for size in (3, 1))
+    objective = Objective(nn.Linear(3, 1, bias=False).double(), half_square, [(inputs, targets)])
+    block = inputs.T @ inputs / 20
+
+    def minimum(strength: float) -> Tensor:
+        return torch.linalg.solve(block + 2 * strength * torch.eye(3).double(), inputs.T @ targets / 20)[:, 0]
+
+    given = {"hessian": HessianOperator.of(objective), "tolerance": 1e-12, "max_products": 50}
+    found = advance(objective.penalised(3.0), minimum(0.1), 0.1, **given)
+    assert found.parts == 1
+    assert found.corrected <= 0.05 * found.predicted  # the prediction is solved to five percent
+    torch.testing.assert_close(found.theta, minimum(3.0), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_branch_is_lost_at_its_fold_and_not_before(dtype: torch.dtype) -> None:
+    found = advanced(3, 0.2, 0.25, dtype)
+    assert not found.kept
+    assert found.polished is None
+    assert FOLD - 4 * 0.05 / 2**6 < found.strength < FOLD  # a prediction holds for a part of the way that is left
+    at = unit(3, found.strength)
+    torch.testing.assert_close(found.theta, torch.full((3,), at, dtype=dtype), rtol=0, atol=0.1 * (at - 0.25 ** (1 / 3)) + 1e-3)
+
+
+def test_the_budget_is_kept_and_a_lost_way_says_where_it_was() -> None:
+    found = advanced(3, 0.02, 0.23, most=1)
+    assert found.products <= 1
+    assert not found.kept or not found.polished.converged  # type: ignore[union-attr]
+
+
+def test_no_product_to_spend_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="max_products"):
+        advanced(2, 0.1, 0.2, most=0)
