@@ -40,6 +40,47 @@ def test_where_nothing_can_be_written_nothing_is_computed(capsys, monkeypatch, p
     assert f"cannot write {place}" in refused(capsys, *words, "--out", place)
 
 
+STUDY = "study --dataset digits --subset-size 60 --model MLP1 --hidden-size 3 --num-seeds 2 --threads 1 --quiet".split()  # noqa: SIM905
+
+
+@pytest.mark.parametrize(
+    ("words", "parameters", "pairs"),
+    [
+        (SMALL, 235, 2),
+        ([*SMALL, "--dry-run"], 235, 2),
+        ([*STUDY, "--dry-run"], 235, 10),
+        (["measure", __file__, "--data", "digits", "--k", "4"], 26122, 4),
+    ],
+)
+def test_what_memory_does_not_hold_is_refused_before_it_is_made(
+    capsys, monkeypatch, tmp_path: Path, words: list[str], parameters: int, pairs: int
+) -> None:
+    """Its eigenvectors and the basis count, too: six vectors alone would fit."""
+    monkeypatch.setattr("orograph.work.trial.free_memory", lambda: 6 * 4 * parameters + 1)
+    monkeypatch.setattr("orograph.problem.Problem.build", None)
+    said = refused(capsys, *words, "--out", str(tmp_path / "run"))
+    assert f"with {parameters:,} parameters needs" in said
+    assert f"with {pairs} eigenvectors" in said
+    assert "of memory are free; give smaller widths or fewer eigenpairs" in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("words", "parameters"), [(SMALL, 235), (STUDY, 235)])
+def test_the_plan_of_a_slow_network_is_made_of_one_step(
+    capsys, monkeypatch, tmp_path: Path, words: list[str], parameters: int
+) -> None:
+    monkeypatch.setattr("orograph.work.trial._PATIENCE", 0.0)
+    for module, name in (("orograph.sweep.command", "Bench"), ("orograph.study.command", "StudyBench")):
+        monkeypatch.setattr(importlib.import_module(module), name, None)  # would try everything
+    assert main([*words, "--dry-run", "--out", str(tmp_path / "run")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "one step on" in said
+    assert f" {parameters} parameters" in said
+    assert main([*words, "--dry-run", "--json", "--out", str(tmp_path / "run")]) == 0
+    assert json.loads(capsys.readouterr().out)["seconds"] > 0
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("number", ["1e-46", "1e-39"])
 def test_a_strength_that_the_arithmetic_does_not_hold_is_refused_by_name(capsys, tmp_path: Path, number: str) -> None:
     said = refused(capsys, *SMALL, "--strengths", f"0,{number}", "--out", str(tmp_path / "run"))

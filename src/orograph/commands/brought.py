@@ -22,8 +22,9 @@ from orograph.settings.base import is_own
 from orograph.settings.problem import ProblemSettings
 from orograph.settings.shared import DataSettings, ModelSettings
 from orograph.sources import first_line
-from orograph.work.bench import require_memory
+from orograph.spectral.eigenpairs import least_rows
 from orograph.work.problems import named_problem
+from orograph.work.trial import require_memory
 
 _TRIED, _MANY = 64, 4096  # samples
 _OF_CLASSES = ("cross_entropy", "nll_loss", "multi_margin_loss")
@@ -42,7 +43,9 @@ def brought(settings: MeasureSettings) -> tuple[nn.Module, Problem]:
     problem = replace(named_problem(data, network, chosen, settings.data_dir), test=None)
     if not is_own(network.model):
         options = {"input_shape": problem.shape, "classes": problem.outputs, **network.options()}
-        require_memory(network.model, options, getattr(torch, settings.dtype), torch.device("cpu"))
+        dtype, k = getattr(torch, settings.dtype), settings.k
+        memory: dict[str, Any] = {"kept": k, "rows": least_rows(k), "memory": settings.memory}
+        require_memory(network.model, options, dtype=dtype, device=torch.device("cpu"), **memory)
     model = _measurable(settings.model, problem.build(0))
     model.load_state_dict(load_checkpoint(settings.checkpoint, model))
     tried(settings, model, problem.loss, problem.train)

@@ -26,11 +26,27 @@ from orograph.training.fitting import State, initial
 from orograph.training.history import Scored
 from orograph.training.settings import FitSettings
 from orograph.training.stability import with_buffers
-from orograph.work.bench import chosen_metrics, objectives, prepare, require_memory
+from orograph.work.bench import chosen_metrics, objectives, prepare
 from orograph.work.problems import factory
+from orograph.work.trial import require_memory
 
 FEWEST_TO_HOLD_OUT = 12  # training samples from which some can be held out
+TOP_SHARE = 0.6  # of a minimum's products, those whose Lanczos basis is in memory at once
 ALONE = 2**21  # networks of more parameters train one by one: their matrix products fill the machine
+
+
+def require_room(settings: StudySettings, problem: Problem, device: torch.device) -> None:
+    """Refuses a named network of which memory does not hold the training or the measurements, before any is made.
+
+    Raises:
+        ConfigurationError: it is too large.
+    """
+    numerics, metrics = settings.numerics, settings.metrics
+    for chosen in configurations(settings):
+        if not is_own(chosen.model):
+            shape = {"input_shape": problem.shape, "classes": problem.outputs, **chosen.options()}
+            needs: dict[str, Any] = {"kept": metrics.top_k, "rows": TOP_SHARE * metrics.products, "memory": numerics.memory}
+            require_memory(chosen.model, shape, dtype=getattr(torch, numerics.dtype), device=device, **needs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +89,7 @@ class StudyBench:
             raise ConfigurationError("`train` is of sweeps: a study trains all its networks by `optimizer`; leave it out.")
         models = {each.names["model"]: each.model for each in problems}
         bench = cls(settings, problem, device, configurations(settings), models)
+        require_room(settings, problem, device)
         for chosen in bench.configurations:
             bench.check(chosen)
         return bench
@@ -81,9 +98,6 @@ class StudyBench:
         """Raises:
         ConfigurationError: a configuration cannot be trained or measured on these data.
         """
-        if not is_own(chosen.model):
-            shape = {"input_shape": self.problem.shape, "classes": self.problem.outputs, **chosen.options()}
-            require_memory(chosen.model, shape, getattr(torch, self.settings.numerics.dtype), self.device)
         objective, _ = self.objectives(chosen)
         size, top, count = objective.layout.size, self.settings.metrics.top_k, objective.count
         if top >= size:

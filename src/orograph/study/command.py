@@ -25,7 +25,7 @@ from orograph.store.provenance import mixture, provenance
 from orograph.store.resume import begun_run, not_taken, recorded_numerics
 from orograph.store.run import Run
 from orograph.study.bench import StudyBench
-from orograph.study.cost import disk_bytes, show_plan
+from orograph.study.cost import disk_bytes, rough_plan, show_plan
 from orograph.study.grid import varied
 from orograph.study.omissions import left_out
 from orograph.study.pictures import draw
@@ -67,6 +67,8 @@ def study(settings: StudySettings, execution: StudyExecution, problems: Sequence
     numerics = recorded_numerics(resumed, NumericsSettings) if resumed else execution.shared(settings.numerics)
     if resumed and (told := not_taken(settings.numerics, numerics)):
         Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(told)
+    if execution.dry_run and not problems and rough_plan(settings, execution, out, Console()):
+        return 0
     begun = as_begun(settings.problem, resumed.configuration if resumed else None)
     bench = StudyBench.prepare(settings.model_copy(update={"numerics": numerics, "problem": begun}), execution, problems)
     settings = bench.settings

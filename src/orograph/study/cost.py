@@ -1,8 +1,8 @@
 """What a study will cost, before it is begun: a few real steps, passes and products, timed and multiplied; memory and disk."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,22 @@ from rich.text import Text
 from orograph.curvature.hessian import HessianOperator
 from orograph.errors import shown
 from orograph.memory import format_bytes, parse_bytes
+from orograph.process import choose_device
 from orograph.remarks import answer
+from orograph.settings.base import is_own
+from orograph.settings.shared import ModelSettings
 from orograph.store.encoding import json_text
-from orograph.study.bench import StudyBench
-from orograph.study.grid import CANDIDATES, Configuration
+from orograph.study.bench import TOP_SHARE, StudyBench, require_room
+from orograph.study.grid import CANDIDATES, Configuration, configurations
 from orograph.study.plan import Step, steps
+from orograph.study.settings import StudyExecution, StudySettings
 from orograph.training.fitting import fit
 from orograph.training.history import evaluated
+from orograph.work.problems import factory, named_problem
 from orograph.work.progress import duration
+from orograph.work.trial import PRODUCT, try_step
 
 STEPS = 20
-TOP_SHARE = 0.6  # of a minimum's products, those whose Lanczos basis is in memory at once
 VECTORS = 8  # of a network in training: θ, gradient, moments, evaluation and copies
 _FINDING = 60_000  # bytes of a record with its small arrays
 
@@ -132,7 +137,46 @@ def show_plan(bench: StudyBench, out: Path, console: Console, *, as_json: bool =
     }
     if as_json:
         answer(json_text({**lines, "steps": len(everything), "seconds": total, "bytes": disk_bytes(bench)}))
-        return
+    else:
+        _print(lines, console)
+
+
+def rough_plan(settings: StudySettings, execution: StudyExecution, out: Path, console: Console) -> bool:
+    """Whether networks are so slow that a plan is made of one training step of each; it is shown then.
+
+    Raises:
+        OrographError: the data cannot be had, or a network is larger than memory.
+    """
+    chosen = configurations(settings)
+    named = [settings.data.dataset, settings.problem.loss, *(each.model for each in chosen)]
+    if any(map(is_own, named)):
+        return False
+    device, dtype = choose_device(settings.numerics.device), getattr(torch, settings.numerics.dtype)
+    lines: dict[str, str] = {"run": str(out)}
+    total, slow = 0.0, False
+    products, seeds = settings.metrics.products, settings.optimisation.num_seeds
+    problem = named_problem(settings.data, ModelSettings(model=chosen[0].model), settings.problem, execution.data_dir)
+    require_room(settings, problem, device)
+    for each in chosen:
+        mine = replace(problem, model=factory(each.model, each.options()))
+        trial = try_step(mine, each.batch_size, seed=settings.optimisation.seed, dtype=dtype, device=device)
+        training, measuring = each.epochs * trial.epoch, products * PRODUCT * trial.epoch
+        lines[each.name] = (
+            f"{trial.parameters:,} parameters; {trial.epoch:.3g} s an epoch by {trial.told}; {seeds} × (training "
+            f"{duration(training)}, minimum {duration(measuring)})"
+        )
+        total, slow = total + seeds * (training + measuring), slow or trial.slow
+    if not slow:
+        return False
+    lines["time"] = f"about {duration(total)} and the pairs of networks, all steps one after the other"
+    if execution.json_output:
+        answer(json_text({**lines, "seconds": total}))
+    else:
+        _print(lines, console)
+    return True
+
+
+def _print(lines: Mapping[str, str], console: Console) -> None:
     width = max(len(name) for name in lines)
     for name, text in lines.items():
         console.print(Text.assemble((f"{name:>{width}}", "bold"), f"  {shown(text)}"), highlight=False, soft_wrap=True)

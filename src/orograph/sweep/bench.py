@@ -17,6 +17,7 @@ from orograph.settings.base import is_own
 from orograph.settings.shared import Execution
 from orograph.sources import imported
 from orograph.spectral.cohort import fitting_spectra
+from orograph.spectral.eigenpairs import least_rows
 from orograph.store.cells import Cell
 from orograph.store.run import Run
 from orograph.store.size import DiskEstimate, estimate_disk
@@ -27,7 +28,8 @@ from orograph.sweep.settings import SweepSettings
 from orograph.sweep.states import Buffers, State, States
 from orograph.training.cohort import fitting_cohort
 from orograph.training.own import Trainer, by_optimizer, indexed
-from orograph.work.bench import chosen_metrics, objectives, prepare, require_memory, with_numerics
+from orograph.work.bench import chosen_metrics, objectives, prepare, with_numerics
+from orograph.work.trial import require_memory
 
 Theta = Float[Tensor, " P"]
 
@@ -62,7 +64,8 @@ class Bench:
         first = settings.anchor.seeds[0]
         settings, device, problem = prepare(settings, settings.model, execution.data_dir, seed=first, problem=problem)
         numerics = settings.numerics
-        model = _checked(settings, problem, device)
+        require_room(settings, problem, device)
+        model = problem.build(first).to(device)
         train_set, test_set = objectives(model, problem, numerics)
         parameters = train_set.layout.size
         if settings.spectrum.k >= parameters:
@@ -159,17 +162,17 @@ class Bench:
         return self.states.join(base + choice.perturb * noise.to(base.device), self.states.split(self.initialised(cell.seed))[1])
 
 
-def _checked(settings: SweepSettings, problem: Problem, device: torch.device) -> torch.nn.Module:
-    """The model, if memory holds its training.
+def require_room(settings: SweepSettings, problem: Problem, device: torch.device) -> None:
+    """Refuses a named model of which memory does not hold the training or the spectrum; one's own is asked when it is made.
 
     Raises:
         ConfigurationError: it is too large.
     """
-    chosen = settings.model
+    chosen, k = settings.model, settings.spectrum.k
     if not is_own(chosen.model):
         shape = {"input_shape": problem.shape, "classes": problem.outputs, **chosen.options()}
-        require_memory(chosen.model, shape, getattr(torch, settings.numerics.dtype), device)
-    return problem.build(settings.anchor.seeds[0]).to(device)
+        dtype, memory = getattr(torch, settings.numerics.dtype), settings.numerics.memory
+        require_memory(chosen.model, shape, dtype=dtype, device=device, kept=k, rows=least_rows(k) if k else 0, memory=memory)
 
 
 def _require_batches(settings: SweepSettings, objective: Objective) -> None:

@@ -20,7 +20,7 @@ from orograph.store.provenance import mixture, provenance
 from orograph.store.resume import begun_run, not_taken, recorded_numerics
 from orograph.store.run import Run
 from orograph.sweep.bench import Bench
-from orograph.sweep.cost import show_plan
+from orograph.sweep.cost import rough_plan, show_plan
 from orograph.sweep.pictures import draw
 from orograph.sweep.plan import cells, cohorts
 from orograph.sweep.progress import describe
@@ -68,6 +68,8 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
     else:
         refuse_decay(settings)
         settings = settings.model_copy(update={"numerics": execution.shared(settings.numerics)})
+    if execution.dry_run and problem is None and rough_plan(settings, execution, out, Console()):
+        return 0
     begun = as_begun(settings.problem, old.configuration if old else None)
     bench = Bench.prepare(settings.model_copy(update={"problem": begun}), execution, problem)
     settings = bench.settings

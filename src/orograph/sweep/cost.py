@@ -1,6 +1,7 @@
 """What a sweep will cost, before it is begun: a few real steps and products, timed and multiplied."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +13,20 @@ from orograph.curvature.hessian import HessianOperator
 from orograph.errors import shown
 from orograph.memory import format_bytes
 from orograph.objective import Objective
+from orograph.problem import Problem
+from orograph.process import choose_device
 from orograph.remarks import answer
+from orograph.settings.base import is_own
+from orograph.settings.shared import ParallelExecution
 from orograph.store.encoding import json_text
-from orograph.sweep.bench import Bench
+from orograph.store.size import DiskEstimate, estimate_disk
+from orograph.sweep.bench import Bench, require_room
 from orograph.sweep.plan import cells, cohorts
 from orograph.sweep.settings import SweepSettings
 from orograph.training.loop import train
+from orograph.work.problems import named_problem
 from orograph.work.progress import duration
+from orograph.work.trial import PRODUCT, count, try_step
 
 STEPS = 40
 PRODUCTS = 2
@@ -67,26 +75,60 @@ def time_cost(settings: SweepSettings, objective: Objective, hessian: HessianOpe
 def show_plan(bench: Bench, out: Path, console: Console, *, as_json: bool = False) -> None:
     """What would be done, and what it would cost, to be read or as JSON."""
     settings, objective = bench.settings, bench.instruments.train
-    points = len(cells(settings))
-    cost = time_cost(settings, objective, bench.instruments.hessian, points)
-    ladder = settings.ladder.ladder()
-    disk = bench.disk()
+    cost = time_cost(settings, objective, bench.instruments.hessian, len(cells(settings)))
     tested = 0 if bench.instruments.test is None else bench.instruments.test.count
-    samples = "samples" if bench.problem.images is None else "images"
     lines = {
-        "run": str(out),
-        "data": f"{settings.data.dataset}, {objective.count} training and {tested} test {samples}",
-        "model": f"{settings.model.model}, {objective.layout.size:,} parameters",
-        "ladder": f"{len(ladder)} strengths from {ladder[0]:g} to {ladder[-1]:g}, {settings.ladder.direction}; "
-        f"{len(settings.anchor.seeds)} seeds; {points} points in {len(cohorts(settings))} cohorts",
-        "start": f"{settings.anchor.start}, anchor {settings.anchor.anchor}",
+        **_head(bench.problem, settings, out, objective.count, tested, objective.layout.size),
         "Hessian": bench.instruments.hessian.plan,
         "time": f"at most {duration(cost.seconds)}: {cost.epoch:.2f} s an epoch and model (at most {cost.epochs} a point), "
         f"{cost.product:.3f} s a product (about {cost.products} a point), without polishing",
-        "disk": f"{format_bytes(disk.total)}: {format_bytes(disk.per_point)} a point",
     }
+    _show(lines, cost, bench.disk(), console, as_json=as_json)
+
+
+def rough_plan(settings: SweepSettings, execution: ParallelExecution, out: Path, console: Console) -> bool:
+    """Whether a network is so slow that a plan is made of one training step of it; it is shown then.
+
+    Raises:
+        OrographError: the data cannot be had, or the network is larger than memory.
+    """
+    if any(map(is_own, (settings.data.dataset, settings.model.model, settings.problem.loss, settings.problem.train))):
+        return False
+    device, dtype, points = choose_device(settings.numerics.device), getattr(torch, settings.numerics.dtype), len(cells(settings))
+    problem = named_problem(settings.data, settings.model, settings.problem, execution.data_dir)
+    require_room(settings, problem, device)
+    trial = try_step(problem, settings.training.batch_size, seed=settings.anchor.seeds[0], dtype=dtype, device=device)
+    if not trial.slow:
+        return False
+    cost = Cost(trial.epoch, PRODUCT * trial.epoch, points, settings.training.epochs, expected_products(settings))
+    chosen = settings.spectrum
+    disk = estimate_disk(points, trial.parameters, chosen.k, chosen.eigenvectors, extra_vectors=1)
+    lines = {
+        **_head(problem, settings, out, trial.count, count(problem.test), trial.parameters),
+        "time": f"at most {duration(cost.seconds)}: {cost.epoch:.3g} s an epoch and model (at most {cost.epochs} a point) by "
+        f"{trial.told}, about {cost.product:.3g} s a product (about {cost.products} a point), without polishing",
+    }
+    _show(lines, cost, disk, console, as_json=execution.json_output)
+    return True
+
+
+def _head(problem: Problem, settings: SweepSettings, out: Path, trained: int, tested: int, parameters: int) -> dict[str, str]:
+    ladder = settings.ladder.ladder()
+    samples = "samples" if problem.images is None else "images"
+    return {
+        "run": str(out),
+        "data": f"{settings.data.dataset}, {trained} training and {tested} test {samples}",
+        "model": f"{settings.model.model}, {parameters:,} parameters",
+        "ladder": f"{len(ladder)} strengths from {ladder[0]:g} to {ladder[-1]:g}, {settings.ladder.direction}; "
+        f"{len(settings.anchor.seeds)} seeds; {len(cells(settings))} points in {len(cohorts(settings))} cohorts",
+        "start": f"{settings.anchor.start}, anchor {settings.anchor.anchor}",
+    }
+
+
+def _show(lines: Mapping[str, str], cost: Cost, disk: DiskEstimate, console: Console, *, as_json: bool) -> None:
+    lines = {**lines, "disk": f"{format_bytes(disk.total)}: {format_bytes(disk.per_point)} a point"}
     if as_json:
-        answer(json_text({**lines, "points": points, "seconds": cost.seconds, "bytes": disk.total}))
+        answer(json_text({**lines, "points": cost.points, "seconds": cost.seconds, "bytes": disk.total}))
         return
     for name, text in lines.items():
         console.print(Text.assemble((f"{name:>8}", "bold"), f"  {shown(text)}"), highlight=False)

@@ -1,23 +1,19 @@
 """What every bench begins with: this process made ready, the problem at hand, the objectives on its data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
 
-from orograph.errors import ConfigurationError, OrographError
-from orograph.memory import format_bytes
+from orograph.errors import OrographError
 from orograph.metrics import Metric, fitting
-from orograph.models.catalogue import build_model
 from orograph.objective import Objective
 from orograph.problem import Problem
-from orograph.process import choose_device, free_memory, seed_everything
+from orograph.process import choose_device, seed_everything
 from orograph.settings.problem import ProblemSettings
 from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings
 from orograph.work.problems import named_problem, recorded, require_unchanged
-
-STATE_VECTORS = 6  # as long as θ, of a training: θ, its gradient, two moments, the best state and a copy
 
 
 class Prepared(Protocol):
@@ -104,25 +100,3 @@ def chosen_metrics(problem: Problem, objective: Objective) -> tuple[Metric, ...]
         outputs = objective.readout.scores(objective.outputs(objective.theta, inputs))
     loss = problem.loss
     return fitting(outputs, targets, getattr(loss, "__name__", type(loss).__name__))
-
-
-def require_memory(name: str, options: Mapping[str, Any], dtype: torch.dtype, device: torch.device) -> None:
-    """Refuses a named model that is larger than memory, before it is made.
-
-    Raises:
-        ConfigurationError: an option is out of range, or its training alone takes more than there is.
-    """
-    try:
-        with torch.device("meta"):  # shapes without values
-            size = sum(each.numel() for each in build_model(name, **options).parameters())
-    except (RuntimeError, TypeError, OverflowError):  # torch counts in 64 bits
-        raise ConfigurationError(
-            f"`model` {name} with {dict(options)} is larger than torch can count; make it smaller."
-        ) from None
-    needed = STATE_VECTORS * size * dtype.itemsize
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
-    if free is not None and needed > free:
-        raise ConfigurationError(
-            f"`model` {name} with {size:,} parameters takes {format_bytes(needed)} in training, and {format_bytes(free)} "
-            "of memory are free; give smaller widths."
-        )
