@@ -536,3 +536,65 @@ def test_what_forward_writes_with_a_later_batch_alone_leaves_inputs_and_buffers(
         og.profile(objective, objective.theta, torch.ones_like(objective.theta), points=3)
     truth = [F.cross_entropy(copy.deepcopy(model)(x.clone()), y).item() for x, y in data]
     assert values == pytest.approx([sum(truth) / 2] * 2, rel=1e-12)
+
+
+def _hooked(kind: str, seen: list[str]) -> tuple[nn.Module, Callable[[], None]]:
+    """A network with a hook that changes gradients, or only sees them, and what takes away one that belongs to all modules."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+
+    def hook(*given: Any) -> Any:
+        seen.append(kind)
+        if kind == "of all modules" and not isinstance(given[0], nn.Tanh):
+            return None
+        gradients = given[-1]
+        return tuple(3 * each for each in gradients) if isinstance(gradients, tuple) else 3 * gradients
+
+    handles: list[Any] = []
+    if kind == "full backward":
+        handles.append(model[1].register_full_backward_hook(hook))
+    elif kind == "full backward pre":
+        handles.append(model[1].register_full_backward_pre_hook(hook))
+    elif kind == "of all modules":
+        handles.append(nn.modules.module.register_module_full_backward_hook(hook))
+    elif kind == "of a parameter":
+        handles.append(model[0].weight.register_hook(hook))
+    elif kind == "after accumulation":
+        handles.append(model[0].weight.register_post_accumulate_grad_hook(lambda parameter: seen.append(kind)))
+    return model, lambda: [handle.remove() for handle in handles] and None
+
+
+HOOKS = ("full backward", "full backward pre", "of all modules", "of a parameter", "after accumulation")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", HOOKS)
+def test_backward_hooks_do_not_take_part_and_are_there_afterwards(kind: str) -> None:
+    inputs, targets = torch.randn(6, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64), torch.arange(6) % 3
+    seen: list[str] = []
+    plain, _ = _hooked("", [])
+    model, remove = _hooked(kind, seen)
+    try:
+        found = []
+        for each in (plain, model):
+            operator = og.HessianOperator(each, nn.CrossEntropyLoss(), [(inputs, targets)])
+            objective = og.Objective(each, nn.CrossEntropyLoss(), [(inputs, targets)])
+            found.append((operator.gradient, operator @ torch.ones(operator.size), objective.gradient(objective.theta)))
+        assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+        assert not seen
+        with pytest.raises(ConfigurationError):
+            og.HessianOperator(model, nn.CrossEntropyLoss(), [(inputs[:, :2], targets)])
+        nn.functional.cross_entropy(model(inputs), targets).backward()
+        assert seen
+    finally:
+        remove()
+
+
+def test_forward_hooks_are_part_of_the_function() -> None:
+    inputs, targets = torch.randn(6, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64), torch.arange(6) % 3
+    model, _ = _hooked("", [])
+    model[0].register_forward_hook(lambda module, given, output: 2 * output)
+    with torch.no_grad():
+        expected = nn.functional.cross_entropy(model(inputs), targets).item()
+    assert og.HessianOperator(model, nn.CrossEntropyLoss(), [(inputs, targets)]).loss == pytest.approx(expected, rel=1e-14)

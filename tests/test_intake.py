@@ -53,6 +53,9 @@ class Once(IterableDataset):
         (lambda: [(X, Y.tolist())], "not a tensor"),
         (lambda: [(X, np.array(["a"] * 12))], "ndarray, not a tensor"),
         (lambda: [(torch.distributions.Normal(X, 1.0), Y)], "Normal, whose tensors cannot be cut"),
+        (lambda: [(X.to_sparse(), Y)], "batch 0 has tensors of layout sparse_coo.*pass them dense"),
+        (lambda: [(X, Y), ((X, X.to_sparse()), Y)], "batch 1 has tensors of layout sparse_coo"),
+        (lambda: [(X, F.one_hot(Y).to_sparse())], "layout sparse_coo"),
     ],
 )
 def test_what_are_no_batches_is_named_with_the_way_out(make: Callable[[], Any], words: str) -> None:

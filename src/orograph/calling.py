@@ -1,7 +1,8 @@
 """A module called as a function of its parameters, buffers and inputs: nothing of it is other than it was afterwards.
 
 Modules do more in `forward` than compute: they count calls, keep what they saw, average into buffers, change their inputs in
-place. Attributes, and what they hold, are put back after every call (`keeping`). What a module writes into is found on its first
+place. Attributes, and what they hold, are put back after every call (`keeping`). Hooks on forward are part of the function; those
+on backward see or change gradients, are not, and do not take part. What a module writes into is found on its first
 call in eval mode, which is given clones of everything; from then on it gets clones of just that. What it may write into with
 some batches alone, its inputs and its buffers, is `guarded` at every call. Modes are set one by one, for `eval()` may do more
 (LoRA merges).
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.module import _global_backward_hooks, _global_backward_pre_hooks
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 from torch.utils._pytree import tree_map
 
@@ -119,9 +121,26 @@ def _first_call(model: nn.Module, tensors: dict[str, Tensor], inputs: Any) -> An
 
 
 def _run(model: nn.Module, tensors: dict[str, Tensor], inputs: Any) -> Any:
-    if isinstance(inputs, Mapping):
-        return functional_call(model, tensors, (), dict(inputs))
-    return functional_call(model, tensors, tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,))
+    with unhooked(model):
+        if isinstance(inputs, Mapping):
+            return functional_call(model, tensors, (), dict(inputs))
+        return functional_call(model, tensors, tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,))
+
+
+@contextlib.contextmanager
+def unhooked(called: Any) -> Iterator[None]:
+    """Within it modules have no hooks on backward: these see gradients and may change them, and the function's own are meant."""
+    modules = called.modules() if isinstance(called, nn.Module) else ()
+    places = [_global_backward_hooks, _global_backward_pre_hooks]
+    places += [hooks for module in modules for hooks in (module._backward_hooks, module._backward_pre_hooks)]
+    held = [(hooks, dict(hooks)) for hooks in places if hooks]
+    try:
+        for hooks, _ in held:
+            hooks.clear()
+        yield
+    finally:
+        for hooks, before in held:
+            hooks.update(before)
 
 
 def forget(model: nn.Module) -> None:
@@ -153,6 +172,17 @@ def differentiable() -> Iterator[None]:
     """Differentiation works whatever the caller has switched off, in the dtypes of the tensors whatever autocast is around."""
     with torch.inference_mode(False), torch.enable_grad(), uncast():
         yield
+
+
+@contextlib.contextmanager
+def unremarked() -> Iterator[None]:
+    """Within it torch does not say that it has no batching rule for an operation: the user can do nothing about it."""
+    switch: Any = torch._C._functorch
+    switch._set_vmap_fallback_warning_enabled(False)
+    try:
+        yield
+    finally:
+        switch._set_vmap_fallback_warning_enabled(True)  # as it is where nobody touched it
 
 
 def guarded(tree: Any) -> Any:

@@ -68,8 +68,14 @@ def _pair(index: int, batch: Any) -> tuple[Any, Tensor]:
     inputs, targets = plain(batch[0]), plain(batch[1])
     if not isinstance(targets, Tensor):
         raise DataError(f"the targets of batch {index} are {type(targets).__name__}, not a tensor: no pair (inputs, targets).")
-    if targets.is_nested or any(leaf.is_nested for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor)):
+    leaves = [targets, *(leaf for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor))]
+    if any(leaf.is_nested for leaf in leaves):
         raise DataError(f"batch {index} has nested tensors; pad them to one length and pass a mask beside them.")
+    if layouts := [leaf.layout for leaf in leaves if leaf.layout != torch.strided]:
+        raise DataError(
+            f"batch {index} has tensors of layout {str(layouts[0]).removeprefix('torch.')}, which cannot be cut into samples; "
+            "pass them dense, as .to_dense() makes them, or make what belongs to all samples a buffer of the model."
+        )
     if not targets.ndim:
         raise DataError(f"the targets of batch {index} have no dimension of samples: they are those of one sample; {_LOADER}")
     return inputs, targets

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from orograph.autocast import uncast
-from orograph.calling import guarded
+from orograph.calling import guarded, unhooked
 from orograph.errors import ConfigurationError, DataError
 from orograph.keeping import kept
 from orograph.structure import rebuilt, replaced, tensors_of
@@ -135,7 +135,7 @@ def called(loss: Loss, outputs: Any, targets: Tensor) -> Tensor:
     Raises:
         ConfigurationError: it gives no tensor.
     """
-    with uncast(), kept(loss):
+    with uncast(), kept(loss), unhooked(loss):
         value = loss(outputs, targets)
     if not isinstance(value, Tensor):
         kind = "None" if value is None else f"a value of type {type(value).__name__}"

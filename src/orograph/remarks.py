@@ -4,6 +4,7 @@ An answer that a program reads has standard output to itself: what a model or da
 """
 
 import contextlib
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -35,13 +36,15 @@ def answer(text: str) -> None:
 
 @contextlib.contextmanager
 def told(*, own: bool, others: bool) -> Iterator[None]:
-    """Within it warnings are lines; of those that are not to be told nothing is seen.
+    """Within it warnings are lines; of those that are not to be told nothing is seen, nor of what further processes of `torchrun`
+    say: they do as the first does.
 
     Args:
         own: whether this library's are told.
         others: whether torch's and everybody else's are.
     """
     said: set[str] = set()
+    first = os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
     def tell(message: Warning | str, *_: Any, **__: Any) -> None:
         text = shown(" ".join(str(message).split()))
@@ -52,9 +55,9 @@ def told(*, own: bool, others: bool) -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.showwarning = tell
-        if not others:
+        if not others or not first:
             warnings.simplefilter("ignore")
-        if own:
+        if own and first:
             warnings.simplefilter("default", OrographWarning)
         yield
 

@@ -45,6 +45,22 @@ class SharedEngine(Engine):
     def __init__(self, objective: Objective, formula: Formula, *, share: float, group: Any) -> None:
         super().__init__(objective, formula)
         self.share, self.group = share, group
+        self._share_kinks([each for (each,) in self._heard((self.kink,))])
+
+    def _heard(self, said: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """What every process says."""
+        heard: list[Any] = [None] * torch.distributed.get_world_size(self.group)
+        torch.distributed.all_gather_object(heard, said, group=self.group)
+        return heard
+
+    def _warn_of_kink(self) -> None:
+        """Not before it is known of which processes' samples."""
+
+    def _share_kinks(self, kinks: list[str], before: str = "") -> None:
+        """One that any process found is one of all, said by all."""
+        self.kink = next(filter(None, kinks), "")
+        if not before:
+            super()._warn_of_kink()
 
     @property
     def together(self) -> str:
@@ -54,16 +70,15 @@ class SharedEngine(Engine):
         """All processes go on, or none does."""
         if self.agreeing is not None:
             return
-        said = ""
+        said, before = "", self.kink
         try:
             super().examine(point)
         except OrographError as error:
             said = str(error)
-        heard: list[Any] = [None] * torch.distributed.get_world_size(self.group)
-        torch.distributed.all_gather_object(heard, (said, self.agreeing), group=self.group)
-        if refused := [text for text, _ in heard if text]:
+        texts, counts, kinks = zip(*self._heard((said, self.agreeing or (0, 1), self.kink)), strict=True)
+        if refused := list(filter(None, texts)):
             raise ConfigurationError(refused[0])
-        counts = [(0, 1) if each is None else each for _, each in heard]
+        self._share_kinks(list(kinks), before)
         self.agreeing = sum(agreeing for agreeing, _ in counts), sum(batches for _, batches in counts)
 
     def multiply(self, point: Point, vectors: Tensor, precision: Precision = "high") -> Tensor:

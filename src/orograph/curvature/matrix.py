@@ -18,11 +18,12 @@ from orograph.curvature.engine import Engine
 from orograph.curvature.operator import LinearOperator
 from orograph.curvature.precision import Precision, fast_kind
 from orograph.curvature.standing import Standing
-from orograph.curvature.watch import Held, Watch
+from orograph.curvature.watch import Data, Held, Watch
 from orograph.errors import ConfigurationError
 from orograph.memory import DEFAULT_MEMORY
 from orograph.objective import Objective
 from orograph.reduction import Loss, Over
+from orograph.streaming import columns
 
 Kind = TypeVar("Kind", bound="CurvatureOperator")
 
@@ -87,6 +88,7 @@ class CurvatureOperator(Standing, LinearOperator):
     _shift = 0.0
     _watch: Watch | None = None  # of the module where θ is what it was; None where θ was given
     _held: Held | None = None  # of the rest of the module, wherever this stands
+    _data: Data
 
     @classmethod
     def of(
@@ -139,6 +141,7 @@ class CurvatureOperator(Standing, LinearOperator):
                 mine = share_of(whole.count, group)
                 engine = SharedEngine(whole.subset(mine, weighed=False), self.formula, share=len(mine) / whole.count, group=group)
         self._stand(engine, whole.theta, precision)
+        self._data = Data([] if whole.streamed else [leaf for batch in whole.batches(whole.count) for leaf in columns(batch)])
 
     def _stand(self, engine: Engine, theta: Tensor, precision: Precision) -> None:
         super()._stand(engine, theta, precision)
@@ -247,6 +250,7 @@ class CurvatureOperator(Standing, LinearOperator):
             self._watch.look()
         if self._held is not None:
             self._held.look()
+        self._data.look()
 
     @property
     def theta(self) -> Float[Tensor, " P"]:

@@ -62,9 +62,9 @@ class Standing:
 
         On the others nothing can be said: the gradient jumps (as at kinks of a ReLU) or float64 is too dear on the device.
         """
-        if self._engine.agreeing is None:
+        agreeing, batches = self._engine.agreeing or (0, 0)
+        if not agreeing:
             return "a few samples"
-        agreeing, batches = self._engine.agreeing
         return "all batches" if agreeing == batches else f"a few samples, and {agreeing} of {batches} batches"
 
     @property

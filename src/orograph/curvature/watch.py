@@ -1,4 +1,5 @@
-"""Whether a module has moved since an operator was made of it: its θ, where the operator stands, and all else it holds."""
+"""Whether a module has moved since an operator was made of it: its θ, where the operator stands, and all else it holds. And
+whether the data have."""
 
 import warnings
 import weakref
@@ -44,6 +45,30 @@ class Watch:
         warnings.warn(
             "the module's parameters have moved since this operator was made; it stands at the earlier θ: make it anew, or say "
             "by `at(theta)` where it is to stand.",
+            OrographWarning,
+            stacklevel=4,
+        )
+
+
+class Data:
+    """Looks at how often the tensors of the data were written into; warns once.
+
+    Args:
+        tensors: as they are held, which may be the user's own.
+    """
+
+    def __init__(self, tensors: list[Tensor]) -> None:
+        self._tensors, self._warned = {str(place): each for place, each in enumerate(tensors)}, False
+        self._state = _seen(self._tensors)
+
+    def look(self) -> None:
+        """Warns if any was and nothing was said yet."""
+        if self._warned or _seen(self._tensors) == self._state:
+            return
+        self._warned = True
+        warnings.warn(
+            "the data were written into since this operator was made; its products may be of what they were, of what they are, "
+            "or of both: make it anew, and give it a copy of what is to change.",
             OrographWarning,
             stacklevel=4,
         )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from orograph.calling import unremarked
 from orograph.curvature.determinism import check_model
 from orograph.errors import OrographError
 from orograph.objective import Objective
@@ -44,7 +45,8 @@ def many(
         objective.traces[key] = _agrees(objective, *trial())
     if objective.traces[key]:
         try:
-            return vmap(one, randomness="error")(*several)
+            with unremarked():
+                return vmap(one, randomness="error")(*several)
         except (OrographError, torch.OutOfMemoryError):
             raise
         except Exception:  # what the few samples did not meet, such as another branch
@@ -72,7 +74,8 @@ def looped(one: One, several: Several) -> tuple[Tensor, ...]:
 
 def _agrees(objective: Objective, mapped: One, single: One, several: Several) -> bool:
     try:
-        found = vmap(mapped, randomness="error")(*several)
+        with unremarked():
+            found = vmap(mapped, randomness="error")(*several)
     except (OrographError, torch.OutOfMemoryError):
         raise
     except Exception:  # whatever has no batching rule

@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from torch.func import grad_and_value, vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from orograph.calling import apart, call, evaluation_mode, guarded, training_mode
+from orograph.calling import apart, call, evaluation_mode, guarded, training_mode, unremarked
 from orograph.errors import ConfigurationError
 from orograph.keeping import rewound
 from orograph.objective import Objective
@@ -178,7 +178,8 @@ class BatchGradient:
         parameters, results = list(layout.unflatten(theta).values()), list(layout.unflatten(gradient).values())
         known: dict[Any, fx.Graph | None] = self._objective.traces
         if self._key not in known:
-            known[self._key] = trace(self._function(len(parameters)), [*parameters, *self._batch])
+            with unremarked():
+                known[self._key] = trace(self._function(len(parameters)), [*parameters, *self._batch])
         graph = known[self._key]
         if graph is None:
             raise Untraceable

@@ -16,6 +16,7 @@ from torch.fx import Graph, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from orograph.calling import unremarked
 from orograph.curvature.tracing.graph import Call, aten
 
 _Value = tuple[Any, bool]  # what an expression gives, and whether it has the new dimension
@@ -65,7 +66,8 @@ def _call(node: Call, values: dict[Node, _Value], width: int) -> _Value:
     places = [position for position, (_, wide) in enumerate(pairs) if wide]
     shape: list[Any] = []
     one = functools.partial(_one, node.target, [value for value, _ in pairs], spec, places, shape)
-    tensors = iter(torch.vmap(one)(*[value for value, wide in pairs if wide]))
+    with unremarked():
+        tensors = iter(torch.vmap(one)(*[value for value, wide in pairs if wide]))
     leaf_spec, is_tensor = shape
     return tree_unflatten([next(tensors) if there else None for there in is_tensor], leaf_spec), True
 
