@@ -273,6 +273,26 @@ def test_what_mixes_neighbours_in_groups_stays_whole_whatever_the_budget(size: i
     assert objective.loss(objective.theta) == pytest.approx(plain.item(), rel=1e-12)
 
 
+class _Paired(nn.Module):
+    """Two views of one image stand side by side."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        views = x.view(-1, 2, x.shape[1])
+        return (views + views.flip(1)).reshape(x.shape)
+
+
+class _Ghost(_Groups):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.cat([part - part.mean(0) for part in inputs.split(2)])
+
+
+@pytest.mark.parametrize("middle", [_Paired(), _Ghost(2)])
+def test_the_module_that_mixes_neighbours_in_groups_is_named(middle: nn.Module) -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.Tanh(), middle), nn.Linear(4, 2))
+    objective = Objective(model, nn.CrossEntropyLoss(), [(torch.randn(8, 3), torch.arange(8) % 2)])
+    assert f"'1.1 ({type(middle).__name__})" in objective.whole
+
+
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_a_loss_that_contrasts_neighbours_in_groups_reads_whole_batches(size: int) -> None:
     torch.manual_seed(0)

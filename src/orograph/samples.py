@@ -207,20 +207,33 @@ def _kept(run: Run, theta: Tensor, batch: Batch) -> int:
 
 
 def culprit(model: nn.Module, run: Callable[[Any], Any], batch: Batch) -> str:
-    """The innermost module whose output for half of the samples depends on the other half; empty if there is none."""
+    """The innermost module whose output for some samples depends on others; empty if there is none.
+
+    Tried by the cuts by which it was found (`mixes`): at the middle, and beside it.
+    """
     count = len(batch[1])
     half = (count + 1) // 2
-    for part in (slice(0, half), slice(half, None)):
+    for part in (slice(0, half), slice(half, None), *((slice(0, half - 1), slice(half - 1, None)) if half > 1 else ())):
         try:
             alone = record(model, run, take(batch, part)[0])
-        except Exception:
-            return f"{named(model)[model]}, which cannot be evaluated on a part of a batch,"
+        except Exception as error:
+            return f"{_raised_in(model, error)}, which cannot be evaluated on a part of a batch,"
         together = [
             (name, _part(given, count, part), _part(result, count, part)) for name, given, result in record(model, run, batch[0])
         ]
         if not equal(together[-1][2], alone[-1][2]):
             return parting(together, alone)
     return ""
+
+
+def _raised_in(model: nn.Module, error: Exception) -> str:
+    """The innermost module at work when an error was raised."""
+    names, found, traceback = named(model), model, error.__traceback__
+    while traceback is not None:
+        owner = traceback.tb_frame.f_locals.get("self")
+        found = owner if isinstance(owner, nn.Module) and owner in names else found
+        traceback = traceback.tb_next
+    return names[found]
 
 
 def record(model: nn.Module, run: Callable[[Any], Any], inputs: Any) -> list[Call]:
