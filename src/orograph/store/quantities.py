@@ -339,7 +339,9 @@ ANALYSIS = {
     "class_mean_outlier_overlap": Q("mean squared projection of the outliers on the class means"),
     "cross_mean_outlier_overlap": Q("mean squared projection of the outliers on the cross-class means"),
     "share_defect_largest": Q("largest defect of the sum of class shares, relative to the largest eigenvalue"),
-    "barrier_best": Q("barrier of L_eff between the two ways, at most", "nat", short="barrier at most"),
+    "barrier_best": Q(
+        "barrier of L_eff at the positions of the lowest path found, an estimate", "nat", short="lowest barrier found"
+    ),
     "barrier_linear": Q("barrier of L_eff on the straight line between the two ways", "nat"),
     "barrier_bezier": Q("barrier of L_eff on the Bézier curve between the two ways", "nat"),
     "barrier_band": Q("barrier of L_eff on the elastic band between the two ways", "nat"),
