@@ -24,6 +24,7 @@ from orograph.store.encoding import decode
 from orograph.store.findings import FindingKey
 from orograph.store.integrity import verified
 from orograph.store.marker import IDENTITY, OF
+from orograph.store.recorded import require_as_committed
 from orograph.store.run import Run
 
 FEW = (*CELLS[:2], CELLS[4])
@@ -256,6 +257,35 @@ def test_a_run_that_lost_its_marker_is_still_the_run_of_its_records(run: Path) -
     write(run, configuration=CONFIGURATION | {"added": 1})  # a setting that a later version has
     assert not inspect(run)
     assert len(Run.open(run).records) == len(FEW)
+
+
+@pytest.mark.parametrize("kind", ["marker", "record", "weights", "chunk", "finding"])
+def test_a_link_among_the_files_of_a_run_is_named_and_becomes_a_file(whole: Path, run: Path, tmp_path: Path, kind: str) -> None:
+    file = run / KINDS[kind]
+    file.rename(tmp_path / "elsewhere")
+    file.symlink_to(tmp_path / "elsewhere")
+    assert [(damage.path, damage.why) for damage in inspect(run)] == [(KINDS[kind], "is a symbolic link")]
+    repair(run, inspect(run))
+    assert not inspect(run)
+    assert not file.is_symlink()
+    assert files(run) == files(whole)
+    file.unlink()
+    file.symlink_to(whole / KINDS["table"])  # to something else than was committed: damage like any other
+    assert "is a symbolic link" not in {damage.why for damage in inspect(run)}
+    repair(run, inspect(run))
+    write(run)
+    assert files(run) == files(whole)
+
+
+@pytest.mark.parametrize("name", [KINDS["weights"], ANCHOR])
+def test_weights_of_a_run_that_are_read_by_another_command_are_those_that_were_committed(run: Path, name: str) -> None:
+    require_as_committed(run / name)
+    shutil.copy(run / name, run / "mine.pth")  # beside the run's own files: nobody committed it
+    for file in (run / name, run / "mine.pth"):
+        file.write_bytes(file.read_bytes() + b"x")
+    require_as_committed(run / "mine.pth")
+    with pytest.raises(RunError, match=rf"{Path(name).name} is damaged: it is not what was committed"):
+        require_as_committed(run / name)
 
 
 def test_damage_after_a_file_was_read_is_seen_too(run: Path) -> None:

@@ -5,6 +5,7 @@ What a person brings meets torch for the first time here: whatever it raises on 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from orograph.settings.problem import ProblemSettings
 from orograph.settings.shared import DataSettings, ModelSettings
 from orograph.sources import first_line
 from orograph.spectral.eigenpairs import least_rows
+from orograph.store.recorded import require_as_committed
 from orograph.work.problems import named_problem
 from orograph.work.trial import require_memory
 
@@ -47,11 +49,11 @@ def brought(settings: MeasureSettings) -> tuple[nn.Module, Problem]:
         memory: dict[str, Any] = {"kept": k, "rows": least_rows(k), "memory": settings.memory}
         require_memory(network.model, options, dtype=dtype, device=torch.device("cpu"), **memory)
     model = _measurable(settings.model, problem.build(0))
-    model.load_state_dict(load_checkpoint(settings.checkpoint, model))
-    tried(settings, model, problem.loss, problem.train)
     if settings.dtype == "float64":  # not rounded to the dtype in which the model is made
         model = model.double()
-        model.load_state_dict(load_checkpoint(settings.checkpoint, model))
+    require_as_committed(Path(settings.checkpoint))
+    model.load_state_dict(load_checkpoint(settings.checkpoint, model))
+    tried(settings, model, problem.loss, problem.train)
     return model, problem
 
 

@@ -18,10 +18,12 @@ from torch import Tensor
 from orograph.commands.settings import ImportSettings
 from orograph.curvature.hessian import HessianOperator
 from orograph.errors import ConfigurationError, RunError, shown
+from orograph.memory import parse_bytes
 from orograph.models.checkpoint import load_checkpoint
 from orograph.settings.shared import Execution
 from orograph.spectral.spectrum import Spectrum, certified
 from orograph.store.atomic import require_writable
+from orograph.store.cells import Cell
 from orograph.store.names import MARKER
 from orograph.store.provenance import provenance
 from orograph.store.published import Artifacts, find_artifacts, read_eigenvalues, read_gradient, read_pairs
@@ -59,9 +61,13 @@ def import_run(settings: ImportSettings) -> int:
     sweep = sweep.model_copy(update={"problem": bench.settings.problem})
     bench.instruments.settings = sweep.spectrum.model_copy(update={"k": 0})  # pairs come from the files
     layout = bench.layout
+    room, states = parse_bytes(sweep.numerics.memory), dict[Cell, dict[str, Tensor]]()
     for point in points:  # all of them before the folder is made: what it is begun with is not changed by the next command
         if begun is None or point.cell not in begun.records:
-            load_checkpoint(point.weights, bench.model, dtype=bench.instruments.train.dtype)
+            state = read_weights(bench, point)
+            room -= sum(tensor.nbytes for tensor in state.values())
+            if room >= 0:  # read once; what memory does not hold is read again
+                states[point.cell] = state
     console = Console(stderr=True)
     with Run.create(
         out,
@@ -80,7 +86,7 @@ def import_run(settings: ImportSettings) -> int:
             progress.passed(len(run.records), len(run.records))
             for point in points:
                 if point.cell not in run.records:
-                    import_point(bench, run, point, settings, differences)
+                    import_point(bench, run, point, states.pop(point.cell, None), settings, differences)
                     name = f"{point.cell.model_id}, λ = {point.cell.strength:g}"
                     progress.completed(name, describe({"status": "done", **run.records[point.cell].scalars}, run.score))
     if not settings.execution.quiet:
@@ -130,9 +136,21 @@ def sweep_settings(settings: ImportSettings, points: list[Artifacts]) -> SweepSe
     )
 
 
-def import_point(bench: Bench, run: Run, point: Artifacts, settings: ImportSettings, differences: dict[str, float]) -> None:
-    """Reads, measures and commits one point."""
-    state = load_checkpoint(point.weights, bench.model, dtype=bench.instruments.train.dtype)
+def read_weights(bench: Bench, point: Artifacts) -> dict[str, Tensor]:
+    """The state dict of a point."""
+    return load_checkpoint(point.weights, bench.model, dtype=bench.instruments.train.dtype)
+
+
+def import_point(
+    bench: Bench,
+    run: Run,
+    point: Artifacts,
+    known: dict[str, Tensor] | None,
+    settings: ImportSettings,
+    differences: dict[str, float],
+) -> None:
+    """Reads one point, unless its weights are known, measures and commits it."""
+    state = read_weights(bench, point) if known is None else known
     theta, buffers = bench.states.split(bench.states.of_saved(bench.instruments.train, state))
     instruments = bench.measuring(buffers)
     [measured] = measure_points(instruments, [theta], [point.cell.strength])

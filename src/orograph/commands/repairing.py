@@ -13,6 +13,7 @@ from orograph.errors import RunError
 from orograph.store import artifacts, findings, records
 from orograph.store.analysis import of_another
 from orograph.store.arrays import FOLDER, METADATA
+from orograph.store.atomic import write_bytes
 from orograph.store.cells import Cell, Plan
 from orograph.store.copies import ANCHOR, SUM, check_own, own_files, read_plan, remove, restorable, restore
 from orograph.store.encoding import decode
@@ -30,9 +31,10 @@ REMEDIES = {
     "finding": "removed: it is computed again",
     "result": "removed: it is put together again",
     "table": "written again from the records",
+    "link": "replaced by a copy of the file that it leads to",
     "configuration": f"written again from {MARKER}",
 }
-Kind = Literal["own", "lost", "point", "finding", "result", "table", "configuration"]
+Kind = Literal["own", "lost", "point", "finding", "result", "table", "link", "configuration"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def inspect(path: Path) -> list[Damage]:
         found += _point(path, plan, cell, slot, identity, arrays, known)
     found += _findings(path, identity)
     found += [Damage(name, why, "result") for name in RESULTS if (why := _unreadable(path / name))]
-    if not found:
+    found += _links(path, {damage.path for damage in found})
+    if all(damage.kind == "link" for damage in found):
         run = Run.open(path)
         there = [name for name in RESULTS if (path / name).exists()]
         found += [Damage(name, OTHER, "result") for name in there if of_another(run, decode(path / name))]
@@ -111,6 +114,10 @@ def repair(path: Path, damages: Iterable[Damage]) -> None:
             elif damage.kind == "finding":
                 stem = damage.path.rpartition(".")[0]
                 _remove(path, [f"{stem}.json", f"{stem}.safetensors"])
+            elif damage.kind == "link":
+                content = (path / damage.path).read_bytes()
+                _remove(path, [damage.path])
+                write_bytes(path / damage.path, content)
             elif damage.kind == "result" or (damage.kind == "table" and not (path / damage.path).is_file()):
                 _remove(path, [damage.path])
     finally:
@@ -190,6 +197,14 @@ def _findings(path: Path, identity: str | None) -> list[Damage]:
             missing = not (path / each).exists()
             found.append(Damage(each, "is missing" if missing else "is not what was committed", "finding"))
     return found
+
+
+def _links(path: Path, known: set[str]) -> list[Damage]:
+    """Files that are symbolic links, which no command makes: what they lead to may change, or go, without the run."""
+    folders = (records.FOLDER, findings.FOLDER, artifacts.FOLDER, FOLDER, COPIES)
+    own = [path / MARKER, path / PLAN, path / ANCHOR, *(file for name in folders for file in (path / name).rglob("*"))]
+    names = [file.relative_to(path).as_posix() for file in sorted(own) if file.is_symlink() and file.is_file()]
+    return [Damage(name, "is a symbolic link", "link") for name in names if name not in known]
 
 
 def _unreadable(file: Path) -> str:

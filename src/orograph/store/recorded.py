@@ -15,13 +15,13 @@ from orograph.store import arrays as array_files
 from orograph.store import artifacts, tables
 from orograph.store.arrays import ArrayStore
 from orograph.store.cells import Cell
-from orograph.store.copies import check_sum, read_plan, restorable
+from orograph.store.copies import ANCHOR, check_sum, read_plan, restorable
 from orograph.store.findings import damaged_finding_files, read_findings
 from orograph.store.integrity import verified
 from orograph.store.lock import RunLock
 from orograph.store.lookup import declare
 from orograph.store.marker import IDENTITY, no_run, read_marker
-from orograph.store.names import COPIES, MARKER, PLAN
+from orograph.store.names import COPIES, MARKER, PLAN, run_around
 from orograph.store.records import damaged_files, read_records
 from orograph.store.wording import Score, Wording, wording_of
 
@@ -30,6 +30,23 @@ def facts_of(metric: Metric) -> dict[str, str]:
     """What a run keeps of a metric beside its values."""
     better = "higher" if metric.higher_is_better else "lower"
     return {"name": metric.name, "label": metric.long_name, "unit": metric.unit or "1", "better": better}
+
+
+def require_as_committed(file: Path) -> None:
+    """Check that a file is what the run committed in which it lies, if it lies in one.
+
+    Raises:
+        RunError: it is not, or its run cannot be read.
+    """
+    folder = run_around(file)
+    if folder is None or not file.is_file():
+        return
+    name = (file.parent.resolve() / file.name).relative_to(folder).as_posix()
+    if name == ANCHOR:
+        check_sum(file)
+    for record in RecordedRun.open(folder).records.values():
+        if name in record.files:
+            verified(file, record.files[name])
 
 
 class RecordedRun:

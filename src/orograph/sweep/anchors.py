@@ -1,6 +1,7 @@
 """Where θ_ref comes from: the origin, a state dict, or a network as its seed makes it, trained or not, kept with the run."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -11,6 +12,7 @@ from orograph.models.checkpoint import load_checkpoint
 from orograph.objective import Objective, state_dict
 from orograph.store.artifacts import weights_bytes
 from orograph.store.copies import ANCHOR as ANCHOR_FILE
+from orograph.store.recorded import require_as_committed
 from orograph.store.run import Run
 from orograph.sweep.states import Buffers, State, States
 from orograph.training.loop import train
@@ -68,4 +70,5 @@ def settle_anchor(
 
 def _read(path: str, model: nn.Module, objective: Objective) -> Float[Tensor, " P"]:
     """θ in a file, in the objective's arithmetic and not rounded to the module's before."""
+    require_as_committed(Path(path))
     return objective.layout.flatten(load_checkpoint(path, model, dtype=objective.dtype)).to(objective.theta)
