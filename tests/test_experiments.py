@@ -352,3 +352,26 @@ def test_a_module_that_starts_elsewhere_does_not_go_on_with_a_run_and_is_analyse
     with pytest.raises(ConfigurationError, match="other weights than when this run was begun"):
         og.sweep(problem(1), **given)
     og.analyze(tmp_path / "run", problem(1), path_steps=0, quiet=True)
+
+
+@pytest.mark.slow
+def test_an_optimizer_may_be_a_class_or_a_function(tmp_path: Path) -> None:
+    problem = own_problem.problem()
+    chosen = SMALL | {"strengths": [0.01], "epochs": 2, "k": 0, "lr": 0.1}
+
+    def own(parameters: Any, lr: float) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=lr)
+
+    given = {"name": "torch.optim:SGD", "class": torch.optim.SGD, "function": own}
+    for name, optimizer in given.items():
+        og.sweep(problem, optimizer=optimizer, out=tmp_path / name, **chosen)
+    file = "test_data/model_weights-0-0.01000.pth"
+    states = [torch.load(tmp_path / name / file, weights_only=True) for name in given]
+    assert all(torch.equal(each, other[key]) for other in states[1:] for key, each in states[0].items())
+    assert recorded(tmp_path / "class")["training"]["optimizer"] == "torch.optim.sgd:SGD"
+    assert recorded(tmp_path / "function")["training"]["optimizer"] == "object:own"
+    og.analyze(tmp_path / "function", problem, path_steps=0, quiet=True)  # measures what was trained
+    with pytest.raises(ConfigurationError, match="give a problem with it"):
+        og.sweep(optimizer=own, data="digits", quiet=True)
+    with pytest.raises(OrographError, match="optimizer of this run, own, was an object in memory; give it again"):
+        og.sweep(problem, optimizer="object:own", out=tmp_path / "gone", **chosen)

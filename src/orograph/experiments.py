@@ -22,7 +22,7 @@ from orograph.process import kept_state
 from orograph.settings.base import Settings
 from orograph.settings.problem import ProblemSettings
 from orograph.settings.shared import DataSettings, ModelSettings
-from orograph.sources import MEMORY
+from orograph.sources import MEMORY, name_of
 from orograph.store.dataset import open_run
 from orograph.study.command import folder_of as study_folder
 from orograph.study.command import study as run_study
@@ -57,7 +57,8 @@ def sweep(
         settings: all of them at once; `chosen` come on top.
         progress: `lines`, `notebook` (one line, rewritten), `log` (of the logger `orograph`), or `auto`: what suits this process.
         chosen: settings by name, as `strengths=[…]`, `seeds=[0, 1]`, `k=20`, `epochs=50`, `quiet=True`, `parallel="processes"`:
-            the fields of `SweepSettings` and of `ParallelExecution`.
+            the fields of `SweepSettings` and of `ParallelExecution`. `optimizer` may be a class of `torch.optim`, or any function
+            of `(parameters, lr=…)`.
 
     Returns:
         The run, as `open_run` gives it.
@@ -73,6 +74,7 @@ def sweep(
         >>> found.train_loss.sizes["strength"]
         2
     """
+    problem, chosen = _with_optimizer(problem, chosen)
     values = _by_name(SweepCommand, settings, chosen, problem)
     if problem is not None:
         problem = with_names(problem)
@@ -207,6 +209,17 @@ def homes(kind: type[Settings]) -> tuple[dict[str, Any], dict[str, str]]:
             if each not in _PRINTED and each not in ("sources", "checksum"):
                 fields[each], groups[each] = found.annotation, "" if own.keys() == {name} and inner is found.annotation else name
     return fields, groups
+
+
+def _with_optimizer(problem: Problem | None, chosen: Mapping[str, Any]) -> tuple[Problem | None, dict[str, Any]]:
+    """An optimiser that is given itself, and not by name, as a part of the problem and by the name that is recorded."""
+    given = chosen.get("optimizer", problem.optimizer if problem is not None else None)
+    if not callable(given):
+        return problem, dict(chosen)
+    name = name_of(given)
+    if problem is None and name.startswith(MEMORY):
+        raise ConfigurationError(f"`optimizer` {name.removeprefix(MEMORY)} cannot be imported by a name; give a problem with it.")
+    return problem and replace(problem, optimizer=given), {**chosen, "optimizer": name}
 
 
 def _value(value: Any, kind: Any) -> Any:

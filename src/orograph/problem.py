@@ -68,6 +68,7 @@ class Problem:
             for the program's own training.
         classes: names of the classes, in the order of the model's outputs; numbers where they have none.
         input_shape: of one sample, for a model that asks for it; that of the first sample when None.
+        optimizer: `(parameters, lr=…)` to an optimiser as `torch.optim` has them, for a sweep; None for that of its settings.
         names: by what a run records `model`, `data`, `loss` and `groups`; left out, from where they are defined.
         images: the named set that the data came from, whose images figures show.
 
@@ -92,6 +93,7 @@ class Problem:
     trainer: Callable[..., None] | None = None
     classes: tuple[str, ...] = ()
     input_shape: tuple[int, ...] | None = None
+    optimizer: Callable[..., Any] | None = None
     names: Mapping[str, str] = field(default_factory=dict, repr=False)
     images: Dataset | None = field(default=None, repr=False)
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+import orograph as og
 import own_flags
 from orograph.cli import main
 from orograph.commands.card import card_text
+from orograph.errors import OrographError
 from orograph.figures import study as figures
 from orograph.report.study import study_data
 from orograph.store.dataset import open_run
@@ -192,3 +194,42 @@ def test_the_named_network_and_data_as_ones_own_give_the_same_bytes(tmp_path: Pa
     assert {name for name in files if files[name] != own_files[name]} <= configured
     for part in ("histories", "curves", "surfaces", "spectra", "instability", "correlations"):
         assert results[part] == own_results[part]
+
+
+X = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+Y = X @ torch.tensor([[1.0], [-2.0], [0.5]]) + 0.1 * X[:, :1].square()
+
+
+def solve(model: torch.nn.Module, penalty: object, start: object, seed: int, report: Any) -> None:
+    """Least squares, by the normal equations."""
+    with torch.no_grad():
+        model.weight.copy_(torch.linalg.lstsq(X, Y).solution.T)
+    report(4, 0.25)
+
+
+@pytest.mark.slow
+def test_a_function_of_ones_own_trains_the_networks_of_a_study(tmp_path: Path) -> None:
+    problem = og.Problem(lambda: torch.nn.Linear(3, 1, bias=False), torch.nn.MSELoss(), train=(X, Y), trainer=solve)
+    small = {"num_seeds": 2, "fast": True, "top_k": 2, "products": 40, "paths": "linear", "curve_points": 3, "quiet": True}
+    og.study(problem, out=tmp_path / "run", **small)
+    records = list(Run.open(tmp_path / "run").records.values())
+    truth = np.linalg.lstsq(X.double().numpy(), Y.double().numpy(), rcond=None)[1][0] / 60
+    assert [each.scalars["train_loss"] for each in records] == pytest.approx([truth] * 2, rel=1e-5)  # float32
+    first = records[0]
+    assert (first.cell.configuration, first.scalars["trained"]) == ("lambda-solve", "by a function of one's own")
+    assert first.scalars["epochs"] == 1  # a record of its end
+    assert np.isnan([first.scalars["total_steps"], first.scalars["lr"]]).all()  # nobody counted
+    results = json.loads((tmp_path / "run" / NAME).read_text())
+    assert results["curves"][0]["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    "chosen", [{"compare_optimizers": True}, {"track_curvature": 2}, {"lr": [0.1, 0.2]}, {"instability": [1]}], ids=str
+)
+def test_settings_of_the_programs_training_are_refused_beside_a_function_that_trains(
+    chosen: dict[str, Any], tmp_path: Path
+) -> None:
+    problem = og.Problem(lambda: torch.nn.Linear(3, 1), torch.nn.MSELoss(), train=(X, Y), trainer=solve)
+    with pytest.raises(OrographError, match=f"`{next(iter(chosen))}` is of the program's own training"):
+        og.study(problem, out=tmp_path / "run", quiet=True, **chosen)
+    assert not (tmp_path / "run").exists()

@@ -86,7 +86,7 @@ class StudyBench:
         others = settings.architecture.model[1:]
         settings, device, problem = prepare(settings, first, execution.data_dir, seed=seed, problem=given, others=others)
         if problem.trainer is not None:
-            raise ConfigurationError("`train` is of sweeps: a study trains all its networks by `optimizer`; leave it out.")
+            _require_one_training(settings)
         models = {each.names["model"]: each.model for each in problems}
         bench = cls(settings, problem, device, configurations(settings), models)
         require_room(settings, problem, device)
@@ -194,3 +194,15 @@ class StudyBench:
         if not buffers:
             return Minimum(theta, train, test)
         return Minimum(theta, with_buffers(train, buffers), None if test is None else with_buffers(test, buffers))
+
+
+def _require_one_training(settings: StudySettings) -> None:
+    """Raises:
+    ConfigurationError: settings of the program's own training, beside a function that trains by itself.
+    """
+    chosen = settings.optimisation
+    several = ("optimizer", "lr", "weight_decay", "scheduler", "batch_size")
+    idle = [name for name in ("compare_optimizers", "track_curvature", "instability") if getattr(chosen, name)]
+    idle += [name for name in several if len(getattr(chosen, name)) > 1]
+    if idle:
+        raise ConfigurationError(f"`{idle[0]}` is of the program's own training, and `train` trains every network; leave it out.")

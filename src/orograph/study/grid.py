@@ -6,7 +6,7 @@ from typing import Any
 
 from orograph.models.names import MODELS
 from orograph.study.settings import StudySettings
-from orograph.training.settings import FitSettings
+from orograph.training.settings import OPTIMIZERS, FitSettings
 
 HIDDEN = {"MLP1": 128, "MLP2": 128, "MLP3": 128, "CNN": 84}
 RATES = {"SGD": 1e-3}  # the published ones; every other optimiser has OTHER_RATE
@@ -56,7 +56,7 @@ class Configuration:
         lr = self.lr if rate is None else rate
         assert lr is not None, "a learning rate that is to be chosen must be given"
         return FitSettings(
-            optimizer=self.optimizer,
+            optimizer=self.optimizer if self.optimizer in OPTIMIZERS else OPTIMIZERS[0],  # a function of one's own takes none
             lr=lr,
             weight_decay=self.weight_decay,
             momentum=self.momentum or 0.0,
@@ -73,6 +73,7 @@ class Configuration:
 def configurations(settings: StudySettings) -> list[Configuration]:
     """All combinations, in the order of the lists; those that differ only in a setting that does not apply come once."""
     shape, training = settings.architecture, settings.optimisation
+    own = settings.problem.train.rpartition(":")[2]  # a function that trains in place of an optimiser
     found: dict[str, Configuration] = {}
     for model, hidden, depth, factor, activation, optimizer, scheduler, rate, decay, batch in itertools.product(
         shape.model,
@@ -80,7 +81,7 @@ def configurations(settings: StudySettings) -> list[Configuration]:
         shape.depth or (None,),
         shape.width_factor or (None,),
         shape.activation,
-        training.optimizers,
+        (own,) if own else training.optimizers,
         training.scheduler,
         (training.lr if not training.compare_optimizers else ()) or (None,),
         training.weight_decay or (None,),

@@ -26,9 +26,10 @@ from orograph.store.run import Run
 from orograph.study.bench import StudyBench
 from orograph.study.grid import Configuration, candidates
 from orograph.study.pairs import profile_fields
-from orograph.training.fitting import Fitted, fit
+from orograph.training.fitting import Fitted, State, fit
 from orograph.training.gradient import tracks_statistics
-from orograph.training.history import decay_rate
+from orograph.training.history import decay_rate, epoch_record
+from orograph.training.own import Trainer, train_own
 from orograph.training.stability import StabilityObserver
 from orograph.work.worker import Say
 
@@ -91,6 +92,8 @@ def _held_out(fitted: Fitted) -> tuple[float, float]:
 def train_seeds(bench: StudyBench, chosen: Configuration, seeds: Sequence[int], rate: float | None, say: Say) -> list[Fitted]:
     """Networks of one configuration, as one cohort with a stream of mini-batches each."""
     train, test = bench.objectives(chosen)
+    if bench.problem.trainer is not None:
+        return [_train_own(bench, bench.problem.trainer, chosen, seed, say) for seed in seeds]
     settings, every = chosen.fit(rate), bench.settings.optimisation.track_curvature
     name = f"{chosen.name}, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
     return fit(
@@ -106,20 +109,39 @@ def train_seeds(bench: StudyBench, chosen: Configuration, seeds: Sequence[int], 
     )
 
 
+def _train_own(bench: StudyBench, trainer: Trainer, chosen: Configuration, seed: int, say: Say) -> Fitted:
+    """A network that a function of one's own trained; one record, of its end."""
+    train, test = bench.objectives(chosen)
+    settings, name = chosen.fit(), f"{chosen.name}, seed {seed}"
+    start = bench.start(chosen, seed, settings)
+    found = train_own(
+        train,
+        start.theta,
+        trainer,
+        seed=seed,
+        buffers=start.buffers,
+        on_epoch=lambda epoch, loss: say(f"epoch {epoch}, loss {loss:.4f} · {name}"),
+    )
+    epoch = max(1, found.epochs)
+    record = epoch_record(train, test, found.theta, found.buffers, [], epoch=epoch, lr=math.nan, scored=bench.scored)
+    failed = found.failed_epoch is not None or not math.isfinite(record["train_loss"])
+    return Fitted(State([found.theta], found.buffers), [record], [], epoch if failed else None)
+
+
 def commit_training(
     bench: StudyBench, run: Run, chosen: Configuration, cell: Cell, fitted: Fitted, rate: float | None, seconds: float
 ) -> None:
     """Records a trained network."""
     objective, _ = bench.objectives(chosen)
-    settings, last = chosen.fit(rate), fitted.history[-1]
+    settings, last, own = chosen.fit(rate), fitted.history[-1], bench.problem.trainer is not None
     failed = fitted.failed_epoch is not None
     scalars: dict[str, Any] = {name: value for name, value in last.items() if name not in ("epoch", "lr", "gradient_decay")}
     scalars |= {
-        "lr": settings.lr,
+        "lr": None if own else settings.lr,
         "objective": last["train_loss"],
         "failed_epoch": fitted.failed_epoch,
-        "epochs": len(fitted.history),
-        "total_steps": len(fitted.history) * -(-objective.count // min(settings.batch_size, objective.count)),
+        "epochs": int(last["epoch"]),
+        "total_steps": None if own else len(fitted.history) * -(-objective.count // min(settings.batch_size, objective.count)),
         "gradient_decay_rate": decay_rate(*([each[name] for each in fitted.history] for name in ("epoch", "gradient_norm"))),
         "trained": _how(bench, chosen),
         "history": [{name: value for name, value in each.items() if not isinstance(value, list)} for each in fitted.history],
@@ -132,6 +154,8 @@ def commit_training(
 
 def _how(bench: StudyBench, chosen: Configuration) -> str:
     objective, _ = bench.objectives(chosen)
+    if bench.problem.trainer is not None:
+        return "by a function of one's own"
     if any(tracks_statistics(module) for module in objective.model.modules()):
         return "one at a time in train mode, for its BatchNorm"
     return "as a cohort of seeds" if bench.together(chosen) > 1 else "one at a time"

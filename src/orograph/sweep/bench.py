@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -15,7 +16,7 @@ from orograph.parameters import Layout
 from orograph.problem import Problem
 from orograph.settings.base import is_own
 from orograph.settings.shared import Execution
-from orograph.sources import imported
+from orograph.sources import MEMORY, imported
 from orograph.spectral.cohort import fitting_spectra
 from orograph.spectral.eigenpairs import least_rows
 from orograph.store.cells import Cell
@@ -131,7 +132,7 @@ class Bench:
         if given is not None:
             return lambda objective: given
         if is_own(training.optimizer):
-            make = imported("optimizer", training.optimizer)
+            make = self.problem.optimizer or _named_optimizer(training.optimizer)
         elif indexed(self.instruments.train, training.batch_size) is not None:
             return None
         else:
@@ -160,6 +161,20 @@ class Bench:
         base = torch.zeros_like(objective.theta) if self.anchor is None else self.anchor
         noise = torch.randn(len(base), generator=torch.Generator().manual_seed(cell.seed), dtype=base.dtype)
         return self.states.join(base + choice.perturb * noise.to(base.device), self.states.split(self.initialised(cell.seed))[1])
+
+
+def _named_optimizer(name: str) -> Callable[..., Any]:
+    """What makes an optimiser: imported, or what refuses to train where that was an object in memory."""
+    if not name.startswith(MEMORY):
+        return imported("optimizer", name)
+
+    def absent(*_: Any, **__: Any) -> None:
+        raise ConfigurationError(
+            f"the optimizer of this run, {name.removeprefix(MEMORY)}, was an object in memory; give it again, in Python: "
+            "og.sweep(problem, optimizer=…, …)."
+        )
+
+    return absent
 
 
 def require_room(settings: SweepSettings, problem: Problem, device: torch.device) -> None:

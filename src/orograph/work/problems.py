@@ -146,6 +146,8 @@ def with_names(problem: Problem) -> Problem:
         "groups": groups,
         "train": train,
     }
+    if problem.optimizer is not None:
+        names["optimizer"] = name_of(problem.optimizer)
     return replace(problem, names={**names, **problem.names})
 
 
