@@ -3,6 +3,7 @@
 The truth is the dense matrix, or the same computation in one process. The processes are real, joined by gloo.
 """
 
+import functools
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -86,6 +87,41 @@ def too_many() -> str:
     except ConfigurationError as error:
         return str(error)
     return ""
+
+
+class Late(nn.Module):
+    """Takes a factor for a constant where a sample is far from the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 7), nn.Linear(7, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.first(x)
+        far = x.mean(1, keepdim=True) > 4
+        return self.last(torch.tanh(hidden * torch.where(far, hidden.detach(), torch.ones_like(hidden))))
+
+
+def of_the_last_samples(shift: float, place: int) -> tuple[str, str]:
+    """What is said of a network that does otherwise on the last samples alone, and on what it was tested."""
+    torch.manual_seed(0)
+    inputs, targets = torch.randn(61, 5, dtype=torch.float64), torch.randint(3, (61,))
+    inputs[place] += shift
+    whole = Objective(Late().double(), F.cross_entropy, [(inputs, targets)])
+    try:
+        operator = HessianOperator.of(whole, group=torch.distributed.group.WORLD)
+        operator.examine()
+    except ConfigurationError as error:
+        return str(error), ""
+    return "", operator.tested_on
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shift", "place"), [(0.0, 0), (9.0, 59), (9.0, 60)])  # 59 is among the few that are tried at first
+def test_what_one_process_finds_wrong_with_its_samples_all_refuse(shift: float, place: int) -> None:
+    for said, tested in together(functools.partial(of_the_last_samples, shift, place), 2):
+        assert ("is something detached" in said) == (shift > 0)
+        assert tested == ("" if shift else "all batches")
 
 
 @pytest.mark.slow

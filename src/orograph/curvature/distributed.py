@@ -6,6 +6,7 @@ computed from products goes the same way everywhere. The processes are those of 
 """
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -42,44 +43,42 @@ class SharedEngine(Engine):
         group: the process group.
     """
 
+    kink = ""
+
     def __init__(self, objective: Objective, formula: Formula, *, share: float, group: Any) -> None:
-        super().__init__(objective, formula)
         self.share, self.group = share, group
-        self._share_kinks([each for (each,) in self._heard((self.kink,))])
+        self._jointly(lambda: super(SharedEngine, self).__init__(objective, formula))
 
-    def _heard(self, said: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        """What every process says."""
+    def _jointly(self, work: Callable[[], None]) -> None:
+        """All processes go on, or none does; a kink that one finds is one of all."""
+        said, before = "", self.kink
+        try:
+            work()
+        except OrographError as error:
+            said = str(error)
         heard: list[Any] = [None] * torch.distributed.get_world_size(self.group)
-        torch.distributed.all_gather_object(heard, said, group=self.group)
-        return heard
-
-    def _warn_of_kink(self) -> None:
-        """Not before it is known of which processes' samples."""
-
-    def _share_kinks(self, kinks: list[str], before: str = "") -> None:
-        """One that any process found is one of all, said by all."""
+        torch.distributed.all_gather_object(heard, (said, self.kink), group=self.group)
+        texts, kinks = zip(*heard, strict=True)
+        if refused := next(filter(None, texts), ""):
+            raise ConfigurationError(refused)
         self.kink = next(filter(None, kinks), "")
         if not before:
             super()._warn_of_kink()
+
+    def _warn_of_kink(self) -> None:
+        """Not before it is known of which processes' samples."""
 
     @property
     def together(self) -> str:
         return f"{torch.distributed.get_world_size(self.group)} processes, each: "
 
     def examine(self, point: Point) -> None:
-        """All processes go on, or none does."""
         if self.agreeing is not None:
             return
-        said, before = "", self.kink
-        try:
-            super().examine(point)
-        except OrographError as error:
-            said = str(error)
-        texts, counts, kinks = zip(*self._heard((said, self.agreeing or (0, 1), self.kink)), strict=True)
-        if refused := list(filter(None, texts)):
-            raise ConfigurationError(refused[0])
-        self._share_kinks(list(kinks), before)
-        self.agreeing = sum(agreeing for agreeing, _ in counts), sum(batches for _, batches in counts)
+        self._jointly(lambda: super(SharedEngine, self).examine(point))
+        own = torch.tensor(self.agreeing or (0, 1), device=point.theta.device)
+        torch.distributed.all_reduce(own, group=self.group)
+        self.agreeing = int(own[0]), int(own[1])
 
     def multiply(self, point: Point, vectors: Tensor, precision: Precision = "high") -> Tensor:
         return self._summed(super().multiply(point, vectors, precision))
