@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from orograph.curvature import MatrixOperator
-from orograph.geometry import loss_increase, relative_flatness, scalar_curvature, sharpness
+from orograph.geometry import loss_increase, noise_robustness, relative_flatness, scalar_curvature, sharpness
 from orograph.objective import Objective
 from orograph.parameters import Layout
 from orograph.spectral import Spectrum, density, full_entropy_rank, participation_ratio, trace
@@ -117,25 +117,40 @@ class _Quadratic(nn.Module):
         return (self.theta @ self.hessian @ self.theta / 2).expand(len(inputs))
 
 
-def of_surroundings(name: str, samples: int, k: int) -> Draw:
-    """The mean rise of the loss around a minimum and the trace at a finite radius; both have tr H as their truth."""
+@cache
+def quadratic(name: str) -> tuple[Objective, Tensor]:
+    """½θᵀHθ and where it is measured."""
     data = [(torch.zeros(2, 1).double(), torch.zeros(2).double())]
-    objective, known = Objective(_Quadratic(matrix(name)[0]), lambda output, target: output, data), pairs(name, k)
-    theta = torch.ones(SIZE).double()
+    return Objective(_Quadratic(matrix(name)[0]), lambda output, target: output, data), torch.ones(SIZE).double()
 
-    def draw(seed: int) -> dict[str, Uncertain]:
-        found = loss_increase(objective, theta, samples=samples, seed=seed, spectrum=known)
-        sampled = sharpness(objective, theta, pairs=samples // 2, seed=seed, spectrum=known)
-        return {"loss increase": found.loss_increase, "curvature at a finite radius": sampled.curvature}
 
-    return draw
+def of_rise(name: str, samples: int, k: int) -> Draw:
+    """The mean rise of the loss around a minimum."""
+    known = pairs(name, k)
+    return lambda seed: {
+        "loss increase": loss_increase(*quadratic(name), samples=samples, seed=seed, spectrum=known).loss_increase
+    }
+
+
+def of_noise(name: str, samples: int) -> Draw:
+    """What a study states of the loss of the test set."""
+    return lambda seed: {"loss rise": noise_robustness(*quadratic(name), samples=samples, seed=seed).loss_rise}
+
+
+def of_finite_radius(name: str, perturbations: int, k: int) -> Draw:
+    """The trace at a finite radius, over P, from so many ±u."""
+    known = pairs(name, k)
+    return lambda seed: {
+        "curvature at a finite radius": sharpness(*quadratic(name), pairs=perturbations, seed=seed, spectrum=known).curvature
+    }
 
 
 def surroundings_truths(name: str) -> dict[str, float]:
     """Of ½θᵀHθ on spheres of radius r‖θ‖: r²‖θ‖² tr H/2P on average, about any θ."""
     mean = SPECTRA[name].sum() / SIZE
     radii = np.array([0.01, 0.02, 0.03, 0.04, 0.05])
-    return {"loss increase": (radii**2).mean() * SIZE * mean / 2, "curvature at a finite radius": mean}
+    rises = radii**2 * SIZE * mean / 2
+    return {"loss increase": rises.mean(), "loss rise": rises[0], "curvature at a finite radius": mean}
 
 
 def of_last_layer(classes: int, width: int, spread: float, probes: int) -> tuple[Draw, float]:
@@ -181,13 +196,16 @@ def cases() -> Iterator[tuple[str, str, Draw, Truths]]:
         yield "`density`, 8 probes, no pairs", name, of_density(name, 8, 0, steps=20), known
         for probes in (16, 30):
             yield f"`scalar_curvature`, {probes} probes, no pairs", name, of_curvature(name, probes, 0), known
-        around = of_surroundings(name, 10, 0)
-        yield "`loss_increase` and `sharpness`, 10 samples a radius, no pairs", name, around, surroundings_truths(name)
+        around = surroundings_truths(name)
+        yield "`loss_increase`, 10 samples a radius, no pairs", name, of_rise(name, 10, 0), around
+        yield "`noise_robustness`, 10 samples, no pairs", name, of_noise(name, 10), around
+        yield "`sharpness`, 50 ±u, no pairs", name, of_finite_radius(name, 50, 0), around
+        yield "`measure` and sweeps of ReLU networks, 15 ±u, no pairs", name, of_finite_radius(name, 15, 0), around
         for level, probes in (("fast", 8), ("standard", 16), ("comprehensive", 30)):
             yield f"study, {level}, {probes} probes, 10 pairs", name, of_curvature(name, probes, 10), known
-        for level, samples in (("fast", 4), ("standard", 10)):
-            around = of_surroundings(name, samples, 10)
-            yield f"study, {level}, {samples} samples a radius, 10 pairs", name, around, surroundings_truths(name)
+        for level, samples, perturbations in (("fast", 4, 5), ("standard", 10, 15)):
+            yield f"study, {level}, {samples} samples a radius, 10 pairs", name, of_rise(name, samples, 10), around
+            yield f"study, {level}, {perturbations} ±u, 10 pairs", name, of_finite_radius(name, perturbations, 10), around
     for label, classes, width, spread in (
         ("10 classes", 10, 20, 0.1),
         ("10 classes, confident", 10, 20, 0.5),
@@ -198,13 +216,18 @@ def cases() -> Iterator[tuple[str, str, Draw, Truths]]:
             yield f"study, {level}, {probes} products with a layer", label, draw, {"κ": truth}
 
 
-def rows(seeds: int) -> list[tuple[str, str, str, float, float]]:
-    """Where, quantity, spectrum, coverage and relative half width, of every case."""
+def rows(seeds: int, more: int = 1) -> list[tuple[str, str, str, float, float]]:
+    """Where, quantity, spectrum, coverage and relative half width, of every case; `more` times the seeds for the `unaided`."""
     return [
         (where, quantity, spectrum, share, width)
         for where, spectrum, draw, truth in cases()
-        for quantity, (share, width) in coverage(draw, truth, seeds_of(spectrum, seeds)).items()
+        for quantity, (share, width) in coverage(draw, truth, seeds_of(spectrum, seeds * (more if unaided(where) else 1))).items()
     ]
+
+
+def unaided(where: str) -> bool:
+    """Whether nothing is known of the spectrum beforehand, where skewness puts intervals to the test."""
+    return where.endswith("no pairs") or "Hutchinson" in where
 
 
 def seeds_of(spectrum: str, seeds: int) -> range:
@@ -213,7 +236,7 @@ def seeds_of(spectrum: str, seeds: int) -> range:
     return range(first, first + seeds)
 
 
-def section(found: Sequence[tuple[str, str, str, float, float]], seeds: int) -> str:
+def section(found: Sequence[tuple[str, str, str, float, float]], seeds: int, more: int) -> str:
     """One row for each place and quantity: the coverage over all spectra, and at the worst and the best of them."""
     by_place: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for where, quantity, _, share, width in found:
@@ -223,17 +246,21 @@ def section(found: Sequence[tuple[str, str, str, float, float]], seeds: int) -> 
         shares, widths = zip(*values, strict=True)
         ends = f"{100 * min(shares):.1f} to {100 * max(shares):.1f}"
         lines.append([where, quantity, f"{100 * np.mean(shares):.1f}", ends, f"{min(widths):.2g} to {max(widths):.2g}"])
-    deviation = math.sqrt(0.95 * 0.05 / seeds)
-    note = f"{seeds} seeds a spectrum: a share of 95 % comes out within ± {200 * deviation:.1f} % (two standard deviations)."
+    chance, fewer = (200 * math.sqrt(0.95 * 0.05 / count) for count in (seeds, seeds * more))
+    note = (
+        f"{seeds} seeds a spectrum, {seeds * more} without pairs and by Hutchinson: a share of 95 % comes out within "
+        f"± {chance:.1f} % and ± {fewer:.1f} % (two standard deviations)."
+    )
     return table(["where", "quantity", "held, %", "by spectrum, %", "half width / truth"], lines) + f"\n\n{note}\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seeds", type=int, default=300, help="intervals for each number")
+    options.add_argument("--more", type=int, default=3, help="times as many where nothing is known beforehand")
     options.add_argument("--page", type=Path, default=Path("docs/error-bars.md"), help="the page to write into")
     chosen = options.parse_args(arguments)
-    insert(chosen.page, "coverage", section(rows(chosen.seeds), chosen.seeds), title="Error bars")
+    insert(chosen.page, "coverage", section(rows(chosen.seeds, chosen.more), chosen.seeds, chosen.more), title="Error bars")
     return 0
 
 

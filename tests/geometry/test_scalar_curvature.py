@@ -130,6 +130,28 @@ def test_known_pairs_lower_the_error_and_leave_the_value() -> None:
     assert helped.products == 11
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-50])
+def test_errors_without_pairs_are_relative_to_the_unit_of_the_hessian(unit: float) -> None:
+    """Half precision, in which products are kept for them, has no such numbers of its own."""
+    hessian, nowhere = symmetric(30), torch.zeros(30, dtype=torch.float64)
+    plain, scaled = (scalar_curvature(MatrixOperator(each), nowhere, probes=6) for each in (hessian, unit * hessian))
+    assert scaled.frobenius_square.error == pytest.approx(unit**2 * plain.frobenius_square.error, rel=1e-2, abs=0)
+    assert scaled.participation_ratio.error == pytest.approx(plain.participation_ratio.error, rel=1e-2)
+    assert scaled.frobenius_square.degrees == pytest.approx(plain.frobenius_square.degrees, rel=1e-2)
+
+
+@pytest.mark.slow
+def test_errors_without_pairs_are_the_spread_of_what_they_belong_to() -> None:
+    hessian, nowhere = symmetric(30), torch.zeros(30, dtype=torch.float64)
+    hessian = hessian + 8 * torch.eye(30, dtype=torch.float64)
+    found = estimates(hessian, nowhere, 100)
+    for name in ("frobenius_square", "participation_ratio"):
+        errors = torch.tensor([getattr(each, name).error for each in found])
+        spread = torch.tensor([getattr(each, name).value for each in found]).std()
+        # of 100 values a spread is known within 7 %; the variance leaves out how uneven the diagonal is, and is too large for it
+        assert 0.8 < errors.square().mean().sqrt() / spread < 1.4
+
+
 def test_top_k_is_another_number_and_ignores_the_rest() -> None:
     hessian = torch.diag(torch.tensor([3.0, 2.0, 0.5], dtype=torch.float64))
     gradient = torch.zeros(3, dtype=torch.float64)

@@ -13,7 +13,16 @@ from orograph.curvature.operator import FunctionOperator, MatrixOperator
 from orograph.spectral.bulk import outliers
 from orograph.spectral.densities import density
 from orograph.spectral.eigenpairs import lanczos
-from orograph.spectral.intervals import from_variances, half_width, jackknifed, skewed, welch_degrees
+from orograph.spectral.intervals import (
+    estimate,
+    from_crossed,
+    from_variances,
+    half_width,
+    heavy_tailed,
+    jackknifed,
+    skewed,
+    welch_degrees,
+)
 
 SEEDS = 300
 # Of 300 intervals that each hold the truth with 95 %, the share that does has a standard deviation of 1.3 %: three of them.
@@ -45,7 +54,29 @@ def test_degrees_of_estimated_variances_lie_between_those_of_the_samples_and_twi
     assert found.degrees == 18 or spread == 100
 
 
+def test_products_of_one_vector_with_the_image_of_another_tell_the_variance_of_their_mean() -> None:
+    """Of a matrix without a diagonal it is 2 tr A²/m; 400 times 15 products tell it within 3 %, 400 means of 6 within 7 %."""
+    draws = np.random.default_rng(0)
+    matrix = draws.standard_normal((30, 30))
+    matrix = matrix + matrix.T - np.diag(2 * matrix.diagonal())
+    signs = torch.from_numpy(draws.choice([-1.0, 1.0], (400, 6, 30)))
+    crossed = torch.einsum("nip,pq,njq->nij", signs, torch.from_numpy(matrix), signs)
+    found = [from_crossed(each.diagonal(), each, 30, 6) for each in crossed]
+    assert np.mean([each.error**2 for each in found]) == pytest.approx(2 * (matrix**2).sum() / 6, rel=0.1)
+    assert np.var([each.value for each in found]) == pytest.approx(2 * (matrix**2).sum() / 6, rel=0.25)
+    assert all(2 <= each.degrees <= 5 for each in found)
+
+
+@pytest.mark.parametrize(("count", "degrees"), [(2, 1.0), (3, 1.0), (5, 2.0), (50, 24.5)])
+def test_a_spread_with_heavy_tails_has_half_of_its_degrees_of_freedom(count: int, degrees: float) -> None:
+    samples = torch.randn(count, generator=torch.Generator().manual_seed(0)).double()
+    found, plain = heavy_tailed(samples, floor=0.0), estimate(samples)
+    assert (found.value, found.error, found.degrees) == (plain.value, plain.error, degrees)
+    assert found.margin > plain.margin or count == 2
+
+
 def test_one_sample_has_no_interval() -> None:
+    assert np.isnan(heavy_tailed(torch.ones(1)).margin)
     assert np.isnan(half_width(1.0, 0))
 
 
@@ -71,16 +102,22 @@ def test_intervals_of_what_studies_state_hold_the_truth(spectrum: str) -> None:
 
 
 @pytest.mark.slow
+def test_five_losses_on_either_side_hold_the_rise_along_a_single_direction() -> None:
+    """The least that is known of what is most uneven: Student's interval held 83 %."""
+    name = "one direction"
+    found = error_bars.coverage(error_bars.of_noise(name, 10), error_bars.surroundings_truths(name), range(SEEDS))
+    assert LOW - 0.02 <= found["loss rise"][0] <= HIGH
+
+
+@pytest.mark.slow
 def test_all_stated_intervals_hold_the_truth() -> None:
-    rows = error_bars.rows(SEEDS // 3)
+    rows = error_bars.rows(SEEDS // 4)
     groups: dict[tuple[str, str], list[float]] = {}
     for where, quantity, _, share, _ in rows:
         groups.setdefault((where, quantity), []).append(share)
     means = {group: float(np.mean(shares)) for group, shares in groups.items()}
-    # 500 intervals each: three standard deviations of 1 % about 95. Those without pairs err to the safe side, up to 98; losses
-    # alone tell least of a finite radius, 92 as the page says.
-    lowest = {group: 0.89 if group[1] == "curvature at a finite radius" and "no pairs" in group[0] else 0.92 for group in means}
-    assert {group: share for group, share in means.items() if not lowest[group] <= share <= 0.995} == {}
+    # 375 intervals each: three standard deviations of 1.1 % about 95. Those without pairs err to the safe side, up to 98.
+    assert {group: share for group, share in means.items() if not 0.916 <= share <= 0.995} == {}
 
 
 @pytest.mark.slow

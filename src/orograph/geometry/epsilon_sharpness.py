@@ -7,6 +7,7 @@ gives a random adaptive perturbation the same expected length ε‖θ‖. Ascent
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -16,7 +17,7 @@ from orograph.arguments import checked
 from orograph.geometry.evaluation import losses_at, told
 from orograph.geometry.perturbations import SpherePairs, even_and_odd, known_rises
 from orograph.objective import Objective
-from orograph.spectral.intervals import Estimate, estimate, estimate_fields
+from orograph.spectral.intervals import Estimate, estimate, estimate_fields, heavy_tailed
 from orograph.spectral.spectrum import Spectrum
 
 RADIUS = 0.02  # ε, relative to ‖θ‖
@@ -114,15 +115,16 @@ def sharpness(
     even = even + known_rises(perturbations, spectrum)
     squares = estimate(odd.square())
     odd_size = math.sqrt(squares.value)
-    floor = 0.0 if spectrum is None else -math.inf  # few directions may hold most of the curvature, which then is skewed
+    # few directions may hold most of the curvature, unless they are known
+    curved = partial(heavy_tailed, floor=0.0) if spectrum is None else estimate
     return SampledSharpness(
         perturbations,
         loss=losses[0].item(),
         increases=increases,
         largest=increases.max().item(),
-        even=estimate(even, floor=floor),
+        even=curved(even),
         odd=Estimate(odd_size, squares.error / (2 * odd_size) if odd_size else 0.0, degrees=squares.degrees),
-        curvature=estimate(2 * even / length**2, floor=floor),
+        curvature=curved(2 * even / length**2),
         gradient_norm=math.nan if adaptive else odd_size * math.sqrt(len(theta)) / length,
     )
 

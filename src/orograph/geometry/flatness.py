@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -12,7 +13,7 @@ from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import evaluate, losses_at, told
 from orograph.geometry.perturbations import SpherePairs, even_and_odd, known_rises
 from orograph.objective import Objective
-from orograph.spectral.intervals import Estimate, estimate, welch_degrees
+from orograph.spectral.intervals import Estimate, estimate, heavy_tailed, welch_degrees
 from orograph.spectral.spectrum import Spectrum
 
 RADII = (0.01, 0.02, 0.03, 0.04, 0.05)
@@ -94,15 +95,16 @@ def loss_increase(
     if samples < 2 or samples % 2:
         raise ConfigurationError(f"{samples} samples cannot be pairs ±u; take an even number, at least 2.")
     norm = torch.linalg.vector_norm(theta.double()).item()
+    # few directions may hold most of the rise, unless they are known
+    floor, rise = (0.0, partial(heavy_tailed, floor=0.0)) if spectrum is None else (-math.inf, estimate)
     found = []
     for index, radius in enumerate(radii):
         around = SpherePairs(theta, radius * norm, samples // 2, seed, stream=index)
         losses = told(losses_at(objective, around))
-        found.append(estimate(even_and_odd(losses)[0] + known_rises(around, spectrum)))
+        found.append(rise(even_and_odd(losses)[0] + known_rises(around, spectrum)))
     value = sum(each.value for each in found) / len(found)
     error = sum(each.error**2 for each in found) ** 0.5 / len(found)
     degrees = welch_degrees([each.error for each in found], [each.degrees for each in found])
-    floor = 0.0 if spectrum is None else -math.inf  # few directions may hold most of the rise, which then is skewed
     return LossIncrease(tuple(radii), tuple(found), Estimate(value, error, degrees=degrees, floor=floor))
 
 
@@ -141,7 +143,7 @@ def noise_robustness(
 
     return NoiseRobustness(
         radius,
-        loss_rise=estimate(rise(told(found.losses))),
-        accuracy_drop=estimate(-rise(found.accuracies)),
-        margin_drop=estimate(-rise(found.margins)),
+        loss_rise=heavy_tailed(rise(told(found.losses)), floor=0.0),
+        accuracy_drop=heavy_tailed(-rise(found.accuracies)),
+        margin_drop=heavy_tailed(-rise(found.margins)),
     )

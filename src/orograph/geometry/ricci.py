@@ -20,7 +20,7 @@ from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError
 from orograph.geometry.perturbations import seeded
 from orograph.spectral.effective_ranks import quotient
-from orograph.spectral.intervals import Estimate, estimate, from_variances, half_width, jackknifed, skewed
+from orograph.spectral.intervals import Estimate, estimate, from_crossed, from_variances, half_width, jackknifed, skewed
 from orograph.spectral.spectrum import Spectrum
 from orograph.spectral.traces import EntryVariances, rademacher
 
@@ -54,7 +54,7 @@ class ScalarCurvature:
     @property
     def margin(self) -> float:
         """Half of the 95 % interval value ± margin, by Student's quantile; wider without pairs, where it is skewed."""
-        half = half_width(self.error, self.frobenius_square.degrees)
+        half = half_width(self.error, len(self.frobenius_square.samples) - 1)
         return half if self.with_pairs else skewed(half, self.value)
 
     @property
@@ -79,8 +79,9 @@ def scalar_curvature(
     From signs z_i come t_i = z_iᵀHz_i and q_i = ‖Hz_i‖², whose means are tr H and tr H². (tr H)² is the mean over i ≠ j of
     t_i t_j, because the square of a mean is biased; the terms in ∇L take one exact product. With known eigenpairs the probes
     are confined to what is orthogonal to them, which leaves the estimate unbiased and its error far smaller. Without them
-    (tr H)² − tr H² is the mean of t_i t_j − (z_iᵀHz_j)², in which one direction that holds most cancels as it does in R. Of as
-    many parameters as probes, or fewer, all columns are taken, and the result is exact.
+    (tr H)² − tr H² is the mean of t_i t_j − (z_iᵀHz_j)², in which one direction that holds most cancels as it does in R. Signs
+    and products, 3 bytes a parameter, are then kept. Of as many parameters as probes, or fewer, all columns are taken, and the
+    result is exact.
 
     Args:
         operator: H of the plain loss.
@@ -115,17 +116,20 @@ def scalar_curvature(
 
     told = counter(on_product, "scalar curvature")
     traces, squares, size = [], [], len(gradient)
-    spent, former, entries = min(size, probes), list[Tensor](), EntryVariances()
-    crossed = torch.zeros(probes, probes, dtype=torch.float64)  # (z_iᵀHz_j)², i ≠ j
+    spent, former, entries = min(size, probes), list[tuple[Tensor, Tensor, float]](), EntryVariances()
+    crossed, turned = torch.zeros(2, probes, probes, dtype=torch.float64)  # z_iᵀHz_j and z_iᵀH²z_j, i ≠ j
     for probe in range(probes if size > probes else 0):
         signs = rademacher(len(gradient), 1, gradient, seeded(seed, probe))[:, 0]
         if basis is not None:
             signs = signs - (basis @ signs) @ basis
         image = (operator @ signs).double()
         if basis is None:
-            for index, each in enumerate(former):
-                crossed[index, probe] = crossed[probe, index] = torch.dot(each.double(), image).item() ** 2
-            former.append(signs.to(torch.int8))
+            for index, (each, direction, scale) in enumerate(former):
+                crossed[index, probe] = crossed[probe, index] = torch.dot(each.double(), image).item()
+                turned[index, probe] = turned[probe, index] = scale * torch.dot(direction.double(), image).item()
+            # in half precision: of these products come nothing but errors
+            length = torch.linalg.vector_norm(image).item() or 1.0
+            former.append((signs.to(torch.int8), (image / length).to(torch.bfloat16), length))
             entries.add(signs[:, None], image[:, None])
         traces.append(known_trace + torch.dot(signs.double(), image))
         squares.append(known_squares + torch.dot(image, image))
@@ -148,18 +152,25 @@ def scalar_curvature(
     def combined(keep: Tensor) -> float:
         first, count = t[keep], int(keep.sum())
         product = (first.sum().square() - first.square().sum()).item() / (count * (count - 1))
-        square = crossed[keep][:, keep].sum().item() / (count * (count - 1)) if former else q[keep].mean().item()
+        square = crossed[keep][:, keep].square().sum().item() / (count * (count - 1)) if former else q[keep].mean().item()
         return beta * (product - square) - 2 * beta**2 * (first.mean().item() * bent - bent_square)
 
     whole = torch.ones(probes, dtype=torch.bool)
     without = torch.tensor([combined(whole.index_fill(0, torch.tensor(i), False)) for i in range(probes)], dtype=torch.float64)
     error = math.sqrt((probes - 1) / probes * (without - without.mean()).square().sum().item())
+    squared, ratio = estimate(q, probes, floor=known_squares), jackknifed(quotient, t.cpu(), q.cpu())
+    participation = estimate(ratio, probes, floor=0.0)
+    if former:
+        squared = from_crossed(q.cpu(), turned, size, probes)
+        # the quotient changes with tr H and tr H² as the trace of this polynomial of H does
+        part = (t.mean() / q.mean()).item()
+        participation = from_crossed(ratio, 2 * part * crossed - part**2 * turned, size, probes)
     return ScalarCurvature(
         value=combined(whole),
         error=error,
         trace=from_variances(t.cpu(), entries.variances(), probes) if former else estimate(t, probes),
-        frobenius_square=estimate(q, probes, floor=known_squares),
-        participation_ratio=estimate(jackknifed(quotient, t.cpu(), q.cpu()), probes, floor=0.0),
+        frobenius_square=squared,
+        participation_ratio=participation,
         gradient_norm=math.sqrt(norm_square),
         beta=beta,
         products=spent + 1,
