@@ -226,8 +226,8 @@ def rows(seeds: int, more: int = 1) -> list[tuple[str, str, str, float, float]]:
 
 
 def unaided(where: str) -> bool:
-    """Whether nothing is known of the spectrum beforehand, where skewness puts intervals to the test."""
-    return where.endswith("no pairs") or "Hutchinson" in where
+    """Where skewness puts intervals to the test: few or no pairs are known, or losses alone."""
+    return where.endswith("no pairs") or "Hutchinson" in where or "±u" in where
 
 
 def seeds_of(spectrum: str, seeds: int) -> range:
@@ -248,7 +248,7 @@ def section(found: Sequence[tuple[str, str, str, float, float]], seeds: int, mor
         lines.append([where, quantity, f"{100 * np.mean(shares):.1f}", ends, f"{min(widths):.2g} to {max(widths):.2g}"])
     chance, fewer = (200 * math.sqrt(0.95 * 0.05 / count) for count in (seeds, seeds * more))
     note = (
-        f"{seeds} seeds a spectrum, {seeds * more} without pairs and by Hutchinson: a share of 95 % comes out within "
+        f"{seeds} seeds a spectrum, {seeds * more} without pairs, by Hutchinson and by ±u: a share of 95 % comes out within "
         f"± {chance:.1f} % and ± {fewer:.1f} % (two standard deviations)."
     )
     return table(["where", "quantity", "held, %", "by spectrum, %", "half width / truth"], lines) + f"\n\n{note}\n"
@@ -257,7 +257,7 @@ def section(found: Sequence[tuple[str, str, str, float, float]], seeds: int, mor
 def main(arguments: Sequence[str] | None = None) -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seeds", type=int, default=300, help="intervals for each number")
-    options.add_argument("--more", type=int, default=3, help="times as many where nothing is known beforehand")
+    options.add_argument("--more", type=int, default=3, help="times as many without pairs, by Hutchinson and by ±u")
     options.add_argument("--page", type=Path, default=Path("docs/error-bars.md"), help="the page to write into")
     chosen = options.parse_args(arguments)
     insert(chosen.page, "coverage", section(rows(chosen.seeds, chosen.more), chosen.seeds, chosen.more), title="Error bars")
