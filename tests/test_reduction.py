@@ -5,6 +5,7 @@ by size.
 """
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch.nn import functional as F
 from orograph.curvature.fisher import EmpiricalFisherOperator
 from orograph.curvature.ggn import GaussNewtonOperator
 from orograph.curvature.hessian import HessianOperator
-from orograph.errors import ConfigurationError, DataError
+from orograph.errors import ConfigurationError, DataError, OrographWarning
 from orograph.objective import Objective
 
 CLASSES = 3
@@ -206,6 +207,28 @@ def test_a_loss_that_is_no_mean_of_its_values_is_used_as_it_was_passed(loss: Any
     assert (objective.over, objective.per_sample) == ("batches", False)
     with pytest.raises(ConfigurationError, match="only a mean"):
         EmpiricalFisherOperator.of(objective)
+
+
+def test_a_mean_over_something_else_than_samples_is_told_where_it_is_taken_over_several_batches() -> None:
+    torch.manual_seed(2)
+    model = Tokens().double()
+
+    def of_tokens(outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs, targets, ignore_index=-100)
+
+    def of_samples(outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs, targets)
+
+    parts = [(torch.randn(n, 3, 2, dtype=torch.float64), torch.randint(CLASSES, (n, 3))) for n in (6, 4)]
+    full = [(inputs, targets.clone()) for inputs, targets in parts]
+    parts[0][1][:3, 1:] = -100  # in half of the samples one of three positions counts
+    with pytest.warns(OrographWarning, match="of_tokens of a batch is no mean over its samples, and over 2 batches each weighs"):
+        objective = Objective(model, of_tokens, parts)
+    check(objective, model, sum(len(y) * of_tokens(model(x), y) for x, y in parts) / 10)  # as it says
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", OrographWarning)
+        Objective(model, of_tokens, parts[:1])  # that of torch
+        Objective(model, of_samples, full)
 
 
 @pytest.mark.parametrize("kind", [HessianOperator, GaussNewtonOperator])

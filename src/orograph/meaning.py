@@ -1,5 +1,6 @@
 """How a module, a loss and data go together: what is averaged over, and whether batches may be joined and cut."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from orograph.boundary import said
-from orograph.errors import DataError, OrographError
-from orograph.reduction import Loss, Reduction, adds_up, name_of, reads_whole_batches, reduction_of
+from orograph.errors import DataError, OrographError, OrographWarning
+from orograph.reduction import Loss, Reduction, adds_up, called, name_of, parts_of, reads_whole_batches, reduction_of
 from orograph.samples import FEW, MANY, Batch, Run, culprit, joined, lined_up, mixes, mixes_many, repeated, spread
 from orograph.structure import replaced, tensors_of
+
+_HALF = torch.finfo(torch.float32).eps ** 0.5  # half of the digits
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +78,26 @@ def read(model: nn.Module, run: Run, theta: Tensor, loss: Loss, batches: Sequenc
     elif any(reads_whole_batches(reduction, *tried) for tried in [(outputs, targets), repeats] if tried is not None):
         reduction = Reduction("sum" if adds_up(loss, outputs, targets) else "batches", loss)
         whole = whole or f"the loss {name_of(loss)} reads a batch as a whole"
+    if reduction.over == "batches" and len(own) > 1 and not _over_samples(loss, outputs, targets):
+        warnings.warn(
+            f"the loss {name_of(loss)} of a batch is no mean over its samples, and over {len(own)} batches each weighs as many "
+            "as it has samples; give one batch, or a loss with the arguments `reduction` and `ignore_index`, as torch's have.",
+            OrographWarning,
+            stacklevel=2,
+        )
     return Reading(reduction, whole, mixed, own if whole else held)
+
+
+def _over_samples(loss: Loss, outputs: Any, targets: Tensor) -> bool:
+    """Whether the loss of a batch is the mean of the losses of two parts unlike each other, each weighing as many as it has."""
+    with torch.no_grad():
+        try:
+            whole, *halves = (called(loss, some, part).double().mean() * len(part) for some, part in parts_of(outputs, targets))
+        except Exception:  # it knows how long its batches are
+            return True
+    if not halves:
+        return True
+    return bool((whole - torch.stack(halves).sum()).abs() <= _HALF * whole.abs())
 
 
 def _unlike(run: Run, theta: Tensor, loss: Loss, own: list[Batch]) -> Reading:

@@ -207,7 +207,7 @@ def reduction_of(loss: Loss, outputs: Any, targets: Tensor, whole: tuple[Any, Te
         if shape and _spread(shape, outputs, targets):
             raise _unlike(outputs, targets)
         tried = [(outputs, targets)] if whole is None else [(outputs, targets), whole]
-        if shape[:1] == (len(targets),) and all(agrees(loss, found, *part) for each in tried for part in _parts(*each)):
+        if shape[:1] == (len(targets),) and all(agrees(loss, found, *part) for each in tried for part in parts_of(*each)):
             return found
     return Reduction("sum" if adds_up(loss, outputs, targets) else "batches", loss)
 
@@ -320,7 +320,7 @@ def _moves(leaf: Any) -> bool:
     return isinstance(leaf, Tensor) and leaf.is_floating_point()
 
 
-def _parts(outputs: Any, targets: Tensor) -> list[tuple[Any, Tensor]]:
+def parts_of(outputs: Any, targets: Tensor) -> list[tuple[Any, Tensor]]:
     """The samples, and their two halves when sorted by their targets: unlike in classes and in how many targets count."""
     order = targets.reshape(len(targets), -1).double().sum(1).argsort()
     halves = [half for half in order.tensor_split(2) if len(half)]
