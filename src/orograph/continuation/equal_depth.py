@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
-from orograph.continuation.following import ITERATIONS, Follower
+from orograph.continuation.follower import ITERATIONS, Follower
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from orograph.continuation.branch import Branch
 from orograph.continuation.equal_depth import maxwell
-from orograph.continuation.following import Follower, default_tolerance, follow
+from orograph.continuation.follower import Follower, default_tolerance
+from orograph.continuation.following import follow
 from orograph.continuation.stability import lowest
 from orograph.continuation.switching import switch_branch
 from orograph.continuation.symmetry import layer_rotations

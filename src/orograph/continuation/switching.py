@@ -12,7 +12,7 @@ from torch import Tensor
 
 from orograph.arguments import checked
 from orograph.continuation.branch import Event
-from orograph.continuation.following import Follower
+from orograph.continuation.follower import Follower
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 
