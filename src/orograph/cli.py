@@ -104,6 +104,18 @@ Examples:
   orograph doctor runs/demo --repair    restores what has a copy, and marks the rest to be made again by the same command"""
 
 
+FOLLOW_HELP = """Follow critical points of L(θ) + λ‖θ − θ_ref‖² as λ changes: through folds onto branches no training reaches,
+with what happens on the way (folds, turns, branch points) placed and told apart. Arithmetic is float64.
+
+Examples:
+  orograph follow runs/demo --strength 0.002                  from a point of a sweep towards larger λ
+  orograph follow runs/demo --direction both --points 400     both ways from its smallest λ
+  orograph follow runs/demo --switch 1 --parallel processes   also the branches that leave branch points
+  orograph follow minimum.pth --strength 0.001 --data mnist-5k --subset-size 1000 --widths 32
+  orograph follow runs/demo --dry-run                         what it would cost
+
+The same command again resumes a run that was stopped."""
+
 VERIFY_HELP = """Networks whose critical points are known in closed form: folds, turns, branch points, Maxwell points, indices and
 multiplicities, found by following branches, beside the true ones. A minute; exit code 1 where one is wrong.
 
@@ -184,6 +196,12 @@ COMMANDS = {
         DOCTOR_HELP,
         "orograph.commands.settings:DoctorSettings",
         "orograph.commands.doctor:doctor",
+    ),
+    "follow": Command(
+        "branches of critical points, through folds",
+        FOLLOW_HELP,
+        "orograph.branches.settings:FollowCommand",
+        "orograph.branches.command:follow_command",
     ),
     "verify": Command(
         "exactly solvable networks: what is found beside what is true",

@@ -18,24 +18,74 @@ _PLACED = 1e-10  # of the step: the precision of an event's place
 _SAME = 1e-4  # of the step: events nearer than that are one
 _ZERO = 1e-6  # of the largest of the lowest eigenvalues, or of 1: an eigenvalue that has vanished
 
-Between = Callable[[float, bool], Reached | None]  # the critical point at a share of the step, looked at or not
+Guess = tuple[Reached, Reached, float]  # two points of the branch, and the share of the way from one to the other
+Between = Callable[[Guess], Reached | None]  # the critical point next to a guess
+Look = Callable[[Reached], Reached]  # the same with its lowest eigenpairs
 
 
-def found_between(here: Reached, there: Reached, after: int, between: Between) -> list[Event]:
+class Stretch:
+    """A step of a branch, and the points within it that have been met: the nearer two of them are, the less the next one takes.
+
+    Args:
+        here: the first point.
+        there: the second.
+        between: meets a point.
+        look: finds its lowest eigenpairs.
+    """
+
+    def __init__(self, here: Reached, there: Reached, between: Between, look: Look) -> None:
+        self.here, self.there, self._between, self._look = here, there, between, look
+        self._known = {0.0: here, 1.0: there}
+
+    def at(self, way: float) -> Reached:
+        """The point at a share of the step.
+
+        Raises:
+            ArithmeticError: none is met.
+        """
+        if way not in self._known:
+            below = max(each for each in self._known if each < way)
+            above = min(each for each in self._known if each > way)
+            found = self._between((self._known[below], self._known[above], (way - below) / (above - below)))
+            if found is None:
+                raise ArithmeticError
+            self._known[way] = found
+        return self._known[way]
+
+    def looked_at(self, way: float) -> Reached:
+        """The same with its lowest eigenpairs.
+
+        Raises:
+            ArithmeticError: none is met.
+        """
+        found = self.at(way)
+        if way not in (0.0, 1.0) and found.low is None:
+            found = self._known[way] = self._look(found)
+        return found
+
+    def nearest(self, value: Callable[[Reached], float]) -> float:
+        """Of the points that were met and looked at, the one where a value is nearest to zero."""
+        looked = [way for way, point in self._known.items() if way in (0.0, 1.0) or point.low is not None]
+        return min(looked, key=lambda way: abs(value(self._known[way])))
+
+
+def found_between(here: Reached, there: Reached, after: int, between: Between, look: Look) -> list[Event]:
     """The events between two neighbouring points.
 
     Args:
         here: the first point.
         there: the second.
         after: number of the first.
-        between: `(share of the step, whether its lowest eigenpairs are wanted) → ` the point there; None where none is met.
+        between: meets the critical point next to a guess; None where there is none.
+        look: finds the lowest eigenpairs of a point.
 
     Returns:
         In the order of the branch.
     """
+    stretch = Stretch(here, there, between, look)
     folds, turns = here.rate * there.rate < 0, here.growth * there.growth < 0
     wanted: list[tuple[str, Callable[[Reached], float]]] = []
-    if folds and turns and (event := _end(here, there, after, between)) is not None:
+    if folds and turns and (event := _end(stretch, after)) is not None:
         return [event]
     if folds:
         wanted.append(("fold", lambda point: point.rate))
@@ -44,22 +94,24 @@ def found_between(here: Reached, there: Reached, after: int, between: Between) -
     if here.low is not None and there.low is not None:
         first, second = here.low.index, there.low.index
         passing = range(min(first, second), max(first, second))
+        passing = passing[:0] if folds and len(passing) == 1 else passing  # the fold's own
         wanted += [("branch", _eigenvalue(number)) for number in passing if number < len(here.low.values)]
-    placed = [(kind, *found) for kind, value in wanted if (found := _placed(value, here, there, between)) is not None]
+    placed = [(kind, *found) for kind, value in wanted if (found := _placed(value, stretch, look=kind == "branch")) is not None]
     seen: list[float] = [way for kind, way, _ in placed if kind == "fold"]
     events = []
     for kind, way, point in sorted(placed, key=lambda each: each[1]):
         if kind == "branch":
-            if any(abs(way - other) < _SAME for other in seen):  # the fold's own, or a further one of a kernel
+            if any(abs(way - other) < _SAME for other in seen):  # one of the fold's, or a further one of a kernel
                 continue
             seen.append(way)
         events.append(_event(kind, after, point))
     return events
 
 
-def _end(here: Reached, there: Reached, after: int, between: Between) -> Event | None:
+def _end(stretch: Stretch, after: int) -> Event | None:
     """θ passes through θ_ref, critical at every λ: there the branch ends, at the λ where the curvature along its way vanishes."""
-    placed = _placed(lambda point: point.growth, here, there, between)
+    here, there = stretch.here, stretch.there
+    placed = _placed(lambda point: point.growth, stretch, look=False)
     if placed is None:
         return None
     state, low = placed[1].state, placed[1].low
@@ -82,26 +134,24 @@ def _eigenvalue(number: int) -> Callable[[Reached], float]:
     return value
 
 
-def _placed(value: Callable[[Reached], float], here: Reached, there: Reached, between: Between) -> tuple[float, Reached] | None:
-    """Where a value passes zero, as a share of the step, and the point there; None where it keeps its sign or none is met."""
-    known = {0.0: here, 1.0: there}
+def _placed(value: Callable[[Reached], float], stretch: Stretch, *, look: bool) -> tuple[float, Reached] | None:
+    """Where a value passes zero, as a share of the step, and the point there; None where it keeps its sign or none is met.
+
+    With `look` the value is one of the lowest eigenpairs, which are otherwise found in the end alone.
+    """
 
     def at(way: float) -> float:
-        if way not in known:
-            found = between(way, True)
-            if found is None:
-                raise ArithmeticError
-            known[way] = found
-        return value(known[way])
+        return value(stretch.looked_at(way) if look else stretch.at(way))
 
     if not at(0.0) * at(1.0) < 0:
         return None
     try:
         way = float(brentq(at, 0.0, 1.0, xtol=_PLACED, rtol=1e-14, maxiter=60))
-        at(way)
+        point = stretch.looked_at(way)
     except ArithmeticError:
-        way = min(known, key=lambda each: abs(value(known[each])))
-    return way, known[way]
+        way = stretch.nearest(value)
+        point = stretch.looked_at(way)
+    return way, point
 
 
 def _event(kind: str, after: int, point: Reached) -> Event:

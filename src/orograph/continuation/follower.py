@@ -17,7 +17,7 @@ from torch import Tensor
 
 from orograph.continuation.branch import BranchPoint, Event
 from orograph.continuation.equation import Equation, State, only_strength
-from orograph.continuation.events import Between, found_between
+from orograph.continuation.events import Between, Guess, found_between
 from orograph.continuation.reached import Reached
 from orograph.continuation.stability import Lowest, lowest
 from orograph.curvature import HessianOperator
@@ -157,7 +157,7 @@ class Follower:
                 break
             step *= 0.5
         there, ended = self._looked(there), ""
-        passed = found_between(here, there, after, self._within(here, there, step))
+        passed = found_between(here, there, after, self._within(here, step), lambda point: self._looked(point, 1e-8))
         edge = next(
             (bound for bound in limits.between if (there.state.strength - bound) * (here.state.strength - bound) < 0), None
         )
@@ -195,13 +195,13 @@ class Follower:
             products=self.equation.products,
         )
 
-    def _within(self, here: Reached, there: Reached, length: float) -> Between:
-        """How to reach what lies between two points."""
+    def _within(self, here: Reached, length: float) -> Between:
+        """How to reach what lies between two points: on the planes across the tangent of the first."""
 
-        def between(way: float, look: bool) -> Reached | None:
-            strength = here.state.strength + way * (there.state.strength - here.state.strength)
-            found = self._met(here, torch.lerp(here.state.theta, there.state.theta, way), strength, length)
-            return found if found is None or not look else self._looked(found, 1e-8)
+        def between(guess: Guess) -> Reached | None:
+            one, other, way = guess
+            strength = one.state.strength + way * (other.state.strength - one.state.strength)
+            return self._met(here, torch.lerp(one.state.theta, other.state.theta, way), strength, length)
 
         return between
 

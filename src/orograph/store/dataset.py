@@ -11,6 +11,7 @@ from orograph.errors import RunError
 from orograph.store import accessor as accessor  # registers ds.orograph
 from orograph.store.analysis import analysis_variables
 from orograph.store.arrays import map_chunk
+from orograph.store.branch import BRANCH, open_branch
 from orograph.store.cells import DIRECTIONS, Cell
 from orograph.store.encoding import way_out
 from orograph.store.grid import GRID, GridArray, array_variable, attributes, scalar_variable
@@ -27,7 +28,7 @@ from orograph.store.wording import Wording
 
 def open_run(path: str | Path) -> Any:
     """A sweep as an `xarray.Dataset` (see `open_sweep`), a study as an `xarray.DataTree` (see `tree.open_study`), a track as an
-    `xarray.Dataset` along `step`.
+    `xarray.Dataset` along `step`, branches as an `xarray.DataTree` with a node each (see `branch.open_branch`).
 
     `ds.orograph` of a sweep has the common selections: `chain`, `point`, `loop`, `table` (see `accessor`).
 
@@ -51,6 +52,8 @@ def open_run(path: str | Path) -> Any:
     run = Run.open(path)
     if run.kind == TRACK:
         return open_track(run)
+    if run.kind == BRANCH:
+        return open_branch(run)
     return open_study(run) if run.kind == "study" else open_sweep(run)
 
 

@@ -51,7 +51,7 @@ def array_variable(name: str, array: "GridArray") -> xr.Variable:
 
 
 class GridArray(BackendArray):
-    """One array a file, laid out on the grid, each read when it is looked at; NaN where a cell has none.
+    """One array a file, laid out on a grid, each read when it is looked at; NaN where a cell has none.
 
     Args:
         dims, shape, dtype: of the array at one point.
@@ -78,10 +78,11 @@ class GridArray(BackendArray):
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
         chosen = [np.atleast_1d(np.arange(size)[part]) for size, part in zip(self.shape, key, strict=True)]
         result = np.full([len(part) for part in chosen], np.nan, dtype=self.dtype)
-        files = self.files[np.ix_(*chosen[:3])]
+        grid = self.files.ndim
+        files = self.files[np.ix_(*chosen[:grid])]
         single = [isinstance(part, int | np.integer) for part in key]
-        inner = [slice(part, part + 1) if one else part for part, one in zip(key[3:], single[3:], strict=True)]
-        index = tuple(inner) if all(isinstance(part, slice) for part in inner) else np.ix_(*chosen[3:])
+        inner = [slice(part, part + 1) if one else part for part, one in zip(key[grid:], single[grid:], strict=True)]
+        index = tuple(inner) if all(isinstance(part, slice) for part in inner) else np.ix_(*chosen[grid:])
         for target, path in np.ndenumerate(files):
             if path is not None:
                 result[target] = self.read(path)[index]

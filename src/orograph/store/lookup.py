@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from orograph.metrics import METRICS
+from orograph.store.branch_quantities import BRANCHES
 from orograph.store.quantities import PATHS, QUANTITIES, Quantity, Role
 from orograph.store.scores import OF_AN_OUTPUT, SCORES, of_metric
 from orograph.store.summaries import SUMMARIES
@@ -11,7 +12,7 @@ from orograph.store.wording import Wording
 
 USUAL = Wording()
 _NARROW = 6  # letters of a heading that stay on one line
-ENTRIES = QUANTITIES | SUMMARIES | SCORES
+ENTRIES = QUANTITIES | SUMMARIES | SCORES | BRANCHES
 BARRIERS = tuple(f"{name}_barrier" for name in PATHS)
 
 # The columns that tables show of what there is, in this order; files hold all.
@@ -65,6 +66,11 @@ TABLES = {
         *(f"loops.{name}" for name in ("low", "high", "maxwell", "spinodal_up", "spinodal_down", "escape_up", "escape_down")),
         *("loops.area", "loops.accuracy_area", "barrier_best", "loops.barrier_at"),
     ),
+    "branch": (
+        *("branch", "point", "strength", "order_parameter", "train_loss", "objective", "test_loss", "test_accuracy"),
+        *("objective_negative_eigenvalues", "objective_lambda_min", "objective_gradient_norm", "products"),
+    ),
+    "events": ("branch", "event_kind", "strength", "order_parameter", "objective", "event_eigenvalue", "kernel_size", "after"),
     "loop_areas": ("seed", "loops.area", "loop_areas.rate", "loop_areas.null"),
 }
 

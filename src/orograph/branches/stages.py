@@ -1,0 +1,176 @@
+"""The steps of a branch, each a function of the bench and of plain values, so that any process can do it.
+
+A step begins where the last one was committed, and depends on that alone: whoever does it, whenever, finds the same.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from orograph.branches.bench import FollowBench, Say
+from orograph.branches.settings import FollowSettings
+from orograph.continuation.branch import Event
+from orograph.continuation.equation import State, only_strength
+from orograph.continuation.follower import Standing
+from orograph.continuation.stability import Lowest
+from orograph.settings.shared import Execution
+from orograph.store.branch import KERNEL, LOW, TANGENT, THETA
+from orograph.store.findings import Result
+from orograph.sweep.point import measure_points
+
+PLACE = ("strength", "arclength", "tangent_cosine", "next_step", "products")  # what a step depends on beside its arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Advanced:
+    """What one step of a branch found, in the form in which it is committed.
+
+    Attributes:
+        events: between the two points, in order.
+        point: where it ends; None where no point was accepted.
+        ended: why the branch ends, in words; empty where it goes on.
+    """
+
+    events: tuple[Result, ...]
+    point: Result | None
+    ended: str
+
+
+def begin(bench: FollowBench, state: State, like: Tensor) -> Result:
+    """Point 0 of a branch whose tangent points as `like` does, `(P + 1,)`."""
+    step = bench.settings.branch.step
+    assert step is not None  # settled
+    return _point(bench, bench.follower.standing(state, like, min(step, bench.limits.longest)))
+
+
+def both_ways(bench: FollowBench, say: Say) -> dict[str, Result]:
+    """The first points of the branches that begin at the start, by name."""
+    state = bench.critical(say)
+    chosen = bench.settings.branch.direction
+    signs = {"up": 1.0, "down": -1.0}
+    found = {}
+    for name in signs if chosen == "both" else (chosen,):
+        bench.follower.equation.products = 0
+        found[name] = begin(bench, state, signs[name] * only_strength(state.theta))
+    return found
+
+
+def advance(bench: FollowBench, number: int, scalars: Mapping[str, Any], arrays: Mapping[str, np.ndarray], say: Say) -> Advanced:
+    """The step that leaves the point of this number."""
+    standing = _standing(bench, scalars, arrays)
+    say(f"from λ = {scalars['strength']:.6g}, {scalars['products']:,} products so far")
+    taken = bench.follower.advance(standing, bench.limits, number)
+    point = None if taken.standing is None else _point(bench, taken.standing)
+    return Advanced(tuple(map(_event, taken.events)), point, taken.ended)
+
+
+def switch(bench: FollowBench, scalars: Mapping[str, Any], arrays: Mapping[str, np.ndarray], say: Say) -> dict[str, Result]:
+    """The first points of the branches that leave a branch point, by the direction of its kernel and the sign in it."""
+    theta, kernel = (_tensor(bench, arrays[name]) for name in (THETA, KERNEL))
+    strength, amplitude = scalars["strength"], bench.settings.branch.amplitude
+    found = {}
+    for number, direction in enumerate(kernel, 1):
+        for sign, named in ((1.0, "+"), (-1.0, "-")):
+            say(f"what leaves λ = {strength:.6g}")
+            bench.follower.equation.products = 0
+            state = bench.follower.constrained(theta + sign * amplitude * direction, strength, direction)
+            if state is None or not bench.limits.between[0] <= state.strength <= bench.limits.between[1]:
+                continue
+            away = torch.cat([state.theta - theta, (state.theta - theta).new_tensor([state.scale * (state.strength - strength)])])
+            found[f"{'' if len(kernel) == 1 else number}{named}"] = begin(bench, state, away)
+    return found
+
+
+def _tensor(bench: FollowBench, array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(array)).to(bench.start)
+
+
+def _standing(bench: FollowBench, scalars: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Standing:
+    """A committed point, as the next step begins there."""
+    low = None
+    if LOW in arrays:
+        values = torch.tensor(scalars["lowest_eigenvalues"], dtype=torch.float64)
+        low = Lowest(values, _tensor(bench, arrays[LOW]), int(scalars["objective_negative_eigenvalues"]))
+    return bench.follower.restored(
+        _tensor(bench, arrays[THETA]),
+        scalars["strength"],
+        _tensor(bench, arrays[TANGENT]),
+        low,
+        arclength=scalars["arclength"],
+        turned=scalars["tangent_cosine"],
+        step=scalars["next_step"],
+        products=int(scalars["products"]),
+    )
+
+
+def _point(bench: FollowBench, standing: Standing) -> Result:
+    point, reached = bench.follower.point(standing), standing.reached
+    (measured,) = measure_points(bench.instruments, [point.theta], [point.strength])
+    scalars = {
+        **measured.scalars,
+        "train_loss": point.loss,
+        "objective": point.objective,
+        "objective_gradient_norm": point.residual,
+        "gradient_norm_limit": bench.follower.target(reached.state),
+        "strength": point.strength,
+        "order_parameter": point.distance2,
+        "arclength": point.arclength,
+        "strength_rate": point.rate,
+        "tangent_cosine": point.turned,
+        "next_step": standing.step,
+        "products": point.products,
+    }
+    arrays = {THETA: _array(point.theta), TANGENT: _array(reached.tangent)}
+    if reached.low is not None:
+        scalars |= {
+            "lowest_eigenvalues": reached.low.values.tolist(),
+            "objective_lambda_min": reached.low.values[0].item(),
+            "objective_negative_eigenvalues": reached.low.index,
+            "objective_negative_eigenvalues_lower_bound": point.index_is_bound,
+        }
+        arrays[LOW] = _array(reached.low.vectors)
+    return Result(scalars, arrays)
+
+
+def _event(event: Event) -> Result:
+    scalars = {
+        "event_kind": event.kind,
+        "after": event.after,
+        "strength": event.strength,
+        "order_parameter": event.distance2,
+        "objective": event.objective,
+        "objective_gradient_norm": event.residual,
+        "event_eigenvalue": event.eigenvalue,
+        "kernel_size": len(event.kernel),
+    }
+    return Result(scalars, {THETA: _array(event.theta), **({KERNEL: _array(event.kernel)} if len(event.kernel) else {})})
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy()
+
+
+STAGES: dict[str, Callable[..., Any]] = {"advance": advance, "switch": switch}
+
+
+@dataclass(frozen=True)
+class FollowContext:
+    """What workers know of it: its settings, and where data lie."""
+
+    stages: ClassVar[Mapping[str, Callable[..., Any]]] = STAGES
+
+    settings: FollowSettings
+    data_dir: str | None
+
+    @property
+    def threads(self) -> int:
+        """Of one process."""
+        return self.settings.numerics.threads
+
+    def bench(self) -> FollowBench:
+        """Made anew."""
+        return FollowBench.prepare(self.settings, Execution(data_dir=self.data_dir))
