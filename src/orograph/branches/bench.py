@@ -134,8 +134,8 @@ class FollowBench:
         if not found.converged:
             raise ConfigurationError(
                 f"the start at λ = {begin.strength:g} is no critical point: ‖∇L_eff‖ is {found.gradient_norm_before:.3g} "
-                f"there and {found.gradient_norm:.3g} after `polish_products` {begin.polish_products}; give more of them, a larger "
-                "`strength`, or a start that was trained further."
+                f"there and {found.gradient_norm:.3g} after `polish_products` {begin.polish_products}; give more of them, "
+                "a larger `strength`, or a start that was trained further."
             )
         return self.follower.begin(found.theta, begin.strength)
 

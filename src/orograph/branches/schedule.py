@@ -3,6 +3,7 @@
 Branches are independent of one another, so that several workers follow several; the next step of one waits for its last.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from orograph.branches.settings import FollowSettings
@@ -114,7 +115,7 @@ class Schedule:
         return True
 
 
-def in_words(scalars: dict[str, Any]) -> str:
+def in_words(scalars: Mapping[str, Any]) -> str:
     """A point in half a line."""
     told = {"strength": "{:.6g}", "order_parameter": "{:.5g}", "train_loss": "{:.4g}"}
     parts = [f"{quantity(name).heading} {text.format(scalars[name])}" for name, text in told.items()]

@@ -18,6 +18,7 @@ from orograph.errors import ConfigurationError, shown
 from orograph.memory import format_bytes
 from orograph.store.analysis import Analysis
 from orograph.store.atomic import write_bytes
+from orograph.store.branch import BRANCH, Course, courses, open_branch
 from orograph.store.dataset import open_sweep
 from orograph.store.findings import FindingKey
 from orograph.store.finished import finished_run, unfinished
@@ -58,13 +59,15 @@ def export(settings: ExportSettings) -> int:
 
 
 def table(run: Run) -> list[Row]:
-    """One row a point, or a measurement of a track: what identifies it, its status, and every number and text that was recorded
-    or found there.
+    """One row a point, a measurement of a track or an event of a branch: what identifies it, its status, and every number and
+    text that was recorded or found there.
 
     Short lists become one column an entry, named for the class or numbered from 1.
     """
     if run.kind == TRACK:
         return [{"step": step, "status": each.status, **_flat(each.scalars, ())} for step, each in moments(run).items()]
+    if run.kind == BRANCH:
+        return [row for course in courses(run).values() for row in _along(course, run.classes)]
     analysis = Analysis(run)
     parts = dict.fromkeys(key.kind for key in run.findings)
     rows = []
@@ -84,6 +87,16 @@ def table(run: Run) -> list[Row]:
                 values = run.array(cell, "eigenvalue").tolist()
                 row |= {f"eigenvalue_{number}": value for number, value in enumerate(values, 1)}
         rows.append(row)
+    return rows
+
+
+def _along(course: Course, classes: Sequence[str]) -> list[Row]:
+    """The points of a branch, each followed by the events behind it."""
+    rows = []
+    for number, point in enumerate(course.points):
+        rows.append({"branch": course.name, "point": number, **_flat(point.scalars, classes)})
+        behind = [each for each in course.events if each.scalars["after"] == number]
+        rows += [{"branch": course.name, **_flat(each.scalars, classes)} for each in behind]
     return rows
 
 
@@ -150,10 +163,34 @@ def netcdf_bytes(run: Run, *, vectors: bool = False) -> bytes:
 
     A study becomes one data set along `seed` and `configuration`.
     """
-    ds = open_track(run) if run.kind == TRACK else open_sweep(run) if run.kind == "sweep" else _study(open_study(run))
+    ds = _dataset(run)
     if not vectors:
         ds = ds.drop_vars([name for name, each in ds.variables.items() if set(LARGE) & set(each.dims)])
     return bytes(_plain(ds).to_netcdf(format="NETCDF3_64BIT", engine="scipy"))
+
+
+def _dataset(run: Run) -> xr.Dataset:
+    """A run as one data set."""
+    if run.kind == TRACK:
+        return open_track(run)
+    if run.kind == BRANCH:
+        return _branches(open_branch(run))
+    return open_sweep(run) if run.kind == "sweep" else _study(open_study(run))
+
+
+def _branches(tree: xr.DataTree) -> xr.Dataset:
+    """Points of all branches along `point`, and their events along `event`; NaN beyond the end of one."""
+    nodes = []
+    for node in tree.children.values():
+        ds = node.to_dataset()
+        if "events" in node.children:
+            events = node.children["events"].to_dataset()
+            ds = ds.merge(
+                events.rename({name: f"event_{name}" for name in events.data_vars if not str(name).startswith("event")})
+            )
+        nodes.append(ds)
+    names = xr.Variable("branch", list(tree.children), {"long_name": "branch"})
+    return xr.concat(nodes, names, data_vars="all", coords="minimal", compat="override", join="outer", fill_value={})
 
 
 def _study(tree: xr.DataTree) -> xr.Dataset:

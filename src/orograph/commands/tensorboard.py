@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from orograph.errors import ConfigurationError
+from orograph.store.branch import courses
 from orograph.store.cells import Cell
 from orograph.store.run import Run
 from orograph.store.track import moments
@@ -31,6 +32,7 @@ class TensorBoardLog:
         self._writer: Any = SummaryWriter(str(folder))
         self._written: set[Cell] = set()
         self._steps: set[int] = set()  # of a track
+        self._followed: dict[str, int] = {}  # points by branch
 
     def __enter__(self: Log) -> Log:
         return self
@@ -60,6 +62,11 @@ class TensorBoardLog:
             self._steps.add(step)
             for name, value in moment.scalars.items():
                 self._number(f"training/{name}", value, step)
+        for course in courses(run).values():
+            for number in range(self._followed.get(course.name, 0), len(course.points)):
+                for name, value in course.points[number].scalars.items():
+                    self._number(f"{course.name}/{name}", value, number)
+            self._followed[course.name] = len(course.points)
         self._writer.flush()
 
     def _number(self, tag: str, value: Any, step: int) -> None:

@@ -18,10 +18,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from orograph.branches.schedule import in_words
 from orograph.commands.settings import WatchSettings
 from orograph.commands.tensorboard import TensorBoardLog
 from orograph.errors import ConfigurationError, RunError, shown
 from orograph.reading import read_file
+from orograph.store.branch import BRANCH, courses
 from orograph.store.lock import LOCK_NAME
 from orograph.store.lookup import quantity
 from orograph.store.records import FOLDER
@@ -68,7 +70,7 @@ def watch(settings: WatchSettings) -> int:
         OrographError: there is no such run.
     """
     if not settings.run:
-        raise ConfigurationError("watch needs a run: the directory that a sweep or a study writes.")
+        raise ConfigurationError("watch needs a run: the directory that a sweep, a study or follow writes.")
     if not settings.every >= 0.1:
         raise ConfigurationError(f"`every` {settings.every} must be at least 0.1 seconds.")
     console = Console()
@@ -96,13 +98,13 @@ def look(path: str | Path) -> Glance:
     """A run now."""
     run = Run.open(path)
     now = time.time()
-    records = _moments(run) if run.kind == TRACK else _points(run)
+    records = _RECORDED.get(run.kind, _points)(run)
     dated = [(file.stat().st_mtime, name, text, failed) for file, name, text, failed in records]
     ordered = sorted(dated, key=lambda each: each[0], reverse=True)
     gaps = [a[0] - b[0] for a, b in itertools.pairwise(ordered[:_PACE])]
     return Glance(
         run=run,
-        planned=len(records) if run.kind == TRACK else len(run.plan.cells),
+        planned=_planned(run, len(records)),
         done=len(records),
         failed=sum(failed for *_, failed in records),
         seconds=statistics.fmean(gaps) if gaps else float("nan"),
@@ -129,6 +131,26 @@ def _moments(run: Run) -> list[_Recorded]:
         text = f"failed: {each.scalars.get('error')}" if each.status == "failed" else ", ".join(told)
         found.append((run.path / f"{each.key.stem}.json", f"step {step}", text, each.status == "failed"))
     return found
+
+
+def _along(run: Run) -> list[_Recorded]:
+    """The points of branches."""
+    return [
+        (run.path / f"{each.key.stem}.json", f"{course.name}, point {number}", in_words(each.scalars), False)
+        for course in courses(run).values()
+        for number, each in enumerate(course.points)
+    ]
+
+
+_RECORDED = {TRACK: _moments, BRANCH: _along}
+
+
+def _planned(run: Run, done: int) -> int:
+    """How many records there will be: nobody knows the end of a training, and a branch may end before all its points."""
+    if run.kind == BRANCH:
+        most = run.configuration.get("branch", {}).get("points", 0)
+        return sum(len(course.points) if course.ended else max(most, len(course.points)) for course in courses(run).values())
+    return done if run.kind == TRACK else len(run.plan.cells)
 
 
 def writer_of(path: Path) -> str:
@@ -168,7 +190,7 @@ def view(seen: Glance) -> Group:
     full = round(_WIDTH * seen.done / max(seen.planned, 1))
     bar = Text.assemble(("━" * full, "green"), ("─" * (_WIDTH - full), "dim"))
     parts: list[Text | Table] = [head] if seen.run.kind == TRACK else [head, bar]
-    kinds = "" if seen.run.kind == TRACK else _findings(seen.run)
+    kinds = "" if seen.run.kind in _RECORDED else _findings(seen.run)
     if kinds:
         parts.append(Text(f"besides: {kinds}"))
     table = Table(box=None, pad_edge=False, header_style="bold", expand=True)

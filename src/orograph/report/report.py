@@ -7,12 +7,14 @@ from rich.text import Text
 
 from orograph.errors import ConfigurationError, RunError, shown
 from orograph.memory import format_bytes
+from orograph.report.branch import branch_data
 from orograph.report.page import page
 from orograph.report.settings import ReportSettings
 from orograph.report.study import study_data
 from orograph.report.sweep import sweep_data
 from orograph.report.track import track_data
 from orograph.store.atomic import write_bytes
+from orograph.store.branch import BRANCH
 from orograph.store.finished import unfinished
 from orograph.store.names import require_free
 from orograph.store.run import Run
@@ -28,7 +30,7 @@ def report(settings: ReportSettings) -> int:
         OrographError: there is no such run, nothing in it yet, or the file cannot be written.
     """
     if not settings.run:
-        raise ConfigurationError("report needs a run: the directory that a sweep or a study wrote.")
+        raise ConfigurationError("report needs a run: the directory that a sweep, a study or follow wrote.")
     run = Run.open(settings.run)
     out = Path(settings.out or run.path / FILE)
     if out.is_dir():
@@ -53,6 +55,8 @@ def render(run: Run) -> str:
         raise RunError(f"{run.path} has no measurement yet; it begins with the training loop that it tracks.")
     if run.kind == TRACK:
         return page(track_data(run))
+    if run.kind == BRANCH and run.findings:
+        return page(branch_data(run))
     if not run.records:
         raise RunError(f"{run.path} has no finished point yet; run the {run.kind} first.")
     return page(study_data(run) if run.kind == "study" else sweep_data(run))

@@ -1,0 +1,99 @@
+/* The report of branches: where critical points lie as λ changes, what they are like, and what happens between them. */
+
+function show(report) {
+  const { quantities, branches, metrics, classes } = report;
+  const word = (name) => label(quantities, name);
+  const index = (point) => (finite(point.objective_negative_eigenvalues) ? Math.min(point.objective_negative_eigenvalues, 3) : -1);
+  const what = (i) => (i < 0 ? "index not known" : i === 0 ? "minimum" : `saddle of index ${i}${i === 3 ? " or more" : ""}`);
+  const MARKS = { fold: ["circle-open", "fold"], turn: ["square-open", "turn of q"], branch: ["diamond-open", "branch point"], end: ["x", "end"] };
+  const last = (list) => list[list.length - 1];
+
+  /* Overview */
+  const top = section("overview", "Overview");
+  const all = branches.flatMap((branch) => branch.points);
+  const met = branches.flatMap((branch) => branch.events);
+  const count = (kind) => String(met.filter((event) => event.event_kind === kind).length);
+  facts(top, [["branches", String(branches.length)], ["points", String(all.length)], ["folds", count("fold")], ["branch points", count("branch")],
+    ["turns of q", count("turn")], ["products", String(branches.reduce((sum, branch) => sum + last(branch.points).products, 0))]]);
+  notices(top, branches.map((branch) => [branch.ended ? "good" : "bad",
+    `${branch.name}: λ from ${format(branch.points[0].strength)} to ${format(last(branch.points).strength)}; ${branch.ended || "not finished: the same command goes on"}.`]));
+
+  /* Diagrams */
+  const node = section("diagram", "Bifurcation diagram", "Solid lines are minima, dashed ones saddles; markers are events. Hover for the index and the branch.");
+  const plots = el("div", { class: "figures" });
+  node.append(plots);
+  const value = (point, name) => (Array.isArray(name) ? (point[name[0]] || [])[name[1]] : point[name]);
+
+  /* One line for each stretch of one index, met in its events. */
+  function stretches(branch, x, y) {
+    const places = branch.points.map((point) => ({ x: value(point, x), y: value(point, y), i: index(point) }));
+    [...branch.events].reverse().forEach((event) => {
+      const at = { x: value(event, x), y: value(event, y) };
+      if (["fold", "branch"].includes(event.event_kind) && finite(at.x) && finite(at.y) && event.after + 1 < places.length) places.splice(event.after + 1, 0, { ...at, i: places[event.after + 1].i });
+    });
+    const lines = [];
+    places.forEach((place, k) => {
+      if (!k || places[k - 1].i !== place.i) lines.push({ i: place.i, x: [place.x], y: [place.y] });
+      else { last(lines).x.push(place.x); last(lines).y.push(place.y); }
+      if (k + 1 < places.length && places[k + 1].i !== place.i) { last(lines).x.push(places[k + 1].x); last(lines).y.push(places[k + 1].y); }
+    });
+    return lines;
+  }
+
+  function traces(x, y, events) {
+    const told = new Set();
+    const found = [];
+    branches.forEach((branch) => stretches(branch, x, y).forEach((line) => {
+      const first = !told.has(line.i);
+      told.add(line.i);
+      found.push({ type: "scatter", mode: "lines", x: line.x, y: line.y, name: what(line.i), legendgroup: String(line.i), showlegend: first,
+        line: { color: line.i < 0 ? css("--quiet") : colour(line.i), dash: DASHES[Math.max(line.i, 0)], width: 2 }, hovertemplate: `${branch.name}, ${what(line.i)}<br>%{x:.6g}, %{y:.6g}<extra></extra>` });
+    }));
+    if (events) Object.entries(MARKS).forEach(([kind, [symbol, name]]) => {
+      const here = branches.flatMap((branch) => branch.events.filter((event) => event.event_kind === kind && finite(value(event, x)) && finite(value(event, y))));
+      if (here.length) found.push({ type: "scatter", mode: "markers", name, x: here.map((event) => value(event, x)), y: here.map((event) => value(event, y)),
+        marker: { symbol, size: 9, color: css("--text"), line: { width: 1.6 } }, hovertemplate: `${name}<br>%{x:.8g}, %{y:.6g}<extra></extra>` });
+    });
+    return found;
+  }
+
+  const diagram = (title, note, x, y, xTitle, yTitle, { events = false, extra = {} } = {}) => figure(plots, title, note, () => ({
+    data: traces(x, y, events), layout: { hovermode: "closest", xaxis: axis(xTitle, { nticks: 6, tickformat: "~g" }), yaxis: axis(yTitle, extra) } }), { height: 380, eager: y === "order_parameter" });
+  const lambda = headingOf(quantities, "strength");
+  diagram("Order parameter", "How far from θ_ref critical points lie.", "strength", "order_parameter", lambda, word("order_parameter"), { events: true });
+  diagram("Training loss", "L without the penalty.", "strength", "train_loss", lambda, word("train_loss"));
+
+  /* L_eff less its chord: the swallowtail of a first-order transition is flat on its own scale. */
+  const [low, high] = [Math.min(...all.map((point) => point.strength)), Math.max(...all.map((point) => point.strength))];
+  const at = (strength) => all.reduce((best, point) => (Math.abs(point.strength - strength) < Math.abs(best.strength - strength) || (point.strength === best.strength && point.objective < best.objective) ? point : best));
+  const [left, right] = [at(low), at(high)];
+  const slope = (right.objective - left.objective) / (high - low || 1);
+  [...all, ...met].forEach((point) => { point.excess = point.objective - left.objective - slope * (point.strength - low); });
+  diagram("L_eff, less the chord of its ends", "The lowest line is the global minimum of those that are known; where lines cross, it changes.", "strength", "excess", lambda, "nat", { events: true });
+
+  if (all.some((point) => Array.isArray(point.lowest_eigenvalues))) {
+    const modes = Math.max(...all.map((point) => (point.lowest_eigenvalues || []).length));
+    const names = branches.map((branch) => branch.name);
+    let chosen = names[0];
+    const controls = names.length > 1 ? choice("branch", names.map((name) => [name, name]), chosen, (name) => { chosen = name; one.update(); }) : null;
+    const one = figure(plots, "Lowest eigenvalues of L_eff", "Along the arclength of a branch; one that passes zero is an event.", () => {
+      const points = branches.find((branch) => branch.name === chosen).points;
+      return { data: [...Array(modes).keys()].map((k) => ({ type: "scatter", mode: "lines", name: `eigenvalue ${k + 1}`, x: points.map((point) => point.arclength), y: points.map((point) => (point.lowest_eigenvalues || [])[k]), line: { color: colour(k), dash: DASHES[k % 5], width: 1.7 } })),
+        layout: { xaxis: axis(word("arclength")), yaxis: axis("eigenvalue") } };
+    }, { height: 380, controls });
+  }
+
+  const scored = metrics.filter((name) => all.some((point) => finite(point[name])));
+  const byClass = metrics.filter((name) => all.some((point) => Array.isArray(point[name]) && point[name].length === classes.length));
+  scored.filter((name) => name.startsWith("test_")).slice(0, 2).forEach((name) => diagram(word(name), "", "strength", name, lambda, word(name) + unitOf(quantities, name)));
+  byClass.slice(0, 1).forEach((name) => figure(plots, word(name), "Of each class, along the arclength of the first branch: where one falls, the branch loses it.", () => ({
+    data: classes.map((each, k) => ({ type: "scatter", mode: "lines", name: each, x: branches[0].points.map((point) => point.arclength), y: branches[0].points.map((point) => point[name][k]), line: { color: colour(k), dash: DASHES[Math.floor(k / 7) % 5], width: 1.5 } })),
+    layout: { xaxis: axis(word("arclength")), yaxis: axis(word(name) + unitOf(quantities, name)) } }), { height: 380 }));
+
+  /* Tables */
+  const tables = section("tables", "Every event and every point");
+  const events = branches.flatMap((branch) => branch.events.map((event) => ({ branch: branch.name, ...event })));
+  if (events.length) table(tables, { title: "Events", name: "events", rows: events, columns: columnsOf(report, "events") });
+  table(tables, { title: "Points", name: "points", rows: branches.flatMap((branch) => branch.points.map((point) => ({ branch: branch.name, ...point }))), all: ["branch", "point", ...report.names], columns: columnsOf(report, "branch") });
+  about(report.about);
+}
