@@ -140,6 +140,7 @@ def _event(event: Event) -> Result:
     scalars = {
         "event_kind": event.kind,
         "after": event.after,
+        "arclength": event.arclength,
         "strength": event.strength,
         "order_parameter": event.distance2,
         "objective": event.objective,

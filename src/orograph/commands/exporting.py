@@ -94,9 +94,9 @@ def _along(course: Course, classes: Sequence[str]) -> list[Row]:
     """The points of a branch, each followed by the events behind it."""
     rows = []
     for number, point in enumerate(course.points):
-        rows.append({"branch": course.name, "point": number, **_flat(point.scalars, classes)})
+        rows.append({"branch_name": course.name, "point": number, **_flat(point.scalars, classes)})
         behind = [each for each in course.events if each.scalars["after"] == number]
-        rows += [{"branch": course.name, **_flat(each.scalars, classes)} for each in behind]
+        rows += [{"branch_name": course.name, **_flat(each.scalars, classes)} for each in behind]
     return rows
 
 

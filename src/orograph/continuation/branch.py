@@ -49,6 +49,7 @@ class Event:
         kind: `fold` (λ turns, and an eigenvalue of H + 2λI passes zero), `turn` (q turns; nothing loses its stability), `branch`
             (an eigenvalue passes zero and λ goes on: other branches meet here) or `end` (θ reaches θ_ref).
         after: number of the point that it follows.
+        arclength: s there.
         theta: `(P,)`.
         strength: λ.
         distance2: q.
@@ -60,6 +61,7 @@ class Event:
 
     kind: str
     after: int
+    arclength: float
     theta: Float[Tensor, " P"]
     strength: float
     distance2: float

@@ -69,23 +69,22 @@ class Stretch:
         return min(looked, key=lambda way: abs(value(self._known[way])))
 
 
-def found_between(here: Reached, there: Reached, after: int, between: Between, look: Look) -> list[Event]:
+def found_between(stretch: Stretch, after: int, arclength: float, length: float) -> list[Event]:
     """The events between two neighbouring points.
 
     Args:
-        here: the first point.
-        there: the second.
+        stretch: the step between them.
         after: number of the first.
-        between: meets the critical point next to a guess; None where there is none.
-        look: finds the lowest eigenpairs of a point.
+        arclength: s of the first.
+        length: of the step.
 
     Returns:
         In the order of the branch.
     """
-    stretch = Stretch(here, there, between, look)
+    here, there = stretch.here, stretch.there
     folds, turns = here.rate * there.rate < 0, here.growth * there.growth < 0
     wanted: list[tuple[str, Callable[[Reached], float]]] = []
-    if folds and turns and (event := _end(stretch, after)) is not None:
+    if folds and turns and (event := _end(stretch, after, arclength, length)) is not None:
         return [event]
     if folds:
         wanted.append(("fold", lambda point: point.rate))
@@ -104,11 +103,11 @@ def found_between(here: Reached, there: Reached, after: int, between: Between, l
             if any(abs(way - other) < _SAME for other in seen):  # one of the fold's, or a further one of a kernel
                 continue
             seen.append(way)
-        events.append(_event(kind, after, point))
+        events.append(_event(kind, after, arclength + way * length, point))
     return events
 
 
-def _end(stretch: Stretch, after: int) -> Event | None:
+def _end(stretch: Stretch, after: int, arclength: float, length: float) -> Event | None:
     """θ passes through θ_ref, critical at every λ: there the branch ends, at the λ where the curvature along its way vanishes."""
     here, there = stretch.here, stretch.there
     placed = _placed(lambda point: point.growth, stretch, look=False)
@@ -123,7 +122,7 @@ def _end(stretch: Stretch, after: int) -> Event | None:
     if low is not None:  # of the eigenvector on which it lies: the way is that one only in the limit
         curvature = low.values[(low.vectors @ way).abs().argmax().item()].item()
     met = state.equation.at(state.theta, state.strength - curvature / 2)
-    return _event("end", after, Reached(met, placed[1].tangent))
+    return _event("end", after, arclength + placed[0] * length, Reached(met, placed[1].tangent))
 
 
 def _eigenvalue(number: int) -> Callable[[Reached], float]:
@@ -154,7 +153,7 @@ def _placed(value: Callable[[Reached], float], stretch: Stretch, *, look: bool) 
     return way, point
 
 
-def _event(kind: str, after: int, point: Reached) -> Event:
+def _event(kind: str, after: int, arclength: float, point: Reached) -> Event:
     state, low = point.state, point.low
     nearest, kernel = math.nan, state.theta.new_zeros(0, len(state.theta))
     if low is not None:
@@ -164,6 +163,7 @@ def _event(kind: str, after: int, point: Reached) -> Event:
     return Event(
         kind=kind,
         after=after,
+        arclength=arclength,
         theta=state.theta,
         strength=state.strength,
         distance2=state.distance2,

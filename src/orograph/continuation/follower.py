@@ -17,7 +17,7 @@ from torch import Tensor
 
 from orograph.continuation.branch import BranchPoint, Event
 from orograph.continuation.equation import Equation, State, only_strength
-from orograph.continuation.events import Between, Guess, found_between
+from orograph.continuation.events import Between, Guess, Stretch, found_between
 from orograph.continuation.reached import Reached
 from orograph.continuation.stability import Lowest, lowest
 from orograph.curvature import HessianOperator
@@ -157,7 +157,8 @@ class Follower:
                 break
             step *= 0.5
         there, ended = self._looked(there), ""
-        passed = found_between(here, there, after, self._within(here, step), lambda point: self._looked(point, 1e-8))
+        stretch = Stretch(here, there, self._within(here, step), lambda point: self._looked(point, 1e-8))
+        passed = found_between(stretch, after, standing.arclength, step)
         edge = next(
             (bound for bound in limits.between if (there.state.strength - bound) * (here.state.strength - bound) < 0), None
         )

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from scipy.interpolate import PchipInterpolator
 
 from orograph.figures.labels import label
 from orograph.figures.style import PALETTE, styled
@@ -15,6 +16,7 @@ from orograph.figures.style import PALETTE, styled
 _LOOKS = (("-", PALETTE[0]), ("--", PALETTE[1]), ("-.", PALETTE[2]), (":", PALETTE[3]))  # by index, the last for all above
 _MARKS = {"fold": ("o", "fold"), "turn": ("s", "turn of q"), "branch": ("D", "branch point"), "end": ("X", "end")}
 _UNKNOWN = ("-", "#555555")
+_FINE = 12  # places drawn between two points, by monotone cubics in s
 
 
 def bifurcations(tree: xr.DataTree, title: str = "") -> Figure:
@@ -40,13 +42,17 @@ def bifurcations(tree: xr.DataTree, title: str = "") -> Figure:
             points = node.to_dataset()
             seen |= _course(order, points, events, "order_parameter")
             _course(energy, points, events, "excess")
-            _course(last, points, None, score)
+            _course(last, points, events, score)
             marked |= _events(order, events, "order_parameter")
             _lowest(lowest, points)
-        order.set(title=r"Order parameter $q = \|\theta-\theta_{\mathrm{ref}}\|^2$", xlabel=label("strength"), ylabel="q")
-        energy.set(title=r"$L_{\mathrm{eff}}$, less the chord of all", xlabel=label("strength"), ylabel="nat")
+        order.set(
+            title=r"Order parameter $q = \|\theta-\theta_{\mathrm{ref}}\|^2$",
+            xlabel=label("strength"),
+            ylabel=label("order_parameter"),
+        )
+        energy.set(title=r"$L_{\mathrm{eff}}$, less its chord", xlabel=label("strength"), ylabel=label("excess"))
         lowest.axhline(0, color="#555555", lw=0.8)
-        lowest.set(title=r"Lowest eigenvalues of $H + 2\lambda I$", xlabel="arclength s", ylabel="eigenvalue")
+        lowest.set(title=r"Lowest eigenvalues of $H + 2\lambda I$", xlabel="s", ylabel=label("eigenvalue_of_objective"))
         lowest.set_yscale("symlog", linthresh=_threshold(nodes))
         last.set(title="Test accuracy" if score == "test_accuracy" else "Training loss", xlabel=label("strength"))
         last.set_ylabel(label(score))
@@ -83,21 +89,22 @@ def _indices(points: xr.Dataset) -> list[int]:
 
 def _course(axes: Axes, points: xr.Dataset, events: xr.Dataset | None, name: str) -> set[int]:
     """A branch as lines of one look each, which meet in its events; which looks there are."""
-    strengths, values = points.strength.values, _values(points, points, name)
     indices = _indices(points)
-    places: list[tuple[float, float, int]] = list(zip(strengths, values, indices, strict=True))
+    arclengths, strengths = points.arclength.values, points.strength.values
+    values = _values(points, points, name)
+    places = list(zip(arclengths.tolist(), indices, strict=True))
     if events is not None:
-        at = _values(events, points, name)
-        for number in reversed(range(events.sizes["event"])):
-            after = int(events["after"].values[number])
-            if events["event_kind"].values[number] in ("fold", "branch") and after + 1 < len(indices):
-                places.insert(after + 1, (float(events.strength.values[number]), float(at[number]), indices[after + 1]))
+        for kind, at, after in zip(*(events[each].values for each in ("event_kind", "arclength", "after")), strict=True):
+            if kind in ("fold", "branch") and int(after) + 1 < len(indices):
+                places.append((float(at), indices[int(after) + 1]))
+    places.sort()
     seen = set()
-    for index, group in itertools.groupby(itertools.pairwise(places), key=lambda pair: pair[0][2]):
+    smooth = [PchipInterpolator(arclengths, each) for each in (strengths, values)] if len(strengths) > 1 else []
+    for index, group in itertools.groupby(itertools.pairwise(places), key=lambda pair: pair[0][1]):
         pairs = list(group)
         style, colour = _look(index)
-        line = [pairs[0][0], *(second for _, second in pairs)]
-        axes.plot([each[0] for each in line], [each[1] for each in line], style, color=colour, lw=1.5)
+        fine = np.concatenate([np.linspace(first[0], second[0], _FINE) for first, second in pairs])
+        axes.plot(smooth[0](fine), smooth[1](fine), style, color=colour, lw=1.5)
         seen.add(index)
     return seen or {indices[0]}
 
@@ -124,7 +131,7 @@ def _events(axes: Axes, events: xr.Dataset | None, name: str) -> set[str]:
 def _lowest(axes: Axes, points: xr.Dataset) -> None:
     if "lowest_eigenvalues" not in points:
         return
-    for number, colour in zip(range(points.sizes["mode"]), itertools.cycle(PALETTE)):
+    for number, colour in zip(range(points.sizes["lowest_mode"]), itertools.cycle(PALETTE)):
         axes.plot(points.arclength, points["lowest_eigenvalues"][:, number], color=colour, lw=1.2)
 
 

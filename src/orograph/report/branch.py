@@ -26,7 +26,7 @@ def branch_data(run: Run) -> dict[str, Any]:
         "classes": list(run.classes),
         "names": names,
         "tables": {name: list(TABLES[name]) for name in ("branch", "events")},
-        "quantities": described([*names, *events, "branch", "point", "event_kind", "ended"]),
+        "quantities": described([*names, *events, "branch_name", "point", "event_kind", "ended"]),
     }
 
 

@@ -3,22 +3,25 @@
 from orograph.store.quantities import Quantity as Q
 
 BRANCHES = {
+    "branch_name": Q("branch", short="branch"),
     "point": Q("point of the branch", short="point"),
     "event": Q("event of the branch", short="event"),
     "event_kind": Q("what the event is: fold, turn, branch or end", short="event"),
-    "mode": Q("number of the eigenvalue, from the lowest"),
+    "lowest_mode": Q("number of the eigenvalue, from the lowest"),
+    "eigenvalue_of_objective": Q("eigenvalue of the Hessian of L_eff", short="eigenvalue"),
+    "excess": Q("L_eff, less the chord of its ends in λ", "nat", short="L_eff less its chord"),
     "arclength": Q("arclength s of (θ, λ), ds² = ‖dθ‖² + ‖2(θ − θ_ref)‖² dλ²", symbol="s"),
     "strength_rate": Q("dλ/ds, whose sign changes at a fold", symbol="dλ/ds"),
     "tangent_cosine": Q("cosine of the angle between the tangent and that of the point before", short="cosine of tangents"),
     "next_step": Q("length of the next step in s", short="next step"),
-    "lowest_eigenvalues": Q("lowest eigenvalues of the Hessian of L_eff, symmetries left out", dims=("mode",)),
+    "lowest_eigenvalues": Q("lowest eigenvalues of the Hessian of L_eff, symmetries left out", dims=("lowest_mode",)),
     "after": Q("point that an event follows", short="after"),
     "event_eigenvalue": Q("eigenvalue of the Hessian of L_eff that is nearest to zero at the event", short="eigenvalue"),
     "kernel_size": Q("directions that the Hessian of L_eff maps to zero", short="kernel"),
     "branches": Q("branches that leave the event"),
     "ended": Q("why the branch ends", short="ended"),
     "tangent": Q("unit tangent of the branch: θ and, scaled by ‖2(θ − θ_ref)‖, λ", dims=("tangent_entry",)),
-    "lowest_vectors": Q("their eigenvectors", dims=("mode", "parameter")),
+    "lowest_vectors": Q("their eigenvectors", dims=("lowest_mode", "parameter")),
     "kernel": Q("orthonormal basis of what the Hessian of L_eff maps to zero", dims=("kernel_direction", "parameter")),
 }
-BRANCH_TEXTS = frozenset({"event_kind", "branches", "ended"})
+BRANCH_TEXTS = frozenset({"branch_name", "event_kind", "branches", "ended"})

@@ -67,10 +67,19 @@ TABLES = {
         *("loops.area", "loops.accuracy_area", "barrier_best", "loops.barrier_at"),
     ),
     "branch": (
-        *("branch", "point", "strength", "order_parameter", "train_loss", "objective", "test_loss", "test_accuracy"),
+        *("branch_name", "point", "strength", "order_parameter", "train_loss", "objective", "test_loss", "test_accuracy"),
         *("objective_negative_eigenvalues", "objective_lambda_min", "objective_gradient_norm", "products"),
     ),
-    "events": ("branch", "event_kind", "strength", "order_parameter", "objective", "event_eigenvalue", "kernel_size", "after"),
+    "events": (
+        "branch_name",
+        "event_kind",
+        "strength",
+        "order_parameter",
+        "objective",
+        "event_eigenvalue",
+        "kernel_size",
+        "after",
+    ),
     "loop_areas": ("seed", "loops.area", "loop_areas.rate", "loop_areas.null"),
 }
 

@@ -16,7 +16,7 @@ function show(report) {
   facts(top, [["branches", String(branches.length)], ["points", String(all.length)], ["folds", count("fold")], ["branch points", count("branch")],
     ["turns of q", count("turn")], ["products", String(branches.reduce((sum, branch) => sum + last(branch.points).products, 0))]]);
   notices(top, branches.map((branch) => [branch.ended ? "good" : "bad",
-    `${branch.name}: λ from ${format(branch.points[0].strength)} to ${format(last(branch.points).strength)}; ${branch.ended || "not finished: the same command goes on"}.`]));
+    `${branch.name}: ${branch.points.length} points, λ from ${format(branch.points[0].strength)} to ${format(last(branch.points).strength)}; ${branch.ended || "not finished: the same command goes on"}.`]));
 
   /* Diagrams */
   const node = section("diagram", "Bifurcation diagram", "Solid lines are minima, dashed ones saddles; markers are events. Hover for the index and the branch.");
@@ -47,11 +47,11 @@ function show(report) {
       const first = !told.has(line.i);
       told.add(line.i);
       found.push({ type: "scatter", mode: "lines", x: line.x, y: line.y, name: what(line.i), legendgroup: String(line.i), showlegend: first,
-        line: { color: line.i < 0 ? css("--quiet") : colour(line.i), dash: DASHES[Math.max(line.i, 0)], width: 2 }, hovertemplate: `${branch.name}, ${what(line.i)}<br>%{x:.6g}, %{y:.6g}<extra></extra>` });
+        line: { color: line.i < 0 ? css("--quiet") : colour(line.i), dash: DASHES[Math.max(line.i, 0)], width: 2, shape: "spline" }, hovertemplate: `${branch.name}, ${what(line.i)}<br>%{x:.6g}, %{y:.6g}<extra></extra>` });
     }));
     if (events) Object.entries(MARKS).forEach(([kind, [symbol, name]]) => {
       const here = branches.flatMap((branch) => branch.events.filter((event) => event.event_kind === kind && finite(value(event, x)) && finite(value(event, y))));
-      if (here.length) found.push({ type: "scatter", mode: "markers", name, x: here.map((event) => value(event, x)), y: here.map((event) => value(event, y)),
+      if (here.length) found.push({ type: "scatter", mode: "markers", name: name, x: here.map((event) => value(event, x)), y: here.map((event) => value(event, y)),
         marker: { symbol, size: 9, color: css("--text"), line: { width: 1.6 } }, hovertemplate: `${name}<br>%{x:.8g}, %{y:.6g}<extra></extra>` });
     });
     return found;
@@ -69,7 +69,7 @@ function show(report) {
   const [left, right] = [at(low), at(high)];
   const slope = (right.objective - left.objective) / (high - low || 1);
   [...all, ...met].forEach((point) => { point.excess = point.objective - left.objective - slope * (point.strength - low); });
-  diagram("L_eff, less the chord of its ends", "The lowest line is the global minimum of those that are known; where lines cross, it changes.", "strength", "excess", lambda, "nat", { events: true });
+  diagram("L_eff, less the chord of its ends", "The lowest line is the global minimum of those that are known; where lines cross, it changes.", "strength", "excess", lambda, word("excess") + unitOf(quantities, "excess"), { events: true });
 
   if (all.some((point) => Array.isArray(point.lowest_eigenvalues))) {
     const modes = Math.max(...all.map((point) => (point.lowest_eigenvalues || []).length));
@@ -79,7 +79,7 @@ function show(report) {
     const one = figure(plots, "Lowest eigenvalues of L_eff", "Along the arclength of a branch; one that passes zero is an event.", () => {
       const points = branches.find((branch) => branch.name === chosen).points;
       return { data: [...Array(modes).keys()].map((k) => ({ type: "scatter", mode: "lines", name: `eigenvalue ${k + 1}`, x: points.map((point) => point.arclength), y: points.map((point) => (point.lowest_eigenvalues || [])[k]), line: { color: colour(k), dash: DASHES[k % 5], width: 1.7 } })),
-        layout: { xaxis: axis(word("arclength")), yaxis: axis("eigenvalue") } };
+        layout: { xaxis: axis(word("arclength")), yaxis: axis(headingOf(quantities, "eigenvalue_of_objective")) } };
     }, { height: 380, controls });
   }
 
@@ -92,8 +92,8 @@ function show(report) {
 
   /* Tables */
   const tables = section("tables", "Every event and every point");
-  const events = branches.flatMap((branch) => branch.events.map((event) => ({ branch: branch.name, ...event })));
-  if (events.length) table(tables, { title: "Events", name: "events", rows: events, columns: columnsOf(report, "events") });
-  table(tables, { title: "Points", name: "points", rows: branches.flatMap((branch) => branch.points.map((point) => ({ branch: branch.name, ...point }))), all: ["branch", "point", ...report.names], columns: columnsOf(report, "branch") });
+  const events = branches.flatMap((branch) => branch.events.map((event) => ({ branch_name: branch.name, ...event })));
+  if (events.length) table(tables, { title: "Events", name: "events", rows: events, columns: columnsOf(report, "events").map((column) => (["strength", "order_parameter"].includes(column.key) ? { ...column, digits: 8 } : column)) });
+  table(tables, { title: "Points", name: "points", rows: branches.flatMap((branch) => branch.points.map((point) => ({ branch_name: branch.name, ...point }))), all: ["branch_name", "point", ...report.names], columns: columnsOf(report, "branch") });
   about(report.about);
 }

@@ -27,7 +27,7 @@ const columnsOf = (report, name) => report.tables[name].map((quantity) => ({ key
 const finite = (value) => typeof value === "number" && Number.isFinite(value);
 const number = (value) => (value === "Infinity" ? Infinity : value === "-Infinity" ? -Infinity : value);
 
-function format(value) {
+function format(value, digits = 4) {
   if (value === null || value === undefined || value === "" || Number.isNaN(value)) return "–";
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (Array.isArray(value)) return value.map(format).join(", ");
@@ -36,8 +36,8 @@ function format(value) {
   if (value === Infinity || value === -Infinity) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
   const text = Number.isInteger(value) && size < 1e6 ? String(value)
-    : size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(2)
-    : Number(value.toPrecision(4)).toString();
+    : size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(digits - 2)
+    : Number(value.toPrecision(digits)).toString();
   return text.replace("-", "−");
 }
 
@@ -58,13 +58,13 @@ function csv(columns, rows) {
   return [columns, ...rows].map((row) => row.map(field).join(",")).join("\n") + "\n";
 }
 
-/* columns: {key, label, title}; rows: mappings, `bad` marks a failure. The file holds `all` columns, in full precision. */
+/* columns: {key, label, title, digits}; rows: mappings, `bad` marks a failure. The file holds `all` columns, in full precision. */
 function table(parent, { title, name, columns, rows, all = null, note = "" }) {
   const numeric = Object.fromEntries(columns.map(({ key }) => [key, rows.some((row) => finite(number(row[key])))]));
   const body = el("tbody");
   let order = rows.slice();
-  const fill = () => body.replaceChildren(...order.map((row) => el("tr", { class: row.bad ? "bad" : null }, columns.map(({ key }) =>
-    el("td", { class: numeric[key] ? "number" : "text" }, format(row[key]))))));
+  const fill = () => body.replaceChildren(...order.map((row) => el("tr", { class: row.bad ? "bad" : null }, columns.map(({ key, digits }) =>
+    el("td", { class: numeric[key] ? "number" : "text" }, format(row[key], digits))))));
   const heads = columns.map(({ key, label, title: hint }) => {
     const head = el("th", { scope: "col", "aria-sort": "none", class: numeric[key] ? "number" : null });
     head.append(el("button", { type: "button", title: hint || null, onclick: () => {
