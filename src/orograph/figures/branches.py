@@ -52,7 +52,7 @@ def bifurcations(tree: xr.DataTree, title: str = "") -> Figure:
         )
         energy.set(title=r"$L_{\mathrm{eff}}$, less its chord", xlabel=label("strength"), ylabel=label("excess"))
         lowest.axhline(0, color="#555555", lw=0.8)
-        lowest.set(title=r"Lowest eigenvalues of $H + 2\lambda I$", xlabel="s", ylabel=label("eigenvalue_of_objective"))
+        lowest.set(title=r"Lowest eigenvalues of $H + 2\lambda I$", xlabel=label("arclength"), ylabel=label("eigenvalue_of_objective"))
         lowest.set_yscale("symlog", linthresh=_threshold(nodes))
         last.set(title="Test accuracy" if score == "test_accuracy" else "Training loss", xlabel=label("strength"))
         last.set_ylabel(label(score))

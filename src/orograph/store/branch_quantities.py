@@ -10,7 +10,7 @@ BRANCHES = {
     "lowest_mode": Q("number of the eigenvalue, from the lowest"),
     "eigenvalue_of_objective": Q("eigenvalue of the Hessian of L_eff", short="eigenvalue"),
     "excess": Q("L_eff, less the chord of its ends in λ", "nat", short="L_eff less its chord"),
-    "arclength": Q("arclength s of (θ, λ), ds² = ‖dθ‖² + ‖2(θ − θ_ref)‖² dλ²", symbol="s"),
+    "arclength": Q("arclength s of the branch in (θ, λ)", symbol="s"),
     "strength_rate": Q("dλ/ds, whose sign changes at a fold", symbol="dλ/ds"),
     "tangent_cosine": Q("cosine of the angle between the tangent and that of the point before", short="cosine of tangents"),
     "next_step": Q("length of the next step in s", short="next step"),

@@ -5,7 +5,7 @@ function show(report) {
   const word = (name) => label(quantities, name);
   const index = (point) => (finite(point.objective_negative_eigenvalues) ? Math.min(point.objective_negative_eigenvalues, 3) : -1);
   const what = (i) => (i < 0 ? "index not known" : i === 0 ? "minimum" : `saddle of index ${i}${i === 3 ? " or more" : ""}`);
-  const MARKS = { fold: ["circle-open", "fold"], turn: ["square-open", "turn of q"], branch: ["diamond-open", "branch point"], end: ["x", "end"] };
+  const MARKS = { fold: ["circle-open", "fold"], turn: ["square-open", "turn of q"], branch: ["diamond-open", "branch point"], end: ["x-open", "end"] };
   const last = (list) => list[list.length - 1];
 
   /* Overview */
