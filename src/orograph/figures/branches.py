@@ -30,8 +30,7 @@ def bifurcations(tree: xr.DataTree, title: str = "") -> Figure:
         A matplotlib figure.
     """
     nodes: dict[str, xr.DataTree] = dict(tree.children)
-    score = next((name for node in nodes.values() for name in node.data_vars if str(name).startswith("test_accuracy")), "")
-    score = str(score) or "train_loss"
+    score = "test_accuracy" if all("test_accuracy" in node for node in nodes.values()) else "train_loss"
     with styled():
         figure = Figure(figsize=(10, 7.4), layout="constrained")
         ((order, lowest), (energy, last)) = figure.subplots(2, 2)
@@ -52,7 +51,9 @@ def bifurcations(tree: xr.DataTree, title: str = "") -> Figure:
         )
         energy.set(title=r"$L_{\mathrm{eff}}$, less its chord", xlabel=label("strength"), ylabel=label("excess"))
         lowest.axhline(0, color="#555555", lw=0.8)
-        lowest.set(title=r"Lowest eigenvalues of $H + 2\lambda I$", xlabel=label("arclength"), ylabel=label("eigenvalue_of_objective"))
+        lowest.set(
+            title=r"Lowest eigenvalues of $H + 2\lambda I$", xlabel=label("arclength"), ylabel=label("eigenvalue_of_objective")
+        )
         lowest.set_yscale("symlog", linthresh=_threshold(nodes))
         last.set(title="Test accuracy" if score == "test_accuracy" else "Training loss", xlabel=label("strength"))
         last.set_ylabel(label(score))
