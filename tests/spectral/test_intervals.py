@@ -105,8 +105,8 @@ def test_intervals_of_what_studies_state_hold_the_truth(spectrum: str) -> None:
 def test_five_losses_on_either_side_hold_the_rise_along_a_single_direction() -> None:
     """The least that is known of what is most uneven: Student's interval held 83 %."""
     name = "one direction"
-    found = error_bars.coverage(error_bars.of_noise(name, 10), error_bars.surroundings_truths(name), range(SEEDS))
-    assert LOW - 0.02 <= found["loss rise"][0] <= HIGH
+    found = error_bars.coverage(error_bars.of_noise(name, 10), error_bars.surroundings_truths(name), range(SEEDS // 2))
+    assert 0.88 <= found["loss rise"][0] <= 0.995  # 94 in 3,000 draws, less three standard deviations of 1.9 % in 150
 
 
 @pytest.mark.slow
