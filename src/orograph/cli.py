@@ -261,6 +261,9 @@ def main(args: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if args is None else args)
     debug = DEBUG in args or bool(os.environ.get("OROGRAPH_DEBUG"))
     args = [word for word in args if word != DEBUG]
+    for closed in ("stdout", "stderr"):  # by `>&-`: else the next file to be opened would take its place
+        if getattr(sys, closed) is None:
+            setattr(sys, closed, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for as long as the process
     for stream in (sys.stdout, sys.stderr):  # what an encoding lacks is spelled out; a stand-in may have no encoding
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

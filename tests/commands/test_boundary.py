@@ -339,6 +339,15 @@ def test_a_terminal_of_ascii_alone_is_written_to(args: list[str], environment: d
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "code"), [("--help", 0), ("doctor nowhere", 2)])
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_are_no_reason_to_fail(words: str, code: int, closed: str) -> None:
+    ended = subprocess.run(["bash", "-c", f"{sys.executable} -m orograph {words} {closed}"], capture_output=True, check=False)
+    assert ended.returncode == code
+    assert b"Traceback" not in ended.stderr
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize("args", [["--help"], ["doctor"], ["sweep", "--help"]])
 def test_output_that_goes_nowhere_is_one_sentence(args: list[str]) -> None:

@@ -6,6 +6,7 @@ it was not there, so that no link is followed; while it is written it is locked,
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -165,4 +166,6 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}; free the disk or choose another place, and run again.") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        way = "free the disk or choose another place" if full else "choose another place"
+        raise RunError(f"cannot write {path}: {error.strerror}; {way}, and run again.") from error
