@@ -167,7 +167,12 @@ def by_optimizer(objective: Objective, settings: TrainingSettings, make: Callabl
 
     def trainer(model: nn.Module, penalty: Penalty, start: dict[str, Tensor], seed: int, report: Report) -> None:
         named = dict(model.named_parameters())
-        optimizer = make([named[name] for name in objective.layout.names], lr=settings.lr)
+        try:
+            optimizer = make([named[name] for name in objective.layout.names], lr=settings.lr)
+        except Exception as error:  # whatever a class of one's own raises
+            raise ConfigurationError(
+                f"`optimizer` {settings.optimizer} cannot be made of parameters and `lr`: {first_line(error)}."
+            ) from error
         stopping, best = Stopping(settings.epochs, settings.patience, 0), start
         pieces = indexed(objective, settings.batch_size)
         several = any(map(tracks_statistics, model.modules()))
