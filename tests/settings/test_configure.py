@@ -51,6 +51,7 @@ def test_a_flag_may_mend_what_a_file_leaves_impossible(tmp_path: Path) -> None:
         (["--strengths", "0.1,inf"], "≥ 0"),
         (["--strengths", "0.1,0.1"], "twice"),
         (["--spacing", "log"], "`min` above 0"),
+        (["--spacing", "adaptive"], "`min` above 0"),
         (["--start", "anchor"], "`perturb`"),
         (["--perturb", "0.1"], "`start` anchor"),
         (["--seeds", "1,1"], "different"),

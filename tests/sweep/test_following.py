@@ -14,8 +14,8 @@ from orograph.store.run import Run
 from orograph.sweep import command as sweeping
 from run_bytes import bytes_of
 
-LADDER = ("--strengths", "0.005,0.02,0.021,0.1", "--direction", "both", "--subset-size", "200")
-SEEDS = ("--end", "newton", "--polish-products", "300", *LADDER, "--seeds", "0,1")
+LADDER = ("--strengths", "0.005,0.02,0.021", "--direction", "both", "--subset-size", "100", "--k", "2")
+SEEDS = ("--end", "newton", "--polish-products", "200", *LADDER, "--seeds", "0,1")
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +35,10 @@ def test_points_are_critical_and_none_is_like_its_neighbour(followed: Path) -> N
     assert (found.objective_gradient_norm <= 1.1 * limits).all()
     kept = found.branch_kept == 1
     assert ((found.epochs == 0) == kept).all()  # trained only where a branch begins or ends
-    assert kept.sum() >= 8
+    assert kept.sum() >= 6
     assert not kept.sel(direction="up").isel(strength=0).any()
     assert (found.branch_strength.where(kept) == found.strength.where(kept)).where(kept, True).all()
-    assert (found.polish_products <= 600).all()  # followed, and polished
+    assert (found.polish_products <= 400).all()  # followed, and polished
 
 
 @pytest.mark.slow

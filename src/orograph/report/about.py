@@ -31,7 +31,8 @@ def _tables(values: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 def _chosen(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Without what an explicit list of strengths stands in place of."""
-    return {name: value for name, value in values.items() if not (values.get("strengths") and name in _SPACED)}
+    given = values.get("strengths") and values.get("spacing") != "adaptive"
+    return {name: value for name, value in values.items() if not (given and name in _SPACED)}
 
 
 def _facts(values: Mapping[str, Any]) -> list[Fact]:

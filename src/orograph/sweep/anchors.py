@@ -33,15 +33,32 @@ def read_anchor(name: str, model: nn.Module, objective: Objective) -> Float[Tens
     return anchor
 
 
+def make_anchor(
+    name: str,
+    given: Float[Tensor, " P"] | None,
+    objective: Objective,
+    settings: TrainingSettings,
+    initial: Callable[[int], State],
+    states: States,
+) -> tuple[Float[Tensor, " P"], Buffers]:
+    """The anchor that was given, or the network that its name says, and its buffers."""
+    if given is not None:
+        return given, {}
+    kind, _, seed = name.partition(":")
+    theta, buffers = states.split(initial(int(seed)))
+    if kind == "initial":
+        return theta, buffers
+    trained = train(objective.penalised(0.0), theta, settings, order_seed=int(seed), buffers=buffers or None)
+    return trained.theta, trained.buffers
+
+
 def settle_anchor(
     name: str,
     given: Float[Tensor, " P"] | None,
     run: Run,
     model: nn.Module,
     objective: Objective,
-    settings: TrainingSettings,
-    initial: Callable[[int], State],
-    states: States,
+    make: Callable[[], tuple[Float[Tensor, " P"], Buffers]],
 ) -> Float[Tensor, " P"] | None:
     """The run's own anchor: read back from it, else made if need be, and stored with it.
 
@@ -57,15 +74,9 @@ def settle_anchor(
         if given is not None and not any(torch.equal(anchor, each) for each in (given, given.float().to(given))):
             raise RunError(f"{name} is not the anchor that this run was begun with ({kept}); choose another `out`.")
         return anchor
-    buffers: Buffers = {}
-    if given is None:
-        kind, _, seed = name.partition(":")
-        given, buffers = states.split(initial(int(seed)))
-        if kind == "train":
-            trained = train(objective.penalised(0.0), given, settings, order_seed=int(seed), buffers=buffers or None)
-            given, buffers = trained.theta, trained.buffers
-    run.keep(ANCHOR_FILE, weights_bytes(state_dict(model, objective, given, buffers)))
-    return given
+    made, buffers = make()
+    run.keep(ANCHOR_FILE, weights_bytes(state_dict(model, objective, made, buffers)))
+    return made
 
 
 def _read(path: str, model: nn.Module, objective: Objective) -> Float[Tensor, " P"]:

@@ -22,7 +22,7 @@ from orograph.spectral.eigenpairs import least_rows
 from orograph.store.cells import Cell
 from orograph.store.run import Run
 from orograph.store.size import DiskEstimate, estimate_disk
-from orograph.sweep.anchors import read_anchor, settle_anchor
+from orograph.sweep.anchors import make_anchor, read_anchor, settle_anchor
 from orograph.sweep.plan import cells
 from orograph.sweep.point import Instruments
 from orograph.sweep.settings import SweepSettings
@@ -107,11 +107,13 @@ class Bench:
     def settle(self, run: Run) -> None:
         """Fixes the anchor of the run."""
         objective, name = self.instruments.train, self.settings.anchor.anchor
-        self.use_anchor(
-            settle_anchor(
-                name, self.given_anchor, run, self.model, objective, self.settings.training, self.initialised, self.states
-            )
-        )
+        self.use_anchor(settle_anchor(name, self.given_anchor, run, self.model, objective, lambda: self.made_anchor))
+
+    @cached_property
+    def made_anchor(self) -> tuple[Theta, Buffers]:
+        """θ_ref before there is a run that holds it, and its buffers; not for the origin."""
+        objective, chosen = self.instruments.train, self.settings
+        return make_anchor(chosen.anchor.anchor, self.given_anchor, objective, chosen.training, self.initialised, self.states)
 
     def use_anchor(self, anchor: Theta | None) -> None:
         """Takes θ_ref, None for the origin."""

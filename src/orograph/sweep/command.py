@@ -22,6 +22,7 @@ from orograph.store.run import Run
 from orograph.sweep.bench import Bench
 from orograph.sweep.cost import rough_plan, show_plan
 from orograph.sweep.pictures import draw
+from orograph.sweep.placing import place
 from orograph.sweep.plan import cells, cohorts
 from orograph.sweep.progress import describe
 from orograph.sweep.record import commit_point, committed_state, row
@@ -56,15 +57,13 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
     out = folder_of(settings, execution)
     if not execution.dry_run:
         require_writable(out)
-    todo = pending = cells(settings)
-    EMPTY_PLAN.extended(todo)  # strengths that no name can tell apart are refused before anything is computed
+    EMPTY_PLAN.extended(cells(settings))  # strengths that no name can tell apart are refused before anything is computed
     asked = settings.numerics.model_dump()
     if old := begun_run(out, "sweep"):
         kept = recorded_numerics(old, SweepNumerics)
         if told := not_taken(settings.numerics, kept):
             Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(told)
-        settings = settings.model_copy(update={"numerics": kept})
-        pending = [cell for cell in todo if cell not in old.records]
+        settings = as_placed(settings.model_copy(update={"numerics": kept}), old)
     else:
         refuse_decay(settings)
         settings = settings.model_copy(update={"numerics": execution.shared(settings.numerics)})
@@ -76,6 +75,12 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
     if execution.dry_run:
         show_plan(bench, out, Console(), as_json=execution.json_output)
         return 0
+    if settings.ladder.unplaced:
+        bench.settings = settings = place(
+            bench, WorkProgress("strengths", settings.ladder.points, quiet=execution.quiet, show=show)
+        )
+    todo = cells(settings)
+    pending = [cell for cell in todo if old is None or cell not in old.records]
     disk = bench.disk()
     require_space(out, disk.per_point * len(pending))
 
@@ -124,6 +129,14 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
         if told:
             console.print(told, highlight=False, markup=False)
     return 1 if any(each["status"] == "failed" for each in rows) else 0
+
+
+def as_placed(settings: SweepSettings, old: Run) -> SweepSettings:
+    """With the strengths that a run found when it was begun."""
+    recorded = old.configuration.get("ladder")
+    if not settings.ladder.unplaced or not isinstance(recorded, Mapping) or recorded.get("spacing") != "adaptive":
+        return settings
+    return settings.model_copy(update={"ladder": settings.ladder.placed(recorded.get("strengths"))})
 
 
 def folder_of(settings: SweepSettings, execution: ParallelExecution) -> Path:

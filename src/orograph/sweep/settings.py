@@ -25,7 +25,10 @@ class LadderSettings(Settings):
     points: int = Field(11, description="number of strengths λ")
     min: float = Field(0.0, description="smallest λ")
     max: float = Field(0.02, description="largest λ")
-    spacing: Literal["linear", "log"] = Field("linear", description="how the strengths are spaced")
+    spacing: Literal["linear", "log", "adaptive"] = Field(
+        "linear",
+        description="how the strengths are spaced; adaptive: at equal ways along the branch, which a first pass follows",
+    )
     strengths: Numbers = Field((), description="an explicit list of λ instead")
     direction: Literal["up", "down", "both"] = Field("up", description="climb the ladder, descend it, or climb then descend")
 
@@ -37,15 +40,24 @@ class LadderSettings(Settings):
                 raise ConfigurationError(f"`{name}` {value}: a strength λ must be a number ≥ 0")
         if self.min > self.max:
             raise ConfigurationError(f"`min` {self.min} is larger than `max` {self.max}")
-        if self.spacing == "log" and not self.strengths and self.min == 0:
-            raise ConfigurationError("`spacing` log needs `min` above 0")
+        if self.spacing != "linear" and not self.strengths and self.min == 0:
+            raise ConfigurationError(f"`spacing` {self.spacing} needs `min` above 0")
         ladder = self.ladder()
         if len(set(ladder)) != len(ladder):
             raise ConfigurationError("the ladder holds the same strength twice; widen `min` … `max` or lower `points`")
         return self
 
+    @property
+    def unplaced(self) -> bool:
+        """Whether the strengths are still to be found."""
+        return self.spacing == "adaptive" and not self.strengths
+
+    def placed(self, strengths: Any) -> "LadderSettings":
+        """With the strengths that were found."""
+        return LadderSettings.model_validate({**self.model_dump(), "strengths": strengths})
+
     def ladder(self) -> list[float]:
-        """The strengths in ascending order."""
+        """The strengths in ascending order; of an adaptive ladder that is not placed those of its first pass."""
         if self.strengths:
             return sorted(self.strengths)
         if self.points == 1:

@@ -25,7 +25,7 @@ from orograph.objective import Objective
 from orograph.training.polishing import MovableHessian, Newton, Polished
 
 _SOLVED = 0.05  # residual of a prediction, relative to the gradient
-_BETWEEN = 0.1  # of the gradient where a step begins: as far as points on the way are corrected
+_BETWEEN = 0.01  # of the gradient where a step begins: as far as points on the way are corrected
 _LOWERED = 0.5  # share of the gradient that a prediction may leave
 _SHORT = 0.35  # of the prediction: a corrector that goes as far may end on another branch
 _INSIDE = 0.999  # of a length: what rounding tells from the whole of it
