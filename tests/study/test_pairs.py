@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from landscapes import classifier, landscape
 from orograph.connectivity.barriers import barrier, published_barrier
 from orograph.errors import DataError
+from orograph.metrics import metric
 from orograph.objective import Objective
 from orograph.study.pairs import connect
 from orograph.study.settings import PATHS, ConnectivitySettings
@@ -133,3 +134,16 @@ def test_a_diverged_network_is_refused_in_one_sentence() -> None:
     objective = classifier()
     with pytest.raises(DataError, match="second minimum"):
         connect(objective, objective, objective.theta, objective.theta * math.inf, settings=ConnectivitySettings())
+
+
+def test_metrics_of_ones_own_are_taken_along_the_straight_line() -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(30, 5, generator=generator, dtype=torch.float64)
+    targets = inputs[:, :2] * inputs[:, 2:3]
+    model = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 2)).double()
+    objective = Objective(model, F.mse_loss, [(inputs, targets)])
+    settings = ConnectivitySettings(paths=("linear",), curve_points=3)
+    given = {"settings": settings, "metrics": [metric("rmse")]}
+    path = connect(objective, None, objective.theta, -objective.theta, **given).scalars["paths"]["linear"]
+    assert path["train_rmse"] == pytest.approx(np.sqrt(path["train_loss"]), rel=1e-9)  # statistics estimated anew for both
+    assert "test_rmse" not in path

@@ -3,11 +3,12 @@
 Straight line; quadratic Bézier curve, polygonal chain and nudged elastic band, trained from it; straight line to the second
 minimum with its units in the first one's order. BatchNorm's statistics are estimated anew from the training data wherever a
 point is evaluated, the ends included. A path that cannot be had is recorded with its reason; the others go on. Accuracies are in
-percent; without classes there are none, nor disagreements and ensembles, and without test data nothing that is of these.
+percent; without classes there are none, nor disagreements and ensembles, but the problem's metrics along the straight line; and
+without test data there is nothing that is of these.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,14 +19,17 @@ from torch import Tensor
 
 from orograph.connectivity.barriers import CurveProfile, curve_profile
 from orograph.connectivity.connecting import named_curve
-from orograph.connectivity.curves import line
+from orograph.connectivity.curves import Points, line
 from orograph.connectivity.ensembles import disagreement_along, ensemble
 from orograph.errors import DataError, OrographError
 from orograph.geometry.evaluation import classifies
 from orograph.geometry.normalisation import reestimated
+from orograph.geometry.scores import Value, scores
+from orograph.metrics import Metric
 from orograph.objective import Objective
 from orograph.store.findings import Result
 from orograph.study.settings import ConnectivitySettings
+from orograph.training.stability import with_buffers
 
 OnStep = Callable[[str, int], None]  # the path, and the training steps taken for it so far
 
@@ -37,6 +41,7 @@ def connect(
     second: Float[Tensor, " P"],
     *,
     settings: ConnectivitySettings,
+    metrics: Sequence[Metric] = (),
     seed: int = 0,
     on_step: OnStep | None = None,
 ) -> Result:
@@ -47,6 +52,7 @@ def connect(
         test: of the same model, on the test data; None without these.
         first, second: the minima.
         settings: which paths, at how many positions they are evaluated, and for how many epochs trained.
+        metrics: taken along the straight line besides the losses.
         seed: of mini-batches and small displacements.
         on_step: called with the path and its training steps so far.
 
@@ -79,6 +85,9 @@ def connect(
             failures[name] = str(error)
             continue
         paths[name] = {**profile_fields(found), **details}
+        if name == "linear" and metrics:
+            own = _along(train, test, curve.at(found.positions), metrics)
+            paths[name] = {**own, **paths[name]}
         if name == "bezier":
             arrays["bezier_bend"] = curve.controls[1:-1].cpu().numpy()
     scalars |= {f"{name}_barrier": each["barriers"]["train_loss"] for name, each in paths.items()}
@@ -106,6 +115,20 @@ def profile_fields(found: CurveProfile) -> dict[str, Any]:
     if found.test is None:
         barriers = {name: barriers[name] for name in ("train_loss", "train_error", "objective") if name in barriers}
     return {**fields, "barriers": barriers}
+
+
+def _along(train: Objective, test: Objective | None, thetas: Points, metrics: Sequence[Metric]) -> dict[str, list[Value]]:
+    """Metrics at each position, on both sets, by `train_` and `test_` before their names."""
+    statistics = reestimated(train, thetas) or {}
+    found: dict[str, list[Value]] = {}
+    for which, objective in (("train", train), ("test", test)):
+        for place in range(len(thetas)):
+            if objective is not None:
+                theta = thetas[place : place + 1][0]
+                here = with_buffers(objective, {name: each[place] for name, each in statistics.items()})
+                for name, value in scores(here, theta, metrics)[0].items():
+                    found.setdefault(f"{which}_{name}", []).append(value)
+    return found
 
 
 def _distances(first: Float[Tensor, " P"], second: Float[Tensor, " P"]) -> dict[str, Any]:

@@ -114,7 +114,10 @@ def _pair(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Result:
         say(f"{path}, step {count} · {step.title}")
 
     settings, seed = bench.settings.connectivity, step.seeds[0]
-    return connect(first.train, first.test, first.theta, second.theta, settings=settings, seed=seed, on_step=on_step)
+    metrics = () if bench.classifies else bench.metrics
+    return connect(
+        first.train, first.test, first.theta, second.theta, settings=settings, metrics=metrics, seed=seed, on_step=on_step
+    )
 
 
 def _slice(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Result:
