@@ -164,12 +164,6 @@ def test_a_changed_source_of_any_network_is_refused_by_name(tmp_path: Path, caps
     assert f"the source of `model {other}:wide` has changed since this run was begun" in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_trainer_of_ones_own_is_refused_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["study", *KINDS["alone"], *own(train="curves"), *SMALL, "--out", str(tmp_path / "run")]) == 2
-    assert "a study trains all its networks by --optimizer" in " ".join(capsys.readouterr().err.split())
-    assert not (tmp_path / "run").exists()
-
-
 @pytest.mark.slow
 def test_the_named_network_and_data_as_ones_own_give_the_same_bytes(tmp_path: Path) -> None:
     parts = tmp_path / "named_parts.py"  # the name of a configuration, which files have, is that of its factory
