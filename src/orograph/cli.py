@@ -116,6 +116,16 @@ Examples:
 
 The same command again resumes a run that was stopped."""
 
+ATLAS_HELP = """Branches, sweeps and their jumps as one graph: critical points, the stretches between them, descents from saddles with
+their barriers, strengths at which two minima are equally deep.
+
+Examples:
+  orograph atlas runs/branch                       the branches of one run
+  orograph atlas runs/up runs/down runs/hysteresis branches, and a sweep whose points and jumps are placed on them
+  orograph atlas runs/branch --descents 3 --dry-run
+
+The same command again resumes an atlas that was stopped."""
+
 VERIFY_HELP = """Networks whose critical points are known in closed form: folds, turns, branch points, Maxwell points, indices and
 multiplicities, found by following branches, beside the true ones. A minute; exit code 1 where one is wrong.
 
@@ -202,6 +212,12 @@ COMMANDS = {
         FOLLOW_HELP,
         "orograph.branches.settings:FollowCommand",
         "orograph.branches.command:follow_command",
+    ),
+    "atlas": Command(
+        "branches, sweeps and their jumps as one graph",
+        ATLAS_HELP,
+        "orograph.atlas.settings:AtlasSettings",
+        "orograph.atlas.command:atlas",
     ),
     "verify": Command(
         "exactly solvable networks: what is found beside what is true",

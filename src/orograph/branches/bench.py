@@ -31,6 +31,8 @@ from orograph.training.polishing import polish
 
 Say = Callable[[str], None]
 
+BEGINS_AT = "begins_at"  # in a run's configuration: SHA-256 of the start and of θ_ref
+
 
 @dataclass(frozen=True, eq=False)
 class FollowBench:
@@ -138,6 +140,12 @@ class FollowBench:
                 "a larger `strength`, or a start that was trained further."
             )
         return self.follower.begin(found.theta, begin.strength)
+
+
+def followed_settings(run: Run) -> FollowSettings:
+    """The settings of a run of branches."""
+    values = {name: value for name, value in run.configuration.items() if name != BEGINS_AT}
+    return FollowSettings.model_validate({**values, "numerics": run.numerics})
 
 
 def _of_checkpoint(settings: FollowSettings) -> SweepSettings:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orograph.branches.bench import FollowBench
+from orograph.branches.bench import BEGINS_AT, FollowBench
 from orograph.branches.cost import show_plan
 from orograph.branches.schedule import Schedule
 from orograph.branches.settings import FollowCommand, FollowNumerics, FollowSettings
@@ -80,7 +80,7 @@ def follow_branches(settings: FollowSettings, execution: ParallelExecution) -> i
         run = Run.create(
             out,
             kind=BRANCH,
-            configuration={**settings.configuration(), "begins_at": bench.digest},
+            configuration={**settings.configuration(), BEGINS_AT: bench.digest},
             numerics=settings.numerics.model_dump(),
             asked=asked,
             provenance=provenance(bench.device),

@@ -1,3 +1,4 @@
+from .atlas import atlas as atlas
 from .branches import bifurcations as bifurcations
 from .curvatures import curvature as curvature
 from .eigenvalue_branches import branches as branches

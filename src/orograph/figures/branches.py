@@ -14,7 +14,7 @@ from orograph.figures.labels import label
 from orograph.figures.style import PALETTE, styled
 
 _LOOKS = (("-", PALETTE[0]), ("--", PALETTE[1]), ("-.", PALETTE[2]), (":", PALETTE[3]))  # by index, the last for all above
-_MARKS = {"fold": ("o", "fold"), "turn": ("s", "turn of q"), "branch": ("D", "branch point"), "end": ("X", "end")}
+MARKS = {"fold": ("o", "fold"), "turn": ("s", "turn of q"), "branch": ("D", "branch point"), "end": ("X", "end")}
 _UNKNOWN = ("-", "#555555")
 _FINE = 12  # places drawn between two points, by monotone cubics in s
 
@@ -60,10 +60,10 @@ def bifurcations(tree: xr.DataTree, title: str = "") -> Figure:
         for axes in (order, energy, last):
             axes.xaxis.set_major_locator(MaxNLocator(5))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
-        handles = [_handle(index) for index in sorted(seen)]
+        handles = [handle(index) for index in sorted(seen)]
         handles += [
-            Line2D([], [], ls="", marker=_MARKS[kind][0], color="#222222", mfc="white", ms=6, label=_MARKS[kind][1])
-            for kind in _MARKS
+            Line2D([], [], ls="", marker=MARKS[kind][0], color="#222222", mfc="white", ms=6, label=MARKS[kind][1])
+            for kind in MARKS
             if kind in marked
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=max(1, len(handles)))
@@ -71,13 +71,15 @@ def bifurcations(tree: xr.DataTree, title: str = "") -> Figure:
         return figure
 
 
-def _handle(index: int) -> Line2D:
-    style, colour = _look(index)
+def handle(index: int) -> Line2D:
+    """The entry of a legend for points of this index, −1 where it is not known."""
+    style, colour = look(index)
     words = "index not known" if index < 0 else "minimum" if index == 0 else f"saddle of index {index}"
     return Line2D([], [], ls=style, color=colour, label=words + (" or more" if index == len(_LOOKS) - 1 else ""))
 
 
-def _look(index: int) -> tuple[str, str]:
+def look(index: int) -> tuple[str, str]:
+    """The style and the colour of points of this index."""
     return _UNKNOWN if index < 0 else _LOOKS[min(index, len(_LOOKS) - 1)]
 
 
@@ -103,7 +105,7 @@ def _course(axes: Axes, points: xr.Dataset, events: xr.Dataset | None, name: str
     smooth = [PchipInterpolator(arclengths, each) for each in (strengths, values)] if len(strengths) > 1 else []
     for index, group in itertools.groupby(itertools.pairwise(places), key=lambda pair: pair[0][1]):
         pairs = list(group)
-        style, colour = _look(index)
+        style, colour = look(index)
         fine = np.concatenate([np.linspace(first[0], second[0], _FINE) for first, second in pairs])
         axes.plot(smooth[0](fine), smooth[1](fine), style, color=colour, lw=1.5)
         seen.add(index)
@@ -125,7 +127,7 @@ def _events(axes: Axes, events: xr.Dataset | None, name: str) -> set[str]:
         return set()
     kinds = [str(kind) for kind in events["event_kind"].values]
     for kind, strength, value in zip(kinds, events.strength.values, events[name].values, strict=True):
-        axes.plot(strength, value, _MARKS[kind][0], color="#222222", mfc="white", ms=6, zorder=3)
+        axes.plot(strength, value, MARKS[kind][0], color="#222222", mfc="white", ms=6, zorder=3)
     return set(kinds)
 
 

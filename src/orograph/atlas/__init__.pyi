@@ -1,0 +1,1 @@
+from .graph import read_atlas as read_atlas

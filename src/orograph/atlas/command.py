@@ -1,0 +1,169 @@
+"""The command `orograph atlas`: branches, ladders and their jumps as one graph; resumable at any moment."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orograph.atlas.graph import FILE, gather
+from orograph.atlas.ladders import jumps, ladder_points
+from orograph.atlas.measured import Work, measured, to_do
+from orograph.atlas.settings import AtlasSettings
+from orograph.atlas.stretches import Stretch, stretches
+from orograph.branches.bench import FollowBench, followed_settings
+from orograph.errors import ConfigurationError, RunError, shown
+from orograph.figures.atlas import atlas as draw
+from orograph.figures.style import save
+from orograph.remarks import answer
+from orograph.settings.base import folder_name
+from orograph.settings.shared import Execution
+from orograph.store.atomic import require_writable
+from orograph.store.branch import BRANCH, courses
+from orograph.store.encoding import json_text
+from orograph.store.findings import Finding, FindingKey
+from orograph.store.provenance import provenance
+from orograph.store.resume import begun_run
+from orograph.store.run import Run
+from orograph.work.progress import WorkProgress
+
+ATLAS = "atlas"  # the kind of run
+
+
+def atlas(settings: AtlasSettings) -> int:
+    """The command. Returns the exit code.
+
+    Raises:
+        OrographError: a run cannot be used; nothing has been written then.
+    """
+    console = Console(stderr=settings.json_output)
+    branched, ladders = _given(settings.runs)
+    out = Path(settings.out or Path("runs") / f"{folder_name(branched[0].path.resolve().name)}-atlas")
+    known = [each for run in branched for each in stretches(run)]
+    work = list(to_do(known, settings.descents))
+    if settings.dry_run:
+        counts = {kind: sum(each.kind == kind for each in work) for kind in ("maxwell", "descent")}
+        text = f"{len(known)} stretches; {counts['maxwell']} crossings to certify, {counts['descent']} descents of at most "
+        console.print(f"{text}{settings.descent_products:,} products", highlight=False)
+        return 0
+    require_writable(out)
+    begun_run(out, ATLAS)
+    benches = {
+        str(run.path): FollowBench.prepare(followed_settings(run), Execution(data_dir=settings.data_dir)) for run in branched
+    }
+    first = branched[0]
+    with Run.create(
+        out,
+        kind=ATLAS,
+        configuration={
+            "runs": [{"name": run.path.resolve().name, "digest": _digest(run)} for run in (*branched, *ladders)],
+            "atlas": {name: getattr(settings, name) for name in ("descents", "descent_products")},
+        },
+        numerics=first.numerics,
+        provenance=provenance(benches[str(first.path)].device),
+        classes=first.classes,
+        tensors=first.tensors,
+    ) as run:
+        found = _measure(run, work, benches, known, settings)
+        points = [each for ladder in ladders for each in ladder_points(ladder, known)]
+        results = {
+            **gather(known, found, points, jumps(points), first.classes),
+            "branches": [_plain(each) for each in branched],
+        }
+        run.keep_results(FILE, results)
+        picture, _ = save(draw(results), run.path / "figures" / ATLAS)
+    if settings.json_output:
+        answer(json_text(results))
+    elif not settings.quiet:
+        _print(results, console)
+        numbers = shown(run.path / FILE)
+        console.print(Text.assemble("numbers in ", (numbers, "bold"), ", picture ", (shown(picture), "bold")), highlight=False)
+    return 0
+
+
+def _given(paths: Sequence[str]) -> tuple[list[Run], list[Run]]:
+    """The branches and the ladders among the runs, all of one network."""
+    if not paths:
+        raise ConfigurationError("atlas needs runs: directories that orograph follow wrote, and sweeps of the same problem.")
+    runs = [Run.open(path) for path in paths]
+    for run in runs:
+        if run.kind not in (BRANCH, "sweep"):
+            raise RunError(f"{run.path} holds a {run.kind}; atlas joins branches and sweeps.")
+    branched = [run for run in runs if run.kind == BRANCH]
+    if not any(courses(run) for run in branched):
+        raise RunError(f"{', '.join(paths)}: no branch among them has a point yet; orograph follow makes them.")
+    names = [run.path.resolve().name for run in runs]
+    if len(set(names)) < len(names):
+        raise ConfigurationError(f"two of the runs are called {max(names, key=names.count)}; rename one of their directories.")
+    for run in runs[1:]:
+        if run.tensors != runs[0].tensors:
+            raise RunError(f"{run.path} is of another network than {runs[0].path}; an atlas is of one.")
+    return branched, [run for run in runs if run.kind == "sweep"]
+
+
+def _digest(run: Run) -> str:
+    """Of all that was recorded: an atlas is one of runs as they were."""
+    recorded = [*((key.stem, dict(found.files)) for key, found in run.findings.items())]
+    recorded += [(repr(cell), dict(record.files)) for cell, record in run.records.items()]
+    return hashlib.sha256(repr(sorted(recorded, key=repr)).encode()).hexdigest()[:16]
+
+
+def _measure(
+    run: Run, work: Sequence[Work], benches: dict[str, FollowBench], known: Sequence[Stretch], settings: AtlasSettings
+) -> list[Finding]:
+    """What is not measured yet is, one after the other; all findings in their order."""
+    keys = [FindingKey(each.kind, ATLAS, each.name) for each in work]
+    with WorkProgress("results", len(work), quiet=settings.quiet) as progress:
+        done = sum(key in run.findings for key in keys)
+        progress.passed(done, done)
+        for key, each in zip(keys, work, strict=True):
+            if key in run.findings:
+                continue
+            result = measured(each, benches, known, settings.descent_products, progress.say)
+            run.commit_finding(key, scalars=result.scalars, arrays=result.arrays)
+            progress.completed(f"{each.kind} {each.name}", f"λ = {result.scalars['strength']:.6g}")
+    return [run.findings[key] for key in keys]
+
+
+def _plain(run: Run) -> dict[str, Any]:
+    """The branches of a run without their vectors."""
+    return {
+        "run": run.path.resolve().name,
+        "branches": [
+            {
+                "name": course.name,
+                "ended": course.ended,
+                "points": [dict(each.scalars) for each in course.points],
+                "events": [dict(each.scalars) for each in course.events],
+            }
+            for course in courses(run).values()
+        ],
+    }
+
+
+def _print(results: dict[str, Any], console: Console) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("", "from", "to", "λ", ""):
+        table.add_column(name, overflow="fold")
+    for edge in results["edges"]:
+        if edge["kind"] == "stretch":
+            what = "index not known" if edge["index"] is None else "minima" if edge["stable"] else f"index {edge['index']}"
+            table.add_row(edge["name"], edge["from"], edge["to"], f"{edge['low']:.6g} to {edge['high']:.6g}", what)
+        elif edge["kind"] == "descent":
+            goal = f"{edge['to']}{' (an image)' if edge['likeness'] == 'image' else ''}"
+            table.add_row("descent", edge["from"], goal, f"{edge['strength']:.6g}", f"barrier {edge['height']:.4g}")
+        else:
+            table.add_row(
+                f"jump of {edge['run']} {edge['chain']}",
+                edge["from"],
+                edge["to"] or "?",
+                f"{edge['low']:.6g} to {edge['high']:.6g}",
+                "",
+            )
+    for each in results["maxwell"]:
+        note = f"equal depth, latent {each['latent']:.4g}" if each["certified"] else "equal depth, not certified"
+        table.add_row("Maxwell", each["first_stretch"], each["second_stretch"], f"{each['strength']:.8g}", note)
+    console.print(table)

@@ -1,0 +1,98 @@
+"""Points of sweeps beside branches: which stretch each lies on, and where the ladder jumps from one to another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orograph.atlas.stretches import Stretch
+from orograph.store.cells import Cell
+from orograph.store.run import Run
+
+ALIKE = 2e-3  # of ‖θ − θ_ref‖² and of L + 1e-3: how far a trained point may be from the critical point that it is taken for
+
+
+@dataclass(frozen=True)
+class LadderPoint:
+    """A recorded point of a sweep.
+
+    Attributes:
+        run: name of the sweep.
+        chain: its seed and its way.
+        strength: λ.
+        order_parameter: q.
+        train_loss: L.
+        objective: L_eff.
+        stretch: name of the one on which it lies; empty where it is on none that is known.
+    """
+
+    run: str
+    chain: str
+    strength: float
+    order_parameter: float
+    train_loss: float
+    objective: float
+    stretch: str
+
+
+@dataclass(frozen=True)
+class Jump:
+    """Two neighbouring points of a ladder on two stretches, or one of them on none that is known.
+
+    Attributes:
+        run: name of the sweep.
+        chain: its seed and its way.
+        leaves: name of the stretch before; empty for none that is known.
+        arrives: that behind it.
+        before: λ of the first.
+        behind: λ of the second.
+    """
+
+    run: str
+    chain: str
+    leaves: str
+    arrives: str
+    before: float
+    behind: float
+
+
+def ladder_points(run: Run, known: Sequence[Stretch]) -> list[LadderPoint]:
+    """Every good point of a sweep, chain by chain in the order in which the ladder was gone."""
+    found = []
+    for cell, record in run.records.items():
+        if record.status != "done":
+            continue
+        scalars = record.scalars
+        name = "final_train_loss" if "final_train_loss" in scalars else "train_loss"
+        loss, q = float(scalars[name]), float(scalars["anchor_distance"]) ** 2
+        energy = loss + cell.strength * q
+        place = _stretch_of(cell.strength, q, loss, known)
+        found.append(LadderPoint(run.path.resolve().name, _chain(cell), cell.strength, q, loss, energy, place))
+    order = {cell: number for number, cell in enumerate(run.plan.cells)}
+    places = {(_chain(cell), cell.strength): number for cell, number in order.items()}
+    return sorted(found, key=lambda each: (each.chain, places[each.chain, each.strength]))
+
+
+def jumps(points: Sequence[LadderPoint]) -> list[Jump]:
+    """Where neighbours of a chain lie on different stretches. Two that connect without a fold count as one."""
+    found = []
+    for one, other in zip(points, points[1:], strict=False):
+        if (one.run, one.chain) == (other.run, other.chain) and one.stretch != other.stretch and one.stretch:
+            found.append(Jump(one.run, one.chain, one.stretch, other.stretch, one.strength, other.strength))
+    return found
+
+
+def _chain(cell: Cell) -> str:
+    return f"{cell.seed}-{cell.direction}"
+
+
+def _stretch_of(strength: float, q: float, loss: float, known: Sequence[Stretch]) -> str:
+    """The stretch whose q and L at this λ are nearest, if both are alike."""
+    best, nearest = "", 1.0
+    for stretch in known:
+        if not stretch.covers(strength):
+            continue
+        there = stretch.at("order_parameter", strength)
+        by_q = abs(there - q) / (ALIKE * max(there, q, 1e-12))
+        by_loss = abs(stretch.at("train_loss", strength) - loss) / (ALIKE * (loss + 1e-3))
+        if (far := max(by_q, by_loss)) < nearest:
+            best, nearest = stretch.name, far
+    return best

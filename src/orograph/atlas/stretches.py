@@ -1,0 +1,146 @@
+"""Stretches of branches: critical points of one index between two events, along which λ goes one way.
+
+F = L_eff is known at the points with its slope dF/dλ = q exactly, so that between them it is a cubic of error h⁴.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.interpolate import CubicHermiteSpline
+
+from orograph.store.branch import Course, courses
+from orograph.store.findings import Finding
+from orograph.store.run import Run
+
+INDEX = "objective_negative_eigenvalues"
+DIVIDING = ("fold", "branch")  # events in which a stretch ends
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """Critical points of one index between two events.
+
+    Attributes:
+        run: of the branch.
+        course: the branch.
+        number: among the stretches of its branch, from 0.
+        points: at least one, in the order of the branch.
+        begins: the event before it, None at the start of the branch.
+        ends: the event behind it, None at the end of the branch.
+    """
+
+    run: Run
+    course: Course
+    number: int
+    points: tuple[Finding, ...]
+    begins: Finding | None
+    ends: Finding | None
+
+    @property
+    def name(self) -> str:
+        """Unique in an atlas."""
+        return f"{self.run.path.resolve().name}/{self.course.name}/{self.number}"
+
+    @property
+    def index(self) -> int | None:
+        """How many directions go down; None where it was not asked for."""
+        found = self.points[0].scalars.get(INDEX)
+        return None if found is None else int(found)
+
+    @cached_property
+    def corners(self) -> tuple[dict[str, Any], ...]:
+        """Its points with the events at its ends, by λ ascending; where there are several at one λ, one of them."""
+        found = [dict(each.scalars) for each in (self.begins, *self.points, self.ends) if each is not None]
+        for each in found:
+            each.setdefault("train_loss", each["objective"] - each["strength"] * each["order_parameter"])
+        by_strength = {each["strength"]: each for each in found}
+        return tuple(by_strength[strength] for strength in sorted(by_strength))
+
+    @property
+    def low(self) -> float:
+        """The smallest λ."""
+        return float(self.corners[0]["strength"])
+
+    @property
+    def high(self) -> float:
+        """The largest λ."""
+        return float(self.corners[-1]["strength"])
+
+    @cached_property
+    def energy(self) -> CubicHermiteSpline | None:
+        """L_eff as a function of λ; None of a single point."""
+        if len(self.corners) < 2:
+            return None
+        strengths, energies, slopes = (
+            np.array([each[name] for each in self.corners]) for name in ("strength", "objective", "order_parameter")
+        )
+        return CubicHermiteSpline(strengths, energies, slopes)
+
+    def covers(self, strength: float) -> bool:
+        """Whether it reaches so far."""
+        return self.low <= strength <= self.high
+
+    def at(self, name: str, strength: float) -> float:
+        """A quantity at a λ that it covers, interpolated; of L_eff by its slopes."""
+        if name == "objective" and self.energy is not None:
+            return float(self.energy(strength))
+        known = [each for each in self.corners if name in each]
+        return float(np.interp(strength, [each["strength"] for each in known], [each[name] for each in known]))
+
+    def nearest(self, strength: float) -> Finding:
+        """Its point next to a λ."""
+        return min(self.points, key=lambda each: abs(float(each.scalars["strength"]) - strength))
+
+
+def stretches(run: Run) -> list[Stretch]:
+    """Those of all branches of a run."""
+    return [each for course in courses(run).values() for each in _of_course(run, course)]
+
+
+def _of_course(run: Run, course: Course) -> list[Stretch]:
+    dividing = [event for event in course.events if event.scalars["event_kind"] in DIVIDING]
+    found: list[Stretch] = []
+    first, before = 0, None
+    for event in [*dividing, None]:
+        last = len(course.points) if event is None else int(event.scalars["after"]) + 1
+        points = course.points[first:last]
+        end = event if event is not None else _end(course)
+        if points:
+            found.append(Stretch(run, course, len(found), points, before, end))
+        first, before = max(first, last), event
+    return found
+
+
+def _end(course: Course) -> Finding | None:
+    """The event in which a branch ends, if θ reaches θ_ref."""
+    return next((event for event in course.events if event.scalars["event_kind"] == "end"), None)
+
+
+def crossings(one: Stretch, other: Stretch) -> list[float]:
+    """Every λ at which two stretches have equal L_eff."""
+    low, high = max(one.low, other.low), min(one.high, other.high)
+    if one.energy is None or other.energy is None or not low < high:
+        return []
+    knots = np.unique(np.concatenate([[low, high], one.energy.x, other.energy.x]))
+    knots = knots[(knots >= low) & (knots <= high)]
+    gap = CubicHermiteSpline(knots, one.energy(knots) - other.energy(knots), one.energy(knots, 1) - other.energy(knots, 1))
+    inside: Sequence[float] = [float(root) for root in gap.roots(extrapolate=False) if np.isfinite(root)]
+    # Stretches that meet in an event have equal L_eff there, which is no Maxwell point.
+    ends = [float(each.scalars["strength"]) for each in (one.begins, one.ends, other.begins, other.ends) if each is not None]
+    return [root for root in inside if all(abs(root - end) > 1e-6 * max(abs(end), 1e-12) for end in ends)]
+
+
+def lost_classes(stretch: Stretch, classes: Sequence[str]) -> list[tuple[str, float]]:
+    """Each class whose test accuracy falls through a half along a stretch as λ grows, and where."""
+    found = []
+    known = [each for each in stretch.corners if isinstance(each.get("class_accuracy"), list)]
+    for number, name in enumerate(classes):
+        for lower, upper in zip(known, known[1:], strict=False):
+            first, second = (each["class_accuracy"][number] for each in (lower, upper))
+            if first >= 50 > second:
+                share = (first - 50) / (first - second)
+                found.append((name, float(lower["strength"] + share * (upper["strength"] - lower["strength"]))))
+    return found
