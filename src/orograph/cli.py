@@ -116,8 +116,8 @@ Examples:
 
 The same command again resumes a run that was stopped."""
 
-ATLAS_HELP = """Branches, sweeps and their jumps as one graph: critical points, the stretches between them, descents from saddles with
-their barriers, strengths at which two minima are equally deep.
+ATLAS_HELP = """Branches, sweeps and their jumps as one graph: critical points, the stretches between them, descents from saddles
+with their barriers, strengths at which two minima are equally deep.
 
 Examples:
   orograph atlas runs/branch                       the branches of one run

@@ -51,9 +51,8 @@ def atlas(settings: AtlasSettings) -> int:
         return 0
     require_writable(out)
     begun_run(out, ATLAS)
-    benches = {
-        str(run.path): FollowBench.prepare(followed_settings(run), Execution(data_dir=settings.data_dir)) for run in branched
-    }
+    execution = Execution(data_dir=settings.data_dir)
+    benches = {str(run.path): FollowBench.prepare(followed_settings(run), execution) for run in branched}
     first = branched[0]
     with Run.create(
         out,

@@ -151,8 +151,8 @@ def read_atlas(path: str | Path) -> "networkx.MultiGraph":
         path: the directory that `orograph atlas` wrote.
 
     Returns:
-        A `networkx.MultiGraph`, whose nodes and edges carry all that is known of them; descents and jumps, which join stretches and
-        not points, stand in `graph["descents"]` and `graph["jumps"]` beside `graph["maxwell"]` and `graph["barriers"]`.
+        A `networkx.MultiGraph`, whose nodes and edges carry all that is known of them; descents and jumps, which join stretches
+        and not points, stand in `graph["descents"]` and `graph["jumps"]` beside `graph["maxwell"]` and `graph["barriers"]`.
 
     Raises:
         RunError: it holds no atlas.

@@ -1,5 +1,6 @@
 """Points of sweeps beside branches: which stretch each lies on, and where the ladder jumps from one to another."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,7 +75,7 @@ def ladder_points(run: Run, known: Sequence[Stretch]) -> list[LadderPoint]:
 def jumps(points: Sequence[LadderPoint]) -> list[Jump]:
     """Where neighbours of a chain lie on different stretches. Two that connect without a fold count as one."""
     found = []
-    for one, other in zip(points, points[1:], strict=False):
+    for one, other in itertools.pairwise(points):
         if (one.run, one.chain) == (other.run, other.chain) and one.stretch != other.stretch and one.stretch:
             found.append(Jump(one.run, one.chain, one.stretch, other.stretch, one.strength, other.strength))
     return found

@@ -3,6 +3,7 @@
 F = L_eff is known at the points with its slope dF/dλ = q exactly, so that between them it is a cubic of error h⁴.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -138,7 +139,7 @@ def lost_classes(stretch: Stretch, classes: Sequence[str]) -> list[tuple[str, fl
     found = []
     known = [each for each in stretch.corners if isinstance(each.get("class_accuracy"), list)]
     for number, name in enumerate(classes):
-        for lower, upper in zip(known, known[1:], strict=False):
+        for lower, upper in itertools.pairwise(known):
             first, second = (each["class_accuracy"][number] for each in (lower, upper))
             if first >= 50 > second:
                 share = (first - 50) / (first - second)
