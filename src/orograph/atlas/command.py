@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orograph.atlas.graph import FILE, gather
+from orograph.atlas.graph import gather
 from orograph.atlas.ladders import jumps, ladder_points
 from orograph.atlas.measured import Work, measured, to_do
 from orograph.atlas.settings import AtlasSettings
@@ -22,15 +22,13 @@ from orograph.remarks import answer
 from orograph.settings.base import folder_name
 from orograph.settings.shared import Execution
 from orograph.store.atomic import require_writable
-from orograph.store.branch import BRANCH, courses
+from orograph.store.branch import ATLAS, ATLAS_FILE, BRANCH, courses
 from orograph.store.encoding import json_text
 from orograph.store.findings import Finding, FindingKey
 from orograph.store.provenance import provenance
 from orograph.store.resume import begun_run
 from orograph.store.run import Run
 from orograph.work.progress import WorkProgress
-
-ATLAS = "atlas"  # the kind of run
 
 
 def atlas(settings: AtlasSettings) -> int:
@@ -72,13 +70,13 @@ def atlas(settings: AtlasSettings) -> int:
             **gather(known, found, points, jumps(points), first.classes),
             "branches": [_plain(each) for each in branched],
         }
-        run.keep_results(FILE, results)
+        run.keep_results(ATLAS_FILE, results)
         picture, _ = save(draw(results), run.path / "figures" / ATLAS)
     if settings.json_output:
         answer(json_text(results))
     elif not settings.quiet:
         _print(results, console)
-        numbers = shown(run.path / FILE)
+        numbers = shown(run.path / ATLAS_FILE)
         console.print(Text.assemble("numbers in ", (numbers, "bold"), ", picture ", (shown(picture), "bold")), highlight=False)
     return 0
 
@@ -90,7 +88,7 @@ def _given(paths: Sequence[str]) -> tuple[list[Run], list[Run]]:
     runs = [Run.open(path) for path in paths]
     for run in runs:
         if run.kind not in (BRANCH, "sweep"):
-            raise RunError(f"{run.path} holds a {run.kind}; atlas joins branches and sweeps.")
+            raise RunError(f"{run.path} is a run of kind {run.kind}; atlas joins branches and sweeps.")
     branched = [run for run in runs if run.kind == BRANCH]
     if not any(courses(run) for run in branched):
         raise RunError(f"{', '.join(paths)}: no branch among them has a point yet; orograph follow makes them.")

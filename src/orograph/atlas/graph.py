@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from orograph.atlas.ladders import Jump, LadderPoint
 from orograph.atlas.stretches import INDEX, Stretch, lost_classes
 from orograph.errors import RunError
+from orograph.store.branch import ATLAS_FILE
 from orograph.store.encoding import decode
 from orograph.store.findings import Finding
 
 if TYPE_CHECKING:
     import networkx
 
-FILE = "atlas.json"
 _TOLD = ("strength", "order_parameter", "objective", "train_loss", "test_loss", "test_accuracy", "objective_lambda_min", INDEX)
 
 
@@ -159,7 +159,7 @@ def read_atlas(path: str | Path) -> "networkx.MultiGraph":
     """
     import networkx
 
-    file = Path(path) / FILE
+    file = Path(path) / ATLAS_FILE
     if not file.is_file():
         raise RunError(f"{path} holds no atlas; orograph atlas RUN … makes one.")
     content = decode(file)

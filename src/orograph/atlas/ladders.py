@@ -8,7 +8,8 @@ from orograph.atlas.stretches import Stretch
 from orograph.store.cells import Cell
 from orograph.store.run import Run
 
-ALIKE = 2e-3  # of ‖θ − θ_ref‖² and of L + 1e-3: how far a trained point may be from the critical point that it is taken for
+ALIKE = 5e-3  # of q and of L: how far a trained point may be from the critical point that it is taken for
+LEAST = 1e-3  # of q and of L: below it they count as that much
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,9 @@ def _stretch_of(strength: float, q: float, loss: float, known: Sequence[Stretch]
     for stretch in known:
         if not stretch.covers(strength):
             continue
-        there = stretch.at("order_parameter", strength)
-        by_q = abs(there - q) / (ALIKE * max(there, q, 1e-12))
-        by_loss = abs(stretch.at("train_loss", strength) - loss) / (ALIKE * (loss + 1e-3))
+        there, far_away = stretch.at(strength)
+        by_q = abs(far_away - q) / (ALIKE * max(far_away, q, LEAST))
+        by_loss = abs(there - loss) / (ALIKE * (loss + LEAST))
         if (far := max(by_q, by_loss)) < nearest:
             best, nearest = stretch.name, far
     return best

@@ -24,7 +24,7 @@ from orograph.store.findings import Result
 from orograph.training.polishing import polish
 
 NUDGE = 1e-2  # of ‖θ − θ_ref‖: how far beside the saddle a descent begins
-SAME = 1e-5  # of ‖θ − θ_ref‖: two critical points nearer than that are one
+SAME = 1e-5  # of ‖θ − θ_ref‖ at the saddle: two critical points nearer than that are one
 ALIKE = 1e-7  # of L and q: two critical points that are images of each other
 
 
@@ -124,11 +124,11 @@ def _descent(work: Work, bench: FollowBench, known: Sequence[Stretch], products:
         return Result({**scalars, "second_stretch": "", "likeness": ""}, {THETA: _array(found.theta)})
     low = lowest(end, min(2, len(theta) - 1), None, tolerance=1e-3, seed=0)
     scalars["objective_negative_eigenvalues"] = low.index
-    name, likeness = _recognised(bench, end, known, work.strength)
+    name, likeness = _recognised(bench, end, known, work.strength, size)
     return Result({**scalars, "second_stretch": name, "likeness": likeness}, {THETA: _array(found.theta)})
 
 
-def _recognised(bench: FollowBench, end: State, known: Sequence[Stretch], strength: float) -> tuple[str, str]:
+def _recognised(bench: FollowBench, end: State, known: Sequence[Stretch], strength: float, size: float) -> tuple[str, str]:
     """The stretch of minima on which a critical point lies, and whether it is that point or an image of it; else none."""
     best: tuple[str, str] = ("", "")
     for stretch in known:
@@ -138,7 +138,7 @@ def _recognised(bench: FollowBench, end: State, known: Sequence[Stretch], streng
         if there is None:
             continue
         apart = (there.theta - end.theta).double().norm().item()
-        if apart <= SAME * max(end.distance2**0.5, 1e-12):
+        if apart <= SAME * size:
             return stretch.name, "same"
         like = abs(there.distance2 - end.distance2) <= ALIKE * max(end.distance2, 1e-12)
         if like and abs(there.loss - end.loss) <= ALIKE * max(abs(end.loss), 1e-12) and not best[0]:

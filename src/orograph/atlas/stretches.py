@@ -55,8 +55,6 @@ class Stretch:
     def corners(self) -> tuple[dict[str, Any], ...]:
         """Its points with the events at its ends, by λ ascending; where there are several at one λ, one of them."""
         found = [dict(each.scalars) for each in (self.begins, *self.points, self.ends) if each is not None]
-        for each in found:
-            each.setdefault("train_loss", each["objective"] - each["strength"] * each["order_parameter"])
         by_strength = {each["strength"]: each for each in found}
         return tuple(by_strength[strength] for strength in sorted(by_strength))
 
@@ -84,16 +82,12 @@ class Stretch:
         """Whether it reaches so far."""
         return self.low <= strength <= self.high
 
-    def at(self, name: str, strength: float) -> float:
-        """A quantity at a λ that it covers, interpolated; of L_eff by its slopes."""
-        if name == "objective" and self.energy is not None:
-            return float(self.energy(strength))
-        known = [each for each in self.corners if name in each]
-        return float(np.interp(strength, [each["strength"] for each in known], [each[name] for each in known]))
-
-    def nearest(self, strength: float) -> Finding:
-        """Its point next to a λ."""
-        return min(self.points, key=lambda each: abs(float(each.scalars["strength"]) - strength))
+    def at(self, strength: float) -> tuple[float, float]:
+        """L and q at a λ that it covers: q is the slope of L_eff, and L = L_eff − λq."""
+        if self.energy is None:
+            return float(self.points[0].scalars["train_loss"]), float(self.corners[0]["order_parameter"])
+        energy, slope = float(self.energy(strength)), float(self.energy(strength, 1))
+        return energy - strength * slope, slope
 
 
 def stretches(run: Run) -> list[Stretch]:

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.text import Text
 
 from orograph.commands.settings import ExportSettings
-from orograph.errors import ConfigurationError, shown
+from orograph.errors import ConfigurationError, RunError, shown
 from orograph.memory import format_bytes
 from orograph.store.analysis import Analysis
 from orograph.store.atomic import write_bytes
-from orograph.store.branch import BRANCH, Course, courses, open_branch
+from orograph.store.branch import ATLAS, ATLAS_FILE, BRANCH, Course, courses, open_branch
 from orograph.store.dataset import open_sweep
 from orograph.store.findings import FindingKey
 from orograph.store.finished import finished_run, unfinished
@@ -43,6 +43,10 @@ def export(settings: ExportSettings) -> int:
         OrographError: there is no such run, or nothing in it yet.
     """
     run = finished_run(settings.run, "export")
+    if run.kind == ATLAS:
+        raise RunError(
+            f"{run.path} holds an atlas, whose numbers are in {run.path / ATLAS_FILE}; export writes the runs that it joins."
+        )
     path = run.path.resolve()
     out = Path(settings.out or path.with_name(path.name + ENDINGS[settings.to]))
     if out.is_dir():

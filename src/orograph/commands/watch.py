@@ -23,7 +23,7 @@ from orograph.commands.settings import WatchSettings
 from orograph.commands.tensorboard import TensorBoardLog
 from orograph.errors import ConfigurationError, RunError, shown
 from orograph.reading import read_file
-from orograph.store.branch import BRANCH, courses
+from orograph.store.branch import ATLAS, BRANCH, courses
 from orograph.store.lock import LOCK_NAME
 from orograph.store.lookup import quantity
 from orograph.store.records import FOLDER
@@ -142,7 +142,15 @@ def _along(run: Run) -> list[_Recorded]:
     ]
 
 
-_RECORDED = {TRACK: _moments, BRANCH: _along}
+def _joined(run: Run) -> list[_Recorded]:
+    """What was measured for an atlas."""
+    return [
+        (run.path / f"{key.stem}.json", f"{key.kind} {key.name}", f"λ {found.scalars['strength']:.6g}", False)
+        for key, found in run.findings.items()
+    ]
+
+
+_RECORDED = {TRACK: _moments, BRANCH: _along, ATLAS: _joined}
 
 
 def _planned(run: Run, done: int) -> int:
@@ -150,7 +158,7 @@ def _planned(run: Run, done: int) -> int:
     if run.kind == BRANCH:
         most = run.configuration.get("branch", {}).get("points", 0)
         return sum(len(course.points) if course.ended else max(most, len(course.points)) for course in courses(run).values())
-    return done if run.kind == TRACK else len(run.plan.cells)
+    return done if run.kind in (TRACK, ATLAS) else len(run.plan.cells)
 
 
 def writer_of(path: Path) -> str:

@@ -1,20 +1,17 @@
 """The atlas: all branches in one diagram, with ladders, jumps, Maxwell points and descents on it."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from orograph.figures.branches import MARKS, handle, look
+from orograph.figures.branches import MARKS, course, handle, less_chord, mark
 from orograph.figures.labels import label
 from orograph.figures.style import PALETTE, styled
 
-_INDEX = "objective_negative_eigenvalues"
 _LADDER, _MAXWELL, _DESCENT = "#888888", PALETTE[4], PALETTE[5]
 
 
@@ -32,15 +29,13 @@ def atlas(results: Mapping[str, Any], title: str = "") -> Figure:
     with styled():
         figure = Figure(figsize=(11, 5.4), layout="constrained")
         order, energy = figure.subplots(1, 2)
-        chord = _chord([point for branch in branches for point in branch["points"]])
+        chord = less_chord([point for branch in branches for point in branch["points"]])
         seen: set[int] = set()
         for branch in branches:
-            seen |= _lines(order, branch, lambda point: point["order_parameter"])
-            _lines(energy, branch, chord)
-            for event in branch["events"]:
-                symbol = MARKS[event["event_kind"]][0]
-                for axes, value in ((order, event["order_parameter"]), (energy, chord(event))):
-                    axes.plot(event["strength"], value, symbol, color="#222222", mfc="white", ms=6, zorder=3)
+            seen |= course(order, branch["points"], branch["events"], lambda point: point["order_parameter"])
+            course(energy, branch["points"], branch["events"], chord)
+            mark(order, branch["events"], lambda event: event["order_parameter"])
+            mark(energy, branch["events"], chord)
         for chain in _chains(results["ladders"]):
             for axes, values in ((order, [each["order_parameter"] for each in chain]), (energy, [chord(each) for each in chain])):
                 axes.plot([each["strength"] for each in chain], values, ".", color=_LADDER, ms=5, zorder=2.5)
@@ -72,32 +67,6 @@ def atlas(results: Mapping[str, Any], title: str = "") -> Figure:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6))
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
         return figure
-
-
-def _chord(points: Sequence[Mapping[str, Any]]) -> Any:
-    """L_eff less the line between its lowest values at the ends of the range of λ."""
-    low, high = (choose(float(each["strength"]) for each in points) for choose in (min, max))
-    first, last = (min(float(each["objective"]) for each in points if each["strength"] == end) for end in (low, high))
-    slope = (last - first) / (high - low) if high > low else 0.0
-    return lambda point: point["objective"] - first - slope * (point["strength"] - low)
-
-
-def _lines(axes: Axes, branch: Mapping[str, Any], value: Any) -> set[int]:
-    """Lines of one look for each stretch of one index."""
-    places = [(each["strength"], value(each), each.get(_INDEX)) for each in branch["points"]]
-    for event in reversed(branch["events"]):
-        after = int(event["after"])
-        if event["event_kind"] in ("fold", "branch") and after + 1 < len(branch["points"]):
-            places.insert(after + 1, (event["strength"], value(event), places[after + 1][2]))
-    seen = set()
-    for index, group in itertools.groupby(itertools.pairwise(places), key=lambda pair: pair[0][2]):
-        pairs = list(group)
-        number = -1 if index is None else int(index)
-        style, colour = look(number)
-        line = np.array([pairs[0][0][:2], *(second[:2] for _, second in pairs)], dtype=float)
-        axes.plot(line[:, 0], line[:, 1], style, color=colour, lw=1.5)
-        seen.add(min(number, 3))
-    return seen
 
 
 def _chains(points: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:

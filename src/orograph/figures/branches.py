@@ -1,6 +1,9 @@
 """Branches of critical points: the bifurcation diagram, L_eff along it, the lowest curvatures, and the first metric."""
 
 import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,6 +18,7 @@ from orograph.figures.style import PALETTE, styled
 
 _LOOKS = (("-", PALETTE[0]), ("--", PALETTE[1]), ("-.", PALETTE[2]), (":", PALETTE[3]))  # by index, the last for all above
 MARKS = {"fold": ("o", "fold"), "turn": ("s", "turn of q"), "branch": ("D", "branch point"), "end": ("X", "end")}
+Row = Mapping[str, Any]
 _UNKNOWN = ("-", "#555555")
 _FINE = 12  # places drawn between two points, by monotone cubics in s
 
@@ -30,20 +34,28 @@ def bifurcations(tree: xr.DataTree, title: str = "") -> Figure:
         A matplotlib figure.
     """
     nodes: dict[str, xr.DataTree] = dict(tree.children)
-    score = "test_accuracy" if all("test_accuracy" in node for node in nodes.values()) else "train_loss"
+    scored = all("test_accuracy" in node for node in nodes.values())
+
+    def told(point: Row) -> float:  # of an event the loss alone is known
+        if scored:
+            return float(point["test_accuracy"])
+        return float(point["objective"] - point["strength"] * point["order_parameter"])
+
     with styled():
         figure = Figure(figsize=(10, 7.4), layout="constrained")
         ((order, lowest), (energy, last)) = figure.subplots(2, 2)
         seen: set[int] = set()
         marked: set[str] = set()
-        for node in nodes.values():
-            events = node.children["events"].to_dataset() if "events" in node.children else None
-            points = node.to_dataset()
-            seen |= _course(order, points, events, "order_parameter")
-            _course(energy, points, events, "excess")
-            _course(last, points, events, score)
-            marked |= _events(order, events, "order_parameter")
-            _lowest(lowest, points)
+        rows = {name: _rows(node.to_dataset(), "point") for name, node in nodes.items()}
+        excess = less_chord([point for each in rows.values() for point in each])
+        for name, node in nodes.items():
+            events = _rows(node.children["events"].to_dataset(), "event") if "events" in node.children else []
+            seen |= course(order, rows[name], events, lambda point: point["order_parameter"])
+            course(energy, rows[name], events, excess)
+            course(last, rows[name], [] if scored else events, told)
+            for axes, value in ((order, lambda point: point["order_parameter"]), (energy, excess)):
+                marked |= mark(axes, events, value)
+            _lowest(lowest, node.to_dataset())
         order.set(
             title=r"Order parameter $q = \|\theta-\theta_{\mathrm{ref}}\|^2$",
             xlabel=label("strength"),
@@ -55,8 +67,8 @@ def bifurcations(tree: xr.DataTree, title: str = "") -> Figure:
             title=r"Lowest eigenvalues of $H + 2\lambda I$", xlabel=label("arclength"), ylabel=label("eigenvalue_of_objective")
         )
         lowest.set_yscale("symlog", linthresh=_threshold(nodes))
-        last.set(title="Test accuracy" if score == "test_accuracy" else "Training loss", xlabel=label("strength"))
-        last.set_ylabel(label(score))
+        last.set(title="Test accuracy" if scored else "Training loss", xlabel=label("strength"))
+        last.set_ylabel(label("test_accuracy" if scored else "train_loss"))
         for axes in (order, energy, last):
             axes.xaxis.set_major_locator(MaxNLocator(5))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
@@ -83,52 +95,61 @@ def look(index: int) -> tuple[str, str]:
     return _UNKNOWN if index < 0 else _LOOKS[min(index, len(_LOOKS) - 1)]
 
 
-def _indices(points: xr.Dataset) -> list[int]:
-    """By point, −1 where it is not known, those of the last look together."""
-    name = "objective_negative_eigenvalues"
-    values = points[name].values if name in points else np.full(points.sizes["point"], np.nan)
-    return [-1 if np.isnan(value) else min(int(value), len(_LOOKS) - 1) for value in values]
+def course(axes: Axes, points: Sequence[Row], events: Sequence[Row], value: Callable[[Row], float]) -> set[int]:
+    """A branch as lines of one look each, which meet in its events; the indices there are, as `look` takes them.
 
-
-def _course(axes: Axes, points: xr.Dataset, events: xr.Dataset | None, name: str) -> set[int]:
-    """A branch as lines of one look each, which meet in its events; which looks there are."""
-    indices = _indices(points)
-    arclengths, strengths = points.arclength.values, points.strength.values
-    values = _values(points, points, name)
-    places = list(zip(arclengths.tolist(), indices, strict=True))
-    if events is not None:
-        for kind, at, after in zip(*(events[each].values for each in ("event_kind", "arclength", "after")), strict=True):
-            if kind in ("fold", "branch") and int(after) + 1 < len(indices):
-                places.append((float(at), indices[int(after) + 1]))
+    Args:
+        axes: to draw on, over λ.
+        points: numbers of each point by name, in the order of the branch.
+        events: likewise.
+        value: what is drawn of each.
+    """
+    indices = [_index(point) for point in points]
+    places = [(float(point["arclength"]), index) for point, index in zip(points, indices, strict=True)]
+    for event in events:
+        after = int(event["after"])
+        if event["event_kind"] in ("fold", "branch") and after + 1 < len(points):
+            places.append((float(event["arclength"]), indices[after + 1]))
     places.sort()
+    known = {float(each["arclength"]): (each["strength"], value(each)) for each in (*points, *events)}
+    if len(known) < 2:
+        return set(indices)
+    arclengths = sorted(known)
+    smooth = PchipInterpolator(arclengths, np.array([known[each] for each in arclengths], dtype=float))
     seen = set()
-    smooth = [PchipInterpolator(arclengths, each) for each in (strengths, values)] if len(strengths) > 1 else []
     for index, group in itertools.groupby(itertools.pairwise(places), key=lambda pair: pair[0][1]):
-        pairs = list(group)
         style, colour = look(index)
-        fine = np.concatenate([np.linspace(first[0], second[0], _FINE) for first, second in pairs])
-        axes.plot(smooth[0](fine), smooth[1](fine), style, color=colour, lw=1.5)
+        line = smooth(np.concatenate([np.linspace(first[0], second[0], _FINE) for first, second in group]))
+        axes.plot(line[:, 0], line[:, 1], style, color=colour, lw=1.5)
         seen.add(index)
-    return seen or {indices[0]}
+    return seen
 
 
-def _values(of: xr.Dataset, points: xr.Dataset, name: str) -> np.ndarray:
-    """Values of a quantity; `excess` is L_eff less its chord between the smallest and the largest λ of the branch."""
-    if name != "excess":
-        return np.asarray(of[name].values, dtype=float)
-    strengths, energies = points.strength.values, points.objective.values
-    first, last = int(np.argmin(strengths)), int(np.argmax(strengths))
-    rise = (energies[last] - energies[first]) / max(strengths[last] - strengths[first], 1e-300)
-    return np.asarray(of.objective.values - energies[first] - rise * (of.strength.values - strengths[first]), dtype=float)
+def mark(axes: Axes, events: Sequence[Row], value: Callable[[Row], float]) -> set[str]:
+    """The events of a branch as markers; which kinds there are."""
+    for event in events:
+        axes.plot(event["strength"], value(event), MARKS[event["event_kind"]][0], color="#222222", mfc="white", ms=6, zorder=3)
+    return {str(event["event_kind"]) for event in events}
 
 
-def _events(axes: Axes, events: xr.Dataset | None, name: str) -> set[str]:
-    if events is None:
-        return set()
-    kinds = [str(kind) for kind in events["event_kind"].values]
-    for kind, strength, value in zip(kinds, events.strength.values, events[name].values, strict=True):
-        axes.plot(strength, value, MARKS[kind][0], color="#222222", mfc="white", ms=6, zorder=3)
-    return set(kinds)
+def less_chord(points: Sequence[Row]) -> Callable[[Row], float]:
+    """L_eff less the line between its lowest values at both ends of the range of λ."""
+    low, high = (choose(float(each["strength"]) for each in points) for choose in (min, max))
+    first, last = (min(float(each["objective"]) for each in points if each["strength"] == end) for end in (low, high))
+    slope = (last - first) / (high - low) if high > low else 0.0
+    return lambda point: float(point["objective"]) - first - slope * (float(point["strength"]) - low)
+
+
+def _index(point: Row) -> int:
+    """That of a point, −1 where it is not known, one number for all that have the last look."""
+    found = point.get("objective_negative_eigenvalues", math.nan)
+    return -1 if math.isnan(found) else min(int(found), len(_LOOKS) - 1)
+
+
+def _rows(ds: xr.Dataset, dim: str) -> list[Row]:
+    """The numbers and texts of each point or event."""
+    own = {str(name): each.values for name, each in ds.data_vars.items() if each.dims == (dim,)}
+    return [{name: values[place] for name, values in own.items()} for place in range(ds.sizes[dim])]
 
 
 def _lowest(axes: Axes, points: xr.Dataset) -> None:

@@ -1,6 +1,7 @@
 """What the report of branches shows: the bifurcation diagram, what changes along each branch, and its events."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from orograph.report.about import about
@@ -11,17 +12,34 @@ from orograph.store.run import Run
 _SHOWN = ("strength", "order_parameter", "train_loss", "objective", "arclength", "products")
 
 
+def atlas_data(run: Run, atlas: Mapping[str, Any]) -> dict[str, Any]:
+    """All that the page of an atlas is made of: its branches, and the graph that joins them."""
+    known = [
+        {**branch, "name": f"{each['run']}/{branch['name']}", "points": list(map(_plain, branch["points"]))}
+        for each in atlas["branches"]
+        for branch in each["branches"]
+    ]
+    for branch in known:
+        branch["points"] = [{"point": number, **point} for number, point in enumerate(branch["points"])]
+        branch["events"] = list(map(_plain, branch["events"]))
+    graph = {name: atlas[name] for name in ("nodes", "edges", "maxwell", "barriers", "lost_classes", "ladders")}
+    title = f"{run.path.resolve().name}: an atlas of critical points"
+    return {**_page(run, known), "kind": "branch", "title": title, "atlas": graph}
+
+
 def branch_data(run: Run) -> dict[str, Any]:
     """All that the page of branches is made of."""
-    known = list(courses(run).values())
-    names = in_order({name for course in known for each in course.points for name in each.scalars})
-    events = in_order({name for course in known for each in course.events for name in each.scalars})
+    title = f"{run.path.resolve().name}: branches of critical points"
+    return {**_page(run, [_course(each) for each in courses(run).values()]), "kind": run.kind, "title": title}
+
+
+def _page(run: Run, branches: list[dict[str, Any]]) -> dict[str, Any]:
+    names = in_order({name for each in branches for point in each["points"] for name in point} - {"point"})
+    events = in_order({name for each in branches for event in each["events"] for name in event})
     metrics = [name for name in names if name.startswith(("test_", "train_", "class_", "group_")) and name not in _SHOWN]
     return {
-        "kind": run.kind,
-        "title": f"{run.path.resolve().name}: branches of critical points",
         "about": about(run),
-        "branches": [_course(course) for course in known],
+        "branches": branches,
         "metrics": metrics,
         "classes": list(run.classes),
         "names": names,

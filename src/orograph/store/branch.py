@@ -20,7 +20,8 @@ from orograph.store.lookup import quantity
 from orograph.store.run import Run
 from orograph.store.tree import stacked
 
-BRANCH = "branch"  # the kind of run
+BRANCH, ATLAS = "branch", "atlas"  # kinds of run
+ATLAS_FILE = "atlas.json"
 THETA, TANGENT, LOW, KERNEL = "theta", "tangent", "lowest_vectors", "kernel"  # arrays
 POINT, EVENT, SWITCH, END = "point", "event", "switch", "end"  # kinds of findings
 

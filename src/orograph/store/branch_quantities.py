@@ -9,7 +9,7 @@ BRANCHES = {
     "event_kind": Q("what the event is: fold, turn, branch or end", short="event"),
     "lowest_mode": Q("number of the eigenvalue, from the lowest"),
     "eigenvalue_of_objective": Q("eigenvalue of the Hessian of L_eff", short="eigenvalue"),
-    "excess": Q("L_eff, less the chord of its ends in λ", "nat", short="L_eff less its chord"),
+    "excess": Q("L_eff less its chord in λ", "nat"),
     "arclength": Q("arclength s of the branch in (θ, λ)", symbol="s"),
     "strength_rate": Q("dλ/ds, whose sign changes at a fold", symbol="dλ/ds"),
     "tangent_cosine": Q("cosine of the angle between the tangent and that of the point before", short="cosine of tangents"),

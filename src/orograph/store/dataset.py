@@ -11,7 +11,7 @@ from orograph.errors import RunError
 from orograph.store import accessor as accessor  # registers ds.orograph
 from orograph.store.analysis import analysis_variables
 from orograph.store.arrays import map_chunk
-from orograph.store.branch import BRANCH, open_branch
+from orograph.store.branch import ATLAS, BRANCH, open_branch
 from orograph.store.cells import DIRECTIONS, Cell
 from orograph.store.encoding import way_out
 from orograph.store.grid import GRID, GridArray, array_variable, attributes, scalar_variable
@@ -54,6 +54,8 @@ def open_run(path: str | Path) -> Any:
         return open_track(run)
     if run.kind == BRANCH:
         return open_branch(run)
+    if run.kind == ATLAS:
+        raise RunError(f"{run.path} holds an atlas, which is a graph; open it by orograph.atlas.read_atlas.")
     return open_study(run) if run.kind == "study" else open_sweep(run)
 
 

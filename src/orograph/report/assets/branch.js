@@ -49,6 +49,9 @@ function show(report) {
       found.push({ type: "scatter", mode: "lines", x: line.x, y: line.y, name: what(line.i), legendgroup: String(line.i), showlegend: first,
         line: { color: line.i < 0 ? css("--quiet") : colour(line.i), dash: DASHES[Math.max(line.i, 0)], width: 2, shape: "spline" }, hovertemplate: `${branch.name}, ${what(line.i)}<br>%{x:.6g}, %{y:.6g}<extra></extra>` });
     }));
+    const ladder = (report.atlas ? report.atlas.ladders : []).filter((point) => finite(value(point, x)) && finite(value(point, y)));
+    if (ladder.length) found.push({ type: "scatter", mode: "markers", name: "trained points", x: ladder.map((point) => value(point, x)), y: ladder.map((point) => value(point, y)),
+      marker: { symbol: "circle", size: 5, color: css("--quiet") }, hovertemplate: "%{x:.6g}, %{y:.6g}<extra>trained</extra>" });
     if (events) Object.entries(MARKS).forEach(([kind, [symbol, name]]) => {
       const here = branches.flatMap((branch) => branch.events.filter((event) => event.event_kind === kind && finite(value(event, x)) && finite(value(event, y))));
       if (here.length) found.push({ type: "scatter", mode: "markers", name: name, x: here.map((event) => value(event, x)), y: here.map((event) => value(event, y)),
@@ -68,7 +71,7 @@ function show(report) {
   const at = (strength) => all.reduce((best, point) => (Math.abs(point.strength - strength) < Math.abs(best.strength - strength) || (point.strength === best.strength && point.objective < best.objective) ? point : best));
   const [left, right] = [at(low), at(high)];
   const slope = (right.objective - left.objective) / (high - low || 1);
-  [...all, ...met].forEach((point) => { point.excess = point.objective - left.objective - slope * (point.strength - low); });
+  [...all, ...met, ...(report.atlas ? report.atlas.ladders : [])].forEach((point) => { point.excess = point.objective - left.objective - slope * (point.strength - low); });
   diagram("L_eff, less the chord of its ends", "The lowest line is the global minimum of those that are known; where lines cross, it changes.", "strength", "excess", lambda, word("excess") + unitOf(quantities, "excess"), { events: true });
 
   if (all.some((point) => Array.isArray(point.lowest_eigenvalues))) {
@@ -89,6 +92,44 @@ function show(report) {
   byClass.slice(0, 1).forEach((name) => figure(plots, word(name), "Of each class, along the arclength of the first branch: where one falls, the branch loses it.", () => ({
     data: classes.map((each, k) => ({ type: "scatter", mode: "lines", name: each, x: branches[0].points.map((point) => point.arclength), y: branches[0].points.map((point) => point[name][k]), line: { color: colour(k), dash: DASHES[Math.floor(k / 7) % 5], width: 1.5 } })),
     layout: { xaxis: axis(word("arclength")), yaxis: axis(word(name) + unitOf(quantities, name)) } }), { height: 380 }));
+
+  /* The graph of an atlas, one stretch or point at a time; what joins it is a button that leads there. */
+  if (report.atlas) {
+    const { nodes, edges, maxwell, barriers, lost_classes: lost } = report.atlas;
+    const graph = section("graph", "Graph", "Stretches of critical points and the points in which they begin, meet and end. Buttons lead on.");
+    const box = el("div", {});
+    graph.append(box);
+    const stretchOf = (name) => edges.find((edge) => edge.kind === "stretch" && edge.name === name);
+    const go = (name, why) => el("button", { type: "button", class: "csv", onclick: () => showOne(name) }, `${why}: ${name}`);
+    const kindOf = (stretch) => (stretch.index === null ? "index not known" : stretch.stable ? "minima" : `saddles of index ${stretch.index}`);
+    function showOne(name) {
+      const stretch = stretchOf(name);
+      const point = nodes.find((node) => node.name === name);
+      const links = [];
+      if (stretch) {
+        links.push(go(stretch.from, "begins in"), go(stretch.to, "ends in"));
+        edges.filter((edge) => edge.kind === "descent" && edge.from === name && edge.to).forEach((edge) => links.push(go(edge.to, `descends ${format(edge.height)} at λ ${format(edge.strength)} to`)));
+        edges.filter((edge) => edge.kind === "descent" && edge.to === name).forEach((edge) => links.push(go(edge.from, `saddle above, barrier ${format(edge.height)} at λ ${format(edge.strength)}`)));
+        edges.filter((edge) => edge.kind === "jump" && edge.from === name && edge.to).forEach((edge) => links.push(go(edge.to, `${edge.run} jumps between λ ${format(edge.low)} and ${format(edge.high)} to`)));
+        maxwell.filter((each) => each.certified && [each.first_stretch, each.second_stretch].includes(name)).forEach((each) => links.push(go(each.first_stretch === name ? each.second_stretch : each.first_stretch, `equal depth at λ ${format(each.strength, 8)} with`)));
+      } else edges.filter((edge) => edge.kind === "stretch" && [edge.from, edge.to].includes(name)).forEach((edge) => links.push(go(edge.name, kindOf(edge))));
+      const known = stretch
+        ? [["stretch", name], ["what", kindOf(stretch)], ["λ", `${format(stretch.low)} to ${format(stretch.high)}`], ["points", String(stretch.points)],
+          ...lost.filter((each) => each.stretch === name).map((each) => [`loses ${each.class}`, `λ ${format(each.strength)}`])]
+        : [["point", name], ["kind", point ? point.kind : ""], ...(point ? ["strength", "order_parameter", "objective", "test_accuracy"].filter((key) => finite(point[key])).map((key) => [headingOf(quantities, key), format(point[key], 8)]) : [])];
+      box.replaceChildren();
+      facts(box, known);
+      box.append(el("p", { class: "links" }, ...links));
+    }
+    const firstStretch = edges.find((edge) => edge.kind === "stretch");
+    if (firstStretch) showOne(firstStretch.name);
+    table(graph, { title: "Stretches", name: "stretches", rows: edges.filter((edge) => edge.kind === "stretch").map((edge) => ({ ...edge, what: kindOf(edge) })),
+      columns: [["name", "stretch"], ["what", "what"], ["low", "from λ"], ["high", "to λ"], ["from", "begins in"], ["to", "ends in"]].map(([key, text]) => ({ key, label: text, title: text, digits: 6 })) });
+    if (barriers.length) table(graph, { title: "Barriers by saddles", name: "barriers", rows: barriers,
+      columns: [["saddle", "saddle"], ["strength", lambda], ["one", "one side"], ["from_one", "height from there"], ["other", "other side"], ["from_other", "height from there"]].map(([key, text]) => ({ key, label: text, title: text })) });
+    if (maxwell.length) table(graph, { title: "Equal depth", name: "maxwell", rows: maxwell,
+      columns: [["strength", lambda], ["first_stretch", "one"], ["second_stretch", "other"], ["latent", headingOf(quantities, "latent")], ["certified", "certified"]].map(([key, text]) => ({ key, label: text, title: text, digits: 8 })) });
+  }
 
   /* Tables */
   const tables = section("tables", "Every event and every point");

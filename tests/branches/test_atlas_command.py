@@ -1,0 +1,134 @@
+"""`orograph atlas` on three linear factors, σ = 0.5: Maxwell point, barriers and jump by closed forms; the same bytes."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from teacher import checkpoint
+from test_follow_command import FOLD
+
+from forked import finish_despite_kills, lasting
+from orograph.atlas import read_atlas
+from orograph.cli import main
+from orograph.store.branch import ATLAS_FILE
+from orograph.store.encoding import decode
+from run_bytes import bytes_of
+
+OWN = ("--model", "teacher:three_factors", "--data", "teacher:one_mode", "--loss", "teacher:half_squared", "--metrics", "r2")
+SIGMA = 0.5
+
+
+def roots(strength: float) -> list[float]:
+    """The saddle's and the minimum's u, u⁴ − σu + 2λ = 0."""
+    found = np.roots([1, 0, 0, -SIGMA, 2 * strength])
+    return sorted(root.real for root in found if abs(root.imag) < 1e-9)
+
+
+def depth(u: float, strength: float) -> float:
+    """L_eff where all factors are u."""
+    return 0.5 * (SIGMA - u**3) ** 2 + 3 * strength * u**2
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A branch through its fold, the origin, and a ladder that falls from one to the other."""
+    folder = tmp_path_factory.mktemp("atlas")
+    start = checkpoint(str(folder / "start.pth"), [0.75] * 3)
+    assert main(["follow", start, *FOLD, "--out", str(folder / "fold"), "--quiet"]) == 0
+    origin = checkpoint(str(folder / "origin.pth"), [0.0] * 3)
+    along = ("--strength", "0.05", "--max", "0.12", "--longest-step", "0.02", "--pairs", "2")
+    assert main(["follow", origin, *OWN, *along, "--out", str(folder / "origin"), "--quiet"]) == 0
+    sweep = ["sweep", *OWN, "--strengths", "0.08,0.09,0.1,0.11", "--k", "1", "--polish", "--epochs", "200", "--lr", "0.05"]
+    assert main([*sweep, "--dtype", "float64", "--out", str(folder / "ladder"), "--quiet"]) == 0
+    assert main(words(folder, "atlas")) == 0
+    return folder
+
+
+def words(folder: Path, out: str) -> list[str]:
+    runs = [str(folder / name) for name in ("fold", "origin", "ladder")]
+    return ["atlas", *runs, "--out", str(folder / out), "--quiet"]
+
+
+def test_equal_depth_and_barriers_are_those_of_the_closed_form(made: Path) -> None:
+    graph = read_atlas(made / "atlas")
+    assert {data["kind"] for _, data in graph.nodes(data=True)} == {"fold", "start", "cut"}
+    stretches = {data["name"]: data for *_, data in graph.edges(data=True)}
+    assert [stretches[name]["index"] for name in ("fold/up/0", "fold/up/1", "origin/up/0")] == [0, 1, 0]
+    assert graph.degree("fold/up/event 1") == 2
+    (equal,) = graph.graph["maxwell"]
+    assert equal["certified"]
+    assert equal["strength"] == pytest.approx(SIGMA / 4 * (SIGMA / 2) ** (1 / 3), rel=1e-9)
+    assert equal["latent"] == pytest.approx(3 * (SIGMA / 2) ** (2 / 3), rel=1e-6)  # q at u³ = σ/2, and 0 at the origin
+    (barrier,) = graph.graph["barriers"]
+    strength = barrier["strength"]
+    saddle, minimum = roots(strength)
+    assert {barrier["one"], barrier["other"]} == {"fold/up/0", "origin/up/0"}
+    heights = {barrier["one"]: barrier["from_one"], barrier["other"]: barrier["from_other"]}
+    assert heights["fold/up/0"] == pytest.approx(depth(saddle, strength) - depth(minimum, strength), rel=1e-6)
+    assert heights["origin/up/0"] == pytest.approx(depth(saddle, strength) - depth(0.0, strength), rel=1e-6)
+
+
+def test_points_of_a_ladder_lie_on_stretches_and_its_jump_is_found(made: Path) -> None:
+    (jump,) = read_atlas(made / "atlas").graph["jumps"]
+    assert (jump["from"], jump["to"], jump["low"], jump["high"]) == ("fold/up/0", "origin/up/0", 0.09, 0.1)
+    ladder = decode(made / "atlas" / ATLAS_FILE)["ladders"]
+    assert [each["stretch"] for each in ladder] == ["fold/up/0"] * 2 + ["origin/up/0"] * 2
+
+
+def test_it_is_reported_and_watched_and_what_cannot_be_done_with_it_is_said(
+    made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(made / "atlas")
+    assert main(["report", run, "--out", str(made / "report.html")]) == 0
+    assert "Equal depth" in (made / "report.html").read_text()
+    assert main(["watch", run, "--once"]) == 0
+    assert "descent 0000+" in capsys.readouterr().out
+    assert main(["doctor", run]) == 0
+    for command in ("export", "card", "analyze"):
+        assert main([command, run]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert main([*words(made, "atlas"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["maxwell"]
+
+
+def test_what_was_measured_is_not_measured_again_and_the_bytes_are_the_same(made: Path, tmp_path: Path) -> None:
+    whole = bytes_of(made / "atlas")
+    shutil.copytree(made / "atlas", tmp_path / "again")
+    (tmp_path / "again" / ATLAS_FILE).unlink()
+    for path in sorted((tmp_path / "again/findings/descent").rglob("*.json"))[1:]:
+        path.unlink()
+    again = words(made, "atlas")
+    again[again.index(str(made / "atlas"))] = str(tmp_path / "again")
+    assert main(again) == 0
+    assert bytes_of(tmp_path / "again") == whole
+
+
+@pytest.mark.slow
+def test_kills_leave_no_trace(made: Path) -> None:
+    whole = lasting(words(made, "whole"))
+    finish_despite_kills(words(made, "killed"), 5, whole)
+    assert bytes_of(made / "killed") == bytes_of(made / "whole")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda folder: [], "atlas needs runs"),
+        (lambda folder: [str(folder / "ladder")], "no branch among them"),
+        (lambda folder: [str(folder / "nowhere")], "nowhere"),
+        (lambda folder: [str(folder / "fold"), str(folder / "fold")], "two of the runs are called fold"),
+        (lambda folder: [str(folder / "fold"), str(folder / "atlas")], "is a run of kind atlas; atlas joins"),
+        (lambda folder: [str(folder / "fold"), "--descents", "-1"], "--descents -1"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Callable[[Path], list[str]], said: str
+) -> None:
+    assert main(["atlas", *change(made), "--out", str(tmp_path / "out")]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert said in error
+    assert error.count("error:") == 1
+    assert not (tmp_path / "out").exists()
