@@ -38,8 +38,12 @@ function logarithmic(data, title) {
 function layout(extra) {
   return { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: css("--text"), family: "system-ui, DejaVu Sans, sans-serif", size: 12 },
     margin: { l: 48, r: 12, t: 10, b: 40 }, hovermode: "x unified", dragmode: "zoom", legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: { size: 11 } },
-    hoverlabel: { bgcolor: css("--panel"), bordercolor: css("--line"), font: { color: css("--text"), size: 12 } }, ...extra };
+    hoverlabel: { bgcolor: css("--panel"), bordercolor: css("--line"), font: { color: css("--text"), size: 12 } },
+    modebar: { bgcolor: css("--panel"), color: css("--quiet"), activecolor: css("--text") }, ...extra };
 }
+
+/* The buttons of a figure are for a mouse: where nothing hovers Plotly would leave them standing over it. */
+const buttons = () => (window.innerWidth > 600 && window.matchMedia("(hover: hover)").matches ? "hover" : false);
 
 /* Names may come from elsewhere: what Plotly would make a link of is shown as it is written. */
 function unlinked(value) {
@@ -64,7 +68,7 @@ function figure(parent, title, note, draw, options = {}) {
     const { data, layout: own, title: now } = draw();
     if (now) heading.textContent = now;
     if (one.linked && one.cursor) own.shapes = [...(own.shapes || []), ...one.cursor()];
-    Plotly.react(plot, unlinked(data), layout(unlinked(own)), { ...CONFIG, displayModeBar: window.innerWidth > 600 ? "hover" : false });
+    Plotly.react(plot, unlinked(data), layout(unlinked(own)), { ...CONFIG, displayModeBar: buttons() });
   };
   one.show = () => {
     if (one.drawn) return;

@@ -164,7 +164,7 @@ function show(report) {
       const scale = signedScale(pairs.flatMap((each) => each.arrays.eigenvalues), word("eigenvalue"));
       return { data: pairs.map((each, i) => { const look = looks(each.configuration); return { type: "scatter", mode: "lines+markers", x: each.arrays.eigenvalues.map((_, j) => j + 1), y: each.arrays.eigenvalues.map(scale.map), customdata: each.arrays.eigenvalues,
         name: each.configuration, legendgroup: each.configuration, showlegend: pairs.findIndex((other) => other.configuration === each.configuration) === i, line: { color: look.color, dash: look.dash, width: 1.2 }, marker: { size: 5, symbol: look.symbol }, hovertemplate: `${each.configuration}, seed ${each.seed}<br>λ%{x} = %{customdata:.5~g}<extra></extra>` }; }),
-        layout: { hovermode: "closest", xaxis: axis("rank"), yaxis: scale.axis } };
+        layout: { hovermode: "closest", xaxis: axis("rank", Math.max(...pairs.map((each) => each.arrays.eigenvalues.length)) > 12 ? {} : { dtick: 1 }), yaxis: scale.axis } };
     }, { height: 380 });
     if (dense.length) {
       const state = { configuration: dense[0].configuration };

@@ -199,7 +199,7 @@ function show(report) {
       error_y: { type: "data", array: up, color: css("--quiet") }, marker: { size: 8, color: values.map((value, j) => (noise[j] === 1 ? css("--quiet") : value < 0 ? colour(1) : colour(0))),
         symbol: values.map((value, j) => (noise[j] === 1 ? "x" : value < 0 ? "square" : "circle")) },
       hovertemplate: "λ%{x} = %{customdata[0]:.6~g}<br>residual %{customdata[1]:.2e}<extra></extra>" }],
-      layout: { xaxis: axis("rank"), yaxis: scale.axis, hovermode: "closest", showlegend: false } };
+      layout: { xaxis: axis("rank", values.length > 12 ? {} : { dtick: 1 }), yaxis: scale.axis, hovermode: "closest", showlegend: false } };
   });
   atPoint("Gradient by parameter tensor", "Norm of ∇L (without the penalty) on each tensor.", () => {
     const norms = row("tensor_gradient_norm");
