@@ -61,6 +61,7 @@ Examples:
   orograph analyze runs/demo --density             with the spectral density of every point
   orograph analyze runs/demo --refine              insert points around transitions and judge their order
   orograph analyze runs/hysteresis --rate runs/hysteresis-rate --null runs/hysteresis-null
+  orograph analyze runs/hysteresis --atlas runs/atlas   folds that were followed, in place of extrapolated spinodals
 
 Nothing is trained again except points that --refine inserts. The same command again resumes an analysis that was stopped."""
 

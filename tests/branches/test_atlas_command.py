@@ -41,7 +41,21 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     origin = checkpoint(str(folder / "origin.pth"), [0.0] * 3)
     along = ("--strength", "0.05", "--max", "0.12", "--longest-step", "0.02", "--pairs", "2")
     assert main(["follow", origin, *OWN, *along, "--out", str(folder / "origin"), "--quiet"]) == 0
-    sweep = ["sweep", *OWN, "--strengths", "0.08,0.09,0.1,0.11", "--k", "1", "--polish", "--epochs", "200", "--lr", "0.05"]
+    sweep = [
+        "sweep",
+        *OWN,
+        "--strengths",
+        "0.08,0.09,0.1,0.11",
+        "--direction",
+        "both",
+        "--k",
+        "1",
+        "--polish",
+        "--epochs",
+        "200",
+        "--lr",
+        "0.05",
+    ]
     assert main([*sweep, "--dtype", "float64", "--out", str(folder / "ladder"), "--quiet"]) == 0
     assert main(words(folder, "atlas")) == 0
     return folder
@@ -75,7 +89,26 @@ def test_points_of_a_ladder_lie_on_stretches_and_its_jump_is_found(made: Path) -
     (jump,) = read_atlas(made / "atlas").graph["jumps"]
     assert (jump["from"], jump["to"], jump["low"], jump["high"]) == ("fold/up/0", "origin/up/0", 0.09, 0.1)
     ladder = decode(made / "atlas" / ATLAS_FILE)["ladders"]
-    assert [each["stretch"] for each in ladder] == ["fold/up/0"] * 2 + ["origin/up/0"] * 2
+    up, down = ([each["stretch"] for each in ladder if each["chain"] == chain] for chain in ("0-up", "0-down"))
+    assert up == ["fold/up/0"] * 2 + ["origin/up/0"] * 2
+    assert down == ["origin/up/0"] * 4
+
+
+def test_an_analysis_takes_the_fold_of_the_atlas_in_place_of_an_extrapolation(
+    made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    analyze = ["analyze", str(made / "ladder"), "--path-steps", "0", "--json", "--quiet"]
+    assert main(analyze) == 0
+    (plain,) = json.loads(capsys.readouterr().out)["loops"]
+    assert plain["spinodal_up"]["law"] == "fold"
+    assert plain["spinodal_up"]["estimate"] == pytest.approx(0.09375, rel=0.05)  # from the last points
+    assert main([*analyze, "--atlas", str(made / "atlas")]) == 0
+    (loop,) = json.loads(capsys.readouterr().out)["loops"]
+    assert loop["spinodal_up"]["law"] == "followed"
+    assert loop["spinodal_up"]["estimate"] == loop["spinodal_up"]["high"] == pytest.approx(0.09375, abs=1e-9)
+    assert loop["spinodal_down"] == plain["spinodal_down"]
+    assert main([*analyze, "--atlas", str(made / "fold")]) == 2
+    assert "holds no atlas" in capsys.readouterr().err
 
 
 def test_it_is_reported_and_watched_and_what_cannot_be_done_with_it_is_said(

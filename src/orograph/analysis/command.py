@@ -12,6 +12,7 @@ from rich.text import Text
 
 from orograph.analysis.chain import Chain, chains
 from orograph.analysis.comparisons import LoopAreas, commands, loop_areas, other_run
+from orograph.analysis.folds import NONE, known_atlas, with_folds
 from orograph.analysis.loops import MeasuredLoop, measured_loops
 from orograph.analysis.omissions import left_out
 from orograph.analysis.parts.every import parts
@@ -55,6 +56,7 @@ def analyze(settings: AnalyzeSettings, problem: Problem | None = None, show: Sho
     console = Console(stderr=settings.json_output)
     old = checked_run(settings)
     rate, null = other_run(settings.rate, "`rate`", old), other_run(settings.null, "`null`", old)
+    atlas = known_atlas(settings.atlas, old.path.resolve().name)
     sweep = sweep_settings(old)
     if settings.refine and not sweep.critical:
         raise ConfigurationError("`refine` needs a polished run: the order of a transition is not judged by unconverged points.")
@@ -81,9 +83,11 @@ def analyze(settings: AnalyzeSettings, problem: Problem | None = None, show: Sho
             measured = measured_loops(
                 bench, run, analysis, known, steps=settings.path_steps, seed=settings.seed, say=progress.say
             )
+            if atlas is not None:
+                measured = with_folds(measured, atlas, run.path.resolve().name)
         areas = loop_areas(run, known, rate, null)
         results = {
-            "settings": settings.model_dump(exclude={"run", "quiet", "json_output", "dry_run", "data_dir"}),
+            "settings": settings.model_dump(exclude={"run", "quiet", "json_output", "dry_run", "data_dir", *_unused(settings)}),
             **provenance(bench.device),
             **of_run(run),
             **gather(run, found, measured, areas),
@@ -100,6 +104,11 @@ def analyze(settings: AnalyzeSettings, problem: Problem | None = None, show: Sho
         numbers, folder = shown(run.path / FILE), shown(pictures[0].parent)
         console.print(Text.assemble("numbers in ", (numbers, "bold"), ", pictures in ", (folder, "bold")), highlight=False)
     return 0
+
+
+def _unused(settings: AnalyzeSettings) -> set[str]:
+    """What is not recorded where it was not given: analyses of before know nothing of it."""
+    return {"atlas"} if settings.atlas == NONE else set()
 
 
 def checked_run(settings: AnalyzeSettings) -> Run:

@@ -216,6 +216,8 @@ def _spinodal(found: Spinodal) -> str:
     last = f"λ_min {found.objective_lambda_min:.3g} at its last point {found.last:.6g} ({found.certificate or 'no certificate'})"
     if not math.isfinite(found.estimate):
         return f"not in reach: {last}"
+    if found.law == "followed":
+        return f"{found.estimate:.9g}, to which the branch was followed; {last}"
     law = {"fold": "square root", "linear": "straight line"}[found.law]
     return f"{found.estimate:.6g} by a {law}, between {found.low:.6g} and {found.high:.6g}; {last}"
 

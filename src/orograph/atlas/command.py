@@ -102,8 +102,8 @@ def _given(paths: Sequence[str]) -> tuple[list[Run], list[Run]]:
 
 
 def _digest(run: Run) -> str:
-    """Of all that was recorded: an atlas is one of runs as they were."""
-    recorded = [*((key.stem, dict(found.files)) for key, found in run.findings.items())]
+    """Of all points: an atlas is one of runs as they were. What an analysis found at points of a sweep changes none of them."""
+    recorded = [(key.stem, dict(found.files)) for key, found in run.findings.items() if run.kind == BRANCH]
     recorded += [(repr(cell), dict(record.files)) for cell, record in run.records.items()]
     return hashlib.sha256(repr(sorted(recorded, key=repr)).encode()).hexdigest()[:16]
 

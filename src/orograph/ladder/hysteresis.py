@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy.interpolate import CubicHermiteSpline
 
-Law = Literal["fold", "linear", "none"]
+Law = Literal["fold", "linear", "none", "followed"]
 Interval = tuple[float, float]
 
 _APART = 0.05  # difference of the order parameters, relative to the larger, from which two branches are two
@@ -40,7 +40,7 @@ class Spinodal:
         objective_lambda_min: of L_eff there.
         certificate: what that point is.
         estimate: where λ_min reaches zero by the law, NaN where it does not fall towards the branch's end.
-        law: that fits better.
+        law: that fits better; `followed` where the branch itself was followed to its end, and nothing is extended.
         low: from which it lies, `last` on a way down to it; NaN where there is no estimate.
         high: to which it lies, `last` where that is above; NaN where there is no estimate.
     """

@@ -1,0 +1,66 @@
+"""Where branches truly end, taken from an atlas: an event to which one was followed stands in place of an extrapolation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from orograph.analysis.loops import MeasuredLoop
+from orograph.errors import ConfigurationError
+from orograph.ladder.hysteresis import Interval, Spinodal, with_ends
+from orograph.store.branch import ATLAS_FILE
+from orograph.store.encoding import decode
+
+NONE = "none"
+_ENDING = ("fold", "branch")  # kinds of events at which a stretch of minima ends
+
+
+def known_atlas(path: str, run: str) -> Mapping[str, Any] | None:
+    """What an atlas says; None where none was named.
+
+    Args:
+        path: the directory of the atlas, or `none`.
+        run: name of the sweep that is analysed.
+
+    Raises:
+        ConfigurationError: it is none, or knows nothing of this sweep.
+    """
+    if path == NONE:
+        return None
+    file = Path(path) / ATLAS_FILE
+    if not file.is_file():
+        raise ConfigurationError(f"`atlas` {path} holds no atlas; orograph atlas RUN … makes one.")
+    found: Mapping[str, Any] = decode(file)
+    if not any(each["run"] == run for each in found["ladders"]):
+        raise ConfigurationError(f"`atlas` {path} was made without this sweep; give {run} among the runs that it joins.")
+    return found
+
+
+def with_folds(found: Sequence[MeasuredLoop], atlas: Mapping[str, Any], run: str) -> list[MeasuredLoop]:
+    """Loops whose spinodals are the events in which the stretches end that the ladder left, where the atlas knows these."""
+    result = []
+    for each in found:
+        loop = each.loop
+        up = _followed(loop.spinodal_up, atlas, run, f"{each.seed}-up", loop.escape_up, upward=True)
+        down = _followed(loop.spinodal_down, atlas, run, f"{each.seed}-down", loop.escape_down, upward=False)
+        result.append(replace(each, loop=with_ends(loop, loop.escape_up, loop.escape_down, up, down)))
+    return result
+
+
+def _followed(spinodal: Spinodal, atlas: Mapping[str, Any], run: str, chain: str, escape: Interval, *, upward: bool) -> Spinodal:
+    jumps = [
+        edge
+        for edge in atlas["edges"]
+        if edge["kind"] == "jump" and (edge["run"], edge["chain"]) == (run, chain) and _meet((edge["low"], edge["high"]), escape)
+    ]
+    for jump in jumps:
+        stretch = next(edge for edge in atlas["edges"] if edge["kind"] == "stretch" and edge["name"] == jump["from"])
+        wanted = stretch["high"] if upward else stretch["low"]
+        for node in atlas["nodes"]:
+            if node["name"] in (stretch["from"], stretch["to"]) and node["kind"] in _ENDING and node["strength"] == wanted:
+                return replace(spinodal, estimate=wanted, law="followed", low=wanted, high=wanted)
+    return spinodal
+
+
+def _meet(one: Interval, other: Interval) -> bool:
+    return max(one[0], other[0]) < min(one[1], other[1])
