@@ -66,7 +66,7 @@ def llama() -> nn.Module:
 
 def main(folder: Path, model: str, quick: bool) -> None:
     """Sweep, analyse, report."""
-    count, epochs, k = (20, 1, 2) if quick else (200, 15, 8)
+    count, epochs, k = (20, 1, 2) if quick else (150, 15, 8)
     train, test = lines(count)
     metrics = ["next_token_accuracy", "next_token_perplexity"]
     problem = og.Problem({"gpt2": gpt2, "llama": llama}[model], next_token, train, test, metrics=metrics, groups=length)
