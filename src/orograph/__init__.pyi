@@ -66,6 +66,7 @@ from .connectivity import train_curve as train_curve
 
 # Branches of critical points
 from .continuation import follow as follow
+from .continuation import follow_spheres as follow_spheres
 from .continuation import layer_rotations as layer_rotations
 from .continuation import maxwell as maxwell
 from .continuation import switch_branch as switch_branch

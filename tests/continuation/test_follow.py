@@ -133,6 +133,49 @@ def test_in_single_precision_the_fold_is_found_to_its_rounding() -> None:
 
 
 @pytest.mark.parametrize(
+    ("to", "options", "words"),
+    [
+        (math.nan, {}, "`to` nan"),
+        (1.0, {"points": 0}, "`points` 0"),
+        (1.0, {"max_products": 0}, "`max_products` 0"),
+        (1.0, {"theta": torch.zeros(3, dtype=torch.float64)}, "θ_ref itself"),
+        (1.0, {"theta": torch.full((3,), 9.0, dtype=torch.float64)}, "no critical point"),
+    ],
+)
+def test_spheres_that_cannot_be_followed_are_refused_in_a_sentence(to: float, options: dict, words: str) -> None:
+    with pytest.raises(OrographError, match=words):
+        og.follow_spheres(fitted(objective([0.5], 3, 1, 0.02), [0.5], 3, 0.02), to, **options)
+
+
+def test_from_sphere_to_sphere_a_fold_is_no_obstacle_and_every_point_is_that_of_the_closed_form() -> None:
+    start = fitted(objective([0.5], 3, 1, 0.05), [0.5], 3, 0.05)
+    branch = og.follow_spheres(start, 0.1, pairs=1)
+    assert branch.ended == "q reached 0.1"
+    assert branch.points[-1].distance2 == pytest.approx(0.1, rel=1e-11)
+    assert not branch.events
+    for point in branch.points:
+        u = (point.distance2 / 3) ** 0.5
+        assert u**4 - 0.5 * u + 2 * point.strength == pytest.approx(0, abs=1e-9)
+        assert point.index == int(u**3 < 0.125)
+    losses, squares, strengths = (
+        np.array([getattr(point, name) for point in branch.points]) for name in ("loss", "distance2", "strength")
+    )
+    spline = CubicSpline(squares[::-1], losses[::-1])
+    assert -spline(squares[1:-1], 1) == pytest.approx(strengths[1:-1], abs=2e-4)  # λ = −dL/dq, to the spline's h³
+
+
+@pytest.mark.slow
+def test_steps_in_q_end_where_q_turns_and_say_that_they_jump() -> None:
+    singular = [1.5, 0.9, 0.5]
+    start = fitted(objective(singular, 3, 4, 0.05), singular, 3, 0.05)
+    branch = og.follow_spheres(start, 6.0, symmetry=rotations(start), pairs=0)
+    (event,) = branch.events
+    assert event.kind == "jump"
+    assert event.distance2 == pytest.approx(6.4358014, abs=1e-4)  # steps get shorter and shorter towards a square root
+    assert branch.ended.startswith("no sphere beyond")
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"points": 0}, "`points` 0"),

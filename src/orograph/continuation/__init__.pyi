@@ -4,6 +4,7 @@ from .branch import Event as Event
 from .equal_depth import Maxwell as Maxwell
 from .equal_depth import maxwell as maxwell
 from .following import follow as follow
+from .spheres import follow_spheres as follow_spheres
 from .switching import Switched as Switched
 from .switching import switch_branch as switch_branch
 from .symmetry import layer_rotations as layer_rotations

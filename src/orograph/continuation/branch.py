@@ -47,7 +47,8 @@ class Event:
 
     Attributes:
         kind: `fold` (λ turns, and an eigenvalue of H + 2λI passes zero), `turn` (q turns; nothing loses its stability), `branch`
-            (an eigenvalue passes zero and λ goes on: other branches meet here) or `end` (θ reaches θ_ref).
+            (an eigenvalue passes zero and λ goes on: other branches meet here), `end` (θ reaches θ_ref) or, of steps in q alone,
+            `jump` (the next sphere holds no critical point nearby).
         after: number of the point that it follows.
         arclength: s there.
         theta: `(P,)`.

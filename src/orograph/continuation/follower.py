@@ -115,7 +115,7 @@ class Follower:
 
     def standing(self, first: State, like: Float[Tensor, " n"], step: float) -> Standing:
         """The beginning of a branch, whose tangent points as `like` does, `(P + 1,)`."""
-        return Standing(self._looked(Reached(first, self._tangent(first, -1.0, like))), 0.0, 1.0, step)
+        return Standing(self.looked(Reached(first, self._tangent(first, -1.0, like))), 0.0, 1.0, step)
 
     def restored(
         self,
@@ -156,8 +156,8 @@ class Follower:
             if there is not None:
                 break
             step *= 0.5
-        there, ended = self._looked(there), ""
-        stretch = Stretch(here, there, self._within(here, step), lambda point: self._looked(point, 1e-8))
+        there, ended = self.looked(there), ""
+        stretch = Stretch(here, there, self._within(here, step), lambda point: self.looked(point, 1e-8))
         passed = found_between(stretch, after, standing.arclength, step)
         edge = next(
             (bound for bound in limits.between if (there.state.strength - bound) * (here.state.strength - bound) < 0), None
@@ -165,7 +165,7 @@ class Follower:
         if edge is not None:
             landed = self._landed(here, there, edge)
             if landed is not None:
-                there, ended = self._looked(landed), f"λ reached {edge:g}"
+                there, ended = self.looked(landed), f"λ reached {edge:g}"
                 way = (edge - here.state.strength) / (here.rate or math.inf)
                 step = abs(way) if math.isfinite(way) else step
         low, high = limits.between
@@ -277,7 +277,7 @@ class Follower:
         aside = (one.theta - other.theta).double().norm().item()
         return math.hypot(aside, other.scale * (one.strength - other.strength))
 
-    def _looked(self, reached: Reached, tolerance: float = 1e-3) -> Reached:
+    def looked(self, reached: Reached, tolerance: float = 1e-3) -> Reached:
         """The same with the lowest eigenpairs there, if any are asked for."""
         if not self.pairs:
             return reached

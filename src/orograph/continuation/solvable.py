@@ -23,6 +23,7 @@ from orograph.continuation.branch import Branch
 from orograph.continuation.equal_depth import maxwell
 from orograph.continuation.follower import Follower, default_tolerance
 from orograph.continuation.following import follow
+from orograph.continuation.spheres import follow_spheres
 from orograph.continuation.stability import lowest
 from orograph.continuation.switching import switch_branch
 from orograph.continuation.symmetry import layer_rotations
@@ -192,6 +193,11 @@ def _three_modes(dtype: torch.dtype, fine: float, coarse: float, say: Callable[[
     yield Check("turn of q: λ", _strength(branch, "turn"), 0.0684981, coarse)
     turn = next((event for event in branch.events if event.kind == "turn"), None)
     yield Check("turn of q: q", math.nan if turn is None else turn.distance2, 6.4358014, coarse)
+    jumping = follow_spheres(start, 6.0, symmetry=around, pairs=0)
+    jumped = jumping.events[0].distance2 if jumping.events and jumping.events[0].kind == "jump" else math.nan
+    yield Check(
+        "where steps in q, which cannot pass it, end in a jump: q", jumped, 6.4358014, 1e-4 if dtype == torch.float64 else 1e-2
+    )
     yield Check("branch points on the way: none", float(sum(event.kind == "branch" for event in branch.events)), 0, 0)
 
 
