@@ -198,6 +198,18 @@ def test_a_network_whose_outputs_saturate_is_not_refused(scale: float, kind: Any
     kind(model, F.cross_entropy, [(inputs, model(inputs).argmax(1))])
 
 
+@pytest.mark.parametrize("kind", [og.HessianOperator, og.GaussNewtonOperator, og.EmpiricalFisherOperator])
+@pytest.mark.parametrize("weight", [-2.0, 0.5, 3.0])
+def test_a_single_parameter_is_measured_on_either_side_of_the_minimum(weight: float, kind: Any) -> None:
+    model = nn.Linear(1, 1, bias=False).double()
+    nn.init.constant_(model.weight, weight)
+    inputs = torch.tensor([[1.0], [2.0]], dtype=torch.float64)
+    operator = kind(model, nn.MSELoss(), [(inputs, inputs)], dtype=torch.float64)  # L = 2.5 (w − 1)²
+    of_fisher = 4 * (weight - 1) ** 2 * (1 + 16) / 2  # the mean of (2x²(w − 1))²
+    expected = of_fisher if kind is og.EmpiricalFisherOperator else 5.0
+    assert (operator @ torch.ones(1, dtype=torch.float64)).item() == pytest.approx(expected, rel=1e-12)
+
+
 def test_a_loss_of_tiny_numbers_is_tested_as_any_other() -> None:
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         return 1e-9 * F.cross_entropy(outputs, targets)

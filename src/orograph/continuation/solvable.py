@@ -195,9 +195,7 @@ def _three_modes(dtype: torch.dtype, fine: float, coarse: float, say: Callable[[
     yield Check("turn of q: q", math.nan if turn is None else turn.distance2, 6.4358014, coarse)
     jumping = follow_spheres(start, 6.0, symmetry=around, pairs=0)
     jumped = jumping.events[0].distance2 if jumping.events and jumping.events[0].kind == "jump" else math.nan
-    yield Check(
-        "where steps in q, which cannot pass it, end in a jump: q", jumped, 6.4358014, 1e-4 if dtype == torch.float64 else 1e-2
-    )
+    yield Check("steps in q, which cannot pass it, end in a jump: q", jumped, 6.4358014, 1e-4 if dtype == torch.float64 else 1e-2)
     yield Check("branch points on the way: none", float(sum(event.kind == "branch" for event in branch.events)), 0, 0)
 
 

@@ -69,15 +69,10 @@ def follow_spheres(
 
     Examples:
         >>> import torch, orograph as og
-        >>> half = lambda output, target: 0.5 * (output - target).square().sum(1)
-        >>> model = torch.nn.Sequential(*[torch.nn.Linear(1, 1, bias=False) for _ in range(3)]).double()
-        >>> data = [(torch.ones(1, 1).double(), torch.full((1, 1), 0.5).double())]
-        >>> objective = og.Objective(model, half, data, strength=0.09375 - 1e-4)
-        >>> start = og.polish(objective, torch.full((3,), 0.52), hessian=og.HessianOperator.of(objective), tolerance=1e-9,
-        ...     max_products=500)
-        >>> beyond = og.follow_spheres(objective.moved(start.theta), 0.3, pairs=1).points[-1]
-        >>> beyond.index, round(beyond.distance2, 6)
-        (1, 0.3)
+        >>> model, loss = torch.nn.Linear(1, 1, bias=False).double(), torch.nn.MSELoss()
+        >>> objective = og.Objective(model, loss, [(torch.ones(1, 1).double(),) * 2], strength=1.0)  # θ = 1/(1 + λ)
+        >>> round(og.follow_spheres(objective, 0.04, torch.full((1,), 0.5).double(), pairs=0).points[-1].strength, 6)
+        4.0
     """
     start = objective.theta if theta is None else theta.detach().to(objective.dtype)
     given = {"to": to, "step": step, "longest_step": longest_step, "tolerance": tolerance, "max_products": max_products}
@@ -104,7 +99,7 @@ def follow_spheres(
         branch.append(point)
         told(point.products)
         left = abs(to - here.state.distance2)
-        if left <= 1e-12 * max(to, abs(way)):
+        if left <= max(1e-12, 10 * torch.finfo(start.dtype).eps) * max(to, abs(way)):
             ended = f"q reached {to:g}"
         elif len(branch) >= points:
             ended = f"{points} points were asked for"
@@ -150,7 +145,7 @@ def _next(follower: Follower, here: Reached, step: float) -> Reached | None:
         if not math.isfinite(now.residual):
             return None
         miss = now.distance2 - q
-        if now.residual <= follower.target(now) and abs(miss) <= 1e-12 * q:
+        if now.residual <= follower.target(now) and abs(miss) <= max(1e-12, 10 * torch.finfo(now.theta.dtype).eps) * q:
             corrected = math.hypot((now.theta - guess.theta).norm().item(), now.scale * (now.strength - guess.strength))
             if corrected > SHORT * length:
                 return None

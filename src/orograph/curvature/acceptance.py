@@ -190,7 +190,7 @@ class Examination:
         """Half along the gradient: of random directions alone the slope would be lost among many parameters."""
         along = self._drawn(1)
         if norm := gradient.norm():
-            along += gradient / norm
+            along += torch.copysign(1 / norm, along @ gradient) * gradient  # of one parameter the two would else cancel
         return along.div_(along.norm())
 
     def _floor(self, gradient: Tensor) -> Tensor:
