@@ -99,7 +99,7 @@ def follow_spheres(
         branch.append(point)
         told(point.products)
         left = abs(to - here.state.distance2)
-        if left <= max(1e-12, 10 * torch.finfo(start.dtype).eps) * max(to, abs(way)):
+        if left / here.state.scale <= 2 * follower.target(here.state):
             ended = f"q reached {to:g}"
         elif len(branch) >= points:
             ended = f"{points} points were asked for"
@@ -145,7 +145,7 @@ def _next(follower: Follower, here: Reached, step: float) -> Reached | None:
         if not math.isfinite(now.residual):
             return None
         miss = now.distance2 - q
-        if now.residual <= follower.target(now) and abs(miss) <= max(1e-12, 10 * torch.finfo(now.theta.dtype).eps) * q:
+        if now.residual <= follower.target(now) and abs(miss) / now.scale <= follower.target(now):
             corrected = math.hypot((now.theta - guess.theta).norm().item(), now.scale * (now.strength - guess.strength))
             if corrected > SHORT * length:
                 return None
