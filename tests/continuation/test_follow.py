@@ -149,7 +149,7 @@ def test_spheres_that_cannot_be_followed_are_refused_in_a_sentence(to: float, op
 
 def test_from_sphere_to_sphere_a_fold_is_no_obstacle_and_every_point_is_that_of_the_closed_form() -> None:
     start = fitted(objective([0.5], 3, 1, 0.05), [0.5], 3, 0.05)
-    branch = og.follow_spheres(start, 0.1, pairs=1)
+    branch = og.follow_spheres(start, 0.1, pairs=1, longest_step=0.07)
     assert branch.ended == "q reached 0.1"
     assert branch.points[-1].distance2 == pytest.approx(0.1, rel=1e-8)
     assert not branch.events
