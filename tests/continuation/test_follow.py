@@ -46,6 +46,13 @@ def test_a_turn_of_q_is_passed_and_is_no_bifurcation_and_neither_are_the_rotatio
     assert [point.index for point in (branch.points[0], branch.points[-1])] == [0, 1]
 
 
+def test_a_start_at_the_reference_up_to_rounding_is_followed_in_steps_of_strength() -> None:
+    near = objective([0.5], 3, 1, 0.02)
+    branch = og.follow(near, torch.full((3,), 1e-10, dtype=torch.float64), between=(0.01, 0.1), pairs=1)
+    assert branch.ended == "λ reached 0.1"
+    assert len(branch.points) < 100
+
+
 def test_two_factors_vanish_continuously() -> None:
     start = fitted(objective([1.0], 2, 1, 0.05), [1.0], 2, 0.05)
     branch = og.follow(start, between=(0.0, 2.0), pairs=1)

@@ -13,7 +13,7 @@ from torch import Tensor
 from orograph.analysis.command import sweep_settings
 from orograph.branches.settings import FollowSettings
 from orograph.continuation.equation import State
-from orograph.continuation.follower import Follower, Limits, default_tolerance
+from orograph.continuation.follower import Follower, Limits, default_tolerance, size_of
 from orograph.continuation.symmetry import layer_rotations
 from orograph.errors import ConfigurationError, DataError, RunError
 from orograph.geometry.smoothness import nonsmooth_operations
@@ -216,7 +216,7 @@ def _chosen(run: Run, settings: FollowSettings) -> Cell:
 def _settled(settings: FollowSettings, objective: Objective, start: Float[Tensor, " P"], strength: float) -> FollowSettings:
     """The settings with numbers for what was left open."""
     chosen = settings.branch
-    size = objective.offset(start).double().norm().item() or strength or 1.0  # at θ_ref itself s is λ
+    size = size_of(objective.offset(start).double().norm().item(), strength, objective.dtype)
     found = {
         "step": chosen.step or 0.01 * size,
         "longest_step": chosen.longest_step or 0.1 * size,

@@ -89,6 +89,11 @@ def default_tolerance(dtype: torch.dtype) -> float:
     return 1e-9 if dtype == torch.float64 else 1e-5
 
 
+def size_of(distance: float, strength: float, dtype: torch.dtype) -> float:
+    """A length in s of which steps are parts: ‖θ − θ_ref‖; at θ_ref itself, up to rounding, s is λ."""
+    return distance if distance > torch.finfo(dtype).eps ** 0.5 else strength or 1.0
+
+
 class Follower:
     """The equation, what is asked of its solutions, and the way from one to the next."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from orograph.arguments import checked
 from orograph.continuation.branch import Branch, BranchPoint, Event
 from orograph.continuation.equation import only_strength
-from orograph.continuation.follower import Follower, Limits, Symmetry, default_tolerance
+from orograph.continuation.follower import Follower, Limits, Symmetry, default_tolerance, size_of
 from orograph.curvature.counting import OnProduct, counter
 from orograph.errors import ConfigurationError
 from orograph.geometry.smoothness import nonsmooth_operations
@@ -87,7 +87,7 @@ def follow(
         raise ConfigurationError(f"A branch needs a loss that is twice differentiable; {', '.join(kinks)} is not.")
     follower = Follower(objective, tolerance or default_tolerance(objective.dtype), pairs, symmetry, seed)
     first = follower.begin(start, objective.strength)
-    size = first.distance2**0.5 or objective.strength or 1.0  # at θ_ref s is λ
+    size = size_of(first.distance2**0.5, objective.strength, objective.dtype)
     limits = Limits((low, high), longest_step or 0.1 * size, max_products or math.inf)
     told = counter(on_product, "following")
     sign = 1.0 if direction == "up" else -1.0
