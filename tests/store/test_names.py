@@ -126,15 +126,41 @@ def test_what_is_no_file_of_a_run_may_be_written_into_it(run: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["report.html", "README.md"])
-def test_links_that_lie_in_wait_in_a_run_are_not_followed(run: Path, tmp_path: Path, name: str) -> None:
+def test_links_that_lie_in_wait_in_a_run_are_not_followed(run: Path, tmp_path: Path, capsys, name: str) -> None:
     mine = tmp_path / "run"
     shutil.copytree(run, mine)
     (tmp_path / "precious").write_text("precious")
     for trap in (name, f".{name}.partial"):
         (mine / trap).symlink_to(tmp_path / "precious")
-    assert main([{"report.html": "report", "README.md": "card"}[name], str(mine)]) == 0
+    command = [{"report.html": "report", "README.md": "card"}[name], str(mine)]
+    assert main(command) == 2
+    assert f"{name} is a symbolic link to {tmp_path / 'precious'}" in capsys.readouterr().err
+    (mine / name).unlink()
+    assert main(command) == 0
     assert (tmp_path / "precious").read_text() == "precious"
-    assert not (mine / name).is_symlink()
+
+
+@pytest.mark.parametrize("command", [["export"], ["card"], ["report", "--quiet"], ["measure"]])
+@pytest.mark.parametrize("target", ["/dev/null", "a pipe", "a file", "nothing"])
+def test_no_out_takes_the_place_of_a_link(run: Path, tmp_path: Path, capsys, command: list[str], target: str) -> None:
+    (tmp_path / "a file").write_text("mine")
+    os.mkfifo(tmp_path / "a pipe")
+    link = tmp_path / "link.json"
+    link.symlink_to(tmp_path / target)
+    assert main([command[0], str(run), *command[1:], "--out", str(link)]) == 2
+    told = capsys.readouterr().err
+    assert f"--out {link} is a symbolic link to {tmp_path / target}" in told
+    assert link.is_symlink()
+    assert (tmp_path / "a file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("command", [["export"], ["card"], ["report", "--quiet"], ["measure"]])
+def test_no_out_takes_the_place_of_a_pipe(run: Path, tmp_path: Path, capsys, command: list[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert main([command[0], str(run), *command[1:], "--out", str(tmp_path / "pipe")]) == 2
+    assert "it is a device, a pipe or a socket" in capsys.readouterr().err
+    assert [each.name for each in tmp_path.iterdir()] == ["pipe"]
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_names_that_cannot_be_told_apart_are_refused_before_anything_is_written(tmp_path: Path) -> None:

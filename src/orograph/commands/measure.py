@@ -154,6 +154,8 @@ def _stem(settings: MeasureSettings) -> Path:
     auto = checkpoint.with_name(own) if run is None else run.with_name(f"{run.name}-{own}")
     out = Path(settings.out or auto)
     stem = out / own if out.is_dir() else out.with_suffix("") if out.suffix in _ENDINGS else out
+    if not out.is_dir():
+        require_free(out)  # a device or a link that is named without its ending is meant as a file, too
     for ending in _ENDINGS:
         require_free(stem.with_name(f"{stem.name}{ending}"))
     return stem

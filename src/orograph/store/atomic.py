@@ -39,8 +39,7 @@ def write_bytes(path: Path, content: bytes | memoryview) -> str:
     Raises:
         RunError: the system refuses (a full disk, no permission), or a device or a pipe has that name: it would be replaced too.
     """
-    if _is_special(path):
-        raise RunError(f"cannot write {path}: it is a device, a pipe or a socket, which a file would replace; name a file.")
+    require_no_device(path)
     temporary = path.with_name(temporary_name(path.name))
     with _explained(path):
         make_folder(path.parent)
@@ -60,12 +59,18 @@ def write_bytes(path: Path, content: bytes | memoryview) -> str:
     return sha256(content)
 
 
-def _is_special(path: Path) -> bool:
+def require_no_device(path: Path) -> None:
+    """Check that a file does not take the place of a device, a pipe or a socket.
+
+    Raises:
+        RunError: it would.
+    """
     try:
         mode = path.lstat().st_mode
     except OSError:
-        return False  # there is none, or opening it will tell
-    return not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode))
+        return  # there is none, or opening it will tell
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+        raise RunError(f"cannot write {path}: it is a device, a pipe or a socket, which a file would replace; name a file.")
 
 
 def write_bytes_if_changed(path: Path, content: bytes) -> None:

@@ -3,13 +3,14 @@
 What is a run's own at its top is listed too: nothing else is written over by a command that is told where to write.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from orograph.errors import ConfigurationError
-from orograph.store.atomic import require_writable
+from orograph.store.atomic import require_no_device, require_writable
 from orograph.store.encoding import is_digest
 
 MARKER = "run.json"
@@ -58,12 +59,19 @@ def _is_inside(name: object) -> bool:
 
 
 def require_free(out: Path) -> None:
-    """Check that a file to be written is none of a run's own, of whichever run, and can be written.
+    """Check that a file to be written is none of a run's own, of whichever run, takes the place of nothing but a file, and can
+    be written. A link is neither replaced, which whoever made it would miss, nor followed, since a run's own may lie in wait.
 
     Raises:
-        ConfigurationError: it is one.
+        ConfigurationError: it is one, or a link.
         RunError: it cannot be.
     """
+    if out.is_symlink():
+        raise ConfigurationError(
+            f"`out` {out} is a symbolic link to {os.readlink(out)}, which a file would replace; name the file itself, or remove "
+            "the link."
+        )
+    require_no_device(out)
     if run_around(out) is not None:
         raise ConfigurationError(f"`out` {out} is one of the run's own files; choose another name.")
     require_writable(out)
