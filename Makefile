@@ -19,7 +19,7 @@ install: .venv/installed
 
 # A real sweep on the embedded data set: 11 strengths across the loss of accuracy, 30 eigenpairs each.
 demo: install
-	$(BIN)/orograph sweep --dataset mnist-5k --points 11 --min 0.001 --max 0.05 --spacing log --out runs/demo
+	$(BIN)/orograph sweep --dataset mnist-5k --points 11 --min 0.001 --max 0.05 --spacing log --end train --out runs/demo
 
 check: install
 	$(BIN)/ruff check --no-cache .

@@ -16,8 +16,8 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[1]
 IMAGES, RUNS = ROOT / "docs" / "images", ROOT / "runs"
-DEMO = "sweep --dataset mnist-5k --points 11 --min 0.001 --max 0.05 --spacing log --out runs/demo"
-BOTH = "sweep --dataset mnist-5k --points 8 --min 0.005 --max 0.05 --direction both --k 12 --out runs/both"
+DEMO = "sweep --dataset mnist-5k --points 11 --min 0.001 --max 0.05 --spacing log --end train --out runs/demo"
+BOTH = "sweep --dataset mnist-5k --points 8 --min 0.005 --max 0.05 --direction both --k 12 --end train --out runs/both"
 STUDY = (
     "study --dataset mnist-5k --model MLP2 --hidden-size 16,64,256 --optimizer SGD,AdamW --activation gelu --num-seeds 2 "
     "--epochs 15 --fast --plot --2d-slice --paths linear,bezier,aligned --path-epochs 3 --out runs/widths"

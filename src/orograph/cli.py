@@ -26,7 +26,7 @@ Examples:
   orograph sweep                                        11 points on 5,000 embedded MNIST images
   orograph sweep --preset weight-decay --dry-run        what 451 points on all of MNIST would cost
   orograph sweep --preset anchor --anchor minimum.pth   501 points around a minimum of your own
-  orograph sweep --direction both --polish --out runs/hysteresis
+  orograph sweep --direction both --out runs/hysteresis
   orograph sweep --config runs/hysteresis/configuration.toml --seeds 1,2
   orograph sweep --start fresh --cohort 4 --parallel processes --jobs 2
 

@@ -274,7 +274,23 @@ def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str], args: lis
 @pytest.mark.slow
 def test_what_a_run_cannot_give_is_refused_before_anything_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
-    small = ("--dataset", "digits", "--widths", "4", "--epochs", "1", "--k", "0", "--threads", "1", "--quiet", "--points", "1")
+    small = (
+        "--dataset",
+        "digits",
+        "--widths",
+        "4",
+        "--epochs",
+        "1",
+        "--k",
+        "0",
+        "--threads",
+        "1",
+        "--quiet",
+        "--points",
+        "1",
+        "--end",
+        "train",
+    )
     assert main(["sweep", *small, "--out", str(out)]) == 0
     before = sorted(out.rglob("*"))
     assert run_analyze(out, "--refine") == 2
@@ -287,7 +303,7 @@ def test_what_a_run_cannot_give_is_refused_before_anything_is_written(tmp_path: 
 @pytest.mark.slow
 def test_refinement_finds_first_order_jumps_of_two_layers_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     out, two_layers = tmp_path / "run", [word if word != "4" else "6,6" for word in SWEEP[:4]]
-    ladder = ("--min", "0.004", "--max", "0.032", "--points", "8", "--epochs", "5")
+    ladder = ("--min", "0.004", "--max", "0.032", "--points", "8", "--epochs", "5", "--end", "train")
     rest = [word for word in SWEEP[4:] if word not in ("--epochs", "3")]
     assert main(["sweep", *two_layers, *rest, *ladder, "--out", str(out)]) == 0
     args = ("--refine", "--refine-points", "5", "--lowest-products", "0")

@@ -36,7 +36,7 @@ SWEEP = [
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    assert main(["sweep", *SWEEP, "--strengths", "0,0.01", "--out", str(out)]) == 0
+    assert main(["sweep", *SWEEP, "--strengths", "0,0.01", "--end", "train", "--out", str(out)]) == 0
     assert main(["card", str(out), "--license", "cc-by-4.0"]) == 0
     return out
 

@@ -1,6 +1,7 @@
 """Sweeps whose points follow branches: critical at each strength, none like its neighbour, the same bytes however they go on."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,12 @@ from small_sweeps import words
 
 from forked import finish
 from orograph.cli import main
+from orograph.settings.shared import Execution
 from orograph.store.dataset import open_run
 from orograph.store.run import Run
 from orograph.sweep import command as sweeping
+from orograph.sweep.bench import Bench
+from orograph.sweep.settings import SweepSettings
 from run_bytes import bytes_of
 
 LADDER = ("--strengths", "0.005,0.02,0.021", "--direction", "both", "--subset-size", "100", "--k", "2")
@@ -70,3 +74,52 @@ def test_what_does_not_go_from_point_to_point_does_not_follow(more: list[str], w
     assert main(words(tmp_path / "run", "--end", "newton", *more)) == 2
     assert why.replace("`end` ", "--end ").replace("`start` ", "--start ") in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "end"),
+    [
+        ({}, "newton"),
+        ({"anchor": {"start": "fresh"}}, "train"),
+        ({"training": {"published": True}}, "train"),
+        ({"training": {"optimizer": "torch.optim:RMSprop"}}, "train"),
+        ({"tracking": {"track_curvature": 1}}, "train"),
+        ({"model": {"widths": (4,), "activation": "relu"}}, "train"),
+        ({"anchor": {"start": "fresh"}, "training": {"polish": True}}, "train"),
+        ({"ending": {"end": "train"}}, "train"),
+    ],
+)
+def test_points_follow_where_they_can(changed: dict[str, Any], end: str) -> None:
+    small = {"data": {"dataset": "digits", "subset_size": 20}, "model": {"widths": (4,)}, "numerics": {"threads": 1}}
+    bench = Bench.prepare(SweepSettings.model_validate({**small, **changed}), Execution())
+    assert bench.ended().ending.end == end
+
+
+@pytest.mark.parametrize(
+    ("recorded", "asked", "end"),
+    [
+        (None, "auto", "auto"),  # of a time when all points were trained
+        (None, "train", "auto"),
+        (None, "newton", "newton"),
+        ("newton", "auto", "newton"),
+        ("train", "auto", "train"),
+        ("newton", "train", "train"),
+    ],
+)
+def test_a_run_that_was_begun_goes_on_as_it_was(recorded: str | None, asked: str, end: str) -> None:
+    configuration = {} if recorded is None else {"ending": {"end": recorded}}
+    found = sweeping.as_begun_before(SweepSettings().ending_as(asked), SimpleNamespace(configuration=configuration))  # type: ignore[arg-type]
+    assert found.ending.end == end
+    assert "ending" not in SweepSettings().configuration()  # so that it is the configuration of then
+    assert not SweepSettings().follows
+
+
+@pytest.mark.slow
+def test_at_zero_points_are_trained_and_what_follows_begins_a_branch(tmp_path: Path) -> None:
+    finish(words(tmp_path / "run", "--strengths", "0,0.005,0.01", "--direction", "both", "--subset-size", "100", "--k", "0"))
+    found = open_run(tmp_path / "run").isel(seed=0)
+    assert (found.epochs.sel(strength=0) > 0).all()
+    assert np.isnan(found.polish_converged.sel(strength=0)).all()
+    assert np.isnan(found.branch_kept.sel(strength=0)).all()
+    assert np.isnan(found.branch_kept.sel(direction="up", strength=0.005)).all()  # its neighbour is no critical point
+    assert (found.polish_converged.sel(strength=[0.005, 0.01]) == 1).all()

@@ -60,6 +60,8 @@ def analyze(settings: AnalyzeSettings, problem: Problem | None = None, show: Sho
     sweep = sweep_settings(old)
     if settings.refine and not sweep.critical:
         raise ConfigurationError("`refine` needs a polished run: the order of a transition is not judged by unconverged points.")
+    if settings.refine and len(sweep.ladder.ladder()) < 2:
+        raise ConfigurationError("`refine` inserts points between strengths, and the run has one alone.")
     bench = Bench.prepare(sweep, Execution(data_dir=settings.data_dir), problem)
     if problem is not None:
         require_same(old, sweep, bench)

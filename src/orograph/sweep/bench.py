@@ -99,6 +99,15 @@ class Bench:
     def layout(self) -> Layout:
         return self.instruments.train.layout
 
+    def ended(self) -> SweepSettings:
+        """The settings of a new run, with the end of its points decided."""
+        settings = self.settings
+        if settings.ending.end != "auto":
+            return settings
+        plain = settings.anchor.start == "previous" and not (settings.training.published or settings.tracking.track_curvature)
+        follows = plain and self.trainer is None and not self.states.buffers and self.instruments.smooth
+        return settings.ending_as("newton" if follows else "train")
+
     def disk(self) -> DiskEstimate:
         """What the run will take."""
         chosen = self.settings.spectrum

@@ -63,7 +63,7 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
         kept = recorded_numerics(old, SweepNumerics)
         if told := not_taken(settings.numerics, kept):
             Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(told)
-        settings = as_placed(settings.model_copy(update={"numerics": kept}), old)
+        settings = as_begun_before(settings.model_copy(update={"numerics": kept}), old)
     else:
         refuse_decay(settings)
         settings = settings.model_copy(update={"numerics": execution.shared(settings.numerics)})
@@ -71,6 +71,8 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
         return 0
     begun = as_begun(settings.problem, old.configuration if old else None)
     bench = Bench.prepare(settings.model_copy(update={"problem": begun}), execution, problem)
+    if old is None:
+        bench.settings = bench.ended()
     settings = bench.settings
     if execution.dry_run:
         show_plan(bench, out, Console(), as_json=execution.json_output)
@@ -131,12 +133,15 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
     return 1 if any(each["status"] == "failed" for each in rows) else 0
 
 
-def as_placed(settings: SweepSettings, old: Run) -> SweepSettings:
-    """With the strengths that a run found when it was begun."""
-    recorded = old.configuration.get("ladder")
-    if not settings.ladder.unplaced or not isinstance(recorded, Mapping) or recorded.get("spacing") != "adaptive":
-        return settings
-    return settings.model_copy(update={"ladder": settings.ladder.placed(recorded.get("strengths"))})
+def as_begun_before(settings: SweepSettings, old: Run) -> SweepSettings:
+    """With what a run settled when it was begun: the end of its points, and the strengths that it found."""
+    ladder, ending = (found if isinstance(found := old.configuration.get(name), Mapping) else {} for name in ("ladder", "ending"))
+    end = ending.get("end", "auto")  # where none is recorded points are trained
+    if settings.ending.end == "auto" or (settings.ending.end, end) == ("train", "auto"):
+        settings = settings.ending_as(end)
+    if settings.ladder.unplaced and ladder.get("spacing") == "adaptive":
+        settings = settings.model_copy(update={"ladder": settings.ladder.placed(ladder.get("strengths"))})
+    return settings
 
 
 def folder_of(settings: SweepSettings, execution: ParallelExecution) -> Path:

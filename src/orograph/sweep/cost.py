@@ -121,7 +121,8 @@ def _head(problem: Problem, settings: SweepSettings, out: Path, trained: int, te
         "model": f"{settings.model.model}, {parameters:,} parameters",
         "ladder": f"{len(ladder)} strengths from {ladder[0]:g} to {ladder[-1]:g}, {settings.ladder.direction}; "
         f"{len(settings.anchor.seeds)} seeds; {len(cells(settings))} points in {len(cohorts(settings))} cohorts",
-        "start": f"{settings.anchor.start}, anchor {settings.anchor.anchor}",
+        "start": f"{settings.anchor.start}, anchor {settings.anchor.anchor}"
+        + (", points follow branches and are trained only where these begin or are lost" if settings.follows else ""),
     }
 
 

@@ -137,16 +137,21 @@ class Schedule:
     def _begin(self, group: list[PointWork], index: int) -> None:
         """Ask for what leads to the states of a group: its training, or the way along branches from where there is one."""
         origins = {point.cell: self._starts.get(point.cell, self._last.get(point.cell.seed)) for point in group}
-        follows = self._bench.settings.follows
-        for point in group:
-            if follows and not point.committed and (origin := origins[point.cell]) is not None:
+        following = [point for point in group if self._follows(point.cell, origins[point.cell])]
+        for point in following:
+            if not point.committed and (origin := origins[point.cell]) is not None:
                 self._add("follow", index, (point.cell, *origin), self._followed(point, index), [point])
-        group = [point for point in group if not (follows and origins[point.cell])]
+        group = [point for point in group if point not in following]
         if not all(point.committed for point in group):
             # A cohort of which a point is missing is trained again as a whole: its members are the same bits either way.
             cells = [point.cell for point in group]
             starts = [self._start(cell, origins[cell]) for cell in cells]
             self._add("train", index, (cells, starts), self._trained(group, index), group)
+
+    def _follows(self, cell: Cell, origin: tuple[float, State] | None) -> bool:
+        """Whether a point lies on a branch to which another leads."""
+        settings = self._bench.settings
+        return settings.follows and origin is not None and all(map(settings.critical_at, (origin[0], cell.strength)))
 
     def _start(self, cell: Cell, origin: tuple[float, State] | None) -> State:
         if cell in self._starts:
@@ -170,7 +175,7 @@ class Schedule:
                 if result.failed_epoch is not None:
                     point.fail()
                     self._measure_with(point, index)
-                elif self._bench.settings.critical:
+                elif self._bench.settings.critical_at(point.cell.strength):
                     state = self._bench.states.join(result.theta, result.buffers)
                     self._add("polish", index, (point.cell, state), self._polished(point, index), [point])
                 else:

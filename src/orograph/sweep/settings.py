@@ -127,10 +127,11 @@ class TrackingSettings(Settings):
 class EndSettings(Settings):
     """How a point is reached that has a neighbour on its chain."""
 
-    end: Literal["train", "newton"] = Field(
-        "train",
-        description="train: by mini-batches; newton: along the neighbour's branch, predicted and corrected to a critical point, "
-        "trained and polished only where that branch cannot be followed",
+    end: Literal["auto", "train", "newton"] = Field(
+        "auto",
+        description="newton: along the neighbour's branch, predicted and corrected to a critical point, trained and polished "
+        "only where that branch cannot be followed; train: by mini-batches; auto: newton where there is a neighbour, a loss "
+        "that is twice differentiable and the program's own training",
     )
 
 
@@ -184,15 +185,23 @@ class SweepSettings(Settings):
         )
         return self
 
+    def ending_as(self, end: str) -> "SweepSettings":
+        """With another end of its points."""
+        return self.model_copy(update={"ending": EndSettings.model_validate({"end": end})})
+
     @property
     def follows(self) -> bool:
-        """Whether points follow the branch of their neighbour."""
+        """Whether points follow the branch of their neighbour; `auto` in a run is that of a time when none did."""
         return self.ending.end == "newton"
 
     @property
     def critical(self) -> bool:
-        """Whether points are to be critical points of L_eff."""
+        """Whether points at λ > 0 are to be critical points of L_eff."""
         return self.follows or self.training.polish
+
+    def critical_at(self, strength: float) -> bool:
+        """Whether the point there is to be one: without a penalty there may be no finite minimum, and it is to be asked for."""
+        return self.training.polish or (self.follows and strength > 0)
 
     def _later(self) -> set[str]:
         """Settings that older runs do not know, where they change nothing: left out, so that those runs resume."""
