@@ -106,9 +106,7 @@ def called(argument: str, path: str, function: Callable[..., Any], offered: Mapp
         DataError: calling it fails.
     """
     offered = offered or {}
-    inner = function.func if isinstance(function, functools.partial) else function
-    if inspect.isbuiltin(inner) or (getattr(inner, "__module__", "") or "").partition(".")[0] in sys.stdlib_module_names:
-        raise ConfigurationError(f"`{argument}` {path} is no function of your own; name one that is.")
+    require_own(argument, path, function)
     asked: Mapping[str, inspect.Parameter] = {}
     with contextlib.suppress(ValueError):  # without a signature; called as it is
         asked = inspect.signature(function).parameters
@@ -127,6 +125,40 @@ def called(argument: str, path: str, function: Callable[..., Any], offered: Mapp
         raise
     except (Exception, SystemExit) as error:  # whatever the user's function raises
         raise DataError(f"`{argument}` {path} failed with {type(error).__name__}: {first_line(error)}.") from error
+
+
+def require_own(argument: str, path: str, function: Callable[..., Any]) -> None:
+    """Refuses what comes with Python: `os:system` is a function too, and nothing of it is to be called.
+
+    Raises:
+        ConfigurationError: it does.
+    """
+    if _comes_with_python(function):
+        raise ConfigurationError(f"`{argument}` {path} is no function of your own; name one that is.")
+
+
+def _comes_with_python(function: Any) -> bool:
+    inner = function.func if isinstance(function, functools.partial) else function
+    return inspect.isbuiltin(inner) or (getattr(inner, "__module__", "") or "").partition(".")[0] in sys.stdlib_module_names
+
+
+def takes(function: Any, count: int) -> bool:
+    """Whether this is a Python function that so many arguments can be given to and that needs no other.
+
+    Args:
+        function: whatever was named; what is built in shows no signature.
+        count: of positional arguments.
+
+    Returns:
+        Whether it can be called so.
+    """
+    if _comes_with_python(function):
+        return False
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 MEMORY = "object:"  # before the name of what exists in memory alone

@@ -209,3 +209,24 @@ def test_the_named_network_and_data_as_ones_own_give_the_same_bytes(tmp_path: Pa
         for each in records:  # but the digest of the configuration, and the seal over it
             each.pop("of"), each.pop("sha256")
         assert records[0] == records[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--optimizer", "torch.optim:LBFGS"], "--optimizer torch.optim:LBFGS cannot step"),
+        (["--optimizer", "os:system"], "--optimizer os:system is no function of your own"),
+        (["--metrics", "os:system"], "--metrics os:system is no function of your own"),
+        (["--metrics", "own_parts:mlp"], "--metrics mlp failed with TypeError"),
+        (["--train", "os:system"], "--train os:system is no function of (model, penalty, start, seed, report)"),
+        (["--train", "torch.optim:Adam"], "--train torch.optim:Adam is no function of"),
+        (["--train", "own_parts:sign"], "--train own_parts:sign is no function of"),
+    ],
+)
+def test_what_can_neither_train_nor_score_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys, flags: list[str], told: str
+) -> None:
+    small = ["--data", "digits", "--subset-size", "100", "--widths", "2", "--quiet"]
+    assert main(["sweep", *small, *flags, *LADDER, "--out", str(tmp_path / "run")]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

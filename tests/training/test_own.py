@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from orograph.errors import ConfigurationError, DataError
 from orograph.objective import Objective
 from orograph.training import TrainingSettings, train_own
-from orograph.training.own import by_optimizer
+from orograph.training.own import by_optimizer, try_optimizer
 
 X = torch.randn(40, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 Y = X @ torch.tensor([[1.0], [-2.0], [0.5]], dtype=torch.float64) + 0.1 * X[:, :1].square()
@@ -114,3 +114,39 @@ def test_a_training_that_fails_or_diverges_says_so() -> None:
     with pytest.raises(DataError, match="`train` failed with RuntimeError: no more"):
         train_own(given, given.theta, fails, seed=0)
     assert train_own(given, given.theta, diverges, seed=0).stopped == "failed"
+
+
+class _NoSteps:
+    def __init__(self, parameters: object, lr: float) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (torch.optim.LBFGS, r"cannot step \(TypeError: .*closure.*\); name an optimiser whose step\(\) needs no closure"),
+        (torch.optim.SparseAdam, r"cannot step \(RuntimeError: .*dense gradients.*\); name an optimiser whose step\(\)"),
+        (_NoSteps, "makes _NoSteps, which has no zero_grad"),
+        (lambda parameters: torch.optim.SGD(parameters), "cannot be made of parameters and `lr`: .*'lr'"),
+    ],
+)
+def test_what_is_no_optimiser_is_told_by_one_step(make: Callable[..., object], told: str) -> None:
+    given, settings = objective(0.3), TrainingSettings(lr=0.1, epochs=1, batch_size=40)
+    with pytest.raises(ConfigurationError, match=f"`optimizer` Adam {told}"):
+        try_optimizer(given, settings, make)
+    with pytest.raises(ConfigurationError, match=f"`optimizer` Adam {told}"):  # not `train`, which nobody gave
+        train_own(given, given.theta, by_optimizer(given, settings, make), seed=0)
+
+
+def test_an_optimiser_is_tried_on_a_copy() -> None:
+    def noisy(parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+        with torch.no_grad():
+            for each in parameters:
+                each += torch.randn_like(each)
+        return torch.optim.SGD(parameters, lr=lr)
+
+    given = objective(0.3)
+    theta, stream = given.theta.clone(), torch.get_rng_state()
+    try_optimizer(given, TrainingSettings(lr=0.1), noisy)
+    assert torch.equal(given.theta, theta)
+    assert torch.equal(next(given.model.parameters()).detach().flatten(), theta)
+    assert torch.equal(torch.get_rng_state(), stream)

@@ -102,7 +102,7 @@ class StudyBench:
         size, top, count = objective.layout.size, self.settings.metrics.top_k, objective.count
         if top >= size:
             raise ConfigurationError(f"`top_k` {top} must be below the {size} parameters of {chosen.name}.")
-        if is_own(chosen.model) or is_own(self.settings.data.dataset):
+        if any(map(is_own, (chosen.model, self.settings.data.dataset, *self.settings.problem.metrics))):
             require_numbers(scores(objective, objective.theta, self.metrics)[0])
         if chosen.batch_norm and min(count, chosen.batch_size) < 2:
             raise ConfigurationError(

@@ -16,7 +16,7 @@ from orograph.parameters import Layout
 from orograph.problem import Problem
 from orograph.settings.base import is_own
 from orograph.settings.shared import Execution
-from orograph.sources import MEMORY, imported
+from orograph.sources import MEMORY, imported, require_own
 from orograph.spectral.cohort import fitting_spectra
 from orograph.spectral.eigenpairs import least_rows
 from orograph.store.cells import Cell
@@ -28,7 +28,7 @@ from orograph.sweep.point import Instruments
 from orograph.sweep.settings import SweepSettings
 from orograph.sweep.states import Buffers, State, States
 from orograph.training.cohort import fitting_cohort
-from orograph.training.own import Trainer, by_optimizer, indexed
+from orograph.training.own import Trainer, by_optimizer, indexed, try_optimizer
 from orograph.work.bench import chosen_metrics, objectives, prepare, with_numerics
 from orograph.work.trial import require_memory
 
@@ -78,7 +78,7 @@ class Bench:
         given = read_anchor(settings.anchor.anchor, model, train_set)
         metrics, groups = chosen_metrics(problem, train_set), problem.grouped()
         instruments = Instruments(train_set, test_set, settings.spectrum, metrics, groups, problem.groups is None)
-        if is_own(settings.model.model) or is_own(settings.data.dataset):
+        if any(map(is_own, (settings.model.model, settings.data.dataset, *settings.problem.metrics))):
             require_numbers(instruments.scores(train_set, train_set.theta, by_group=False)[0])
         sizes = {"cohort": numerics.cohort or fitting_cohort(train_set)}
         sizes["together"] = numerics.together or min(sizes["cohort"], fitting_spectra(train_set, settings.spectrum.k))
@@ -88,6 +88,8 @@ class Bench:
             _require_batches(settings, train_set)
         bench = cls(with_numerics(settings, **sizes), problem, device, model, instruments, given, states)
         own = bench.trainer is not None  # an optimiser that does not exist is refused here
+        if bench.optimizer is not None:
+            try_optimizer(train_set, settings.training, bench.optimizer)
         if own and (settings.training.published or settings.tracking.track_curvature):
             raise ConfigurationError(
                 "`published` and `track_curvature` are of the program's own training, which draws its mini-batches from samples "
@@ -137,13 +139,24 @@ class Bench:
         return self.initial[seed]
 
     @cached_property
+    def optimizer(self) -> Callable[..., Any] | None:
+        """What makes an optimiser of one's own; None where there is none, or where it is not at hand."""
+        name, given = self.settings.training.optimizer, self.problem.optimizer
+        if self.problem.trainer is not None or not is_own(name):
+            return None
+        if given is None and not name.startswith(MEMORY):
+            given = imported("optimizer", name)
+            require_own("optimizer", name, given)
+        return given
+
+    @cached_property
     def trainer(self) -> Callable[[Objective], Trainer] | None:
         """What trains in place of the program's own training, from the objective of a point; None for that."""
         given, training = self.problem.trainer, self.settings.training
         if given is not None:
             return lambda objective: given
         if is_own(training.optimizer):
-            make = self.problem.optimizer or _named_optimizer(training.optimizer)
+            make = self.optimizer or partial(_absent_optimizer, training.optimizer)
         elif indexed(self.instruments.train, training.batch_size) is not None:
             return None
         else:
@@ -174,18 +187,12 @@ class Bench:
         return self.states.join(base + choice.perturb * noise.to(base.device), self.states.split(self.initialised(cell.seed))[1])
 
 
-def _named_optimizer(name: str) -> Callable[..., Any]:
-    """What makes an optimiser: imported, or what refuses to train where that was an object in memory."""
-    if not name.startswith(MEMORY):
-        return imported("optimizer", name)
-
-    def absent(*_: Any, **__: Any) -> None:
-        raise ConfigurationError(
-            f"the optimizer of this run, {name.removeprefix(MEMORY)}, was an object in memory; give it again, in Python: "
-            "og.sweep(problem, optimizer=…, …)."
-        )
-
-    return absent
+def _absent_optimizer(name: str, *_: Any, **__: Any) -> None:
+    """In place of what makes an optimiser, where that was an object in memory: refuses to train; what is there is measured."""
+    raise ConfigurationError(
+        f"the optimizer of this run, {name.removeprefix(MEMORY)}, was an object in memory; give it again, in Python: "
+        "og.sweep(problem, optimizer=…, …)."
+    )
 
 
 def require_room(settings: SweepSettings, problem: Problem, device: torch.device) -> None:

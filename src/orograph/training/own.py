@@ -19,7 +19,7 @@ from orograph.calling import call
 from orograph.errors import ConfigurationError, DataError, OrographError
 from orograph.intake import Batch
 from orograph.objective import Objective
-from orograph.process import seeded_stream
+from orograph.process import out_of_memory, seeded_stream
 from orograph.sources import first_line
 from orograph.training.descent import EpochRecord, OnEpoch, Trained
 from orograph.training.gradient import tracks_statistics
@@ -167,12 +167,7 @@ def by_optimizer(objective: Objective, settings: TrainingSettings, make: Callabl
 
     def trainer(model: nn.Module, penalty: Penalty, start: dict[str, Tensor], seed: int, report: Report) -> None:
         named = dict(model.named_parameters())
-        try:
-            optimizer = make([named[name] for name in objective.layout.names], lr=settings.lr)
-        except Exception as error:  # whatever a class of one's own raises
-            raise ConfigurationError(
-                f"`optimizer` {settings.optimizer} cannot be made of parameters and `lr`: {first_line(error)}."
-            ) from error
+        optimizer = _made([named[name] for name in objective.layout.names], settings, make)
         stopping, best = Stopping(settings.epochs, settings.patience, 0), start
         pieces = indexed(objective, settings.batch_size)
         several = any(map(tracks_statistics, model.modules()))
@@ -194,7 +189,7 @@ def by_optimizer(objective: Objective, settings: TrainingSettings, make: Callabl
                 loss = objective.output_losses(outputs, targets).mean() + penalty(model)
                 optimizer.zero_grad()
                 loss.backward()
-                optimizer.step()
+                _step(optimizer, settings)
             model.eval()
             now = value()
             stopping.observe(now)
@@ -204,3 +199,51 @@ def by_optimizer(objective: Objective, settings: TrainingSettings, make: Callabl
         model.load_state_dict(best)
 
     return trainer
+
+
+def try_optimizer(objective: Objective, settings: TrainingSettings, make: Callable[..., Any]) -> None:
+    """One step on a copy of the parameters, by gradients of zero: what is no optimiser is told before anything is written.
+
+    Args:
+        objective: whose parameters.
+        settings: learning rate, and the name of the optimiser.
+        make: as `by_optimizer` takes it.
+
+    Raises:
+        ConfigurationError: it cannot be made of parameters, or cannot step.
+    """
+    parameters = [nn.Parameter(each.detach().clone()) for each in objective.layout.unflatten(objective.theta).values()]
+    with seeded_stream(0):
+        optimizer = _made(parameters, settings, make)
+        for each in parameters:
+            each.grad = torch.zeros_like(each)
+        _step(optimizer, settings)
+
+
+def _made(parameters: list[nn.Parameter], settings: TrainingSettings, make: Callable[..., Any]) -> Any:
+    try:
+        optimizer = make(parameters, lr=settings.lr)
+    except OrographError:
+        raise
+    except Exception as error:  # whatever a class of one's own raises
+        raise ConfigurationError(
+            f"`optimizer` {settings.optimizer} cannot be made of parameters and `lr`: {first_line(error)}."
+        ) from error
+    if not all(callable(getattr(optimizer, name, None)) for name in ("zero_grad", "step")):
+        raise ConfigurationError(
+            f"`optimizer` {settings.optimizer} makes {type(optimizer).__name__}, which has no zero_grad() and step(); name an "
+            "optimiser as torch.optim has them."
+        )
+    return optimizer
+
+
+def _step(optimizer: Any, settings: TrainingSettings) -> None:
+    try:
+        optimizer.step()
+    except Exception as error:  # likewise
+        if out_of_memory(error):
+            raise
+        raise ConfigurationError(
+            f"`optimizer` {settings.optimizer} cannot step ({type(error).__name__}: {first_line(error)}); name an optimiser "
+            "whose step() needs no closure and takes dense gradients."
+        ) from error

@@ -6,13 +6,14 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import nn
 
-from orograph.errors import OrographError
+from orograph.errors import ConfigurationError, OrographError
 from orograph.metrics import Metric, fitting
 from orograph.objective import Objective
 from orograph.problem import Problem
 from orograph.process import choose_device, seed_everything
 from orograph.settings.problem import ProblemSettings
 from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings
+from orograph.sources import takes
 from orograph.work.problems import named_problem, recorded, require_unchanged
 
 
@@ -62,6 +63,11 @@ def prepare(
     torch.set_num_threads(threads)
     seed_everything(seed)
     found = named_problem(settings.data, model, settings.problem, data_dir) if problem is None else problem
+    if found.trainer is not None and (isinstance(found.trainer, type) or not takes(found.trainer, 5)):
+        raise ConfigurationError(
+            f"`train` {found.names.get('train', '')} is no function of (model, penalty, start, seed, report), written in Python; "
+            "name one that is."
+        )
     now = recorded(settings.problem, found, others)
     begun = settings.problem if problem is None else settings.problem.model_copy(update={"checksum": ""})  # told by others
     require_unchanged(begun, now)

@@ -24,7 +24,7 @@ from orograph.problem import Problem
 from orograph.settings.base import is_own
 from orograph.settings.problem import ProblemSettings
 from orograph.settings.shared import DataSettings, ModelSettings
-from orograph.sources import MEMORY, called, digest, first_line, imported, name_of
+from orograph.sources import MEMORY, called, digest, first_line, imported, name_of, require_own, takes
 
 INITIAL = "initial weights"  # among the sources: the state of a module in memory, from which trainings start
 
@@ -293,7 +293,7 @@ def loss_of(name: str) -> Any:
         found = imported("loss", name)
         if isinstance(found, type) and issubclass(found, nn.Module):
             raise ConfigurationError(f"`loss` {name} is a class; name an instance of it, or a function of outputs and targets.")
-        if not _takes_two(found):
+        if not isinstance(found, nn.Module) and not takes(found, 2):
             raise ConfigurationError(f"`loss` {name} is no function of outputs and targets, written in Python; name one that is.")
         return found
     endings = ("loss", "entropy", "logits", "kl_div")
@@ -313,7 +313,7 @@ def metrics_of(names: Sequence[str]) -> tuple[Metric, ...] | None:
         The metrics; None for no names.
 
     Raises:
-        ConfigurationError: there is none of a name.
+        ConfigurationError: there is none of a name, or it comes with Python.
     """
     if not names:
         return None
@@ -323,6 +323,7 @@ def metrics_of(names: Sequence[str]) -> tuple[Metric, ...] | None:
             found.append(metric(name))
             continue
         made = imported("metrics", name)
+        require_own("metrics", name, made)
         found.append(made if isinstance(made, Metric) else Metric(name.rpartition(":")[2], made))
     return tuple(found)
 
@@ -333,19 +334,6 @@ def _data(chosen: DataSettings, data_dir: str | None) -> dict[str, Any]:
         found = load_data(chosen.dataset, data_dir=data_dir, subset_size=chosen.subset_size, subset_seed=chosen.subset_seed)
         return of_images(found)
     return loaded(chosen.dataset, called("data", chosen.dataset, imported("data", chosen.dataset)))
-
-
-def _takes_two(found: Any) -> bool:
-    """Whether this is a module, or a Python function that two arguments can be given to and that needs both."""
-    if isinstance(found, nn.Module):
-        return True
-    if inspect.isbuiltin(found) or (getattr(found, "__module__", "") or "").partition(".")[0] in sys.stdlib_module_names:
-        return False
-    try:
-        inspect.signature(found).bind(None, None)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _is_standing(found: Any) -> bool:
