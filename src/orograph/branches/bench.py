@@ -31,6 +31,7 @@ from orograph.training.polishing import polish
 
 Say = Callable[[str], None]
 
+COLLAPSED = 1e-3  # ‖θ − θ_ref‖ up to which a trained state is θ_ref itself, but for its training
 BEGINS_AT = "begins_at"  # in a run's configuration: SHA-256 of the start and of θ_ref
 
 
@@ -216,7 +217,8 @@ def _chosen(run: Run, settings: FollowSettings) -> Cell:
 def _settled(settings: FollowSettings, objective: Objective, start: Float[Tensor, " P"], strength: float) -> FollowSettings:
     """The settings with numbers for what was left open."""
     chosen = settings.branch
-    size = size_of(objective.offset(start).double().norm().item(), strength, objective.dtype)
+    far = objective.offset(start).double().norm().item()
+    size = size_of(far if far > COLLAPSED else 0.0, strength, objective.dtype)
     found = {
         "step": chosen.step or 0.01 * size,
         "longest_step": chosen.longest_step or 0.1 * size,
