@@ -67,7 +67,7 @@ def atlas(settings: AtlasSettings) -> int:
         found = _measure(run, work, benches, known, settings)
         points = [each for ladder in ladders for each in ladder_points(ladder, known)]
         results = {
-            **gather(known, found, points, jumps(points), first.classes),
+            **gather(known, found, points, jumps(points, known), first.classes),
             "branches": [_plain(each) for each in branched],
         }
         run.keep_results(ATLAS_FILE, results)

@@ -73,13 +73,23 @@ def ladder_points(run: Run, known: Sequence[Stretch]) -> list[LadderPoint]:
     return sorted(found, key=lambda each: (each.chain, places[each.chain, each.strength]))
 
 
-def jumps(points: Sequence[LadderPoint]) -> list[Jump]:
-    """Where neighbours of a chain lie on different stretches. Two that connect without a fold count as one."""
+def jumps(points: Sequence[LadderPoint], known: Sequence[Stretch]) -> list[Jump]:
+    """Where neighbours of a chain lie on different stretches, unless one goes on where the other ends."""
+    by_name = {each.name: each for each in known}
     found = []
     for one, other in itertools.pairwise(points):
         if (one.run, one.chain) == (other.run, other.chain) and one.stretch != other.stretch and one.stretch:
+            if other.stretch and _goes_on(by_name[one.stretch], by_name[other.stretch]):
+                continue
             found.append(Jump(one.run, one.chain, one.stretch, other.stretch, one.strength, other.strength))
     return found
+
+
+def _goes_on(one: Stretch, other: Stretch) -> bool:
+    """Whether two stretches meet in a point: as both ways from one start do."""
+    ends = [(each["strength"], each["order_parameter"]) for each in (one.corners[0], one.corners[-1])]
+    others = [(each["strength"], each["order_parameter"]) for each in (other.corners[0], other.corners[-1])]
+    return any(end == there for end in ends for there in others)
 
 
 def _chain(cell: Cell) -> str:
