@@ -128,7 +128,15 @@ def course(axes: Axes, points: Sequence[Row], events: Sequence[Row], value: Call
 def mark(axes: Axes, events: Sequence[Row], value: Callable[[Row], float]) -> set[str]:
     """The events of a branch as markers; which kinds there are."""
     for event in events:
-        axes.plot(event["strength"], value(event), MARKS[event["event_kind"]][0], color="#222222", mfc="white", ms=6, zorder=3)
+        axes.plot(
+            event["strength"],
+            value(event),
+            MARKS[event["event_kind"]][0],
+            color="#222222",
+            mfc="white",
+            ms=6,
+            zorder=3 if event["event_kind"] == "turn" else 3.1,
+        )
     return {str(event["event_kind"]) for event in events}
 
 
