@@ -50,6 +50,11 @@ def test_a_flag_may_mend_what_a_file_leaves_impossible(tmp_path: Path) -> None:
         (["--max", "nan"], "≥ 0"),
         (["--strengths", "0.1,inf"], "≥ 0"),
         (["--strengths", "0.1,0.1"], "twice"),
+        *(
+            ([flag, given], "list of nothing")
+            for flag in ("--strengths", "--seeds", "--widths", "--metrics")
+            for given in ("", ",")
+        ),
         (["--spacing", "log"], "`min` above 0"),
         (["--spacing", "adaptive"], "`min` above 0"),
         (["--start", "anchor"], "`perturb`"),

@@ -19,6 +19,7 @@ from orograph.commands.card import card_text
 from orograph.commands.exporting import columns, table
 from orograph.commands.settings import MeasureSettings
 from orograph.report.sweep import sweep_data
+from orograph.settings.shared import ModelSettings
 from orograph.store.analysis import Analysis
 from orograph.store.dataset import open_run
 from orograph.store.run import Run
@@ -230,3 +231,36 @@ def test_what_can_neither_train_nor_score_is_refused_before_anything_is_written(
     assert main(["sweep", *small, *flags, *LADDER, "--out", str(tmp_path / "run")]) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("sweep --model own_parts:mlp --data digits --activation relu", "--activation relu of --model own_parts:mlp"),
+        ("sweep --model deep-linear --data digits --activation relu --dry-run", "--activation relu of --model deep-linear"),
+        ("measure x.pth --model own_parts:mlp --data digits --activation relu", "--activation relu of --model own_parts:mlp"),
+        ("follow x.pth --model own_parts:mlp --data digits --activation relu", "--activation relu of --model own_parts:mlp"),
+        (
+            "study --model MLP1,own_parts:mlp --data digits --activation tanh,relu",
+            "--activation tanh,relu of --model own_parts:mlp",
+        ),
+        ("study --model own_parts:mlp --data digits --batch-norm", "--batch-norm True of --model own_parts:mlp"),
+    ],
+)
+def test_an_option_that_a_network_is_built_without_is_refused(
+    tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch, command: str, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(command.split()) == 2
+    assert f"{told} must be left out" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_run_that_recorded_an_idle_activation_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = ["--strengths", "0.01", "--k", "1", "--epochs", "1", "--threads", "1", "--quiet"]
+    flags = ["--model", "own_parts:classifier", "--data", "own_parts:blobs", *small, "--out", str(tmp_path / "run")]
+    with monkeypatch.context() as before:
+        before.setattr(ModelSettings, "require_taken", lambda settings: None)
+        assert main(["sweep", *flags, "--activation", "relu"]) == 0
+    assert main(["sweep", *flags, "--activation", "relu"]) == 0

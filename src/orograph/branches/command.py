@@ -58,6 +58,7 @@ def follow_branches(settings: FollowSettings, execution: ParallelExecution) -> i
             Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(told)
         settings = settings.model_copy(update={"numerics": kept})
     else:
+        settings.model.require_taken()
         settings = settings.model_copy(update={"numerics": execution.shared(settings.numerics)})
     bench = FollowBench.prepare(settings, execution)
     settings, layout = bench.settings, bench.instruments.train.layout

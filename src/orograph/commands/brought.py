@@ -40,6 +40,7 @@ def brought(settings: MeasureSettings) -> tuple[nn.Module, Problem]:
     """
     data = DataSettings(dataset=settings.data, subset_size=settings.subset_size)
     network = ModelSettings(model=settings.model, widths=settings.widths, activation=settings.activation)
+    network.require_taken()
     names = ("loss", "metrics", "groups", "parameters")
     chosen = ProblemSettings(**{name: getattr(settings, name) for name in names})
     problem = replace(named_problem(data, network, chosen, settings.data_dir), test=None)

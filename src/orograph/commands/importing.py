@@ -55,6 +55,8 @@ def import_run(settings: ImportSettings) -> int:
     if out.resolve() == folder.resolve() and not (out / MARKER).exists():
         raise ConfigurationError(f"`out` {out} is the folder that is imported; choose another, its files are left as they are.")
     begun = begun_run(out, "sweep")
+    if begun is None:
+        settings.model.require_taken()
     sweep = sweep_settings(settings, points)
     sweep = sweep.model_copy(update={"problem": as_begun(settings.problem, begun.configuration if begun else None)})
     bench = Bench.prepare(sweep, Execution(data_dir=settings.execution.data_dir))

@@ -1,6 +1,7 @@
 """Settings that several commands share: data, model, numerics, and how this process does the work."""
 
 import os
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
@@ -100,6 +101,15 @@ class ModelSettings(Settings):
         object.__setattr__(self, "widths", widths)
         return self
 
+    def require_taken(self) -> None:
+        """Refuses, for a new run, what the network does not take.
+
+        Raises:
+            ConfigurationError: naming it.
+        """
+        usual = self.activation == type(self).model_fields["activation"].default
+        require_taken("activation", "" if usual else self.activation, [self.model])
+
     def options(self) -> dict[str, Any]:
         """What the named model is built with.
 
@@ -115,6 +125,22 @@ class ModelSettings(Settings):
         elif self.widths:
             own["hidden_size"] = self.widths[0]
         return own
+
+
+def require_taken(option: str, given: str, models: Iterable[str]) -> None:
+    """Refuses an option that a network is built without, which a new run would record all the same; older runs stay as they are.
+
+    Args:
+        option: of the networks.
+        given: as it was written, another value than that which holds where nothing is said; empty for none.
+        models: by name.
+
+    Raises:
+        ConfigurationError: one of them does not take it.
+    """
+    for model in models:
+        if given and option not in MODELS.get(model, ()):
+            raise ConfigurationError(f"`{option}` {given} of `model` {model} must be left out: it is built without")
 
 
 class NumericsSettings(Settings):

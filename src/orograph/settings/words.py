@@ -7,13 +7,16 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 
 def comma_list(kind: type) -> Any:
-    """A flag that takes `0,1,2` as one word."""
+    """A flag that takes `0,1,2` as one word. One that is given is not empty: what a script computed to nothing is no default."""
 
     def parse(words: list[str]) -> tuple[Any, ...]:
         try:
-            return tuple(kind(word.strip()) for word in words[0].split(",") if word.strip())
+            found = tuple(kind(word.strip()) for word in words[0].split(",") if word.strip())
         except ValueError:
             raise ValueError(f"'{words[0]}' is not a comma-separated list of numbers") from None
+        if not found:
+            raise ValueError(f"'{words[0]}' is a list of nothing: name a value, or leave the flag out")
+        return found
 
     return PrimitiveConstructorSpec(
         nargs=1,

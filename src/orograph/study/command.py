@@ -64,6 +64,8 @@ def study(settings: StudySettings, execution: StudyExecution, problems: Sequence
         require_writable(out)
     asked = settings.numerics.model_dump()
     resumed = begun_run(out, "study")
+    if resumed is None:
+        settings.architecture.require_taken()
     numerics = recorded_numerics(resumed, NumericsSettings) if resumed else execution.shared(settings.numerics)
     if resumed and (told := not_taken(settings.numerics, numerics)):
         Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(told)

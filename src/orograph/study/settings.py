@@ -16,7 +16,7 @@ from orograph.errors import ConfigurationError, unknown
 from orograph.models.names import ACTIVATIONS, MODELS
 from orograph.settings.base import MOST_SEED, Settings, group, is_own, require_range
 from orograph.settings.problem import ProblemSettings
-from orograph.settings.shared import DataSettings, NumericsSettings, ParallelExecution
+from orograph.settings.shared import DataSettings, NumericsSettings, ParallelExecution, require_taken
 from orograph.settings.words import Integers, Numbers, Words
 from orograph.training.settings import OPTIMIZERS, SCHEDULERS
 
@@ -77,6 +77,16 @@ class ArchitectureSettings(Settings):
             if values and not any(option in MODELS.get(model, ()) for model in models):
                 raise ConfigurationError(f"`{option}` does not belong to {', '.join(models)}; leave it out")
         return self
+
+    def require_taken(self) -> None:
+        """Refuses, for a new run, what a network does not take.
+
+        Raises:
+            ConfigurationError: naming it.
+        """
+        usual = self.activation == type(self).model_fields["activation"].default
+        require_taken("activation", "" if usual else ",".join(self.activation), self.model)
+        require_taken("batch_norm", str(self.batch_norm) if self.batch_norm else "", filter(is_own, self.model))
 
 
 class OptimisationSettings(Settings):

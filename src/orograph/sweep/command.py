@@ -66,6 +66,7 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
         settings = as_begun_before(settings.model_copy(update={"numerics": kept}), old)
     else:
         refuse_decay(settings)
+        settings.model.require_taken()
         settings = settings.model_copy(update={"numerics": execution.shared(settings.numerics)})
     if execution.dry_run and problem is None and rough_plan(settings, execution, out, Console()):
         return 0
