@@ -173,6 +173,27 @@ def test_other_values_that_are_not_finite_are_refused(tmp_path: Path, key: str, 
         load_checkpoint(tmp_path / "model.pth", Masked())
 
 
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+def test_an_averaged_model_is_loaded_without_the_count_of_what_was_averaged(
+    tmp_path: Path, model: nn.Module, prefix: str
+) -> None:
+    averaged = torch.optim.swa_utils.AveragedModel(model)
+    averaged.update_parameters(model)
+    assert int(averaged.n_averaged) == 1
+    torch.save({prefix + key: value for key, value in averaged.state_dict().items()}, tmp_path / "model.pth")
+    found = load_checkpoint(tmp_path / "model.pth", model)
+    assert list(found) == list(model.state_dict())
+    assert all(torch.equal(found[key], value) for key, value in model.state_dict().items())
+    own = load_checkpoint(tmp_path / "model.pth", averaged)  # which has the count itself
+    assert list(own) == list(averaged.state_dict())
+
+
+def test_a_count_of_averages_among_other_names_is_of_another_model(tmp_path: Path, model: nn.Module) -> None:
+    torch.save({**model.state_dict(), "n_averaged": torch.tensor(1)}, tmp_path / "model.pth")
+    with pytest.raises(DataError, match="has 'n_averaged', which the model has not"):
+        load_checkpoint(tmp_path / "model.pth", model)
+
+
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
 def test_prefixes_of_wrappers_are_left_out(tmp_path: Path, model: nn.Module, prefix: str) -> None:
     torch.save({prefix + key: value for key, value in model.state_dict().items()}, tmp_path / "model.pth")

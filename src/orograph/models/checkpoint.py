@@ -20,6 +20,8 @@ from orograph.memory import format_bytes
 from orograph.wrapping import PREFIXES
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
+_COUNT = "n_averaged"  # beside `module.*` in a state of torch.optim.swa_utils.AveragedModel: of how many states it is the mean
+_AVERAGED = re.compile(f"(?:{'|'.join(map(re.escape, PREFIXES))})*{_COUNT}")
 # Several numbers a byte, or bits without arithmetic: nothing can be converted from them.
 _PACKED = {kind for name, kind in vars(torch).items() if name.startswith(("float4", "bits", "uint1", "uint2", "int4", "uint4"))}
 
@@ -82,7 +84,10 @@ def checked_state(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Te
 
 
 def _named_as(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state without the prefixes that torch.compile and DataParallel put before every name."""
+    """The state without the prefixes that torch.compile, DataParallel and AveragedModel put before every name."""
+    count = next((key for key in state if _COUNT not in own and _AVERAGED.fullmatch(key)), None)
+    if count is not None and all(each.startswith(f"{count.removesuffix(_COUNT)}module.") for each in state if each != count):
+        state = {key: tensor for key, tensor in state.items() if key != count}
     while state and not any(key in own for key in state):
         prefix = next((each for each in PREFIXES if all(key.startswith(each) for key in state)), None)
         if prefix is None:
