@@ -82,9 +82,20 @@ class BatchLoss:
         Returns:
             A tensor `(n, …)`, or whatever structure the loss takes.
         """
-        buffers = {name: guarded(self.constants[name]) for name in self._buffers & self.constants.keys()}
         with evaluation_mode(self.model):
-            return call(self.model, {**self.constants, **buffers, **self.layout.arguments(theta)}, guarded(inputs))
+            return call(self.model, self.tensors(theta), guarded(inputs))
+
+    def tensors(self, theta: Float[Tensor, " P"]) -> dict[str, Tensor]:
+        """Everything that the module is called with besides its inputs.
+
+        Args:
+            theta: θ, `(P,)`.
+
+        Returns:
+            Parameters and copies of buffers, by name.
+        """
+        buffers = {name: guarded(self.constants[name]) for name in self._buffers & self.constants.keys()}
+        return {**self.constants, **buffers, **self.layout.arguments(theta)}
 
     def losses(self, theta: Float[Tensor, " P"], inputs: Inputs, targets: Tensor) -> Float[Tensor, " n"]:
         """One loss per sample of a batch.

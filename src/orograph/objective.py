@@ -23,6 +23,7 @@ from orograph.dependence import check_dependence
 from orograph.errors import ConfigurationError
 from orograph.intake import Batch
 from orograph.keeping import rewound
+from orograph.leftovers import require_outputs_alone
 from orograph.meaning import read
 from orograph.memory import DEFAULT_MEMORY, chunk_length, parse_bytes
 from orograph.parameters import follow
@@ -96,10 +97,11 @@ class Objective(BatchLoss):
     def _read(self, loss: Loss) -> None:
         """Finds what the loss means on these data, and how many samples are computed at once."""
         model, held = self.model, self._batches
-        batches = held.head if isinstance(held, Streamed) else held
-        self.count = held.count if isinstance(held, Streamed) else sum(len(targets) for _, targets in held)
+        batches, self.count = (held.head, held.count) if isinstance(held, Streamed) else (held, sum(len(y) for _, y in held))
+        own = in_dtype(loss, self.dtype, self.device)
+        require_outputs_alone(self, (loss, own), batches[0])
         with explained(model, "model, loss and data do not go together"), self._in_dtype():
-            reading = read(model, self.outputs, self.theta, in_dtype(loss, self.dtype, self.device), batches, self.memory)
+            reading = read(model, self.outputs, self.theta, own, batches, self.memory)
             check_modes(model, batches[0][0], lambda: self.outputs(self.theta, batches[0][0]), self.dtype)
         self.whole, self.mixed = reading.whole, reading.mixed
         self._batches = held if isinstance(held, Streamed) else reading.batches
@@ -187,8 +189,7 @@ class Objective(BatchLoss):
             return follow(leaf, dtype) if isinstance(leaf, Tensor) else leaf
 
         other = copy.copy(self)
-        other.dtype = dtype
-        other.theta = cast(self.theta)
+        other.dtype, other.theta = dtype, cast(self.theta)
         other._anchor = None if self.anchor is None else cast(self.anchor)
         other.traces = {}
         other.constants = {name: cast(tensor) for name, tensor in self.constants.items()}
@@ -217,8 +218,7 @@ class Objective(BatchLoss):
         other = copy.copy(self)
         held, other.streamed = self._batches, False
         other._batches = held.chosen(samples) if isinstance(held, Streamed) else chosen(held, samples)
-        other.count = len(samples)
-        other.traces = {}
+        other.count, other.traces = len(samples), {}
         other.chunk = min(self.chunk, other.count)
         if weighed:
             other._weigh(self.reduction)

@@ -20,9 +20,13 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from orograph.attention import with_eager_attention
+from orograph.batch_loss import BatchLoss
+from orograph.calling import apart
 from orograph.data.dataset import Dataset
-from orograph.errors import ConfigurationError, DataError
-from orograph.intake import pairs
+from orograph.errors import ConfigurationError, DataError, OrographError
+from orograph.intake import pairs, placed
+from orograph.keeping import rewound
+from orograph.leftovers import require_outputs_alone
 from orograph.loading import as_batches, loaded
 from orograph.metrics import Metric, metric
 from orograph.models.checkpoint import checked_state, load_checkpoint
@@ -125,10 +129,12 @@ class Problem:
             A module of its own.
 
         Raises:
-            ConfigurationError: the function gives no module, or needs an argument that nobody offers.
+            ConfigurationError: the function gives no module, or needs an argument that nobody offers; or the loss reads what the
+                module's forward leaves behind, where a copy's is meant.
             DataError: calling it fails.
         """
         if isinstance(self.model, nn.Module):
+            self._parted  # noqa: B018 - looks once
             return with_eager_attention(copy.deepcopy(self.model))
         name = self.names.get("model") or str(getattr(self.model, "__qualname__", "the factory"))
         offered = {"init_seed": seed, "input_shape": self.shape, "classes": self.outputs}
@@ -137,6 +143,18 @@ class Problem:
         if not isinstance(made, nn.Module):
             raise ConfigurationError(f"`model` {name} gave {type(made).__name__}, not a torch.nn.Module.")
         return with_eager_attention(made)
+
+    @cached_property
+    def _parted(self) -> None:
+        """Refuses a loss that reads what the module leaves behind: it would read this one's, and copies are trained."""
+        assert isinstance(self.model, nn.Module)
+        try:
+            own = BatchLoss(self.model, self.parameters, None)
+            batch = placed(self.first, own.device, own.dtype)
+        except OrographError:  # said where they are used
+            return
+        with apart(), rewound(self.model, self.loss):
+            require_outputs_alone(own, (self.loss,), batch)
 
     def with_model(self, model: Callable[..., nn.Module]) -> "Problem":
         """The same problem for another network.
