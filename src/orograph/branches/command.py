@@ -10,7 +10,7 @@ from rich.text import Text
 from orograph.branches.bench import BEGINS_AT, FollowBench
 from orograph.branches.cost import show_plan
 from orograph.branches.schedule import Schedule
-from orograph.branches.settings import FollowCommand, FollowNumerics, FollowSettings
+from orograph.branches.settings import FollowCommand, FollowSettings
 from orograph.branches.stages import FollowContext, both_ways
 from orograph.errors import shown
 from orograph.figures.branches import bifurcations
@@ -24,7 +24,7 @@ from orograph.store.branch import BRANCH, courses, open_branch, point_key
 from orograph.store.encoding import json_text
 from orograph.store.lookup import quantity
 from orograph.store.provenance import provenance
-from orograph.store.resume import begun_run, not_taken, recorded_numerics
+from orograph.store.resume import begun_run, settled_numerics
 from orograph.store.run import Run
 from orograph.work.pools import start_workers
 from orograph.work.progress import WorkProgress
@@ -52,14 +52,10 @@ def follow_branches(settings: FollowSettings, execution: ParallelExecution) -> i
     if not execution.dry_run:
         require_writable(out)
     asked = settings.numerics.model_dump()
-    if old := begun_run(out, BRANCH):
-        kept = recorded_numerics(old, FollowNumerics)
-        if told := not_taken(settings.numerics, kept):
-            Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(told)
-        settings = settings.model_copy(update={"numerics": kept})
-    else:
+    old = begun_run(out, BRANCH)
+    if old is None:
         settings.model.require_taken()
-        settings = settings.model_copy(update={"numerics": execution.shared(settings.numerics)})
+    settings = settings.model_copy(update={"numerics": settled_numerics(old, settings.numerics, execution)})
     bench = FollowBench.prepare(settings, execution)
     settings, layout = bench.settings, bench.instruments.train.layout
     per_point = (2 + settings.branch.pairs) * layout.size * bench.start.element_size()

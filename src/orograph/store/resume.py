@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rich.console import Console
+
 from orograph.errors import ConfigurationError, RunError
 from orograph.settings.base import Settings
-from orograph.settings.shared import NumericsSettings
+from orograph.settings.shared import NumericsSettings, ParallelExecution
 from orograph.store.marker import has_marker, read_marker
 from orograph.store.run import Run
 
@@ -40,6 +42,20 @@ def recorded_numerics(run: Run, kind: type[Numerics]) -> Numerics:
         RunError: there are some that this version does not know, or with values that it does not take.
     """
     return _known(run, kind, run.numerics, "numerics")
+
+
+def settled_numerics(run: Run | None, given: Numerics, execution: ParallelExecution) -> Numerics:
+    """Those that a run keeps, with a line on standard error where others were asked for; of a new run those asked for, settled.
+
+    Raises:
+        RunError: as `recorded_numerics`.
+    """
+    if run is None:
+        return execution.shared(given)
+    kept = recorded_numerics(run, type(given))
+    if told := not_taken(given, kept):
+        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(told)
+    return kept
 
 
 def recorded_settings(run: Run, kind: type[Whole]) -> Whole:

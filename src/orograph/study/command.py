@@ -17,12 +17,11 @@ from orograph.memory import format_bytes
 from orograph.problem import Problem
 from orograph.remarks import answer
 from orograph.settings.base import folder_name
-from orograph.settings.shared import NumericsSettings
 from orograph.store.analysis import of_run
 from orograph.store.atomic import require_space, require_writable
 from orograph.store.encoding import json_text, plain
 from orograph.store.provenance import mixture, provenance
-from orograph.store.resume import begun_run, not_taken, recorded_numerics
+from orograph.store.resume import begun_run, settled_numerics
 from orograph.store.run import Run
 from orograph.study.bench import StudyBench
 from orograph.study.cost import disk_bytes, rough_plan, show_plan
@@ -66,9 +65,7 @@ def study(settings: StudySettings, execution: StudyExecution, problems: Sequence
     resumed = begun_run(out, "study")
     if resumed is None:
         settings.architecture.require_taken()
-    numerics = recorded_numerics(resumed, NumericsSettings) if resumed else execution.shared(settings.numerics)
-    if resumed and (told := not_taken(settings.numerics, numerics)):
-        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(told)
+    numerics = settled_numerics(resumed, settings.numerics, execution)
     if execution.dry_run and not problems and rough_plan(settings, execution, out, Console()):
         return 0
     begun = as_begun(settings.problem, resumed.configuration if resumed else None)

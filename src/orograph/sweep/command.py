@@ -17,7 +17,7 @@ from orograph.store.atomic import require_space, require_writable
 from orograph.store.cells import EMPTY_PLAN, Cell
 from orograph.store.encoding import json_text
 from orograph.store.provenance import mixture, provenance
-from orograph.store.resume import begun_run, not_taken, recorded_numerics
+from orograph.store.resume import begun_run, settled_numerics
 from orograph.store.run import Run
 from orograph.sweep.bench import Bench
 from orograph.sweep.cost import rough_plan, show_plan
@@ -27,7 +27,7 @@ from orograph.sweep.plan import cells, cohorts
 from orograph.sweep.progress import describe
 from orograph.sweep.record import commit_point, committed_state, row
 from orograph.sweep.schedule import ChainKey, PointWork, Schedule
-from orograph.sweep.settings import SweepCommand, SweepNumerics, SweepSettings
+from orograph.sweep.settings import SweepCommand, SweepSettings
 from orograph.sweep.stages import SweepContext, title
 from orograph.sweep.states import State
 from orograph.sweep.tables import sweep_table
@@ -59,15 +59,13 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
         require_writable(out)
     EMPTY_PLAN.extended(cells(settings))  # strengths that no name can tell apart are refused before anything is computed
     asked = settings.numerics.model_dump()
-    if old := begun_run(out, "sweep"):
-        kept = recorded_numerics(old, SweepNumerics)
-        if told := not_taken(settings.numerics, kept):
-            Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(told)
-        settings = as_begun_before(settings.model_copy(update={"numerics": kept}), old)
-    else:
+    old = begun_run(out, "sweep")
+    if old is None:
         refuse_decay(settings)
         settings.model.require_taken()
-        settings = settings.model_copy(update={"numerics": execution.shared(settings.numerics)})
+    settings = settings.model_copy(update={"numerics": settled_numerics(old, settings.numerics, execution)})
+    if old is not None:
+        settings = as_begun_before(settings, old)
     if execution.dry_run and problem is None and rough_plan(settings, execution, out, Console()):
         return 0
     begun = as_begun(settings.problem, old.configuration if old else None)
