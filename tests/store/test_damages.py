@@ -395,6 +395,42 @@ def test_doctor_lists_repairs_and_says_what_to_do_then(run: Path, capsys: pytest
     assert main(["doctor", str(run.parent)]) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        *((name, flip(0.5)) for name in ("run.json", ANCHOR, f"{ANCHOR}.sha256", "arrays.zarr/gradient/zarr.json")),
+        *(("plan.json", harm) for harm in (Path.unlink, to_folder, to_pipe)),
+    ],
+)
+def test_a_damaged_copy_is_listed_and_made_anew(
+    whole: Path, run: Path, capsys: pytest.CaptureFixture[str], name: str, harm: Callable[[Path], None]
+) -> None:
+    harm(run / "copies" / name)
+    assert [(each.path, each.remedy) for each in inspect(run)] == [(f"copies/{name}", "made anew from the original")]
+    assert main(["doctor", str(run)]) == 1
+    assert "copies/" in capsys.readouterr().out
+    assert main(["doctor", str(run), "--repair"]) == 0
+    assert "is whole again" in capsys.readouterr().out
+    assert (run / "copies" / name).read_bytes() == (whole / "copies" / name).read_bytes()
+    assert not inspect(run)
+
+
+@pytest.mark.parametrize("name", ["run.json", "copies/run.json"])
+def test_where_no_repair_helps_the_way_that_does_is_told(
+    whole: Path, run: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    for each in ("run.json", "copies/run.json"):
+        flip(0.5)(run / each)
+    (run / name).unlink()  # either of them may be gone
+    for command in (["export"], ["report"], ["card"], ["watch", "--once"], ["doctor"], ["doctor", "--repair"]):
+        assert main([command[0], str(run), *command[1:]]) == 2
+        told = capsys.readouterr().err
+        assert "give the command that made the run again" in told
+        assert "doctor" not in told
+    write(run)  # as that command does
+    assert everything(run) == everything(whole)
+
+
 def test_a_run_that_is_being_written_is_not_repaired(run: Path) -> None:
     flip(0.5)(run / KINDS["chunk"])
     with create(run), pytest.raises(RunError, match="being written"):

@@ -33,8 +33,9 @@ REMEDIES = {
     "table": "written again from the records",
     "link": "replaced by a copy of the file that it leads to",
     "configuration": f"written again from {MARKER}",
+    "copy": "made anew from the original",
 }
-Kind = Literal["own", "lost", "point", "finding", "result", "table", "link", "configuration"]
+Kind = Literal["own", "lost", "point", "finding", "result", "table", "link", "configuration", "copy"]
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,9 @@ def inspect(path: Path) -> list[Damage]:
         found += _point(path, plan, cell, slot, identity, arrays, known)
     found += _findings(path, identity)
     found += [Damage(name, why, "result") for name in RESULTS if (why := _unreadable(path / name))]
+    found += _copies(path, {damage.path for damage in found})
     found += _links(path, {damage.path for damage in found})
-    if all(damage.kind == "link" for damage in found):
+    if all(damage.kind in ("link", "copy") for damage in found):
         run = Run.open(path)
         there = [name for name in RESULTS if (path / name).exists()]
         found += [Damage(name, OTHER, "result") for name in there if of_another(run, decode(path / name))]
@@ -114,6 +116,9 @@ def repair(path: Path, damages: Iterable[Damage]) -> None:
             elif damage.kind == "finding":
                 stem = damage.path.rpartition(".")[0]
                 _remove(path, [f"{stem}.json", f"{stem}.safetensors"])
+            elif damage.kind == "copy":
+                _remove(path, [damage.path])
+                write_bytes(path / damage.path, (path / damage.path.removeprefix(f"{COPIES}/")).read_bytes())
             elif damage.kind == "link":
                 content = (path / damage.path).read_bytes()
                 _remove(path, [damage.path])
@@ -196,6 +201,22 @@ def _findings(path: Path, identity: str | None) -> list[Damage]:
         for each in findings.damaged_finding_files(path, finding):
             missing = not (path / each).exists()
             found.append(Damage(each, "is missing" if missing else "is not what was committed", "finding"))
+    return found
+
+
+def _copies(path: Path, known: set[str]) -> list[Damage]:
+    """Copies that would restore nothing, or something else, of originals that are whole; older runs have none."""
+    if not (path / COPIES).is_dir():
+        return []
+    found = []
+    for name in [*own_files(path), f"{ANCHOR}{SUM}"]:
+        original, copy = path / name, path / COPIES / name
+        if name in known or not original.is_file():
+            continue
+        if not copy.exists():
+            found.append(Damage(f"{COPIES}/{name}", "is missing", "copy"))
+        elif not copy.is_file() or copy.read_bytes() != original.read_bytes():
+            found.append(Damage(f"{COPIES}/{name}", "is not what the original is", "copy"))
     return found
 
 

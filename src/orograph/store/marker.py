@@ -123,9 +123,8 @@ def check_directory(
 
 def lacks_its_marker(path: Path) -> bool:
     """Whether a directory is a run but for its marker and the copy of that, neither of which is there and whole."""
-    return all((path / name).exists() for name in (CONFIGURATION, PLAN, "points")) and not any(
-        map(_is_marker, (path / MARKER, path / COPIES / MARKER))
-    )
+    begun = any(all((path / name).exists() for name in names) for names in ((PLAN, "points"), ("findings",)))
+    return begun and (path / CONFIGURATION).exists() and not any(map(_is_marker, (path / MARKER, path / COPIES / MARKER)))
 
 
 def has_marker(path: Path) -> bool:
@@ -150,7 +149,7 @@ def _is_marker(file: Path) -> bool:
 def no_run(path: Path) -> RunError:
     """The error for a directory without a marker."""
     if lacks_its_marker(path):
-        again = "give the command that made the run again, which writes it anew"
+        again = f"give the command that made the run again, with the settings of {CONFIGURATION} beside it: that writes it anew"
         return RunError(f"{path} has lost its {MARKER}, and has no copy of it that is whole; {again}.")
     return RunError(f"{path} is not a run: it has no {MARKER}; give the directory that a sweep or a study wrote.")
 

@@ -20,7 +20,7 @@ from orograph.store.findings import damaged_finding_files, read_findings
 from orograph.store.integrity import verified
 from orograph.store.lock import RunLock
 from orograph.store.lookup import declare
-from orograph.store.marker import IDENTITY, no_run, read_marker
+from orograph.store.marker import IDENTITY, lacks_its_marker, no_run, read_marker
 from orograph.store.names import COPIES, MARKER, PLAN, run_around
 from orograph.store.records import damaged_files, read_records
 from orograph.store.wording import Score, Wording, wording_of
@@ -108,7 +108,12 @@ class RecordedRun:
             RunError: it is not a run, or a recorded file is missing.
         """
         path = Path(path)
-        content = read_marker(path)
+        try:
+            content = read_marker(path)
+        except RunError:
+            if lacks_its_marker(path):  # no repair helps
+                raise no_run(path) from None
+            raise
         if content is None and restorable(path, MARKER):
             raise RunError(f"{path / MARKER} is missing; restore it by: orograph doctor {path} --repair.")
         if content is None:
