@@ -16,6 +16,7 @@ from rich.console import Console
 from orograph.errors import ConfigurationError, RunError
 from orograph.figures.marks import band, is_logarithmic, signed_scale, strength_axis
 from orograph.figures.style import styled
+from orograph.geometry.measurement import measure
 from orograph.spectral import basis
 from orograph.spectral.shards import Shards
 from orograph.work import clusters, loop, progress
@@ -168,6 +169,19 @@ def test_a_mapped_basis_that_the_disk_cannot_hold_is_refused_before_it_is_writte
     monkeypatch.setattr(basis.os, "posix_fallocate", full)
     with pytest.raises(RunError, match=r"12 kB .*No space left on device.*TMPDIR"):
         basis.Basis(3, shards, **options)
+
+
+@pytest.mark.slow
+def test_a_measurement_whose_largest_basis_the_disk_cannot_hold_takes_no_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, offset: int, length: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    data = [(torch.randn(8, 199, generator=torch.Generator().manual_seed(0)), torch.zeros(8, 1))]
+    model, products = torch.nn.Linear(199, 1), list[str]()
+    monkeypatch.setattr(basis.os, "posix_fallocate", full)
+    with pytest.raises(RunError, match="basis of 64 kB is more than `memory` allows"):  # 80 vectors of 200 numbers
+        measure(model, torch.nn.MSELoss(), data, k=1, memory="40kB", on_product=lambda name, _: products.append(name))
+    assert not products
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from orograph.geometry.smoothness import finite_companions, is_smooth
 from orograph.memory import DEFAULT_MEMORY
 from orograph.objective import Loss, Objective
 from orograph.spectral.bulk import Outliers, outliers
-from orograph.spectral.densities import Density, density
+from orograph.spectral.densities import Density, density, require_density
 from orograph.spectral.effective_ranks import Ranks, ranks
 from orograph.spectral.eigenpairs import Which, lanczos
 from orograph.spectral.intervals import Estimate, estimate_fields
@@ -192,6 +192,7 @@ def measure(
         raise ConfigurationError(f"`k` {k} must be at least 1 and below P = {size}, the number of parameters.")
     check_data(data, objective)
     operator = HessianOperator.of(objective, group=group)
+    require_density(operator, steps, memory)  # which comes last, and has the largest basis
     common: Any = {"tolerance": tolerance, "seed": seed, "memory": memory}
     spectrum = lanczos(operator, k, which=which, **common, on_product=on_product)
     few = min(_LOWEST, size - 1)

@@ -5,8 +5,10 @@ All work on the P-long vectors goes through a few matrix calls on one preallocat
 system pages (memory map).
 """
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -37,8 +39,7 @@ class Basis:
         self.mapped = needed > parse_bytes(memory)
         self.device, self.dtype = device, dtype
         if self.mapped:
-            with tempfile.NamedTemporaryFile(prefix="orograph-basis-") as file:  # the map outlives the name
-                _reserve(file, needed)
+            with _reserved(needed) as file:  # the map outlives the name
                 self.rows = torch.from_file(file.name, shared=True, size=capacity * size, dtype=dtype).view(capacity, size)
         else:
             self.rows = torch.empty(capacity, size, dtype=dtype, device=device)
@@ -78,6 +79,25 @@ class Basis:
 
     def _local(self, weights: Float64[Tensor, "n l"]) -> Float[Tensor, "n l"]:
         return weights.to(self.rows.device, self.dtype)
+
+
+def require_room(capacity: int, shards: Shards, *, dtype: torch.dtype, memory: str | int) -> None:
+    """Check, before other work is done, that a basis of such a size can be made then.
+
+    Raises:
+        RunError: it would lie in a file that does not fit on the disk.
+    """
+    needed = capacity * shards.width * dtype.itemsize
+    if needed > parse_bytes(memory):
+        with _reserved(needed):
+            pass
+
+
+@contextlib.contextmanager
+def _reserved(size: int) -> Iterator[Any]:
+    with tempfile.NamedTemporaryFile(prefix="orograph-basis-") as file:
+        _reserve(file, size)
+        yield file
 
 
 def _reserve(file: Any, size: int) -> None:

@@ -24,7 +24,7 @@ from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator, not_finite, require_digits
 from orograph.errors import ConfigurationError
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
-from orograph.spectral.basis import Basis
+from orograph.spectral.basis import Basis, require_room
 from orograph.spectral.intervals import Estimate, estimate, from_variances
 from orograph.spectral.shards import Shards
 from orograph.spectral.spectrum import Spectrum
@@ -223,6 +223,20 @@ def density(
         chains.run(len(chains.nodes))
         result = _profile(chains, width, points)
     return result
+
+
+def require_density(operator: LinearOperator, steps: int, memory: str | int) -> None:
+    """Check, before other work is done, that the Krylov vectors of one probe can be held.
+
+    Args:
+        operator: of the density.
+        steps: as `density` takes them.
+        memory: likewise.
+
+    Raises:
+        RunError: they would lie in a file that does not fit on the disk.
+    """
+    require_room(min(steps, operator.size), Shards(operator.size, operator.group), dtype=operator.dtype, memory=memory)
 
 
 class _Chains:
