@@ -2,7 +2,10 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +18,7 @@ from orograph.cli import main
 from orograph.data.catalogue import load_data
 from orograph.store.dataset import open_run
 from orograph.store.run import Run
+from orograph.sweep import bench
 
 SMALL = ("--dataset", "digits", "--widths", "6,5", "--epochs", "3", "--k", "4", "--threads", "1")
 
@@ -193,7 +197,33 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
     printed = capsys.readouterr().out
     assert "time" in printed
     assert "disk" in printed
+    assert "free there" not in printed
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["sweep", "follow"])
+def test_a_disk_that_is_too_small_is_told_before_anything_is_tried_on_the_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def tried(*_: Any) -> None:
+        raise AssertionError("tried before the disk was looked at")
+
+    monkeypatch.setattr(bench, "objectives", tried)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    flags = {"sweep": ["--strengths", "0.001"], "follow": ["x.pth", "--strength", "0.001"]}[command]
+    network = ["--data", "digits", "--subset-size", "100", "--widths", "2"]
+    assert main([command, *flags, *network, "--out", str(tmp_path / "run"), "--quiet"]) == 2
+    assert "has 10 B free" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_plan_tells_a_disk_that_is_too_small(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    assert main(["sweep", *SMALL, "--out", str(tmp_path / "run"), "--dry-run"]) == 0
+    assert "more than the 10 B free there" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.slow

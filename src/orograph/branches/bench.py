@@ -54,8 +54,8 @@ class FollowBench:
     limits: Limits
 
     @classmethod
-    def prepare(cls, settings: FollowSettings, execution: Execution) -> "FollowBench":
-        """Loads and checks all that following needs; writes nothing.
+    def prepare(cls, settings: FollowSettings, execution: Execution, room: Callable[[int], None] | None = None) -> "FollowBench":
+        """Loads and checks all that following needs; writes nothing. `room` as the bench of a sweep takes it.
 
         Raises:
             OrographError: anything that cannot be had as asked.
@@ -64,7 +64,7 @@ class FollowBench:
             raise ConfigurationError("follow needs a start: the directory of a sweep, or a .pth or .safetensors state dict.")
         source = Run.open(settings.run) if Path(settings.run).is_dir() and has_marker(Path(settings.run)) else None
         sweep = _of_checkpoint(settings) if source is None else _of_sweep(settings, source)
-        bench = Bench.prepare(sweep, execution)
+        bench = Bench.prepare(sweep, execution, room=room)
         settings = settings.model_copy(
             update={
                 "numerics": settings.numerics.model_copy(

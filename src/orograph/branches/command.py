@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -56,13 +57,18 @@ def follow_branches(settings: FollowSettings, execution: ParallelExecution) -> i
     if old is None:
         settings.model.require_taken()
     settings = settings.model_copy(update={"numerics": settled_numerics(old, settings.numerics, execution)})
-    bench = FollowBench.prepare(settings, execution)
+    width = (2 + settings.branch.pairs) * getattr(torch, settings.numerics.dtype).itemsize  # bytes of a point and parameter
+
+    def room(parameters: int) -> None:
+        if not execution.dry_run:
+            require_space(out, width * parameters * settings.branch.points)
+
+    bench = FollowBench.prepare(settings, execution, room)
     settings, layout = bench.settings, bench.instruments.train.layout
-    per_point = (2 + settings.branch.pairs) * layout.size * bench.start.element_size()
+    per_point = width * layout.size
     if execution.dry_run:
         show_plan(bench, out, per_point, Console(), as_json=execution.json_output)
         return 0
-    require_space(out, per_point * settings.branch.points)
     ways = 2 if settings.branch.direction == "both" else 1
     progress = WorkProgress("points", ways * settings.branch.points, quiet=execution.quiet)
     names = ("up", "down") if settings.branch.direction == "both" else (settings.branch.direction,)

@@ -11,6 +11,7 @@ from orograph.branches.bench import FollowBench
 from orograph.errors import shown
 from orograph.memory import format_bytes
 from orograph.remarks import answer
+from orograph.store.atomic import told_space
 from orograph.store.encoding import json_text
 from orograph.work.progress import duration
 
@@ -44,7 +45,7 @@ def show_plan(bench: FollowBench, out: Path, per_point: int, console: Console, *
     low, high = (duration(points * each * seconds) for each in (FEW, MANY))
     lines = [
         Text.assemble((shown(out), "bold"), f": from λ = {begin.strength:g} {chosen.direction}, {len(bench.start):,} parameters"),
-        Text(f"{points} points at most, {format_bytes(points * per_point)} on the disk"),
+        Text(f"{points} points at most, {format_bytes(points * per_point)} on the disk{told_space(out, points * per_point)}"),
         Text(f"one product {1000 * seconds:.3g} ms; a point takes {FEW} to {MANY:,} of them: {low} to {high} in all"),
     ]
     if chosen.switch:

@@ -130,17 +130,26 @@ def _being_written(path: Path) -> bool:
     return False
 
 
+def free_space(path: Path) -> int:
+    """Bytes free on the disk under `path`, which need not exist yet."""
+    existing = path.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    return shutil.disk_usage(existing).free
+
+
+def told_space(path: Path, size: float) -> str:
+    """What a plan adds to a size: that the disk under `path` has less free, or nothing."""
+    return f", more than the {format_bytes(free)} free there" if size > (free := free_space(path)) else ""
+
+
 def require_space(path: Path, size: float) -> None:
     """Check that the disk under `path`, which need not exist yet, has `size` bytes free.
 
     Raises:
         RunError: it has not.
     """
-    existing = path.absolute()
-    while not existing.exists():
-        existing = existing.parent
-    free = shutil.disk_usage(existing).free
-    if size > free:
+    if size > (free := free_space(path)):
         raise RunError(
             f"the run needs {format_bytes(size)}, but the disk of {path} has {format_bytes(free)} free; keep the eigenvectors "
             "only as arrays or not at all, take fewer points, or write to another disk."

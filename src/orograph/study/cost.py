@@ -17,6 +17,7 @@ from orograph.process import choose_device
 from orograph.remarks import answer
 from orograph.settings.base import is_own
 from orograph.settings.shared import ModelSettings
+from orograph.store.atomic import told_space
 from orograph.store.encoding import json_text
 from orograph.study.bench import TOP_SHARE, StudyBench, require_room
 from orograph.study.grid import CANDIDATES, Configuration, configurations
@@ -133,7 +134,7 @@ def show_plan(bench: StudyBench, out: Path, console: Console, *, as_json: bool =
     lines |= {
         "time": f"about {duration(total)}, all steps one after the other",
         "memory": f"about {format_bytes(largest)} each process",
-        "disk": f"about {format_bytes(disk_bytes(bench))}",
+        "disk": f"about {format_bytes(disk_bytes(bench))}{told_space(out, disk_bytes(bench))}",
     }
     if as_json:
         answer(json_text({**lines, "steps": len(everything), "seconds": total, "bytes": disk_bytes(bench)}))

@@ -12,7 +12,7 @@ from torch import Tensor
 from orograph.errors import ConfigurationError
 from orograph.geometry.scores import require_numbers
 from orograph.objective import Objective
-from orograph.parameters import Layout
+from orograph.parameters import Layout, layout_of
 from orograph.problem import Problem
 from orograph.settings.base import is_own
 from orograph.settings.shared import Execution
@@ -51,13 +51,20 @@ class Bench:
     _measured: tuple[Buffers, Instruments] | None = field(default=None, init=False, repr=False)
 
     @classmethod
-    def prepare(cls, settings: SweepSettings, execution: Execution, problem: Problem | None = None) -> "Bench":
+    def prepare(
+        cls,
+        settings: SweepSettings,
+        execution: Execution,
+        problem: Problem | None = None,
+        room: Callable[[int], None] | None = None,
+    ) -> "Bench":
         """Loads and checks all that the sweep needs; writes nothing.
 
         Args:
             settings: of the sweep.
             execution: where named data lie.
             problem: an object in memory, in place of what the settings name.
+            room: refuses a number of parameters for which there is no room; asked before anything is tried on the network.
 
         Raises:
             OrographError: anything that cannot be had as asked.
@@ -67,6 +74,8 @@ class Bench:
         numerics = settings.numerics
         require_room(settings, problem, device)
         model = problem.build(first).to(device)
+        if room is not None:
+            room(layout_of(model, problem.parameters).size)
         train_set, test_set = objectives(model, problem, numerics)
         parameters = train_set.layout.size
         if settings.spectrum.k >= parameters:
@@ -112,8 +121,7 @@ class Bench:
 
     def disk(self) -> DiskEstimate:
         """What the run will take."""
-        chosen = self.settings.spectrum
-        return estimate_disk(len(cells(self.settings)), self.layout.size, chosen.k, chosen.eigenvectors, extra_vectors=1)
+        return disk_of(self.settings, self.layout.size)
 
     def settle(self, run: Run) -> None:
         """Fixes the anchor of the run."""
@@ -185,6 +193,12 @@ class Bench:
         base = torch.zeros_like(objective.theta) if self.anchor is None else self.anchor
         noise = torch.randn(len(base), generator=torch.Generator().manual_seed(cell.seed), dtype=base.dtype)
         return self.states.join(base + choice.perturb * noise.to(base.device), self.states.split(self.initialised(cell.seed))[1])
+
+
+def disk_of(settings: SweepSettings, parameters: int) -> DiskEstimate:
+    """What a run of a network of so many parameters will take."""
+    chosen = settings.spectrum
+    return estimate_disk(len(cells(settings)), parameters, chosen.k, chosen.eigenvectors, extra_vectors=1)
 
 
 def _absent_optimizer(name: str, *_: Any, **__: Any) -> None:

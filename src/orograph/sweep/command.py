@@ -19,7 +19,7 @@ from orograph.store.encoding import json_text
 from orograph.store.provenance import mixture, provenance
 from orograph.store.resume import begun_run, settled_numerics
 from orograph.store.run import Run
-from orograph.sweep.bench import Bench
+from orograph.sweep.bench import Bench, disk_of
 from orograph.sweep.cost import rough_plan, show_plan
 from orograph.sweep.pictures import draw
 from orograph.sweep.placing import place
@@ -69,7 +69,13 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
     if execution.dry_run and problem is None and rough_plan(settings, execution, out, Console()):
         return 0
     begun = as_begun(settings.problem, old.configuration if old else None)
-    bench = Bench.prepare(settings.model_copy(update={"problem": begun}), execution, problem)
+    missing = sum(old is None or cell not in old.records for cell in cells(settings))
+
+    def room(parameters: int) -> None:
+        if not execution.dry_run:
+            require_space(out, disk_of(settings, parameters).per_point * missing)
+
+    bench = Bench.prepare(settings.model_copy(update={"problem": begun}), execution, problem, room)
     if old is None:
         bench.settings = bench.ended()
     settings = bench.settings
@@ -83,7 +89,6 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
     todo = cells(settings)
     pending = [cell for cell in todo if old is None or cell not in old.records]
     disk = bench.disk()
-    require_space(out, disk.per_point * len(pending))
 
     def context() -> SweepContext:
         return SweepContext(settings, execution.data_dir, bench.anchor, sent)

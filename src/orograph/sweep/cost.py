@@ -18,9 +18,10 @@ from orograph.process import choose_device
 from orograph.remarks import answer
 from orograph.settings.base import is_own
 from orograph.settings.shared import ParallelExecution
+from orograph.store.atomic import told_space
 from orograph.store.encoding import json_text
-from orograph.store.size import DiskEstimate, estimate_disk
-from orograph.sweep.bench import Bench, require_room
+from orograph.store.size import DiskEstimate
+from orograph.sweep.bench import Bench, disk_of, require_room
 from orograph.sweep.plan import cells, cohorts
 from orograph.sweep.settings import SweepSettings
 from orograph.training.loop import train
@@ -83,7 +84,7 @@ def show_plan(bench: Bench, out: Path, console: Console, *, as_json: bool = Fals
         "time": f"at most {duration(cost.seconds)}: {cost.epoch:.2f} s an epoch and model (at most {cost.epochs} a point), "
         f"{cost.product:.3f} s a product (about {cost.products} a point), without polishing",
     }
-    _show(lines, cost, bench.disk(), console, as_json=as_json)
+    _show(lines, cost, bench.disk(), out, console, as_json=as_json)
 
 
 def rough_plan(settings: SweepSettings, execution: ParallelExecution, out: Path, console: Console) -> bool:
@@ -101,14 +102,13 @@ def rough_plan(settings: SweepSettings, execution: ParallelExecution, out: Path,
     if not trial.slow:
         return False
     cost = Cost(trial.epoch, PRODUCT * trial.epoch, points, settings.training.epochs, expected_products(settings))
-    chosen = settings.spectrum
-    disk = estimate_disk(points, trial.parameters, chosen.k, chosen.eigenvectors, extra_vectors=1)
+    disk = disk_of(settings, trial.parameters)
     lines = {
         **_head(problem, settings, out, trial.count, count(problem.test), trial.parameters),
         "time": f"at most {duration(cost.seconds)}: {cost.epoch:.3g} s an epoch and model (at most {cost.epochs} a point) by "
         f"{trial.told}, about {cost.product:.3g} s a product (about {cost.products} a point), without polishing",
     }
-    _show(lines, cost, disk, console, as_json=execution.json_output)
+    _show(lines, cost, disk, out, console, as_json=execution.json_output)
     return True
 
 
@@ -126,8 +126,9 @@ def _head(problem: Problem, settings: SweepSettings, out: Path, trained: int, te
     }
 
 
-def _show(lines: Mapping[str, str], cost: Cost, disk: DiskEstimate, console: Console, *, as_json: bool) -> None:
-    lines = {**lines, "disk": f"{format_bytes(disk.total)}: {format_bytes(disk.per_point)} a point"}
+def _show(lines: Mapping[str, str], cost: Cost, disk: DiskEstimate, out: Path, console: Console, *, as_json: bool) -> None:
+    told = told_space(out, disk.total)
+    lines = {**lines, "disk": f"{format_bytes(disk.total)}{told}: {format_bytes(disk.per_point)} a point"}
     if as_json:
         answer(json_text({**lines, "points": cost.points, "seconds": cost.seconds, "bytes": disk.total}))
         return
