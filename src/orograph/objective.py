@@ -101,7 +101,7 @@ class Objective(BatchLoss):
         own = in_dtype(loss, self.dtype, self.device)
         require_outputs_alone(self, (loss, own), batches[0])
         with explained(model, "model, loss and data do not go together"), self._in_dtype():
-            reading = read(model, self.outputs, self.theta, own, batches, self.memory)
+            reading = read(model, self.outputs, self.theta, own, batches, self.memory, held)
             check_modes(model, batches[0][0], lambda: self.outputs(self.theta, batches[0][0]), self.dtype)
         self.whole, self.mixed = reading.whole, reading.mixed
         self._batches = held if isinstance(held, Streamed) else reading.batches

@@ -4,10 +4,13 @@ A loss over N samples is computed in chunks of any length, with samples of sever
 neither the module nor the loss reads a batch as a whole, and where samples are the first dimension. So a few real samples are
 evaluated together and in two halves: losses and gradient have to be the same. (Both halves: a causal network that takes the first
 dimension for time passes with the first one alone.) They are cut once more beside the middle: there no group of neighbours ends
-whose size divides the half. Where anything differs, batches stay as they came.
+whose size divides the half. Then all of the data are gone through once, together and in short pieces, for a single sample may be
+what makes a module look at the others (clipped by the largest, padded to the longest). Where anything differs, batches stay as
+they came.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -24,7 +27,8 @@ Run = Callable[[Tensor, Any], Any]  # (θ, inputs) → outputs
 
 FEW = 8  # samples evaluated together and apart
 MANY = 32  # samples on which a loss is tried
-_COPIES = 16  # of outputs that a loss, its gradient and their parts hold at a time
+_PIECE, _PIECES = 32, 128  # samples evaluated by themselves, few as in the shortest chunks; but not more pieces of a part
+COPIES = 16  # of outputs that a loss, its gradient and their parts hold at a time
 
 
 def joined(batches: Sequence[Batch]) -> list[Batch]:
@@ -130,7 +134,7 @@ def repeated(outputs: Any, targets: Tensor, count: int, memory: int) -> tuple[An
         Outputs and targets; None where they are no more than those of the few.
     """
     rows = sum(leaf.nbytes // count for leaf in tensors_of(outputs) if leaf.ndim and len(leaf) == count)
-    length = min(len(targets), memory // max(1, _COPIES * rows))
+    length = min(len(targets), memory // max(1, COPIES * rows))
     if length <= count:
         return None
     order = torch.arange(length, device=targets.device) % count
@@ -157,11 +161,11 @@ def mixes(run: Run, theta: Tensor, batch: Batch) -> bool:
     return not alike(together, first, second) or not equal([slope], [one + two]) or _groups(run, theta, batch, together, half)
 
 
-def alike(together: Sequence[Tensor], first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
-    """Whether two parts, one after the other, are what was made of all together."""
-    if [leaf.shape[1:] for leaf in first] != [leaf.shape[1:] for leaf in second]:  # padded to the longest
+def alike(together: Sequence[Tensor], *parts: Sequence[Tensor]) -> bool:
+    """Whether parts, one after the other, are what was made of all together."""
+    if any([leaf.shape[1:] for leaf in part] != [leaf.shape[1:] for leaf in parts[0]] for part in parts):  # padded to the longest
         return False
-    return equal(together, [torch.cat(pair) for pair in zip(first, second, strict=True)])
+    return equal(together, [torch.cat(each) for each in zip(*parts, strict=True)])
 
 
 def _groups(run: Run, theta: Tensor, batch: Batch, together: Sequence[Tensor], half: int) -> bool:
@@ -176,21 +180,38 @@ def _groups(run: Run, theta: Tensor, batch: Batch, together: Sequence[Tensor], h
     return not alike(together, first, second)
 
 
-def mixes_many(run: Run, theta: Tensor, batch: Batch, memory: int) -> Batch | None:
-    """The part of a batch, as long as the memory allows, whose outputs change when its halves are evaluated alone, else None.
+def throughout(
+    run: Run, theta: Tensor, batches: Iterable[Batch], largest: Batch, memory: int
+) -> Iterator[tuple[Batch, Any, bool]]:
+    """All of the data in parts as long as the memory allows, their outputs, and whether pieces of them alone give the same.
 
-    Few samples do not show it where places are limited (experts of a fixed capacity).
+    Few samples do not show what one among many does to the others, nor that places are limited (experts of a fixed capacity).
     """
-    few = take(batch, slice(0, FEW))
-    sizes = [_kept(run, theta, take(few, slice(0, length))) for length in (FEW // 2, FEW)]
-    each = max(1, (sizes[1] - sizes[0]) // (FEW - FEW // 2))
-    part = take(batch, slice(0, chunk_length(len(batch[1]), 3 * each, memory)))
-    half = (len(part[1]) + 1) // 2
-    if half <= FEW // 2:
-        return None
-    with torch.no_grad():
-        found = [tensors_of(run(theta, take(part, piece)[0])) for piece in (slice(None), slice(0, half), slice(half, None))]
-    return None if alike(*found) else part
+    few = take(largest, slice(0, FEW))
+    half = len(few[1]) // 2
+    sizes = [_kept(run, theta, take(few, slice(0, length))) for length in (half, len(few[1]))]
+    each = max(1, (sizes[1] - sizes[0]) // (len(few[1]) - half))
+    length = max(FEW, chunk_length(len(largest[1]), 3 * each, memory))
+    for part in cut(batches, length):
+        with torch.no_grad():
+            outputs = run(theta, part[0])
+            yield part, outputs, _alone(run, theta, part, tensors_of(outputs))
+
+
+def _alone(run: Run, theta: Tensor, part: Batch, together: Sequence[Tensor]) -> bool:
+    """Whether the outputs for pieces of a part are those for all of it."""
+    count = len(part[1])
+    if count < FEW // 2:
+        return True
+    pieces = max(2, -(-count // max(_PIECE, count // _PIECES)))
+    ends = [count * place // pieces for place in range(pieces + 1)]
+    try:
+        found = [tensors_of(run(theta, take(part, slice(*bounds))[0])) for bounds in pairwise(ends)]
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # it cannot be cut there
+        return False
+    return alike(together, *found)
 
 
 def _kept(run: Run, theta: Tensor, batch: Batch) -> int:
