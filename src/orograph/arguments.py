@@ -14,6 +14,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from orograph.autocast import uncast
@@ -173,10 +174,15 @@ def require_vectors(what: str, value: Any, size: int) -> None:
         size: P.
 
     Raises:
-        ConfigurationError: it is no tensor of real numbers, `(P,)` or `(P, b)`.
+        ConfigurationError: it is no dense tensor of real numbers, `(P,)` or `(P, b)`.
     """
     if not isinstance(value, Tensor):
         raise ConfigurationError(f"cannot multiply {what} with {_said(value)}; give a tensor ({size},) or ({size}, b).")
+    if value.layout != torch.strided or value.is_nested:
+        kind = str(value.layout).removeprefix("torch.")
+        raise ConfigurationError(f"cannot multiply {what} with a tensor of layout {kind}; give it .to_dense().")
+    if value.is_meta:
+        raise ConfigurationError(f"cannot multiply {what} with a tensor on the device meta, which holds no numbers.")
     if value.is_complex():
         raise ConfigurationError(
             f"cannot multiply {what} with {str(value.dtype).removeprefix('torch.')} numbers; it is real: multiply with .real and "

@@ -102,3 +102,15 @@ def test_an_operator_says_once_that_what_lies_beside_its_parameters_has_moved(mo
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert (operator @ operator.theta).shape == elsewhere.shape
+
+
+def test_vectors_that_hold_no_numbers_side_by_side_are_named_and_none_give_none() -> None:
+    operator = MatrixOperator(torch.eye(3))
+    with pytest.raises(ConfigurationError, match="layout sparse_coo"):
+        operator @ torch.eye(3).to_sparse()
+    with pytest.raises(ConfigurationError, match="on the device meta"):
+        operator @ torch.ones(3, device="meta")
+    assert (operator @ torch.ones(3, 0)).shape == (3, 0)
+    hessian = HessianOperator(nn.Linear(2, 1), nn.MSELoss(), [(torch.randn(4, 2), torch.randn(4, 1))])
+    assert (hessian @ torch.ones(3, 0)).shape == (3, 0)
+    assert operator.products == hessian.products == 0

@@ -87,3 +87,12 @@ def test_bad_input_is_refused() -> None:
         conjugate_gradient(operator, torch.ones(3), max_products=1)
     with pytest.raises(DataError, match="not finite"):
         conjugate_gradient(FunctionOperator(lambda v: v * torch.nan, 3), torch.ones(3))
+
+
+@pytest.mark.parametrize(("size", "rhs"), [(1e-40, 1.0), (1e-37, 1e3)], ids=["a step", "the solution"])
+def test_what_no_float32_holds_is_named_and_had_in_float64(size: float, rhs: float) -> None:
+    with pytest.raises(DataError, match="larger than the largest float32"):
+        conjugate_gradient(MatrixOperator(torch.eye(3) * size), torch.full((3,), rhs))
+    right = torch.full((3,), rhs / size, dtype=torch.float64)
+    exact = MatrixOperator(torch.eye(3, dtype=torch.float64) * size)
+    torch.testing.assert_close(conjugate_gradient(exact, torch.full((3,), rhs)).solution, right)

@@ -5,6 +5,7 @@ explicit matrix or from the diagonal it was built of, residuals from explicit fl
 """
 
 import inspect
+from typing import Any
 
 import numpy as np
 import pytest
@@ -287,3 +288,14 @@ def test_a_product_that_is_not_finite_is_refused() -> None:
     matrix[3, 3] = torch.nan
     with pytest.raises(DataError, match="not finite"):
         lanczos(MatrixOperator(matrix), 3)
+
+
+@pytest.mark.parametrize("which", ["LM", "LA", "SA", "BE"])
+@pytest.mark.parametrize("value", [-3.0, 0.0, 2.0])
+def test_of_one_parameter_there_is_one_pair(which: Any, value: float) -> None:
+    operator = MatrixOperator(torch.tensor([[value]]))
+    found = lanczos(operator, 1, which=which)
+    assert found.eigenvalues.tolist() == [value]
+    assert found.eigenvectors.tolist() == [[1.0]]
+    with pytest.raises(ConfigurationError, match="no more than P = 1"):
+        lanczos(operator, 2)

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import nn
 from torch.nn import functional as F
 
 from orograph.curvature.hessian import HessianOperator
 from orograph.data.catalogue import load_data
+from orograph.errors import ConfigurationError
+from orograph.geometry.measurement import measure
 from orograph.models.catalogue import build_model
 from orograph.objective import Objective
 from orograph.spectral.eigenpairs import lanczos
@@ -90,3 +93,15 @@ def test_what_is_only_rounding_at_a_collapsed_point_is_marked_and_ends_the_searc
     assert found.converged.all()
     assert (found.signs[found.noise] == 0).all()
     assert found.products <= 200
+
+
+@pytest.mark.slow
+def test_a_network_of_one_parameter_is_measured() -> None:
+    model, x = nn.Linear(1, 1, bias=False).double(), torch.arange(1.0, 10.0, dtype=torch.float64)[:, None]
+    found = measure(model, nn.MSELoss(), [(x, x)], k=1)
+    curvature = 2 * x.square().mean().item()  # of mean (wx − x)²
+    assert found.spectrum.eigenvalues.tolist() == pytest.approx([curvature])
+    assert found.lowest.eigenvalues.tolist() == pytest.approx([curvature])
+    assert found.trace.value == pytest.approx(curvature)
+    with pytest.raises(ConfigurationError, match="no more than P = 1"):
+        measure(model, nn.MSELoss(), [(x, x)])

@@ -94,6 +94,8 @@ class LinearOperator(ABC):
 
     def __matmul__(self, other: Tensor) -> Tensor:
         require_vectors(f"a {self.shape} operator", other, self.size)
+        if other.ndim == 2 and not other.shape[1]:
+            return torch.empty(other.shape, dtype=self.dtype, device=self.device)
         self.products += 1 if other.ndim == 1 else other.shape[1]
         with uncast():
             return self.product(other) if other.ndim == 1 else self.block_product(other)

@@ -156,7 +156,7 @@ def measure(
         model: any module; evaluated in eval mode.
         loss: `(output, target) → ` one value per sample, a mean or a sum; what a standard loss averages over is kept.
         data: re-iterable of `(inputs, targets)`.
-        k: how many eigenpairs.
+        k: how many eigenpairs, below P; 1 where P is 1.
         which: of the spectrum, as `lanczos` takes it.
         tolerance: of ‖Hv − λv‖/|λ|, as `lanczos` takes it.
         probes: of the density; each costs `steps` products. At least 3 give ranks their error, and the pairs of the spectrum make
@@ -188,21 +188,22 @@ def measure(
     """
     objective = Objective(model, loss, data, parameters=parameters, memory=memory, dtype=dtype)
     size = objective.layout.size
-    if not 1 <= k < size:
-        raise ConfigurationError(f"`k` {k} must be at least 1 and below P = {size}, the number of parameters.")
+    if not 1 <= k < max(2, size):
+        most = f"below P = {size}" if size > 1 else "no more than P = 1"
+        raise ConfigurationError(f"`k` {k} must be at least 1 and {most}, the number of parameters.")
     check_data(data, objective)
     operator = HessianOperator.of(objective, group=group)
     require_density(operator, steps, memory)  # which comes last, and has the largest basis
     common: Any = {"tolerance": tolerance, "seed": seed, "memory": memory}
     spectrum = lanczos(operator, k, which=which, **common, on_product=on_product)
-    few = min(_LOWEST, size - 1)
+    few = max(1, min(_LOWEST, size - 1))
     lowest = lanczos(operator, few, which="SA", **common, on_product=renamed(on_product, "λ_min"))
     largest, spent = spectrum, 0
     if not spectrum.holds_largest:
         largest = lanczos(operator, 1, which="LA", **common, on_product=renamed(on_product, "λ_max"))
         spent = largest.products
     profile = density(operator, probes=probes, steps=steps, seed=seed, memory=memory, spectrum=spectrum, on_product=on_product)
-    rows = size if size <= _EXACT * trace_probes else trace_probes
+    rows = max(2, size) if size <= _EXACT * trace_probes else trace_probes
     total = trace(operator, probes=rows, seed=seed, on_product=on_product)
     positive, smooth = int((spectrum.signs > 0).sum()), is_smooth(objective) and not operator.kink
     return Measurement(

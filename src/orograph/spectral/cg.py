@@ -68,7 +68,7 @@ def conjugate_gradient(
 
     Raises:
         ConfigurationError: the tolerance or `max_products` is out of range, or the shape of b is not that of A.
-        DataError: b or a product is not finite.
+        DataError: b or a product is not finite, or x or a step is too large for the operator's dtype.
 
     Examples:
         >>> import torch, orograph as og
@@ -102,6 +102,8 @@ def conjugate_gradient(
     while true > tolerance * size and not negative and products + 2 <= limit:
         before = true
         solution, negative = _descend(multiply, solution, residual, tolerance * size, limit - products - 1)
+        if solution.isinf().any():
+            raise _too_large(solution.dtype)
         residual = rhs - multiply(solution)
         true = math.sqrt(_dot(residual, residual))
         if not math.isfinite(true):
@@ -124,6 +126,8 @@ def _descend(
         if curvature <= 0:
             return solution, True
         length = squared / curvature
+        if length > torch.finfo(solution.dtype).max:
+            raise _too_large(solution.dtype)
         solution.add_(direction, alpha=length)
         residual.sub_(product, alpha=length)
         before, squared = squared, _dot(residual, residual)
@@ -131,6 +135,14 @@ def _descend(
             break
         direction.mul_(squared / before).add_(residual)
     return solution, False
+
+
+def _too_large(dtype: torch.dtype) -> DataError:
+    kind = str(dtype).removeprefix("torch.")
+    return DataError(
+        f"a step of conjugate gradients, or the solution, is larger than the largest {kind}, {torch.finfo(dtype).max:.2g}: the "
+        "matrix is almost 0; give a larger shift, a matrix and right-hand side in larger units, or an operator in float64."
+    )
 
 
 def _dot(left: Float[Tensor, " P"], right: Float[Tensor, " P"]) -> float:

@@ -60,7 +60,7 @@ def lanczos(
 
     Args:
         operator: symmetric, `P × P`, known by its products.
-        k: how many pairs, 1 ≤ k < P.
+        k: how many pairs, 1 ≤ k < P; 1 where P is 1.
         which: `LM` largest magnitude, `LA` largest, `SA` smallest, `BE` both ends (the odd one from the top).
         tolerance: a pair has converged when ‖Hv − λv‖ ≤ tolerance·|λ|.
         seed: of the random starts; the same seed gives the same spectrum.
@@ -114,8 +114,9 @@ def begin(
     require_digits(operator, "eigenpairs")
     if which not in WHICH:
         raise unknown("which", which, WHICH)
-    if not 1 <= k < operator.size:
-        raise ConfigurationError(f"`k` {k} must be at least 1 and below P = {operator.size}, the size of the operator.")
+    if not 1 <= k < max(2, operator.size):  # of one parameter, the only pair there is
+        most = f"below P = {operator.size}" if operator.size > 1 else "no more than P = 1"
+        raise ConfigurationError(f"`k` {k} must be at least 1 and {most}, the size of the operator.")
     if not 0 < tolerance < 1:
         raise ConfigurationError(f"`tolerance` {tolerance} must lie between 0 and 1.")
     if not 1 <= block <= operator.size:
