@@ -18,7 +18,8 @@ from orograph.cli import main
 from orograph.data.catalogue import load_data
 from orograph.store.dataset import open_run
 from orograph.store.run import Run
-from orograph.sweep import bench
+from orograph.study import bench as study_bench
+from orograph.sweep import bench as sweep_bench
 
 SMALL = ("--dataset", "digits", "--widths", "6,5", "--epochs", "3", "--k", "4", "--threads", "1")
 
@@ -201,17 +202,18 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("command", ["sweep", "follow"])
+@pytest.mark.parametrize("command", ["sweep", "follow", "study"])
 def test_a_disk_that_is_too_small_is_told_before_anything_is_tried_on_the_network(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     def tried(*_: Any) -> None:
         raise AssertionError("tried before the disk was looked at")
 
-    monkeypatch.setattr(bench, "objectives", tried)
+    for each in (sweep_bench, study_bench):
+        monkeypatch.setattr(each, "objectives", tried)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
-    flags = {"sweep": ["--strengths", "0.001"], "follow": ["x.pth", "--strength", "0.001"]}[command]
-    network = ["--data", "digits", "--subset-size", "100", "--widths", "2"]
+    flags = {"sweep": ["--strengths", "0.001"], "follow": ["x.pth", "--strength", "0.001"], "study": []}[command]
+    network = ["--data", "digits", "--subset-size", "100", *(["--widths", "2"] if command != "study" else ["--model", "MLP1"])]
     assert main([command, *flags, *network, "--out", str(tmp_path / "run"), "--quiet"]) == 2
     assert "has 10 B free" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -1,6 +1,6 @@
 """What a study works with: the data, and for each architecture the model and its objectives on both sets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,7 @@ from orograph.geometry.evaluation import classifies
 from orograph.geometry.scores import Value, require_numbers, scores
 from orograph.metrics import ACCURACY, Metric
 from orograph.objective import Objective
+from orograph.parameters import layout_of
 from orograph.problem import Groups, Problem
 from orograph.settings.base import is_own
 from orograph.settings.shared import Execution, ModelSettings
@@ -68,15 +69,24 @@ class StudyBench:
     configurations: list[Configuration]
     models: Mapping[str, Any] = field(default_factory=dict)  # of networks in memory, by name
     _objectives: dict[tuple[Any, ...], tuple[Objective, Objective | None]] = field(default_factory=dict)
+    _models: dict[tuple[Any, ...], torch.nn.Module] = field(default_factory=dict)
 
     @classmethod
-    def prepare(cls, settings: StudySettings, execution: Execution, problems: Sequence[Problem] = ()) -> "StudyBench":
+    def prepare(
+        cls,
+        settings: StudySettings,
+        execution: Execution,
+        problems: Sequence[Problem] = (),
+        room: Callable[[int], None] | None = None,
+    ) -> "StudyBench":
         """Loads and checks all that the study needs; writes nothing.
 
         Args:
             settings: of the study.
             execution: where named data lie.
             problems: objects in memory, in place of what the settings name; they differ in their networks alone.
+            room: refuses a number of parameters, of all configurations together, for which there is no room; asked before
+                anything is tried on a network.
 
         Raises:
             OrographError: the data or a model cannot be had as asked.
@@ -90,6 +100,8 @@ class StudyBench:
         models = {each.names["model"]: each.model for each in problems}
         bench = cls(settings, problem, device, configurations(settings), models)
         require_room(settings, problem, device)
+        if room is not None:
+            room(sum(layout_of(bench._model(chosen), problem.parameters).size for chosen in bench.configurations))
         for chosen in bench.configurations:
             bench.check(chosen)
         return bench
@@ -120,11 +132,17 @@ class StudyBench:
 
     def objectives(self, chosen: Configuration) -> tuple[Objective, Objective | None]:
         """On the training and on the test data, None without these; made once for each architecture."""
-        key = (chosen.model, tuple(sorted(chosen.options().items())))
+        key = chosen.architecture
         if key not in self._objectives:
-            model = self._build(chosen, self.settings.optimisation.seed).to(self.device)
-            self._objectives[key] = objectives(model, self.problem, self.settings.numerics)
+            self._objectives[key] = objectives(self._model(chosen), self.problem, self.settings.numerics)
         return self._objectives[key]
+
+    def _model(self, chosen: Configuration) -> torch.nn.Module:
+        """Of the first seed, made once for each architecture."""
+        key = chosen.architecture
+        if key not in self._models:
+            self._models[key] = self._build(chosen, self.settings.optimisation.seed).to(self.device)
+        return self._models[key]
 
     def _build(self, chosen: Configuration, seed: int) -> torch.nn.Module:
         made = self.models[chosen.model] if chosen.model in self.models else factory(chosen.model, chosen.options())

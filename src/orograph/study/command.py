@@ -24,7 +24,7 @@ from orograph.store.provenance import mixture, provenance
 from orograph.store.resume import begun_run, settled_numerics
 from orograph.store.run import Run
 from orograph.study.bench import StudyBench
-from orograph.study.cost import disk_bytes, rough_plan, show_plan
+from orograph.study.cost import disk_bytes, rough_plan, show_plan, vector_bytes
 from orograph.study.grid import varied
 from orograph.study.omissions import left_out
 from orograph.study.pictures import draw
@@ -69,12 +69,18 @@ def study(settings: StudySettings, execution: StudyExecution, problems: Sequence
     if execution.dry_run and not problems and rough_plan(settings, execution, out, Console()):
         return 0
     begun = as_begun(settings.problem, resumed.configuration if resumed else None)
-    bench = StudyBench.prepare(settings.model_copy(update={"numerics": numerics, "problem": begun}), execution, problems)
+    settings = settings.model_copy(update={"numerics": numerics, "problem": begun})
+
+    def room(parameters: int) -> None:
+        if resumed is None and not execution.dry_run:
+            require_space(out, vector_bytes(settings, parameters))
+
+    bench = StudyBench.prepare(settings, execution, problems, room)
     settings = bench.settings
     if execution.dry_run:
         show_plan(bench, out, Console(), as_json=execution.json_output)
         return 0
-    require_space(out, 0 if resumed else disk_bytes(bench))
+    require_space(out, 0 if resumed else disk_bytes(bench))  # with its records
     everything = steps(bench)
 
     def context() -> StudyContext:

@@ -1,5 +1,6 @@
 """What a study will cost, before it is begun: a few real steps, passes and products, timed and multiplied; memory and disk."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -91,18 +92,17 @@ def memory_bytes(bench: StudyBench, chosen: Configuration) -> float:
 
 def disk_bytes(bench: StudyBench) -> float:
     """Weights, what is kept of eigenvectors and of trained curves, and records."""
-    total, settings = 0.0, bench.settings
-    for step in steps(bench):
-        objective, _ = bench.objectives(step.configuration)
-        vector = objective.layout.size * objective.dtype.itemsize
-        total += _FINDING
-        if step.kind == "training":
-            total += vector
-        elif step.kind == "minimum" and settings.metrics.keep_eigenvectors:
-            total += settings.metrics.top_k * vector
-        elif step.kind == "pair" and "bezier" in settings.connectivity.paths:
-            total += vector
-    return total
+    parameters = sum(bench.objectives(chosen)[0].layout.size for chosen in bench.configurations)
+    return vector_bytes(bench.settings, parameters) + _FINDING * len(steps(bench))
+
+
+def vector_bytes(settings: StudySettings, parameters: int) -> float:
+    """All of that but the records, of so many parameters in all configurations together."""
+    seeds = settings.optimisation.num_seeds
+    kept = settings.metrics.top_k if settings.metrics.keep_eigenvectors else 0
+    curves = math.comb(seeds, 2) if "bezier" in settings.connectivity.paths else 0
+    dtype: torch.dtype = getattr(torch, settings.numerics.dtype)
+    return float(dtype.itemsize * parameters * (seeds * (1 + kept) + curves))
 
 
 def show_plan(bench: StudyBench, out: Path, console: Console, *, as_json: bool = False) -> None:

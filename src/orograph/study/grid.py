@@ -51,6 +51,11 @@ class Configuration:
             name: getattr(self, name) for name in wanted if name in MODELS.get(self.model, ()) and getattr(self, name) is not None
         }
 
+    @property
+    def architecture(self) -> tuple[Any, ...]:
+        """What it shares with all configurations of the same network."""
+        return (self.model, tuple(sorted(self.options().items())))
+
     def fit(self, rate: float | None = None) -> FitSettings:
         """How it is trained, at its own learning rate or at a chosen one."""
         lr = self.lr if rate is None else rate
