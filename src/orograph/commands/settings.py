@@ -100,7 +100,7 @@ class MeasureSettings(Settings):
     data: str = Field("mnist-5k", description=f"a name ({', '.join(DATASETS)}), or module:loader that gives batches")
     subset_size: Count = Field(None, description="a stratified subset of so many images of a named set")
     loss: str = Field("cross_entropy", description="a function of torch.nn.functional, or module:function")
-    metrics: Words = Field((), description="also these: names or module:metric; empty for none, with groups for those that fit")
+    metrics: Words = Field((), description="also these: names or module:metric; left out, none, with groups those that fit")
     groups: str = Field("", description="the metrics by group, too: module:function that gives each sample of a batch its group")
     k: int = Field(30, description="eigenpairs")
     which: Literal["LM", "LA", "SA", "BE"] = Field("LM", description="largest magnitude, largest, smallest, both ends")

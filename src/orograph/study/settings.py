@@ -55,7 +55,7 @@ class ArchitectureSettings(Settings):
     """The networks of a study; lists multiply."""
 
     model: Words = Field(("MLP2",), description=f"models: {', '.join(STUDY_MODELS)}, or module:factory of your own")
-    hidden_size: Integers = Field((), description="widths of the hidden layers; empty is the model's own (MLP 128, CNN 84)")
+    hidden_size: Integers = Field((), description="widths of the hidden layers; left out, the model's own (MLP 128, CNN 84)")
     depth: Integers = Field((), description="layers of a ResNet: 8, 14 or 20")
     width_factor: Integers = Field((), description="factor of the channels of a ResNet")
     activation: Words = Field(("relu",), description=f"activations: {', '.join(ACTIVATIONS)}")
@@ -93,8 +93,8 @@ class OptimisationSettings(Settings):
     """How every network is trained; lists multiply."""
 
     optimizer: Words = Field(("AdamW",), description=f"optimisers: {', '.join(OPTIMIZERS)}")
-    lr: Numbers = Field((), description="learning rates; empty is the optimiser's own (SGD 1e-3, others 5e-4)")
-    weight_decay: Numbers = Field((), description="weight decays; empty is the optimiser's own (AdamW 5e-4, others 0)")
+    lr: Numbers = Field((), description="learning rates; left out, the optimiser's own (SGD 1e-3, others 5e-4)")
+    weight_decay: Numbers = Field((), description="weight decays; left out, the optimiser's own (AdamW 5e-4, others 0)")
     momentum: float = Field(0.85, description="momentum of SGD, below 1")
     scheduler: Words = Field(("cosine",), description=f"courses of the learning rate, step by step: {', '.join(SCHEDULERS)}")
     min_lr: float = Field(1e-5, description="learning rate at the end of a course")
