@@ -10,6 +10,12 @@ import orograph as og
 BUDGETS = ("4GiB", "40kB", "20kB")  # all at once; and in parts of dozens of samples, of which one alone holds the rare one
 
 
+@pytest.fixture(autouse=True)
+def _short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried is as long as the budget allows, as it is of larger data."""
+    monkeypatch.setattr("orograph.meaning._LEAST", 0)
+
+
 class Clipped(nn.Module):
     """An outlier makes the whole batch be scaled."""
 

@@ -180,10 +180,25 @@ def test_a_loss_that_means_something_else_of_large_batches_is_used_as_it_was_pas
     assert (objective.over, objective.per_sample) == ("batches", False)
 
 
+@pytest.mark.parametrize("memory", ["4GiB", "50kB", "5kB"])
+def test_a_small_budget_does_not_hide_what_a_loss_means_of_large_batches(memory: str) -> None:
+    torch.manual_seed(2)
+    model = nn.Linear(4, CLASSES).double()
+    x, y = torch.randn(600, 4, dtype=torch.float64), torch.arange(600) % CLASSES
+
+    def loss(outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+        return mined(outputs, targets, reduction, hardest=500)
+
+    objective = Objective(model, loss, [(x, y)], memory=memory)
+    assert objective.over == "batches"
+    assert objective.loss(objective.theta) == pytest.approx(loss(model(x), y).item())
+
+
 SEEN: list[int] = []  # a global: what a loss encloses is put back
 
 
-def test_a_loss_of_large_batches_is_tried_within_the_memory() -> None:
+def test_a_loss_of_large_batches_is_tried_within_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orograph.meaning._LEAST", 0)
     torch.manual_seed(2)
 
     def loss(outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:

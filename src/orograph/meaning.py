@@ -14,6 +14,7 @@ from orograph.reduction import Loss, Reduction, adds_up, called, name_of, parts_
 from orograph.samples import COPIES, FEW, MANY, Batch, Run, culprit, joined, lined_up, mixes, repeated, spread, throughout
 from orograph.structure import replaced, tensors_of
 
+_LEAST = 16 * 2**20  # bytes for what is tried, however small the budget: what is seen shall not depend on it
 _HALF = torch.finfo(torch.float32).eps ** 0.5  # half of the digits
 
 
@@ -58,7 +59,7 @@ def read(
         ConfigurationError: a loss without a gradient.
         DataError: shapes of outputs and targets that do not fit.
     """
-    own = list(batches)
+    own, memory = list(batches), max(memory, _LEAST)
     if not all(map(lined_up, own)):
         return _unlike(run, theta, loss, own)
     held = joined(own)
