@@ -121,10 +121,10 @@ def _squares(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def _r2(outputs: Tensor, targets: Tensor) -> float:
-    """1 − Σ(y − ŷ)²/Σ(y − ȳ)², the mean over outputs as scikit-learn's `r2_score` has it."""
+    """1 − Σ(y − ŷ)²/Σ(y − ȳ)², the mean over outputs as scikit-learn's `r2_score` has it: of constant targets 1 or 0."""
     y = targets.double().reshape(len(targets), -1)
-    total = (y - y.mean(0)).square().sum(0)
-    return (1 - _squares(outputs, targets).sum(0) / total).mean().item()
+    total, left = (y - y.mean(0)).square().sum(0), _squares(outputs, targets).sum(0)
+    return torch.where(total > 0, 1 - left / total, (left == 0).double()).mean().item()
 
 
 def _rmse_per_output(outputs: Tensor, targets: Tensor) -> list[float]:

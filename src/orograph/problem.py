@@ -241,7 +241,10 @@ class Problem:
             return int(targets[0].numel())
         if targets.ndim != 1:
             return None
-        return 1 + max(int(each.max()) for _, each in pairs(self.train))
+        largest = [int(each.max()) for _, each in pairs(self.train) if each.numel()]
+        if not largest:
+            raise DataError("the training data have no samples; give some.")
+        return 1 + max(largest)
 
     def grouped(self) -> Groups | None:
         """The groups of all samples; None where there are none: nobody gave any, and the targets are no classes.
@@ -298,16 +301,33 @@ class Problem:
     @cached_property
     def nbytes(self) -> int:
         """Bytes of all tensors of both sets."""
-        leaves = (leaf for data in (self.train, self.test or ()) for batch in pairs(data) for leaf in tree_leaves(batch))
+        leaves = (leaf for data in self._sets for batch in pairs(data) for leaf in tree_leaves(batch))
         return sum(leaf.nbytes for leaf in leaves if isinstance(leaf, Tensor))
+
+    @property
+    def _sets(self) -> tuple[Any, ...]:
+        return (self.train,) if self.test is None else (self.train, self.test)
 
     @cached_property
     def checksum(self) -> str:
-        """SHA-256 of all inputs and targets: what a run was really made on."""
+        """SHA-256 of all inputs and targets: what a run was really made on.
+
+        Raises:
+            DataError: they are others when they are read again, or in another order.
+        """
         if self.images is not None:
             return self.images.checksum
+        found = self._read_through()
+        if not all(isinstance(each, list | tuple) for each in self._sets) and self._read_through() != found:
+            raise DataError(
+                "the data have other values, or another order, when they are read again; pass a loader with shuffle=False, "
+                "without random sampling and without random augmentation: training shuffles by itself."
+            )
+        return found
+
+    def _read_through(self) -> str:
         digest = hashlib.sha256()
-        for data in (self.train, self.test or ()):
+        for data in self._sets:
             for batch in pairs(data):
                 for leaf in tree_leaves(batch):
                     tensor = leaf.detach().cpu().contiguous() if isinstance(leaf, Tensor) else None
@@ -342,6 +362,8 @@ def _plain(labels: Any) -> list[Any]:
         labels = labels.tolist()
     found = list(labels) if isinstance(labels, Iterable) and not isinstance(labels, str) else [labels]
     wrong = [each for each in found if not isinstance(each, int | str | float | bool)]
+    if any(isinstance(each, float) and math.isnan(each) for each in found):
+        raise DataError("`groups` gave NaN for a sample; give every sample a label, such as the word none.")
     if wrong:
         raise DataError(f"`groups` gave a label of type {type(wrong[0]).__name__}; labels are numbers or words.")
     return found

@@ -115,7 +115,7 @@ class StudyBench:
         if top >= size:
             raise ConfigurationError(f"`top_k` {top} must be below the {size} parameters of {chosen.name}.")
         if any(map(is_own, (chosen.model, self.settings.data.dataset, *self.settings.problem.metrics))):
-            require_numbers(scores(objective, objective.theta, self.metrics)[0])
+            require_numbers(objective, scores(objective, objective.theta, self.metrics)[0])
         if chosen.batch_norm and min(count, chosen.batch_size) < 2:
             raise ConfigurationError(
                 f"BatchNorm needs two samples in a batch; give {chosen.name} a larger `batch_size` or `subset_size`."

@@ -88,7 +88,7 @@ class Bench:
         metrics, groups = chosen_metrics(problem, train_set), problem.grouped()
         instruments = Instruments(train_set, test_set, settings.spectrum, metrics, groups, problem.groups is None)
         if any(map(is_own, (settings.model.model, settings.data.dataset, *settings.problem.metrics))):
-            require_numbers(instruments.scores(train_set, train_set.theta, by_group=False)[0])
+            require_numbers(train_set, instruments.scores(train_set, train_set.theta, by_group=False)[0])
         sizes = {"cohort": numerics.cohort or fitting_cohort(train_set)}
         sizes["together"] = numerics.together or min(sizes["cohort"], fitting_spectra(train_set, settings.spectrum.k))
         states = States.of(train_set, every=problem.trainer is not None)
