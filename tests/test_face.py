@@ -20,6 +20,7 @@ SOURCE = Path(orograph.__file__).parent
 PACKAGES = sorted(stub.parent.relative_to(SOURCE.parent).as_posix().replace("/", ".") for stub in SOURCE.rglob("__init__.pyi"))
 FUNCTIONS = {"sweep", "study"}  # of `orograph`, whose implementations are packages of these names
 LIBRARY = [
+    "atlas",
     "data",
     "models",
     "settings",

@@ -88,6 +88,7 @@ from .models import load_checkpoint as load_checkpoint
 from .store import open_run as open_run
 
 # Packages, which hold more
+from . import atlas as atlas
 from . import connectivity as connectivity
 from . import continuation as continuation
 from . import curvature as curvature

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 import orograph as og
 from orograph.cli import main
 from orograph.process import out_of_memory
+from orograph.store.run import Run
 
 PLUGIN = """
 import torch
@@ -115,8 +116,8 @@ def test_what_is_measured_lies_under_the_name_that_was_given(
     monkeypatch.setattr("orograph.commands.measure.measure", lambda *arguments, **options: measured)
     (tmp_path / "mine.py").write_text(PLUGIN)
     (tmp_path / "FOLDER").mkdir()
-    (tmp_path / "run" / "test_data").mkdir(parents=True)
-    (tmp_path / "run" / "run.json").write_text("{}")
+    Run.create(tmp_path / "run", kind="sweep", configuration={}, numerics={}, provenance={}).close()
+    (tmp_path / "run" / "test_data").mkdir(parents=True, exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     torch.save(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2)).state_dict(), checkpoint)

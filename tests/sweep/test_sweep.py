@@ -104,8 +104,9 @@ def test_the_run_opens_as_labelled_arrays(folder: Path) -> None:
     assert list(ds.direction.values) == ["up", "down"]
     assert np.isfinite(ds.eigenvalue.values).all()
     assert (ds.status == "done").all()
-    # The descent begins where the climb ended: the same λ, hence little is left to move.
-    assert ds.objective.sel(direction="down", strength=0.01).item() <= ds.objective.sel(direction="up", strength=0.01).item()
+    # The descent begins where the climb ended: nothing is left to move but what the tolerance of a critical point leaves.
+    down, up = (ds.objective.sel(direction=way, strength=0.01).item() for way in ("down", "up"))
+    assert down <= up + 1e-5
 
 
 @pytest.mark.slow

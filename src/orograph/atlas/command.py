@@ -16,7 +16,7 @@ from orograph.atlas.settings import AtlasSettings
 from orograph.atlas.stretches import Stretch, stretches
 from orograph.branches.bench import FollowBench, followed_settings
 from orograph.errors import ConfigurationError, RunError, shown
-from orograph.figures.atlas import atlas as draw
+from orograph.figures.atlases import atlas as draw
 from orograph.figures.style import save
 from orograph.remarks import answer
 from orograph.settings.base import folder_name

@@ -105,7 +105,7 @@ def _descended(nodes: dict[str, dict[str, Any]], found: Finding) -> dict[str, An
         "from": scalars["first_stretch"],
         "to": goal,
         "likeness": scalars["likeness"],
-        "side": scalars["side"],
+        "side": scalars["descent_side"],
         "strength": scalars["strength"],
         "height": scalars["height"],
     }
@@ -128,7 +128,7 @@ def _barriers(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     sides: dict[tuple[str, float], dict[str, Finding]] = {}
     for each in findings:
         if each.key.kind == "descent" and each.scalars["certified"]:
-            sides.setdefault((each.scalars["first_stretch"], each.scalars["strength"]), {})[each.scalars["side"]] = each
+            sides.setdefault((each.scalars["first_stretch"], each.scalars["strength"]), {})[each.scalars["descent_side"]] = each
     return [
         {
             "saddle": saddle,

@@ -87,7 +87,7 @@ def _maxwell(work: Work, bench: FollowBench) -> Result:
         return Result({**scalars, "strength": work.strength, "certified": False})
     return Result(
         {**scalars, "strength": found.strength, "objective": found.objective, "latent": found.latent, "certified": True},
-        {"one": _array(found.one), "other": _array(found.other)},
+        {"first_theta": _array(found.one), "second_theta": _array(found.other)},
     )
 
 
@@ -103,7 +103,7 @@ def _descent(work: Work, bench: FollowBench, known: Sequence[Stretch], products:
         "first_stretch": saddle.name,
         "strength": work.strength,
         "objective": point.scalars["objective"],
-        "side": "+" if work.side > 0 else "-",
+        "descent_side": "+" if work.side > 0 else "-",
     }
     found = polish(
         objective,

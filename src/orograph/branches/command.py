@@ -14,7 +14,7 @@ from orograph.branches.schedule import Schedule
 from orograph.branches.settings import FollowCommand, FollowSettings
 from orograph.branches.stages import FollowContext, both_ways
 from orograph.errors import shown
-from orograph.figures.branches import bifurcations
+from orograph.figures.courses import bifurcations
 from orograph.figures.style import save
 from orograph.memory import format_bytes
 from orograph.remarks import answer

@@ -1,5 +1,5 @@
-from .atlas import atlas as atlas
-from .branches import bifurcations as bifurcations
+from .atlases import atlas as atlas
+from .courses import bifurcations as bifurcations
 from .curvatures import curvature as curvature
 from .eigenvalue_branches import branches as branches
 from .eigenvalues import spectrum as spectrum

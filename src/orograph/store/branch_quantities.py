@@ -20,21 +20,21 @@ BRANCHES = {
     "kernel_size": Q("directions that the Hessian of L_eff maps to zero", short="kernel"),
     "branches": Q("branches that leave the event"),
     "ended": Q("why the branch ends", short="ended"),
-    "first_stretch": Q("stretch of a branch that it leaves, or the first of two"),
-    "second_stretch": Q("stretch of a branch that it arrives at, or the second of two"),
-    "certified": Q("whether the critical points at both ends met their tolerance"),
+    "first_stretch": Q("stretch of a branch that it leaves, or the first of two", short="one"),
+    "second_stretch": Q("stretch of a branch that it arrives at, or the second of two", short="other"),
+    "certified": Q("whether the critical points at both ends met their tolerance", short="certified"),
     "latent": Q("q of the first less q of the second: the jump of dL_eff/dλ", short="latent"),
     "height": Q("L_eff of the saddle less that of the minimum", "nat", short="height"),
-    "side": Q("side of the unstable direction"),
+    "descent_side": Q("side of the unstable direction"),
     "likeness": Q("same: that very point; image: one with its L and q"),
     "arrives_objective": Q("L_eff where the descent ends", "nat"),
     "arrives_order_parameter": Q("‖θ − θ_ref‖² where the descent ends"),
-    "one": Q("θ on the first stretch", dims=("parameter",)),
-    "other": Q("θ on the second stretch", dims=("parameter",)),
+    "first_theta": Q("θ on the first stretch", dims=("parameter",)),
+    "second_theta": Q("θ on the second stretch", dims=("parameter",)),
     "tangent": Q("unit tangent of the branch: θ and, scaled by ‖2(θ − θ_ref)‖, λ", dims=("tangent_entry",)),
     "lowest_vectors": Q("their eigenvectors", dims=("lowest_mode", "parameter")),
     "kernel": Q("orthonormal basis of what the Hessian of L_eff maps to zero", dims=("kernel_direction", "parameter")),
 }
 BRANCH_TEXTS = frozenset(
-    {"branch_name", "event_kind", "branches", "ended", "first_stretch", "second_stretch", "side", "likeness"}
+    {"branch_name", "event_kind", "branches", "ended", "first_stretch", "second_stretch", "descent_side", "likeness"}
 )

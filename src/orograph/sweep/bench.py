@@ -74,12 +74,12 @@ class Bench:
         numerics = settings.numerics
         require_room(settings, problem, device)
         model = problem.build(first).to(device)
-        if room is not None:
-            room(layout_of(model, problem.parameters).size)
-        train_set, test_set = objectives(model, problem, numerics)
-        parameters = train_set.layout.size
+        parameters = layout_of(model, problem.parameters).size
         if settings.spectrum.k >= parameters:
             raise ConfigurationError(f"`k` {settings.spectrum.k} must be below the number of parameters, {parameters}.")
+        if room is not None:
+            room(parameters)
+        train_set, test_set = objectives(model, problem, numerics)
         if settings.anchor.anchor == "required":
             raise ConfigurationError(
                 "`preset` anchor needs `anchor`: a .pth or .safetensors state dict, train:SEED or initial:SEED."

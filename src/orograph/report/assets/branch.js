@@ -128,7 +128,7 @@ function show(report) {
     if (barriers.length) table(graph, { title: "Barriers by saddles", name: "barriers", rows: barriers,
       columns: [["saddle", "saddle"], ["strength", lambda], ["one", "one side"], ["from_one", "height from there"], ["other", "other side"], ["from_other", "height from there"]].map(([key, text]) => ({ key, label: text, title: text })) });
     if (maxwell.length) table(graph, { title: "Equal depth", name: "maxwell", rows: maxwell,
-      columns: [["strength", lambda], ["first_stretch", "one"], ["second_stretch", "other"], ["latent", headingOf(quantities, "latent")], ["certified", "certified"]].map(([key, text]) => ({ key, label: text, title: text, digits: 8 })) });
+      columns: ["strength", "first_stretch", "second_stretch", "latent", "certified"].map((key) => ({ key, label: headingOf(quantities, key), title: word(key), digits: 8 })) });
   }
 
   /* Tables */

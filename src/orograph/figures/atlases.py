@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from orograph.figures.branches import MARKS, course, handle, less_chord, mark
+from orograph.figures.courses import MARKS, course, handle, less_chord, mark
 from orograph.figures.labels import label
 from orograph.figures.style import PALETTE, styled
 
