@@ -68,8 +68,7 @@ def ladder_points(run: Run, known: Sequence[Stretch]) -> list[LadderPoint]:
         energy = loss + cell.strength * q
         place = _stretch_of(cell.strength, q, loss, known)
         found.append(LadderPoint(run.path.resolve().name, _chain(cell), cell.strength, q, loss, energy, place))
-    order = {cell: number for number, cell in enumerate(run.plan.cells)}
-    places = {(_chain(cell), cell.strength): number for cell, number in order.items()}
+    places = {(_chain(cell), cell.strength): number for number, cell in enumerate(run.plan.cells)}
     return sorted(found, key=lambda each: (each.chain, places[each.chain, each.strength]))
 
 
@@ -102,9 +101,9 @@ def _stretch_of(strength: float, q: float, loss: float, known: Sequence[Stretch]
     for stretch in known:
         if not stretch.covers(strength):
             continue
-        there, far_away = stretch.at(strength)
-        by_q = abs(far_away - q) / (ALIKE * max(far_away, q, LEAST))
-        by_loss = abs(there - loss) / (ALIKE * (loss + LEAST))
+        loss_there, q_there = stretch.at(strength)
+        by_q = abs(q_there - q) / (ALIKE * max(q_there, q, LEAST))
+        by_loss = abs(loss_there - loss) / (ALIKE * (loss + LEAST))
         if (far := max(by_q, by_loss)) < nearest:
             best, nearest = stretch.name, far
     return best
