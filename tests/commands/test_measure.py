@@ -72,6 +72,11 @@ def test_kinks_are_said(problem) -> None:
     assert not og.measure(model, F.cross_entropy, data, k=2, probes=3, steps=10).smooth
 
 
+@pytest.fixture(autouse=True)
+def _no_other_of_that_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+
+
 @pytest.mark.slow
 def test_the_command_measures_a_model_and_data_of_ones_own(tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "mine.py").write_text(PLUGIN)

@@ -186,7 +186,7 @@ function signedScale(values, title) {
   const map = (value) => Math.asinh(value / unit);
   const powers = [-2, -1, 0].map((power) => 10 ** (Math.floor(Math.log10(largest)) + power));
   const ticks = [...powers.map((value) => -value).reverse(), 0, ...powers].filter((value) => value >= 0 || value >= 1.3 * least);
-  return { map, axis: axis(title, { tickvals: ticks.map(map), ticktext: ticks.map(format), zeroline: true }) };
+  return { map, axis: axis(title, { tickvals: ticks.map(map), ticktext: ticks.map((tick) => format(tick)), zeroline: true }) };
 }
 
 function setTheme(choice) {

@@ -54,7 +54,7 @@ function show(report) {
     if (done.some((row) => row.smooth === false)) found.push(["warn", "ReLU is not twice differentiable: second-order results leave out its kinks; the finite-radius companions do not."]);
     const saddles = done.filter((row) => finite(row.lambda_min) && row.lambda_min < -(row.lambda_min_residual || 0)).length;
     if (saddles) found.push(["warn", `${saddles} of ${done.length} end states have a negative eigenvalue: they are not minima of the loss.`]);
-    for (const rate of report.learning_rates) found.push(["", `${rate.configuration}: learning rate ${format(rate.chosen)}, chosen among ${rate.candidates.map(format).join(", ")} on ${rate.held_out_images} ${report.sample}s held out from training.`]);
+    for (const rate of report.learning_rates) found.push(["", `${rate.configuration}: learning rate ${format(rate.chosen)}, chosen among ${rate.candidates.map((each) => format(each)).join(", ")} on ${rate.held_out_images} ${report.sample}s held out from training.`]);
     for (const text of report.left_out) found.push(["", text]);
     if (report.correlations.note) found.push(["", report.correlations.note]);
     return found;
@@ -95,7 +95,7 @@ function show(report) {
     const steps = numeric ? [...new Set(done.map((row) => row[setting]))] : [];
     const spread = numeric && Math.min(...steps) > 0 && Math.max(...steps) >= 4 * Math.min(...steps);
     return { title: capital(word(metric)), data, layout: { hovermode: "closest", showlegend: groups.size > 1, yaxis: axis(word(metric) + unit(metric), { type: wide ? "log" : "linear", minor: { showgrid: false } }),
-      xaxis: axis(word(setting), numeric ? { type: spread ? "log" : "linear", tickvals: steps, ticktext: steps.map(format) } : { type: "category" }) } };
+      xaxis: axis(word(setting), numeric ? { type: spread ? "log" : "linear", tickvals: steps, ticktext: steps.map((step) => format(step)) } : { type: "category" }) } };
   }
 
   /* Tables */

@@ -30,7 +30,7 @@ const number = (value) => (value === "Infinity" ? Infinity : value === "-Infinit
 function format(value, digits = 4) {
   if (value === null || value === undefined || value === "" || Number.isNaN(value)) return "–";
   if (typeof value === "boolean") return value ? "yes" : "no";
-  if (Array.isArray(value)) return value.map(format).join(", ");
+  if (Array.isArray(value)) return value.map((each) => format(each)).join(", ");
   if (typeof value === "object") return Object.entries(value).map(([name, item]) => `${name} ${format(item)}`).join(", ");
   if (typeof value !== "number") return String(value).replace(/^-?Infinity$/, (text) => (text[0] === "-" ? "−∞" : "∞"));
   if (value === Infinity || value === -Infinity) return value > 0 ? "∞" : "−∞";
