@@ -7,7 +7,7 @@ A step depends on where it begins alone (`Standing`), so that a branch that was 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from orograph.continuation.reached import Reached
 from orograph.continuation.stability import Lowest, lowest
 from orograph.curvature import HessianOperator
 from orograph.errors import ConfigurationError
+from orograph.geometry.smoothness import nonsmooth_operations
 from orograph.objective import Objective
 from orograph.training.polishing import gradient_target
 
@@ -87,6 +88,23 @@ class Step:
 def default_tolerance(dtype: torch.dtype) -> float:
     """τ of ‖∇L_eff‖, as far as the dtype's rounding lets it be met."""
     return 1e-9 if dtype == torch.float64 else 1e-5
+
+
+def require_followable(objective: Objective, positive: Mapping[str, float | None]) -> None:
+    """Refuses numbers that are not positive, and a loss without second derivatives.
+
+    Args:
+        objective: of the branch.
+        positive: by name; None where none was given.
+
+    Raises:
+        ConfigurationError: naming the first.
+    """
+    for name, value in positive.items():
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigurationError(f"`{name}` {value} must be positive and finite.")
+    if kinks := nonsmooth_operations(objective):
+        raise ConfigurationError(f"A branch needs a loss that is twice differentiable; {', '.join(kinks)} is not.")
 
 
 def size_of(distance: float, strength: float, dtype: torch.dtype) -> float:
@@ -220,8 +238,8 @@ class Follower:
             if not math.isfinite(now.residual):
                 return None
             if now.residual <= self.target(now):
-                return Reached(now, self._tangent(now, corner, here.tangent), None, count, self._apart(now, guess))
-            if self._apart(now, guess) > 2 * length:
+                return Reached(now, self._tangent(now, corner, here.tangent), None, count, self.apart(now, guess))
+            if self.apart(now, guess) > 2 * length:
                 return None
             now = self._newton(now, here.tangent, corner, state.scale)
         return None
@@ -278,7 +296,8 @@ class Follower:
         found = found / found.norm()
         return found if torch.dot(found, like) >= 0 else -found
 
-    def _apart(self, one: State, other: State) -> float:
+    def apart(self, one: State, other: State) -> float:
+        """The way between two states in (θ, βλ), β that of the second."""
         aside = (one.theta - other.theta).double().norm().item()
         return math.hypot(aside, other.scale * (one.strength - other.strength))
 

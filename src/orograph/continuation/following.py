@@ -10,10 +10,9 @@ from torch import Tensor
 from orograph.arguments import checked
 from orograph.continuation.branch import Branch, BranchPoint, Event
 from orograph.continuation.equation import only_strength
-from orograph.continuation.follower import Follower, Limits, Symmetry, default_tolerance, size_of
+from orograph.continuation.follower import Follower, Limits, Symmetry, default_tolerance, require_followable, size_of
 from orograph.curvature.counting import OnProduct, counter
 from orograph.errors import ConfigurationError
-from orograph.geometry.smoothness import nonsmooth_operations
 from orograph.objective import Objective
 
 
@@ -80,11 +79,7 @@ def follow(
     if pairs < 0:
         raise ConfigurationError(f"`pairs` {pairs} must be at least 0.")
     given = {"step": step, "longest_step": longest_step, "tolerance": tolerance, "max_products": max_products}
-    for name, value in given.items():
-        if value is not None and not 0 < value < math.inf:
-            raise ConfigurationError(f"`{name}` {value} must be positive and finite.")
-    if kinks := nonsmooth_operations(objective):
-        raise ConfigurationError(f"A branch needs a loss that is twice differentiable; {', '.join(kinks)} is not.")
+    require_followable(objective, given)
     follower = Follower(objective, tolerance or default_tolerance(objective.dtype), pairs, symmetry, seed)
     first = follower.begin(start, objective.strength)
     size = size_of(first.distance2**0.5, objective.strength, objective.dtype)

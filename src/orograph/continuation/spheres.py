@@ -8,7 +8,6 @@ Each step solves K = [[A, b/β], [bᵀ/β, 0]], A = H + 2λI, b = 2(θ − θ_re
 """
 
 import math
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -17,11 +16,20 @@ from torch import Tensor
 from orograph.arguments import checked
 from orograph.continuation.branch import Branch, BranchPoint, Event
 from orograph.continuation.equation import State
-from orograph.continuation.follower import ITERATIONS, SHORT, SMALL_TURN, TURN, Follower, Standing, Symmetry, default_tolerance
+from orograph.continuation.follower import (
+    ITERATIONS,
+    SHORT,
+    SMALL_TURN,
+    TURN,
+    Follower,
+    Standing,
+    Symmetry,
+    default_tolerance,
+    require_followable,
+)
 from orograph.continuation.reached import Reached
 from orograph.curvature.counting import OnProduct, counter
 from orograph.errors import ConfigurationError
-from orograph.geometry.smoothness import nonsmooth_operations
 from orograph.objective import Objective
 
 _SHORTEST = 1e-7  # of the range of q: below it a step is none
@@ -76,13 +84,9 @@ def follow_spheres(
     """
     start = objective.theta if theta is None else theta.detach().to(objective.dtype)
     given = {"to": to, "step": step, "longest_step": longest_step, "tolerance": tolerance, "max_products": max_products}
-    for name, value in given.items():
-        if value is not None and not 0 < value < math.inf:
-            raise ConfigurationError(f"`{name}` {value} must be positive and finite.")
+    require_followable(objective, given)
     if points < 1 or pairs < 0:
         raise ConfigurationError(f"`points` {points} must be at least 1, and `pairs` {pairs} at least 0.")
-    if kinks := nonsmooth_operations(objective):
-        raise ConfigurationError(f"A branch needs a loss that is twice differentiable; {', '.join(kinks)} is not.")
     follower = Follower(objective, tolerance or default_tolerance(objective.dtype), pairs, symmetry, seed)
     first = follower.begin(start, objective.strength)
     way = to - first.distance2
@@ -123,21 +127,15 @@ def follow_spheres(
     return Branch(tuple(branch), tuple(events), ended, follower.equation.products, follower.equation.gradients)
 
 
-def _along(follower: Follower, state: State, sign: float) -> Float[Tensor, " n"]:
-    """(dθ, β dλ) for dq = ±β, `(P + 1,)`."""
-    limits: dict[str, Any] = {"tolerance": 1e-8, "max_products": follower.longest_solve}
-    return sign * state.along(0.0, **limits)
-
-
 def _reached(follower: Follower, state: State, sign: float, iterations: int = 0, corrected: float = 0.0) -> Reached:
-    along = _along(follower, state, sign)
+    along = sign * state.along(0.0, tolerance=1e-8, max_products=follower.longest_solve)
     return follower.looked(Reached(state, along / along.norm(), None, iterations, corrected))
 
 
 def _next(follower: Follower, here: Reached, step: float) -> Reached | None:
     """The critical point on the sphere that is so much larger; None where Newton's method does not meet it nearby."""
     state = here.state
-    along = _along(follower, state, math.copysign(1.0, step)) * (abs(step) / state.scale)
+    along = here.tangent * (step / here.growth)
     q = state.distance2 + step
     length = along.norm().item()
     now = guess = follower.equation.at(state.theta + along[:-1], state.strength + along[-1].item() / state.scale)
@@ -146,7 +144,7 @@ def _next(follower: Follower, here: Reached, step: float) -> Reached | None:
             return None
         miss = now.distance2 - q
         if now.residual <= follower.target(now) and abs(miss) / now.scale <= follower.target(now):
-            corrected = math.hypot((now.theta - guess.theta).norm().item(), now.scale * (now.strength - guess.strength))
+            corrected = follower.apart(guess, now)
             if corrected > SHORT * length:
                 return None
             found = _reached(follower, now, math.copysign(1.0, step), count, corrected)
