@@ -8,11 +8,10 @@ from typing import Any
 from orograph.analysis.loops import MeasuredLoop
 from orograph.errors import ConfigurationError
 from orograph.ladder.hysteresis import Interval, Spinodal, with_ends
-from orograph.store.branch import ATLAS_FILE
+from orograph.store.branch import ATLAS_FILE, DIVIDING
 from orograph.store.encoding import decode
 
 NONE = "none"
-_ENDING = ("fold", "branch")  # kinds of events at which a stretch of minima ends
 
 
 def known_atlas(path: str, run: str) -> Mapping[str, Any] | None:
@@ -57,7 +56,7 @@ def _followed(spinodal: Spinodal, atlas: Mapping[str, Any], run: str, chain: str
         stretch = next(edge for edge in atlas["edges"] if edge["kind"] == "stretch" and edge["name"] == jump["from"])
         wanted = stretch["high"] if upward else stretch["low"]
         for node in atlas["nodes"]:
-            if node["name"] in (stretch["from"], stretch["to"]) and node["kind"] in _ENDING and node["strength"] == wanted:
+            if node["name"] in (stretch["from"], stretch["to"]) and node["kind"] in DIVIDING and node["strength"] == wanted:
                 return replace(spinodal, estimate=wanted, law="followed", low=wanted, high=wanted)
     return spinodal
 

@@ -9,12 +9,11 @@ that of the minimum is the height of the barrier there, from that side.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from orograph.atlas.stretches import Stretch, crossings
 from orograph.branches.bench import FollowBench, Say
+from orograph.branches.stages import array_of, tensor_of
 from orograph.continuation.equal_depth import maxwell
 from orograph.continuation.equation import State
 from orograph.continuation.stability import lowest
@@ -87,7 +86,7 @@ def _maxwell(work: Work, bench: FollowBench) -> Result:
         return Result({**scalars, "strength": work.strength, "certified": False})
     return Result(
         {**scalars, "strength": found.strength, "objective": found.objective, "latent": found.latent, "certified": True},
-        {"first_theta": _array(found.one), "second_theta": _array(found.other)},
+        {"first_theta": array_of(found.one), "second_theta": array_of(found.other)},
     )
 
 
@@ -96,7 +95,7 @@ def _descent(work: Work, bench: FollowBench, known: Sequence[Stretch], products:
     (saddle,) = work.stretches
     point = next(each for each in saddle.points if each.scalars["strength"] == work.strength)
     arrays = point.arrays(saddle.run.path)
-    theta, down = (_tensor(bench, arrays[THETA]), _tensor(bench, arrays[LOW][0]))
+    theta, down = (tensor_of(bench, arrays[THETA]), tensor_of(bench, arrays[LOW][0]))
     objective = bench.instruments.train.penalised(work.strength, bench.instruments.train.anchor)
     size = max(objective.offset(theta).norm().item(), 1e-3)
     scalars = {
@@ -121,11 +120,11 @@ def _descent(work: Work, bench: FollowBench, known: Sequence[Stretch], products:
         "arrives_order_parameter": end.distance2,
     }
     if not found.converged:
-        return Result({**scalars, "second_stretch": "", "likeness": ""}, {THETA: _array(found.theta)})
+        return Result({**scalars, "second_stretch": "", "likeness": ""}, {THETA: array_of(found.theta)})
     low = lowest(end, min(2, len(theta) - 1), None, tolerance=1e-3, seed=0)
     scalars["objective_negative_eigenvalues"] = low.index
     name, likeness = _recognised(bench, end, known, work.strength, size)
-    return Result({**scalars, "second_stretch": name, "likeness": likeness}, {THETA: _array(found.theta)})
+    return Result({**scalars, "second_stretch": name, "likeness": likeness}, {THETA: array_of(found.theta)})
 
 
 def _recognised(bench: FollowBench, end: State, known: Sequence[Stretch], strength: float, size: float) -> tuple[str, str]:
@@ -152,7 +151,7 @@ def _state(bench: FollowBench, stretch: Stretch, strength: float) -> State | Non
     above = [each for each in stretch.points if each.scalars["strength"] >= strength]
     near = [max(below, key=_strength)] if below else []
     near += [min(above, key=_strength)] if above else []
-    thetas = [_tensor(bench, each.arrays(stretch.run.path)[THETA]) for each in near]
+    thetas = [tensor_of(bench, each.arrays(stretch.run.path)[THETA]) for each in near]
     first, last = _strength(near[0]), _strength(near[-1])
     share = 0.0 if first == last else (strength - first) / (last - first)
     try:
@@ -163,11 +162,3 @@ def _state(bench: FollowBench, stretch: Stretch, strength: float) -> State | Non
 
 def _strength(point: object) -> float:
     return float(point.scalars["strength"])  # type: ignore[attr-defined]
-
-
-def _tensor(bench: FollowBench, array: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.array(array)).to(bench.start)
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy()

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 
-from orograph.store.branch import Course, courses
+from orograph.store.branch import DIVIDING, Course, courses
 from orograph.store.findings import Finding
 from orograph.store.run import Run
 
 INDEX = "objective_negative_eigenvalues"
-DIVIDING = ("fold", "branch")  # events in which a stretch ends
 
 
 @dataclass(frozen=True, eq=False)

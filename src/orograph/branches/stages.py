@@ -70,7 +70,7 @@ def advance(bench: FollowBench, number: int, scalars: Mapping[str, Any], arrays:
 
 def switch(bench: FollowBench, scalars: Mapping[str, Any], arrays: Mapping[str, np.ndarray], say: Say) -> dict[str, Result]:
     """The first points of the branches that leave a branch point, by the direction of its kernel and the sign in it."""
-    theta, kernel = (_tensor(bench, arrays[name]) for name in (THETA, KERNEL))
+    theta, kernel = (tensor_of(bench, arrays[name]) for name in (THETA, KERNEL))
     strength, amplitude = scalars["strength"], bench.settings.branch.amplitude
     found = {}
     for number, direction in enumerate(kernel, 1):
@@ -85,7 +85,8 @@ def switch(bench: FollowBench, scalars: Mapping[str, Any], arrays: Mapping[str, 
     return found
 
 
-def _tensor(bench: FollowBench, array: np.ndarray) -> Tensor:
+def tensor_of(bench: FollowBench, array: np.ndarray) -> Tensor:
+    """An array of a finding, where the bench computes."""
     return torch.from_numpy(np.array(array)).to(bench.start)
 
 
@@ -94,11 +95,11 @@ def _standing(bench: FollowBench, scalars: Mapping[str, Any], arrays: Mapping[st
     low = None
     if LOW in arrays:
         values = torch.tensor(scalars["lowest_eigenvalues"], dtype=torch.float64)
-        low = Lowest(values, _tensor(bench, arrays[LOW]), int(scalars["objective_negative_eigenvalues"]))
+        low = Lowest(values, tensor_of(bench, arrays[LOW]), int(scalars["objective_negative_eigenvalues"]))
     return bench.follower.restored(
-        _tensor(bench, arrays[THETA]),
+        tensor_of(bench, arrays[THETA]),
         scalars["strength"],
-        _tensor(bench, arrays[TANGENT]),
+        tensor_of(bench, arrays[TANGENT]),
         low,
         arclength=scalars["arclength"],
         turned=scalars["tangent_cosine"],
@@ -124,7 +125,7 @@ def _point(bench: FollowBench, standing: Standing) -> Result:
         "next_step": standing.step,
         "products": point.products,
     }
-    arrays = {THETA: _array(point.theta), TANGENT: _array(reached.tangent)}
+    arrays = {THETA: array_of(point.theta), TANGENT: array_of(reached.tangent)}
     if reached.low is not None:
         scalars |= {
             "lowest_eigenvalues": reached.low.values.tolist(),
@@ -132,7 +133,7 @@ def _point(bench: FollowBench, standing: Standing) -> Result:
             "objective_negative_eigenvalues": reached.low.index,
             "objective_negative_eigenvalues_lower_bound": point.index_is_bound,
         }
-        arrays[LOW] = _array(reached.low.vectors)
+        arrays[LOW] = array_of(reached.low.vectors)
     return Result(scalars, arrays)
 
 
@@ -148,10 +149,11 @@ def _event(event: Event) -> Result:
         "event_eigenvalue": event.eigenvalue,
         "kernel_size": len(event.kernel),
     }
-    return Result(scalars, {THETA: _array(event.theta), **({KERNEL: _array(event.kernel)} if len(event.kernel) else {})})
+    return Result(scalars, {THETA: array_of(event.theta), **({KERNEL: array_of(event.kernel)} if len(event.kernel) else {})})
 
 
-def _array(tensor: Tensor) -> np.ndarray:
+def array_of(tensor: Tensor) -> np.ndarray:
+    """A tensor, for a finding."""
     return tensor.detach().cpu().numpy()
 
 

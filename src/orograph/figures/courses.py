@@ -15,6 +15,7 @@ from scipy.interpolate import PchipInterpolator
 
 from orograph.figures.labels import label
 from orograph.figures.style import PALETTE, styled
+from orograph.store.branch import DIVIDING
 
 _LOOKS = (("-", PALETTE[0]), ("--", PALETTE[1]), ("-.", PALETTE[2]), (":", PALETTE[3]))  # by index, the last for all above
 MARKS = {"fold": ("o", "fold"), "turn": ("s", "turn of q"), "branch": ("D", "branch point"), "end": ("X", "end")}
@@ -108,7 +109,7 @@ def course(axes: Axes, points: Sequence[Row], events: Sequence[Row], value: Call
     places = [(float(point["arclength"]), index) for point, index in zip(points, indices, strict=True)]
     for event in events:
         after = int(event["after"])
-        if event["event_kind"] in ("fold", "branch") and after + 1 < len(points):
+        if event["event_kind"] in DIVIDING and after + 1 < len(points):
             places.append((float(event["arclength"]), indices[after + 1]))
     places.sort()
     known = {float(each["arclength"]): (each["strength"], value(each)) for each in (*points, *events)}

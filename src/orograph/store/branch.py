@@ -22,6 +22,7 @@ from orograph.store.tree import stacked
 
 BRANCH, ATLAS = "branch", "atlas"  # kinds of run
 ATLAS_FILE = "atlas.json"
+DIVIDING = ("fold", "branch")  # kinds of events at which the index changes
 THETA, TANGENT, LOW, KERNEL = "theta", "tangent", "lowest_vectors", "kernel"  # arrays
 POINT, EVENT, SWITCH, END = "point", "event", "switch", "end"  # kinds of findings
 
