@@ -30,6 +30,7 @@ LIBRARY = [
     "geometry",
     "connectivity",
     "continuation",
+    "escapes",
     "ladder",
     "store",
     "figures",

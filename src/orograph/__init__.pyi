@@ -93,6 +93,7 @@ from . import connectivity as connectivity
 from . import continuation as continuation
 from . import curvature as curvature
 from . import data as data
+from . import escapes as escapes
 from . import figures as figures
 from . import geometry as geometry
 from . import ladder as ladder

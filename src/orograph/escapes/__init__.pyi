@@ -1,0 +1,11 @@
+from .chains import Passages as Passages
+from .chains import first_passages as first_passages
+from .descending import descends_across as descends_across
+from .laws import Law as Law
+from .laws import Laws as Laws
+from .laws import escape_laws as escape_laws
+from .survival import Rate as Rate
+from .survival import Survival as Survival
+from .survival import departure as departure
+from .survival import exponential_rate as exponential_rate
+from .survival import survival_curve as survival_curve
