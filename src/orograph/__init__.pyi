@@ -4,6 +4,7 @@
 from .experiments import analyze as analyze
 from .experiments import study as study
 from .experiments import sweep as sweep
+from .losses import half_squared as half_squared
 from .metrics import METRICS as METRICS
 from .metrics import Metric as Metric
 from .problem import Problem as Problem

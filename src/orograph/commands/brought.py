@@ -38,7 +38,7 @@ def brought(settings: MeasureSettings) -> tuple[nn.Module, Problem]:
     Raises:
         OrographError: one of them cannot be used, or they do not fit one another.
     """
-    data = DataSettings(dataset=settings.data, subset_size=settings.subset_size)
+    data = DataSettings(dataset=settings.data, subset_size=settings.subset_size, singular_values=settings.singular_values)
     network = ModelSettings(model=settings.model, widths=settings.widths, activation=settings.activation)
     network.require_taken()
     names = ("loss", "metrics", "groups", "parameters")

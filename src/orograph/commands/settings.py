@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 import tyro
 from pydantic import Field, model_validator
 
-from orograph.data.names import NAMES as DATASETS
+from orograph.data.names import DATASETS
 from orograph.errors import ConfigurationError
 from orograph.memory import DEFAULT_MEMORY
 from orograph.models.names import ACTIVATIONS, MODELS
 from orograph.settings.base import MOST_PARALLEL, MOST_SEED, Settings, group, require_range
 from orograph.settings.problem import ProblemSettings
 from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings, require_budget
-from orograph.settings.words import Auto, Count, Integers, Words
+from orograph.settings.words import Auto, Count, Integers, Numbers, Words
 from orograph.sweep.settings import AnchorSettings
 
 MOST_PAIRS = 1_000_000
@@ -99,7 +99,8 @@ class MeasureSettings(Settings):
     activation: str = Field("sigmoid", description=f"activation of mlp: {', '.join(ACTIVATIONS)}")
     data: str = Field("mnist-5k", description=f"a name ({', '.join(DATASETS)}), or module:loader that gives batches")
     subset_size: Count = Field(None, description="a stratified subset of so many images of a named set")
-    loss: str = Field("cross_entropy", description="a function of torch.nn.functional, or module:function")
+    singular_values: Numbers = Field((), description="of linear-teacher: of its correlation of inputs and outputs")
+    loss: str = Field("cross_entropy", description="squared, a function of torch.nn.functional, or module:function")
     metrics: Words = Field((), description="also these: names or module:metric; left out, none, with groups those that fit")
     groups: str = Field("", description="the metrics by group, too: module:function that gives each sample of a batch its group")
     k: int = Field(30, description="eigenpairs")

@@ -37,4 +37,6 @@ FACTS = {
 }
 
 NAMES = tuple(FACTS)
+TEACHER = "linear-teacher"  # data that are drawn, and not read: pairs of numbers whose singular values are chosen
+DATASETS = (*NAMES, TEACHER)
 DATA_VARIABLE = "OROGRAPH_DATA"  # the environment variable that names the folder of local files

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from orograph.errors import unknown
+from orograph.errors import ConfigurationError, unknown
 from orograph.models.cnn import CNN
 from orograph.models.deep_linear import DeepLinear
 from orograph.models.mlp import MLP
@@ -26,9 +26,16 @@ def _study_mlp(depth: int) -> Callable[..., nn.Module]:
     return build
 
 
+def _deep_linear(
+    input_shape: Sequence[int], classes: int, *, widths: Sequence[int] = (128,), hidden_size: int | None = None, depth: int = 1
+) -> DeepLinear:
+    """Of any widths, or of `depth` hidden layers of one, as studies vary it."""
+    return DeepLinear(input_shape, classes, widths=widths if hidden_size is None else (hidden_size,) * depth)
+
+
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "mlp": MLP,
-    "deep-linear": DeepLinear,
+    "deep-linear": _deep_linear,
     "MLP1": _study_mlp(1),
     "MLP2": _study_mlp(2),
     "MLP3": _study_mlp(3),
@@ -58,7 +65,8 @@ def build_model(
         The module, in train mode, on the CPU.
 
     Raises:
-        ConfigurationError: an unknown name or option (the nearest is named), or an option out of range.
+        ConfigurationError: an unknown name or option (the nearest is named), an option out of range, or no image for what takes
+            images.
 
     Examples:
         >>> import orograph as og
@@ -69,6 +77,8 @@ def build_model(
     exact = next((known for known in NAMES if known.lower() == name.lower()), None)
     if exact is None:
         raise unknown("model", name, NAMES)
+    if exact in ("CNN", "ResNet") and len(input_shape) != 3:
+        raise ConfigurationError(f"model {exact} takes images (C, H, W), not samples of shape {tuple(input_shape)}; take an mlp.")
     for option in options:
         if option not in MODELS[exact]:
             raise unknown(f"option of model {exact}", option, MODELS[exact])

@@ -2,7 +2,7 @@
 
 MODELS: dict[str, tuple[str, ...]] = {
     "mlp": ("widths", "depth", "activation", "batch_norm"),
-    "deep-linear": ("widths",),
+    "deep-linear": ("widths", "hidden_size", "depth"),
     "MLP1": ("hidden_size", "activation", "batch_norm"),
     "MLP2": ("hidden_size", "activation", "batch_norm"),
     "MLP3": ("hidden_size", "activation", "batch_norm"),

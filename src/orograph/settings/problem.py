@@ -12,7 +12,10 @@ from orograph.settings.words import Words
 class ProblemSettings(Settings):
     """What is minimised and measured, where it is another than the mean cross-entropy and the accuracy."""
 
-    loss: str = Field("cross_entropy", description="a function of torch.nn.functional, or module:function of your own")
+    loss: str = Field(
+        "cross_entropy",
+        description="squared (½‖y − f(x)‖² a sample), a function of torch.nn.functional, or module:function of your own",
+    )
     metrics: Words = Field((), description="names or module:metric; left out, those that outputs and targets admit")
     groups: str = Field("", description="module:function that gives each sample of a batch its group; empty for the classes")
     train: str = Field("", description="module:function of (model, penalty, start, seed, report) that trains in place")

@@ -1,22 +1,25 @@
 """Settings that several commands share: data, model, numerics, and how this process does the work."""
 
+import math
 import os
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
-from orograph.data.names import NAMES as DATASETS
+from orograph.data.names import DATASETS, TEACHER
 from orograph.errors import ConfigurationError, unknown
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.models.names import ACTIVATIONS, MODELS
 from orograph.settings.base import LARGEST, MOST_PARALLEL, MOST_SEED, SMALLEST, Settings, is_own, require_range
-from orograph.settings.words import Auto, Count, Integers
+from orograph.settings.words import Auto, Count, Integers, Numbers
 
 LEAST_MEMORY = 1_000_000  # bytes
 MOST_WIDTH = 10_000_000
 MOST_LAYERS = 100  # tracing a network nests its layers
+MOST_MODES = 1_000  # of a linear teacher
+THREE_MODES = (1.5, 0.9, 0.5)  # singular values of one, where none are given
 
 
 class DataSettings(Settings):
@@ -25,6 +28,10 @@ class DataSettings(Settings):
     )
     subset_size: Count = Field(None, description="a stratified subset of so many training images")
     subset_seed: int = Field(0, description="seed of that subset")
+    singular_values: Numbers = Field(
+        (),
+        description=f"of linear-teacher: of its correlation of inputs and outputs; {','.join(map(str, THREE_MODES))} if left out",
+    )
 
     @field_validator("dataset")
     @classmethod
@@ -53,6 +60,27 @@ class DataSettings(Settings):
                 f"`subset_size` {self.subset_size} is of a named set; let {self.dataset} give as many samples as are meant"
             )
         return self
+
+    @model_validator(mode="after")
+    def _taught(self) -> "DataSettings":
+        given = ",".join(map(str, self.singular_values))
+        if self.singular_values and self.dataset != TEACHER:
+            raise ConfigurationError(f"`singular_values` {given} are of `dataset` {TEACHER}; {self.dataset} has none")
+        if not all(0 <= each < math.inf for each in self.singular_values) or len(self.singular_values) > MOST_MODES:
+            raise ConfigurationError(
+                f"`singular_values` {given} must be {MOST_MODES} numbers at most, each at least 0 and finite"
+            )
+        if self.dataset == TEACHER and not self.singular_values:
+            object.__setattr__(self, "singular_values", THREE_MODES)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _stated(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is of a teacher where there is none: runs that know nothing of it keep their bytes, and go on."""
+        found: dict[str, Any] = handler(self)
+        if not self.singular_values:
+            found.pop("singular_values", None)
+        return found
 
 
 class ModelSettings(Settings):

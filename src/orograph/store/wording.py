@@ -9,6 +9,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from orograph.data.names import TEACHER
 from orograph.metrics import ACCURACY
 from orograph.settings.base import is_own
 from orograph.store.quantities import Quantity
@@ -101,7 +102,7 @@ def wording_of(configuration: Mapping[str, Any], score: Score | None) -> Wording
     problem, data = (_table(configuration, name) for name in ("problem", "data"))
     return Wording(
         grouping="group" if problem.get("groups") else "class",
-        sample="sample" if is_own(str(data.get("dataset", ""))) else "image",
+        sample="sample" if is_own(name := str(data.get("dataset", ""))) or name == TEACHER else "image",
         nats=bool(_IN_NATS.search(str(problem.get("loss", "cross_entropy")).rpartition(":")[2])),
         score=score,
     )

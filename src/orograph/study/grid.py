@@ -8,7 +8,8 @@ from orograph.models.names import MODELS
 from orograph.study.settings import StudySettings
 from orograph.training.settings import OPTIMIZERS, FitSettings
 
-HIDDEN = {"MLP1": 128, "MLP2": 128, "MLP3": 128, "CNN": 84}
+HIDDEN = {"MLP1": 128, "MLP2": 128, "MLP3": 128, "CNN": 84, "deep-linear": 128}
+DEPTHS = {"ResNet": 8, "deep-linear": 1}
 RATES = {"SGD": 1e-3}  # the published ones; every other optimiser has OTHER_RATE
 OTHER_RATE = 5e-4
 DECAYS = {"AdamW": 5e-4}
@@ -98,7 +99,7 @@ def configurations(settings: StudySettings) -> list[Configuration]:
             name="",
             model=model,
             hidden_size=(hidden or HIDDEN[model]) if "hidden_size" in options else None,
-            depth=(depth or 8) if "depth" in options else None,
+            depth=(depth or DEPTHS[model]) if "depth" in options else None,
             width_factor=(factor or 1) if "width_factor" in options else None,
             activation=activation,
             batch_norm=shape.batch_norm or "batch_norm" not in options,

@@ -20,7 +20,7 @@ from orograph.settings.shared import DataSettings, NumericsSettings, ParallelExe
 from orograph.settings.words import Integers, Numbers, Words
 from orograph.training.settings import OPTIMIZERS, SCHEDULERS
 
-STUDY_MODELS = tuple(name for name in MODELS if "widths" not in MODELS[name])  # studies vary one width
+STUDY_MODELS = tuple(name for name in MODELS if name != "mlp")  # studies vary one width, and MLP1 to MLP3 are those of mlp
 COMPARED = ("SGD", "Adam", "AdamW")
 MOST_SEEDS = 1_000  # of a configuration: every two of their minima are a pair
 MOST_STEPS = 1_000_000  # of a study
@@ -56,7 +56,7 @@ class ArchitectureSettings(Settings):
 
     model: Words = Field(("MLP2",), description=f"models: {', '.join(STUDY_MODELS)}, or module:factory of your own")
     hidden_size: Integers = Field((), description="widths of the hidden layers; left out, the model's own (MLP 128, CNN 84)")
-    depth: Integers = Field((), description="layers of a ResNet: 8, 14 or 20")
+    depth: Integers = Field((), description="layers of a ResNet: 8, 14 or 20; hidden layers of deep-linear")
     width_factor: Integers = Field((), description="factor of the channels of a ResNet")
     activation: Words = Field(("relu",), description=f"activations: {', '.join(ACTIVATIONS)}")
     batch_norm: bool = Field(False, description="normalise before each activation (a ResNet always does)")

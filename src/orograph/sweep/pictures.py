@@ -4,9 +4,9 @@ from pathlib import Path
 
 from orograph.figures.style import save
 from orograph.figures.sweeps import sweep as draw_sweep
-from orograph.settings.base import is_own
 from orograph.store.dataset import open_run
 from orograph.store.run import Run
+from orograph.store.wording import wording_of
 from orograph.sweep.settings import SweepSettings
 
 FOLDER = "figures"
@@ -19,8 +19,8 @@ def draw(run: Run, settings: SweepSettings, count: int) -> list[Path]:
 
 def title_of(settings: SweepSettings, count: int) -> str:
     """The line above every figure of a sweep."""
-    samples = "samples" if is_own(settings.data.dataset) else "images"
+    sample = wording_of(settings.configuration(), None).sample
     return (
-        f"{settings.model.model} on {settings.data.dataset} ({count:,} {samples}), anchor {Path(settings.anchor.anchor).name}, "
+        f"{settings.model.model} on {settings.data.dataset} ({count:,} {sample}s), anchor {Path(settings.anchor.anchor).name}, "
         f"start {settings.anchor.start}, seeds {', '.join(map(str, settings.anchor.seeds))}"
     )

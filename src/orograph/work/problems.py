@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from orograph.data.catalogue import load_data
+from orograph.data.names import TEACHER
+from orograph.data.teacher import SAMPLES, linear_teacher
 from orograph.errors import ConfigurationError, unknown
 from orograph.loading import loaded, of_images
+from orograph.losses import LOSSES
 from orograph.metrics import METRICS, Metric, metric
 from orograph.models.catalogue import build_model
 from orograph.problem import Problem
@@ -51,6 +54,8 @@ def named_problem(data: DataSettings, model: ModelSettings, chosen: ProblemSetti
                 f"the {name} of this run, {path.removeprefix(MEMORY)}, was an object in memory; give the problem again, in "
                 "Python: og.sweep(problem, …), og.study(problem, …), og.analyze(run, problem)."
             )
+    if data.dataset == TEACHER and chosen.loss == type(chosen).model_fields["loss"].default:
+        raise ConfigurationError(f"`loss` {chosen.loss} is of classes, and {TEACHER} has numbers; give `loss` squared.")
     parts = _data(data, data_dir)
     parts |= {
         "loss": loss_of(chosen.loss),
@@ -235,6 +240,9 @@ def _data_name(problem: Problem) -> str:
 
 def _loss_name(loss: Any) -> str:
     name = getattr(loss, "__name__", "")
+    for own, known in LOSSES.items():
+        if known is loss:
+            return own
     return name if name and getattr(F, name, None) is loss else name_of(loss)
 
 
@@ -281,7 +289,7 @@ def loss_of(name: str) -> Any:
     """A loss of torch by name, or one's own. Nothing else is called: `os:system` is a function too.
 
     Args:
-        name: of `torch.nn.functional`, or `module:function`.
+        name: of `LOSSES`, of `torch.nn.functional`, or `module:function`.
 
     Returns:
         A function of outputs and targets, or a module.
@@ -298,8 +306,10 @@ def loss_of(name: str) -> Any:
         return found
     endings = ("loss", "entropy", "logits", "kl_div")
     losses = [each for each in dir(F) if each.endswith(endings) and _is_standing(getattr(F, each))]
+    if name in LOSSES:
+        return LOSSES[name]
     if name not in losses:
-        raise unknown("loss", name, losses)
+        raise unknown("loss", name, [*LOSSES, *losses])
     return getattr(F, name)
 
 
@@ -330,6 +340,9 @@ def metrics_of(names: Sequence[str]) -> tuple[Metric, ...] | None:
 
 def _data(chosen: DataSettings, data_dir: str | None) -> dict[str, Any]:
     """Training and test data, classes, and the shape of a sample, as `Problem` takes them."""
+    if chosen.dataset == TEACHER:
+        teacher = linear_teacher(chosen.singular_values, chosen.subset_size or SAMPLES, chosen.subset_seed)
+        return {"train": teacher.train, "test": teacher.test}
     if not is_own(chosen.dataset):
         found = load_data(chosen.dataset, data_dir=data_dir, subset_size=chosen.subset_size, subset_seed=chosen.subset_seed)
         return of_images(found)

@@ -1,0 +1,39 @@
+"""Losses of this program's own, by name, beside those of `torch.nn.functional`."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from orograph.errors import ConfigurationError
+
+
+def half_squared(outputs: Tensor, targets: Tensor) -> Tensor:
+    """½‖y − f(x)‖² of each sample: that of the closed forms of linear networks.
+
+    Args:
+        outputs: `(n, m)`.
+        targets: as many numbers a sample, or classes `(n,)`, which stand for the m numbers 0 … 1 … 0.
+
+    Returns:
+        `(n,)`.
+
+    Raises:
+        ConfigurationError: there are other targets than outputs.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> og.half_squared(torch.zeros(2, 3), torch.tensor([0, 2])).tolist()
+        [0.5, 0.5]
+    """
+    if not targets.is_floating_point():
+        targets = (targets[:, None] == torch.arange(outputs.shape[-1], device=outputs.device)).to(outputs)
+    if outputs.numel() != targets.numel():  # which would be repeated to match
+        raise ConfigurationError(
+            f"`loss` squared needs targets like the outputs, not {tuple(targets.shape)} for {tuple(outputs.shape)}."
+        )
+    return 0.5 * (outputs - targets.reshape(outputs.shape)).square().flatten(1).sum(1)
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"squared": half_squared}
+"""Every one of them by its name."""
