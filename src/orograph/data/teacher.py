@@ -27,7 +27,7 @@ class LinearTeacher:
         outputs: `(m, m)`, U: a column a mode.
         inputs: `(m, m)`, V: a column a mode.
         train: X `(N, m)` with XᵀX/N = 1 and mean 0, and Y = XAᵀ.
-        test: Gaussian inputs as they are drawn, and what the teacher says of them.
+        test: `(M, m)` Gaussian inputs as they are drawn, and what the teacher says of them, `(M, m)`.
     """
 
     singular_values: tuple[float, ...]
