@@ -317,24 +317,40 @@ class Problem:
         """
         if self.images is not None:
             return self.images.checksum
-        found = self._read_through()
-        if not all(isinstance(each, list | tuple) for each in self._sets) and self._read_through() != found:
+        found = self._read_through
+        if not all(isinstance(each, list | tuple) for each in self._sets) and self._digests() != found:
             raise DataError(
                 "the data have other values, or another order, when they are read again; pass a loader with shuffle=False, "
                 "without random sampling and without random augmentation: training shuffles by itself."
             )
-        return found
+        return found[0]
 
-    def _read_through(self) -> str:
-        digest = hashlib.sha256()
+    @property
+    def contents(self) -> str:
+        """SHA-256 of the values of all samples, however they are batched and whatever holds them."""
+        return self._read_through[1]
+
+    @cached_property
+    def _read_through(self) -> tuple[str, str]:
+        return self._digests()
+
+    def _digests(self) -> tuple[str, str]:
+        """Of the data as they come, and of their values alone: each leaf of the batches after one another."""
+        whole, values = hashlib.sha256(), hashlib.sha256()
         for data in self._sets:
+            columns: dict[int, Any] = {}
             for batch in pairs(data):
-                for leaf in tree_leaves(batch):
+                for place, leaf in enumerate(tree_leaves(batch)):
+                    column = columns.setdefault(place, hashlib.sha256())
                     tensor = leaf.detach().cpu().contiguous() if isinstance(leaf, Tensor) else None
-                    digest.update(repr(leaf if tensor is None else (tuple(tensor.shape), str(tensor.dtype))).encode())
-                    if tensor is not None:
-                        digest.update(tensor.flatten().view(torch.uint8).numpy().data if tensor.numel() else b"")
-        return digest.hexdigest()
+                    said = repr(leaf if tensor is None else (tuple(tensor.shape), str(tensor.dtype))).encode()
+                    held = b"" if tensor is None or not tensor.numel() else tensor.flatten().view(torch.uint8).numpy().data
+                    whole.update(said)
+                    whole.update(held)
+                    column.update(said if tensor is None else held)
+            for column in columns.values():
+                values.update(column.digest())
+        return whole.hexdigest(), values.hexdigest()
 
 
 def _order(label: int | str | float | bool) -> tuple[bool, float, str]:

@@ -205,11 +205,7 @@ def test_the_named_network_and_data_as_ones_own_give_the_same_bytes(tmp_path: Pa
     configured = {"run.json", "configuration.toml", "copies/run.json", "copies/configuration.toml"}
     assert set(found["named"]) == set(found["own"])
     differing = {name for name in found["named"] if found["named"][name] != found["own"][name]}
-    for name in differing - titled - configured:
-        records = [json.loads((tmp_path / place / "run" / name).read_text()) for place in ("named", "own")]
-        for each in records:  # but the digest of the configuration, and the seal over it
-            each.pop("of"), each.pop("sha256")
-        assert records[0] == records[1]
+    assert differing <= titled | configured  # where the names stand
 
 
 @pytest.mark.parametrize(

@@ -63,9 +63,9 @@ def marker_at(file: Path) -> dict[str, Any] | None:
     return content
 
 
-def identity_of(configuration: Mapping[str, Any]) -> str:
-    """What tells a run from those of other settings, wherever it lies: the digest of its configuration."""
-    return sha256(encode(configuration))[:16]
+def identity_of(definition: Mapping[str, Any]) -> str:
+    """What tells a run from those of other settings, wherever it lies: the digest of what defines it."""
+    return sha256(encode(definition))[:16]
 
 
 def _is_shape(entry: Any) -> bool:

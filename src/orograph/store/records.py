@@ -16,7 +16,7 @@ from orograph.store.cells import Cell, Plan
 from orograph.store.encoding import decode, sealed, way_out, with_floats
 from orograph.store.integrity import digest_of
 from orograph.store.kinds import check_fields
-from orograph.store.marker import IDENTITY, OF, identity_of
+from orograph.store.marker import IDENTITY, OF
 from orograph.store.names import COPIES, checked_files
 
 FOLDER = "points"
@@ -144,7 +144,7 @@ def require_own(path: Path, content: Any, identity: str | None) -> None:
         raise RunError(f"{path} {ELSEWHERE}; {way_out(path)}")
 
 
-def begun_as(run: Path, configuration: Mapping[str, Any]) -> dict[str, str]:
+def begun_as(run: Path, identity: str) -> dict[str, str]:
     """The identity that a new marker states: in place of a lost one that of the records; those of earlier versions have none."""
     for path in sorted((run / FOLDER).rglob("*.json")):
         try:
@@ -152,7 +152,7 @@ def begun_as(run: Path, configuration: Mapping[str, Any]) -> dict[str, str]:
         except RunError:
             continue
         return {IDENTITY: str(content[OF])} if isinstance(content, dict) and OF in content else {}
-    return {IDENTITY: identity_of(configuration)}
+    return {IDENTITY: identity}
 
 
 def metadata_of(record: Record) -> set[str]:

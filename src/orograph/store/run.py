@@ -41,7 +41,7 @@ from orograph.store.findings import Finding, FindingKey, write_finding
 from orograph.store.integrity import verified
 from orograph.store.kinds import checked_fields
 from orograph.store.lock import RunLock
-from orograph.store.marker import FORMAT, VERSION, check_directory, write_configuration
+from orograph.store.marker import FORMAT, VERSION, check_directory, identity_of, write_configuration
 from orograph.store.names import COPIES, MARKER, PLAN, TIMINGS
 from orograph.store.recorded import RecordedRun, facts_of
 from orograph.store.records import STATUSES, Record, begun_as, write_record
@@ -86,6 +86,7 @@ class Run(RecordedRun):
         tensors: Mapping[str, Sequence[int]] | None = None,
         asked: Mapping[str, Any] | None = None,
         defaults: Mapping[str, Mapping[str, Any]] | None = None,
+        defined_by: Mapping[str, Any] | None = None,
     ) -> "Run":
         """A run to write to, and the only one: new, or resumed where the directory holds the same run already.
 
@@ -103,6 +104,7 @@ class Run(RecordedRun):
             tensors: shape of each parameter tensor by name, in the order of the flat vector.
             asked: the numerics as they were asked for, before the machine settled them; for `configuration.toml` of a new run.
             defaults: groups of settings that a configuration leaves out where they are these, by name.
+            defined_by: what tells a new run from others, whose digest is its identity; the configuration when None.
 
         Returns:
             The run, which this process alone may write to until `close`.
@@ -137,7 +139,7 @@ class Run(RecordedRun):
                 if not (path / name).exists() and restorable(path, name):
                     restore(path, name)
             if found is None:
-                found = content | begun_as(path, content["configuration"])
+                found = content | begun_as(path, identity_of(defined_by or content["configuration"]))
                 write_own(path, MARKER, sealed(found))
             write_configuration(path, content, asked or {})
             keep_copies(path)

@@ -35,6 +35,7 @@ from orograph.study.schedule import StudySchedule
 from orograph.study.settings import StudyCommand, StudyExecution, StudySettings
 from orograph.study.stages import StudyContext
 from orograph.study.tables import notes, study_table
+from orograph.work.definition import definition
 from orograph.work.pools import start_workers
 from orograph.work.problems import as_begun, packed_problem
 from orograph.work.progress import Show, WorkProgress
@@ -105,6 +106,9 @@ def study(settings: StudySettings, execution: StudyExecution, problems: Sequence
             cells=bench.cells(),
             classes=bench.names,
             metrics=bench.metrics,
+            defined_by=definition(
+                settings, bench.problem, {each.name: bench.objectives(each)[0] for each in bench.configurations}
+            ),
         ) as run:
             done = [step for step in everything if step.done(run)]
             if told_all:

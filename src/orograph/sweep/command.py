@@ -31,6 +31,7 @@ from orograph.sweep.settings import SweepCommand, SweepSettings
 from orograph.sweep.stages import SweepContext, title
 from orograph.sweep.states import State
 from orograph.sweep.tables import sweep_table
+from orograph.work.definition import definition
 from orograph.work.pools import Workers, start_workers
 from orograph.work.problems import as_begun, packed_problem
 from orograph.work.progress import Show, WorkProgress
@@ -114,6 +115,7 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
             classes=bench.instruments.names,
             metrics=bench.instruments.metrics,
             tensors=dict(zip(bench.layout.names, bench.layout.shapes, strict=True)),
+            defined_by=definition(settings, bench.problem, {"": bench.instruments.train}),
         )
         with run:
             if told_all:

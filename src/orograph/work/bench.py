@@ -31,6 +31,8 @@ class Prepared(Protocol):
 
     def model_copy(self, *, update: Any) -> Any: ...
 
+    def configuration(self) -> dict[str, Any]: ...
+
 
 Experiment = TypeVar("Experiment", bound=Prepared)
 
