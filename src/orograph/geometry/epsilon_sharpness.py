@@ -109,7 +109,7 @@ def sharpness(
     """
     length = radius * (math.sqrt(len(theta)) if adaptive else torch.linalg.vector_norm(theta.double()).item())
     perturbations = SpherePairs(theta, length, pairs, seed, scale=theta.abs() if adaptive else None)
-    losses = told(losses_at(objective, perturbations))
+    losses = told(losses_at(objective, perturbations)).cpu()
     increases = losses[1:] - losses[0]
     even, odd = even_and_odd(losses)
     even = even + known_rises(perturbations, spectrum)

@@ -100,7 +100,7 @@ def loss_increase(
     found = []
     for index, radius in enumerate(radii):
         around = SpherePairs(theta, radius * norm, samples // 2, seed, stream=index)
-        losses = told(losses_at(objective, around))
+        losses = told(losses_at(objective, around)).cpu()
         found.append(rise(even_and_odd(losses)[0] + known_rises(around, spectrum)))
     value = sum(each.value for each in found) / len(found)
     error = sum(each.error**2 for each in found) ** 0.5 / len(found)
