@@ -51,6 +51,17 @@ def test_a_module_is_copied() -> None:
     assert torch.equal(made.weight, given.weight)
 
 
+def test_a_loss_that_reads_the_module_itself_is_refused_where_a_copy_is_meant() -> None:
+    module = nn.Linear(3, 3)
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(outputs, targets) + module.weight.square().sum()
+
+    with pytest.raises(ConfigurationError, match="the loss reads the parameters 'weight' by itself"):
+        problem(model=module, loss=loss).build(0)
+    assert problem(model=module, loss=loss, parameters="bias").build(0)  # what is none of θ is the same in the copy
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -43,16 +43,12 @@ def check_dependence(
         ConfigurationError: no batch's loss depends on θ, whose curvature would be zeros that someone takes for flatness; or
             parameters are read elsewhere too.
     """
-    own = {id(parameter): name for name, parameter in model.named_parameters() if name in layout.names}
-    if isinstance(loss, nn.Module):
-        _refuse("the loss", [own[id(each)] for each in loss.parameters() if id(each) in own])
     for inputs, targets in batches:
         point = theta.detach().requires_grad_()
         with torch.enable_grad():
             found = outputs(point, inputs)
             value = summed(found, targets)
-        _refuse("the module's forward", _read(tensors_of(found), own))
-        _refuse("the loss", _read([value], own))
+        require_parted(model, loss, layout, found, value)
         if value.requires_grad and torch.autograd.grad(value, point, allow_unused=True)[0] is not None:
             return
     more = f" and {len(layout.names) - 1} more" if len(layout.names) > 1 else ""
@@ -60,6 +56,26 @@ def check_dependence(
         f"the loss does not depend on the chosen parameters ('{layout.names[0]}'{more}): they take no part in it, or "
         "something between is detached or has no gradient; choose others with parameters=…, or a loss that has one."
     )
+
+
+def require_parted(model: nn.Module, loss: Any, layout: Layout, outputs: Any, value: Tensor) -> None:
+    """Refuses what reads the module's parameters where they do not move with θ.
+
+    Args:
+        model: called with θ in the place of its parameters.
+        loss: as passed.
+        layout: names of the parameters that make up θ.
+        outputs: of the module so called.
+        value: the loss of these.
+
+    Raises:
+        ConfigurationError: naming the parameters.
+    """
+    own = {id(parameter): name for name, parameter in model.named_parameters() if name in layout.names}
+    if isinstance(loss, nn.Module):
+        _refuse("the loss", [own[id(each)] for each in loss.parameters() if id(each) in own])
+    _refuse("the module's forward", _read(tensors_of(outputs), own))
+    _refuse("the loss", _read([value], own))
 
 
 def _refuse(who: str, names: list[str]) -> None:

@@ -4,6 +4,7 @@ Groups generalise classes: any labelling of the samples (class, domain, bucket o
 are the labels if they are classes.
 """
 
+import contextlib
 import copy
 import hashlib
 import inspect
@@ -23,6 +24,7 @@ from orograph.attention import with_eager_attention
 from orograph.batch_loss import BatchLoss
 from orograph.calling import apart
 from orograph.data.dataset import Dataset
+from orograph.dependence import require_parted
 from orograph.errors import ConfigurationError, DataError, OrographError
 from orograph.intake import pairs, placed
 from orograph.keeping import rewound
@@ -32,6 +34,7 @@ from orograph.metrics import Metric, metric
 from orograph.models.checkpoint import checked_state, load_checkpoint
 from orograph.objective import Objective
 from orograph.process import seeded_stream
+from orograph.samples import lined_up, spread
 from orograph.sources import called, name_of
 
 Grouping = Callable[[Any, Tensor], Any] | tuple[Any, Any] | None
@@ -146,15 +149,22 @@ class Problem:
 
     @cached_property
     def _parted(self) -> None:
-        """Refuses a loss that reads what the module leaves behind: it would read this one's, and copies are trained."""
+        """Refuses a loss that reads the module, or what it leaves behind: it would read this one's, and copies are trained."""
         assert isinstance(self.model, nn.Module)
         try:
             own = BatchLoss(self.model, self.parameters, None)
             batch = placed(self.first, own.device, own.dtype)
         except OrographError:  # said where they are used
             return
+        outputs, value = None, None
         with apart(), rewound(self.model, self.loss):
             require_outputs_alone(own, (self.loss,), batch)
+            inputs, targets = spread(batch, 1) if lined_up(batch) else batch
+            with torch.enable_grad(), contextlib.suppress(Exception):  # said where they are used
+                outputs = own.outputs(own.theta.detach().requires_grad_(), inputs)
+                value = self.loss(outputs, targets)
+        if isinstance(value, Tensor):
+            require_parted(self.model, self.loss, own.layout, outputs, value)
 
     def with_model(self, model: Callable[..., nn.Module]) -> "Problem":
         """The same problem for another network.
