@@ -158,6 +158,7 @@ def test_problems_of_a_study_that_differ_in_more_than_their_networks_are_refused
         ({"widths": 4}, "`widths` is a part of the problem"),
         ({"strengths": [-1.0]}, "a strength λ must be a number ≥ 0"),
         ({"progress": "loud"}, "unknown progress 'loud'"),
+        ({"strengths": []}, "`strengths` is empty; give one λ at least"),
     ],
 )
 def test_what_cannot_be_chosen_is_one_sentence(chosen: dict[str, Any], says: str, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ random streams and threads, is afterwards as it was.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_origin
@@ -75,6 +75,8 @@ def sweep(
         2
     """
     problem, chosen = _with_optimizer(problem, chosen)
+    if isinstance(chosen.get("strengths"), Sized) and not len(chosen["strengths"]):
+        raise ConfigurationError("`strengths` is empty; give one λ at least, or leave it out for the ladder of `points`.")
     values = _by_name(SweepCommand, settings, chosen, problem)
     if problem is not None:
         problem = with_names(problem)
