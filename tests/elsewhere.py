@@ -1,8 +1,8 @@
 """A device that is not there: tensors with values that say they lie on it, and a guard of what passes between it and the host.
 
-What computes with tensors of two devices fails here as it would on an accelerator, and what waits for one is counted. The device
-is torch's `lazy`, of which torch itself makes nothing unless it is asked to. Graphs are recorded on `meta` in its place; one with a
-tensor of the CPU written into it is caught when it runs.
+What computes with tensors of two devices fails here as it would on an accelerator, and what waits for one is counted. The
+device is torch's `lazy`, of which torch itself makes nothing unless it is asked to. Graphs are recorded on `meta` in its place; a
+tensor of the CPU that is written into one is caught when the graph runs.
 """
 
 import contextlib

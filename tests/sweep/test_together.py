@@ -15,6 +15,7 @@ from orograph.spectral.cohort import fitting_spectra
 from orograph.store.dataset import open_run
 from orograph.store.run import Run
 from orograph.sweep import command as sweeping
+from orograph.sweep import pictures
 from orograph.sweep.settings import SweepSettings
 from orograph.training.cohort import fitting_cohort
 from run_bytes import bytes_of
@@ -34,7 +35,7 @@ def run(out: Path, **changes: Any) -> Path:
     for section, values in changes.items():
         settings[section] = settings[section] | values
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweeping, "draw", lambda run, *_: [run.path])
+        patch.setattr(pictures, "draw", lambda run, *_: [run.path])
         diverges = max(settings["ladder"]["strengths"]) > 1e20
         code = sweeping.sweep(SweepSettings.model_validate(settings), ParallelExecution(out=str(out), quiet=True))
         assert code == (1 if diverges else 0)

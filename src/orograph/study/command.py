@@ -27,7 +27,6 @@ from orograph.study.bench import StudyBench
 from orograph.study.cost import disk_bytes, rough_plan, show_plan, vector_bytes
 from orograph.study.grid import varied
 from orograph.study.omissions import left_out
-from orograph.study.pictures import draw
 from orograph.study.plan import steps
 from orograph.study.relations import relate
 from orograph.study.results import NAME, study_results
@@ -120,7 +119,11 @@ def study(settings: StudySettings, execution: StudyExecution, problems: Sequence
             results = gather(bench, run)
             if execution.save_results:
                 run.keep_results(NAME, results)
-            pictures = draw(results, run) if execution.plot else []
+            pictures = []
+            if execution.plot:
+                from orograph.study.pictures import draw  # imports what draws
+
+                pictures = draw(results, run)
     if execution.json_output:
         answer(json_text(results))
     elif told_all:

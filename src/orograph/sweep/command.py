@@ -1,8 +1,10 @@
 """The λ-sweep: train at every strength, measure the converged point, commit it; resumable at any moment."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -21,7 +23,6 @@ from orograph.store.resume import begun_run, settled_numerics
 from orograph.store.run import Run
 from orograph.sweep.bench import Bench, disk_of
 from orograph.sweep.cost import rough_plan, show_plan
-from orograph.sweep.pictures import draw
 from orograph.sweep.placing import place
 from orograph.sweep.plan import cells, cohorts
 from orograph.sweep.progress import describe
@@ -31,6 +32,7 @@ from orograph.sweep.settings import SweepCommand, SweepSettings
 from orograph.sweep.stages import SweepContext, title
 from orograph.sweep.states import State
 from orograph.sweep.tables import sweep_table
+from orograph.work.behind import Behind
 from orograph.work.definition import definition
 from orograph.work.pools import Workers, start_workers
 from orograph.work.problems import as_begun, packed_problem
@@ -125,6 +127,8 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
             with progress:
                 run_groups(bench, run, cohorts(settings), workers, progress)
             until.close()  # a cluster ends while the picture is drawn
+            from orograph.sweep.pictures import draw  # a plan draws nothing
+
             pictures = draw(run, settings, bench.instruments.train.count)
             rows, score = [row(run, cell) for cell in todo], run.score
             told = mixture(run)
@@ -183,11 +187,17 @@ def run_groups(
     """Every group of points that is not committed yet, trained, measured and committed."""
 
     def state_of(cell: Cell) -> State | None:
+        behind.wait()
         return committed_state(bench, run, cell)
 
     def commit(point: PointWork, neighbour: State | None) -> None:
-        commit_point(bench, run, point, neighbour)
-        progress.completed(title(point.cell), describe(row(run, point.cell), run.score))
+        def written(write: Callable[[], Any]) -> None:
+            write()
+            progress.completed(title(cell), describe(row(run, cell), run.score))
+
+        cell = point.cell
+        commit_point(bench, run, point, neighbour, lambda write: behind.do(partial(written, write)))
 
     known = run.records.__contains__
-    Schedule(bench, groups, known=known, state_of=state_of, commit=commit, starts=starts, neighbours=neighbours).run(workers)
+    with Behind() as behind:
+        Schedule(bench, groups, known=known, state_of=state_of, commit=commit, starts=starts, neighbours=neighbours).run(workers)

@@ -1,5 +1,7 @@
 """What a sweep commits of a point, and how it is read back."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,6 @@ from orograph.store.cells import Cell
 from orograph.store.run import Run
 from orograph.store.spectra import commit_spectrum
 from orograph.sweep.bench import Bench
-from orograph.sweep.point import Measured
 from orograph.sweep.schedule import PointWork
 from orograph.sweep.states import State
 from orograph.training.advancing import Advanced
@@ -31,7 +32,10 @@ def committed_state(bench: Bench, run: Run, cell: Cell) -> State | None:
     return bench.states.join(theta, run.weights(cell) if bench.states.buffers else {})
 
 
-def commit_point(bench: Bench, run: Run, point: PointWork, neighbour: State | None) -> None:
+Write = Callable[[Callable[[], Any]], None]  # has something written, now or soon
+
+
+def commit_point(bench: Bench, run: Run, point: PointWork, neighbour: State | None, write: Write) -> None:
     """Commits one finished point, `neighbour` the last good state before it."""
     trained, measured, state = point.trained, point.measured, point.state
     scalars: dict[str, Any] = {}
@@ -47,7 +51,7 @@ def commit_point(bench: Bench, run: Run, point: PointWork, neighbour: State | No
     else:
         scalars |= {"epochs": 0, "total_steps": 0}
     if measured is None or state is None:
-        run.commit(point.cell, status="failed", scalars=scalars, timings=point.timings)
+        write(partial(run.commit, point.cell, status="failed", scalars=scalars, timings=point.timings))
         return
     if point.polished is not None:
         scalars |= polish_scalars(point.polished)
@@ -64,26 +68,22 @@ def commit_point(bench: Bench, run: Run, point: PointWork, neighbour: State | No
     ):  # the published files hold running averages over the moving model
         scalars |= {"final_train_loss": scalars["train_loss"], "final_objective": scalars["objective"]}
         scalars |= {"train_loss": trained.running_loss, "objective": trained.running_objective}
-    write_point(bench, run, point.cell, state, scalars, measured, point.timings)
-
-
-def write_point(
-    bench: Bench, run: Run, cell: Cell, state: State, scalars: dict[str, Any], measured: Measured, timings: dict[str, float]
-) -> None:
-    """Hands a point to the store."""
     objective, chosen = bench.instruments.train, bench.settings.spectrum
-    theta, buffers = bench.states.split(state)
-    commit_spectrum(
-        run,
-        cell,
-        measured.spectrum,
-        hessian=chosen.hessian,
-        keep=chosen.eigenvectors,
-        scalars=scalars,
-        arrays={"theta": theta},
-        weights=state_dict(bench.model, objective, theta, buffers),
-        gradient=objective.layout.unflatten(measured.gradient),
-        timings=timings,
+    own, buffers = bench.states.split(state)
+    write(
+        partial(
+            commit_spectrum,
+            run,
+            point.cell,
+            measured.spectrum,
+            hessian=chosen.hessian,
+            keep=chosen.eigenvectors,
+            scalars=scalars,
+            arrays={"theta": own},
+            weights=state_dict(bench.model, objective, own, buffers),
+            gradient=objective.layout.unflatten(measured.gradient),
+            timings=point.timings,
+        )
     )
 
 

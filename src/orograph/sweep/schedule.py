@@ -71,7 +71,7 @@ class Schedule:
         known: whether a point is committed already.
         state_of: that of a committed point, None of one that failed. It is read again when it is needed, so that memory does not
             grow with the number of points.
-        commit: writes a finished point; told the last good state of its chain.
+        commit: has a finished point written; told the last good state of its chain.
         starts: where points begin that do not begin where the bench says, with the strength there.
         neighbours: the last good state of chains that begin elsewhere.
     """
@@ -92,6 +92,7 @@ class Schedule:
         self._troubled = False
         self._begun = 0  # groups whose training was asked for, or was not needed
         self._neighbours: dict[ChainKey, State] = dict(neighbours or {})
+        self._newest: dict[ChainKey, PointWork] = {}  # the last committed, whose state is kept: it may not be written yet
         self._last: dict[int, tuple[float, State]] = {}  # where each seed stands: its last good point
         self._waiting: list[Waiting] = []
         self._chains: dict[ChainKey, list[PointWork]] = {}
@@ -241,7 +242,10 @@ class Schedule:
                     point.committed = True
                 if (state := self._state(point)) is not None:
                     self._neighbours[chain] = state
-                point.state = point.trained = point.polished = point.advanced = point.measured = None  # they are on the disk
+                point.trained = point.polished = point.advanced = point.measured = None  # they are on the disk, or will be
+                if (before := self._newest.get(chain)) is not None:
+                    before.state = None
+                self._newest[chain] = point
 
     def _state(self, point: PointWork) -> State | None:
-        return self._state_of(point.cell) if point.committed else point.state
+        return self._state_of(point.cell) if point.committed and point.state is None else point.state
