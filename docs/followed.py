@@ -1,0 +1,169 @@
+"""What branches that were followed say of transitions: a table of their folds, and a picture of all of them.
+
+PYTHONPATH=docs .venv/bin/python docs/followed.py two-layers-followed runs/last runs/two runs/three \
+    --collapsed runs/collapsed --ladder runs/two-layers-adam --page docs/transitions.md
+
+The table goes between `<!-- NAME -->` and `<!-- end -->`, the picture to `images/NAME.png` beside the page.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from scipy.interpolate import CubicSpline, KroghInterpolator
+from scipy.optimize import brentq
+
+import orograph as og
+from orograph.figures.courses import course, handle, mark
+from orograph.figures.style import PALETTE, styled
+from sections import insert, number, table
+
+Row = Mapping[str, Any]
+_GREY = "#888888"
+_ENOUGH = 4  # points that a fold is predicted from
+_AHEAD = 0.95  # of the fold's λ: nothing beyond is used for its prediction
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("name", help="of the section and of the picture")
+    options.add_argument("runs", nargs="+", type=Path, help="branches, each followed on from a minimum")
+    options.add_argument("--collapsed", type=Path, help="the branch of the collapsed network, from which L_eff is counted")
+    options.add_argument("--ladder", type=Path, help="a sweep whose points are drawn, too")
+    options.add_argument("--page", type=Path, default=Path("docs/transitions.md"), help="the page to write into")
+    chosen = options.parse_args(arguments)
+    branches = [branch for run in chosen.runs for branch in read(run)]
+    collapsed = list(read(chosen.collapsed)) if chosen.collapsed else []
+    rows = [fold_row(*branch, event) for branch in branches for event in branch[2] if event["event_kind"] == "fold"]
+    columns = ("branch", "fold λ_f", "q", "L_eff", "next eigenvalue", "index behind", "predicted", "from λ ≤", "error", "∫ q dλ")
+    file = chosen.page.parent / "images" / f"{chosen.name}.png"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    picture(branches, collapsed, ladder(chosen.ladder) if chosen.ladder else []).savefig(file, dpi=160)
+    insert(chosen.page, chosen.name, f"{table(columns, rows)}\n\n![{chosen.name}](images/{file.name})\n", title="Transitions")
+    return 0
+
+
+def read(run: Path) -> Iterator[tuple[str, list[Row], list[Row]]]:
+    """Name, points and events of the branches of a run."""
+    for name, node in og.open_run(run).children.items():
+        events = rows_of(node.children["events"].to_dataset(), "event") if "events" in node.children else []
+        yield f"{run.name}, {name}", rows_of(node.to_dataset(), "point"), events
+
+
+def rows_of(ds: xr.Dataset, dim: str) -> list[Row]:
+    own = {str(name): each.values for name, each in ds.data_vars.items() if each.dims[:1] == (dim,) and name != "theta"}
+    return [{name: values[place] for name, values in own.items()} for place in range(ds.sizes[dim])]
+
+
+def ladder(run: Path) -> list[Row]:
+    """λ, q and L_eff of the points of a sweep."""
+    line = og.open_run(run).isel(seed=0, direction=0)
+    names = {"strength": line.strength, "order_parameter": line.anchor_distance**2, "objective": line.objective}
+    return [{name: float(values[place]) for name, values in names.items()} for place in range(line.sizes["strength"])]
+
+
+def fold_row(name: str, points: list[Row], events: list[Row], fold: Row) -> tuple[str, ...]:
+    """What a fold is, and what was known of it before it was reached."""
+    before = [point for point in points[: int(fold["after"]) + 1] if point["strength"] <= _AHEAD * fold["strength"]]
+    found = predicted(before[-_ENOUGH:]) if len(before) >= _ENOUGH else None
+    behind = points[int(fold["after"]) + 1]
+    near = np.sort(np.abs(behind.get("lowest_eigenvalues", [np.nan])))
+    return (
+        name,
+        f"{fold['strength']:.7f}",
+        f"{fold['order_parameter']:.5g}",
+        f"{fold['objective']:.7g}",
+        number(float(near[0])),
+        f"{behind['objective_negative_eigenvalues']:.0f}",
+        number(found, "{:.6f}"),
+        f"{before[-1]['strength']:.6f}" if found else "–",
+        f"{found / fold['strength'] - 1:+.1e}" if found else "–",
+        f"{envelope_defect(points, fold):.1e}",
+    )
+
+
+def predicted(points: Sequence[Row]) -> float | None:
+    """The largest λ of the branch, from points before it.
+
+    L is smooth in q through a fold, and dL/dq = −λ on a branch: the polynomial that has L and −λ at each point is of twice their
+    number, and the fold is where its second derivative vanishes.
+    """
+    q = np.array([point["order_parameter"] for point in points])
+    known = [value for point in points for value in (point["train_loss"], -point["strength"])]
+    loss = KroghInterpolator(np.repeat(q, 2), known)
+    ahead = np.linspace(q[-1], 0, 2001)
+    bent = loss.derivative(ahead, 2) < 0
+    if not bent.any() or bent[0]:
+        return None
+    place = int(np.argmax(bent))
+    return -float(loss.derivative(brentq(lambda q: float(loss.derivative(q, 2)), ahead[place - 1], ahead[place]), 1))
+
+
+def envelope_defect(points: Sequence[Row], fold: Row) -> float:
+    """Largest |ΔL_eff − ∫ q dλ| on the way from four points before a fold to two behind it.
+
+    λ is a spline in q, which goes on through the fold, and ∫ q dλ = [qλ] − ∫ λ dq; L_eff does not enter.
+    """
+    after = int(fold["after"]) + 1
+    way = [*points[max(after - 4, 0) : after], fold, *points[after : after + 2]]
+    q, strength, objective = (np.array([each[name] for each in way]) for name in ("order_parameter", "strength", "objective"))
+    area = CubicSpline(-q, strength).antiderivative()
+    work = q * strength + area(-q)
+    return float(np.abs((objective - objective[0]) - (work - work[0])).max())
+
+
+def picture(
+    branches: Sequence[tuple[str, list[Row], list[Row]]],
+    collapsed: Sequence[tuple[str, list[Row], list[Row]]],
+    trained: Sequence[Row],
+) -> Figure:
+    """q and L_eff of all branches against λ, L_eff less that of the collapsed network where there is one."""
+    flat = [point for _, points, _ in collapsed for point in points]
+    zero = np.poly1d([0.0])
+    if flat:
+        zero = np.poly1d(
+            np.polyfit([each["strength"] for each in flat], [each["objective"] for each in flat], min(3, len(flat) - 1))
+        )
+    with styled():
+        figure = Figure(figsize=(11.5, 5.4), layout="constrained")
+        panels = figure.subplots(1, 2)
+        values = (lambda row: row["order_parameter"], lambda row: row["objective"] - zero(row["strength"]))
+        seen: set[int] = set()
+        for axes, value in zip(panels, values, strict=True):
+            axes.plot(
+                [each["strength"] for each in trained], [value(each) for each in trained], ".", color=_GREY, ms=5, zorder=1.5
+            )
+            for _, points, events in (*branches, *collapsed):
+                seen |= course(axes, points, events, value)
+                mark(axes, [event for event in events if event["event_kind"] in ("fold", "branch")], value)
+                for event in events:
+                    if event["event_kind"] == "fold":
+                        _name(axes, event, value)
+            axes.set_xlabel("λ")
+        panels[0].set(title=r"Order parameter $q = \|\theta\|^2$", ylabel="q")
+        panels[1].set(title=r"$L_{\mathrm{eff}}$ above the collapsed network", ylabel="nat")
+        panels[1].axhline(0, color="#555555", lw=0.8, zorder=0)
+        handles = [handle(index) for index in sorted(seen)]
+        handles.append(Line2D([], [], ls="", marker="o", color="#222222", mfc="white", ms=6, label="fold"))
+        if any(event["event_kind"] == "branch" for _, _, events in branches for event in events):
+            handles.append(Line2D([], [], ls="", marker="D", color="#222222", mfc="white", ms=6, label="branch point"))
+        if trained:
+            handles.append(Line2D([], [], ls="", marker=".", color=_GREY, label="where Adam ends"))
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        return figure
+
+
+def _name(axes: Axes, event: Row, value: Any) -> None:
+    text = f"{event['strength']:.4f}"
+    axes.annotate(text, (event["strength"], value(event)), (7, 4), textcoords="offset points", fontsize=9, color=PALETTE[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
