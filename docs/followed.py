@@ -1,7 +1,7 @@
 """What branches that were followed say of transitions: a table of their folds, and a picture of all of them.
 
 PYTHONPATH=docs .venv/bin/python docs/followed.py two-layers-followed runs/last runs/two runs/three \
-    --collapsed runs/collapsed --ladder runs/two-layers-adam --page docs/transitions.md
+    --ladder runs/two-layers-adam --page docs/transitions.md
 
 The table goes between `<!-- NAME -->` and `<!-- end -->`, the picture to `images/NAME.png` beside the page.
 """
@@ -21,36 +21,35 @@ from scipy.interpolate import CubicSpline, KroghInterpolator
 from scipy.optimize import brentq
 
 import orograph as og
-from orograph.figures.courses import course, handle, mark
+from orograph.figures.courses import MARKS, course, handle, mark
 from orograph.figures.style import PALETTE, styled
 from sections import insert, number, table
 
 Row = Mapping[str, Any]
+Branch = tuple[str, list[Row], list[Row]]  # its name, its points, its events
 _GREY = "#888888"
 _ENOUGH = 4  # points that a fold is predicted from
-_AHEAD = 0.95  # of the fold's λ: nothing beyond is used for its prediction
+_AHEAD = 0.975  # of the fold's λ: nothing beyond is used for its prediction
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("name", help="of the section and of the picture")
     options.add_argument("runs", nargs="+", type=Path, help="branches, each followed on from a minimum")
-    options.add_argument("--collapsed", type=Path, help="the branch of the collapsed network, from which L_eff is counted")
-    options.add_argument("--ladder", type=Path, help="a sweep whose points are drawn, too")
+    options.add_argument("--ladder", type=Path, help="a sweep up to collapse, whose points are drawn, too")
     options.add_argument("--page", type=Path, default=Path("docs/transitions.md"), help="the page to write into")
     chosen = options.parse_args(arguments)
     branches = [branch for run in chosen.runs for branch in read(run)]
-    collapsed = list(read(chosen.collapsed)) if chosen.collapsed else []
     rows = [fold_row(*branch, event) for branch in branches for event in branch[2] if event["event_kind"] == "fold"]
     columns = ("branch", "fold λ_f", "q", "L_eff", "next eigenvalue", "index behind", "predicted", "from λ ≤", "error", "∫ q dλ")
     file = chosen.page.parent / "images" / f"{chosen.name}.png"
     file.parent.mkdir(parents=True, exist_ok=True)
-    picture(branches, collapsed, ladder(chosen.ladder) if chosen.ladder else []).savefig(file, dpi=160)
+    picture(branches, ladder(chosen.ladder) if chosen.ladder else []).savefig(file, dpi=160)
     insert(chosen.page, chosen.name, f"{table(columns, rows)}\n\n![{chosen.name}](images/{file.name})\n", title="Transitions")
     return 0
 
 
-def read(run: Path) -> Iterator[tuple[str, list[Row], list[Row]]]:
+def read(run: Path) -> Iterator[Branch]:
     """Name, points and events of the branches of a run."""
     for name, node in og.open_run(run).children.items():
         events = rows_of(node.children["events"].to_dataset(), "event") if "events" in node.children else []
@@ -107,57 +106,58 @@ def predicted(points: Sequence[Row]) -> float | None:
 
 
 def envelope_defect(points: Sequence[Row], fold: Row) -> float:
-    """Largest |ΔL_eff − ∫ q dλ| on the way from four points before a fold to two behind it.
+    """Largest |ΔL_eff − ∫ q dλ| on the way from ten points before a fold, as far as there are, to two behind it.
 
     λ is a spline in q, which goes on through the fold, and ∫ q dλ = [qλ] − ∫ λ dq; L_eff does not enter.
     """
     after = int(fold["after"]) + 1
-    way = [*points[max(after - 4, 0) : after], fold, *points[after : after + 2]]
+    before = points[max(after - 10, 0) : after]
+    way = [*before, fold, *points[after : after + 6]]  # further than is asked for: a spline is least sharp at its ends
     q, strength, objective = (np.array([each[name] for each in way]) for name in ("order_parameter", "strength", "objective"))
     area = CubicSpline(-q, strength).antiderivative()
     work = q * strength + area(-q)
-    return float(np.abs((objective - objective[0]) - (work - work[0])).max())
+    return float(np.abs((objective - objective[0]) - (work - work[0]))[: len(before) + 3].max())
 
 
-def picture(
-    branches: Sequence[tuple[str, list[Row], list[Row]]],
-    collapsed: Sequence[tuple[str, list[Row], list[Row]]],
-    trained: Sequence[Row],
-) -> Figure:
-    """q and L_eff of all branches against λ, L_eff less that of the collapsed network where there is one."""
-    flat = [point for _, points, _ in collapsed for point in points]
-    zero = np.poly1d([0.0])
-    if flat:
-        zero = np.poly1d(
-            np.polyfit([each["strength"] for each in flat], [each["objective"] for each in flat], min(3, len(flat) - 1))
-        )
+def picture(branches: Sequence[Branch], trained: Sequence[Row]) -> Figure:
+    """q and L_eff of all branches against λ, L_eff less that of the last trained point, which has collapsed."""
+    zero = trained[-1]["objective"] if trained else 0.0
     with styled():
         figure = Figure(figsize=(11.5, 5.4), layout="constrained")
-        panels = figure.subplots(1, 2)
-        values = (lambda row: row["order_parameter"], lambda row: row["objective"] - zero(row["strength"]))
+        order, energy = figure.subplots(1, 2)
         seen: set[int] = set()
-        for axes, value in zip(panels, values, strict=True):
+        for axes, value in ((order, _order), (energy, lambda row: row["objective"] - zero)):
+            for _, points, events in branches:
+                kept = [event for event in events if event["event_kind"] in ("fold", "branch")]
+                seen |= course(axes, points, events, value)
+                mark(axes, kept, value)
+                for event in kept:
+                    _name(axes, event, value)
+            limits = axes.get_ylim()
             axes.plot(
                 [each["strength"] for each in trained], [value(each) for each in trained], ".", color=_GREY, ms=5, zorder=1.5
             )
-            for _, points, events in (*branches, *collapsed):
-                seen |= course(axes, points, events, value)
-                mark(axes, [event for event in events if event["event_kind"] in ("fold", "branch")], value)
-                for event in events:
-                    if event["event_kind"] == "fold":
-                        _name(axes, event, value)
+            axes.margins(x=0.09)
             axes.set_xlabel("λ")
-        panels[0].set(title=r"Order parameter $q = \|\theta\|^2$", ylabel="q")
-        panels[1].set(title=r"$L_{\mathrm{eff}}$ above the collapsed network", ylabel="nat")
-        panels[1].axhline(0, color="#555555", lw=0.8, zorder=0)
-        handles = [handle(index) for index in sorted(seen)]
-        handles.append(Line2D([], [], ls="", marker="o", color="#222222", mfc="white", ms=6, label="fold"))
-        if any(event["event_kind"] == "branch" for _, _, events in branches for event in events):
-            handles.append(Line2D([], [], ls="", marker="D", color="#222222", mfc="white", ms=6, label="branch point"))
         if trained:
-            handles.append(Line2D([], [], ls="", marker=".", color=_GREY, label="where Adam ends"))
+            energy.set_ylim(limits)
+            energy.axhline(0, color="#555555", lw=0.8, zorder=0)
+        order.set(title=r"Order parameter $q = \|\theta\|^2$", ylabel="q")
+        energy.set(title=r"$L_{\mathrm{eff}}$ above the collapsed network" if trained else r"$L_{\mathrm{eff}}$", ylabel="nat")
+        kinds = {event["event_kind"] for _, _, events in branches for event in events}
+        handles = [handle(index) for index in sorted(seen)]
+        for kind in ("fold", "branch"):
+            symbol, words = MARKS[kind]
+            if kind in kinds:
+                handles.append(Line2D([], [], ls="", marker=symbol, color="#222222", mfc="white", ms=6, label=words))
+        if trained:
+            handles.append(Line2D([], [], ls="", marker=".", color=_GREY, label="where training ends"))
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
         return figure
+
+
+def _order(row: Row) -> float:
+    return float(row["order_parameter"])
 
 
 def _name(axes: Axes, event: Row, value: Any) -> None:

@@ -136,11 +136,11 @@ def whole(counts: Counts) -> Counts:
     return tuple((1,) * sum(layer) for layer in counts)
 
 
-def grouped(state: dict[str, Tensor], layer: int, within: float) -> np.ndarray:
-    """Which units of a hidden layer are equal: by complete linkage of all that leads into and out of each."""
-    into = torch.cat([state[f"fc{layer}.weight"], state[f"fc{layer}.bias"][:, None]], 1).double()
-    out = state[f"fc{layer + 1}.weight"].T.double() if within == _SAME else into[:, :0]
-    units = torch.cat([into, out], 1)
+def grouped(state: dict[str, Tensor], counts: Counts, layer: int, within: float) -> np.ndarray:
+    """Which units of a layer are equal, by complete linkage of what leads into each; of a critical point also out of it."""
+    parts = [state[f"fc{layer}.weight"], state[f"fc{layer}.bias"][:, None]]
+    parts += [state[f"fc{layer + 1}.weight"].T] if within == _SAME else []
+    units = torch.cat(parts, 1).double() / torch.tensor(counts[layer - 1], dtype=torch.float64)[:, None].sqrt()
     if len(units) == 1:
         return np.zeros(1, dtype=int)
     return fcluster(linkage(units.numpy(), "complete"), within * units.norm(dim=1).max().item(), "distance") - 1
@@ -175,12 +175,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     layout = layout_of(og.build_model("mlp", widths=widths))
     theta = torch.from_numpy(run["theta"].sel(strength=chosen.strength, method="nearest").squeeze().values.copy())
     state, counts = layout.unflatten(theta), whole(tuple((width,) for width in widths))
-    for layer in range(1, len(widths) + 1):  # the first layer merges first; the others are polished before they are looked at
-        within = _EQUAL if layer == 1 else _SAME
-        groups = [np.arange(len(each)) for each in counts]
-        groups[layer - 1] = grouped(state, layer, within)
+    # the first layer's units are nearly equal where training ends; those of the others have the time to merge when polished
+    groups = [grouped(state, counts, 1, _EQUAL), *(np.arange(width) for width in widths[1:])]
+    for _ in range(2):
         rows, counts = joined(counts, groups)
         state, objective = polished(turned(state, rows), counts, chosen.strength, data)
+        groups = [grouped(state, counts, layer, _SAME) for layer in range(1, len(widths) + 1)]
     if not chosen.whole:
         state, counts = turned(state, spread(counts, divided(counts))), divided(counts)
     torch.save(state, chosen.out)

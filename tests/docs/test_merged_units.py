@@ -76,8 +76,9 @@ def test_joining_undoes_what_spreading_does(state) -> None:
 
 
 def test_equal_units_are_found_in_a_network_of_full_width(state) -> None:
-    wide = merged.turned(state, merged.spread(COUNTS, merged.whole(COUNTS)))
-    assert [sorted(np.bincount(merged.grouped(wide, layer, 1e-6))) for layer in (1, 2)] == [[2, 3], [1, 4]]
+    for parts, found in ((merged.whole(COUNTS), [[2, 3], [1, 4]]), (merged.divided(COUNTS), [[2, 2], [1, 2]])):
+        wide = merged.turned(state, merged.spread(COUNTS, parts))
+        assert [sorted(np.bincount(merged.grouped(wide, parts, layer, 1e-6))) for layer in (1, 2)] == found
 
 
 def test_a_network_is_named_by_its_counts() -> None:
