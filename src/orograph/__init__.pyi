@@ -2,6 +2,7 @@
 
 # Experiments, problems, metrics
 from .experiments import analyze as analyze
+from .experiments import escape as escape
 from .experiments import study as study
 from .experiments import sweep as sweep
 from .losses import half_squared as half_squared

@@ -13,126 +13,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orograph.commands.descriptions import (
+    ANALYZE_HELP,
+    ATLAS_HELP,
+    CARD_HELP,
+    DOCTOR_HELP,
+    ESCAPE_HELP,
+    EXPORT_HELP,
+    FOLLOW_HELP,
+    IMPORT_HELP,
+    MEASURE_HELP,
+    REPORT_HELP,
+    STUDY_HELP,
+    SWEEP_HELP,
+    VERIFY_HELP,
+    WATCH_HELP,
+)
 from orograph.errors import OrographError, shown, unknown
 from orograph.process import keep_imports, no_garbage, out_of_memory
 from orograph.remarks import aside, told
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-
-SWEEP_HELP = """Train at each strength λ of L(θ) + λ‖θ − θ_ref‖², and record metrics, gradient, weights and Hessian eigenpairs.
-
-Examples:
-  orograph sweep                                        11 points on 5,000 embedded MNIST images
-  orograph sweep --preset weight-decay --dry-run        what 451 points on all of MNIST would cost
-  orograph sweep --preset anchor --anchor minimum.pth   501 points around a minimum of your own
-  orograph sweep --direction both --out runs/hysteresis
-  orograph sweep --config runs/hysteresis/configuration.toml --seeds 1,2
-  orograph sweep --start fresh --cohort 4 --parallel processes --jobs 2
-
---preset anchor|weight-decay|classes and --config FILE.toml come first; every other flag overrides them.
-The same command again resumes a run that was stopped."""
-
-STUDY_HELP = """Train a grid of networks from several seeds, measure every minimum and every pair of minima, and relate their
-geometry to generalisation. Comma lists multiply.
-
-Examples:
-  orograph study --dataset mnist-5k --model MLP1 --hidden-size 16,64 --num-seeds 2 --epochs 3 --fast --plot
-  orograph study --hidden-size 4096 --epochs 50 --lr 5e-4 --subset-size 6000 --comprehensive --plot    the published wide study
-  orograph study --hidden-size 128,512,2048 --optimizer SGD,AdamW --dry-run                             what a grid would cost
-  orograph study --dataset mnist-5k --compare-optimizers --track-curvature 5 --2d-slice --spectrum-plot
-
---config FILE.toml comes first; every other flag overrides it. The same command again resumes a study that was stopped."""
-
-MEASURE_HELP = """All numbers of one minimum: spectrum, density, trace, λ_min, ranks, gradient norm and scaled companions.
-
-Examples:
-  orograph measure runs/demo/test_data/model_weights-0-0.00200.pth
-  orograph measure minimum.pth --data mnist --k 50 --which LA
-  orograph measure mine.pth --model mypackage.nets:build --data mypackage.data:batches --loss mse_loss
-  orograph measure minimum.pth --parameters 'fc1.*' --json
-  torchrun --nproc-per-node 2 -m orograph measure minimum.pth --data mnist"""
-
-ANALYZE_HELP = """What a finished sweep shows: classes, curvature, branches, free energy, transitions, hysteresis, certificates.
-
-Examples:
-  orograph analyze runs/demo                       every point, then the whole ladder; figures in runs/demo/figures
-  orograph analyze runs/demo --dry-run             what there is to do, and what it costs
-  orograph analyze runs/demo --density             with the spectral density of every point
-  orograph analyze runs/demo --refine              insert points around transitions and judge their order
-  orograph analyze runs/hysteresis --rate runs/hysteresis-rate --null runs/hysteresis-null
-  orograph analyze runs/hysteresis --atlas runs/atlas   folds that were followed, in place of extrapolated spinodals
-
-Nothing is trained again except points that --refine inserts. The same command again resumes an analysis that was stopped."""
-
-REPORT_HELP = """One self-contained HTML file that shows a whole run: open it anywhere, send it to anyone; it needs no network.
-
-Examples:
-  orograph report runs/demo                      runs/demo/report.html; analyze the run first to have all of it
-  orograph report runs/wide --out wide.html"""
-
-WATCH_HELP = """A run in progress, seen from another terminal: points done, pace, time left, the latest points, failures.
-
-Examples:
-  orograph watch runs/demo
-  orograph watch runs/demo --tensorboard runs/demo-events    and logs it"""
-
-EXPORT_HELP = """A run as one table (CSV or Parquet, a row a point) or as one netCDF file of labelled arrays.
-
-Examples:
-  orograph export runs/demo                            runs/demo.csv
-  orograph export runs/demo --to parquet --out demo.parquet
-  orograph export runs/demo --to netcdf --vectors      with θ, gradients and eigenvectors"""
-
-IMPORT_HELP = """Published artifacts made elsewhere become a run, which analyze and report take. What the files do not say is
-given here: data, model, anchor. Every point is measured again, every eigenpair is verified by a product.
-
-Examples:
-  orograph import downloads/sweep --dataset mnist --out runs/theirs
-  orograph import downloads/anchor --dataset mnist --anchor minimum.pth
-  orograph import downloads/small --dataset digits --widths 32,32 --activation tanh"""
-
-CARD_HELP = """The README.md with which a run is shared on a model or data hub: front matter, settings, files, how to load them.
-
-Example:
-  orograph card runs/demo --license cc-by-4.0"""
-
-DOCTOR_HELP = """Versions, processor, threads, memory, accelerators, data sets found; or what is damaged in a run.
-
-Examples:
-  orograph doctor
-  orograph doctor runs/demo             every file of the run against what was committed
-  orograph doctor runs/demo --repair    restores what has a copy, and marks the rest to be made again by the same command"""
-
-
-FOLLOW_HELP = """Follow critical points of L(θ) + λ‖θ − θ_ref‖² as λ changes: through folds onto branches no training reaches,
-with what happens on the way (folds, turns, branch points) placed and told apart. Arithmetic is float64.
-
-Examples:
-  orograph follow runs/demo --strength 0.002                  from a point of a sweep towards larger λ
-  orograph follow runs/demo --direction both --points 400     both ways from its smallest λ
-  orograph follow runs/demo --switch 1 --parallel processes   also the branches that leave branch points
-  orograph follow minimum.pth --strength 0.001 --data mnist-5k --subset-size 1000 --widths 32
-  orograph follow runs/demo --dry-run                         what it would cost
-
-The same command again resumes a run that was stopped."""
-
-ATLAS_HELP = """Branches, sweeps and their jumps as one graph: critical points, the stretches between them, descents from saddles
-with their barriers, strengths at which two minima are equally deep.
-
-Examples:
-  orograph atlas runs/branch                       the branches of one run
-  orograph atlas runs/up runs/down runs/hysteresis branches, and a sweep whose points and jumps are placed on them
-  orograph atlas runs/branch --descents 3 --dry-run
-
-The same command again resumes an atlas that was stopped."""
-
-VERIFY_HELP = """Networks whose critical points are known in closed form: folds, turns, branch points, Maxwell points, indices and
-multiplicities, found by following branches, beside the true ones. A minute; exit code 1 where one is wrong.
-
-Examples:
-  orograph verify
-  orograph verify --dtype float32"""
 
 
 @dataclass(frozen=True)
@@ -219,6 +121,12 @@ COMMANDS = {
         ATLAS_HELP,
         "orograph.atlas.settings:AtlasSettings",
         "orograph.atlas.command:atlas",
+    ),
+    "escape": Command(
+        "how long SGD stays in a metastable state",
+        ESCAPE_HELP,
+        "orograph.escapes.settings:EscapeCommand",
+        "orograph.escapes.command:escape_command",
     ),
     "verify": Command(
         "exactly solvable networks: what is found beside what is true",

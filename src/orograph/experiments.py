@@ -1,8 +1,8 @@
-"""Experiments in one call each: `sweep`, `study` and `analyze`, as the commands of these names make them.
+"""Experiments in one call each: `sweep`, `study`, `analyze` and `escape`, as the commands of these names make them.
 
-Settings are those of the commands, by the names of their fields (`SweepSettings`, `StudySettings`, `AnalyzeSettings` describe
-each), and a run that one began goes on with the other. Nothing is printed but the progress; what a process has of its own, its
-random streams and threads, is afterwards as it was.
+Settings are those of the commands, by the names of their fields (`SweepSettings`, `StudySettings`, `AnalyzeSettings`,
+`EscapeSettings` describe each), and a run that one began goes on with the other. Nothing is printed but the progress; what a
+process has of its own, its random streams and threads, is afterwards as it was.
 """
 
 import warnings
@@ -17,6 +17,9 @@ from pydantic import BaseModel
 from orograph.analysis.command import analyze as run_analysis
 from orograph.analysis.settings import AnalyzeSettings
 from orograph.errors import ConfigurationError, unknown
+from orograph.escapes.bench import EscapeBench
+from orograph.escapes.command import escape_states
+from orograph.escapes.settings import EscapeCommand, EscapeSettings
 from orograph.problem import Problem
 from orograph.process import kept_state
 from orograph.settings.base import Settings
@@ -177,6 +180,51 @@ def analyze(
         named = None if problem is None else with_names(problem)
         run_analysis(AnalyzeSettings.model_validate(values), named, _shown(progress))
     found: xr.Dataset = open_run(place)
+    return found
+
+
+def escape(
+    run: str | Path | xr.Dataset,
+    problem: Problem | None = None,
+    *,
+    out: str | Path | None = None,
+    settings: EscapeSettings | None = None,
+    progress: Progress = "auto",
+    **chosen: Any,
+) -> xr.Dataset:
+    """Run many chains of SGD from the state before a jump of a sweep, until they leave it; the same call again resumes.
+
+    Args:
+        run: directory of the sweep, or what `open_run` or `sweep` gave.
+        problem: that the sweep was made of, where that was in memory alone.
+        out: the run's directory; `runs/<sweep>-escape` when None.
+        settings: all of them at once; `chosen` come on top.
+        progress: `lines`, `notebook` (one line, rewritten), `log` (of the logger `orograph`), or `auto`: what suits this process.
+        chosen: settings by name, as `at=[0.012]`, `chains=64`, `batch_sizes=[2, 4]`, `atlas="runs/atlas"`, `quiet=True`: the
+            fields of `EscapeSettings`.
+
+    Returns:
+        The chains and the states that they left, as `open_run` gives them; `escape.json` of the run holds rates and laws.
+
+    Raises:
+        OrographError: whatever cannot be had as asked; nothing has been written then.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> build = lambda: torch.nn.Sequential(*[torch.nn.Linear(1, 1, bias=False) for _ in range(3)])
+        >>> problem = og.Problem(build, torch.nn.MSELoss(), train=(torch.ones(2, 1), torch.tensor([[1.0], [0.0]])))
+        >>> found = og.sweep(problem, strengths=[0.05, 0.15, 0.17, 0.2, 0.21], k=0, lr=0.05, out="tiny", quiet=True)
+        >>> og.escape(found, problem, chains=2, steps=5, path_steps=0, quiet=True).sizes["member"]
+        2
+    """
+    place = Path(run.attrs["path"] if isinstance(run, xr.Dataset) else run)
+    values = _by_name(EscapeCommand, settings, chosen, None) | {"run": str(place)}
+    command = EscapeCommand.model_validate(_plain(values, out))
+    own = EscapeSettings.model_validate(command.model_dump(exclude={"execution"}))
+    with kept_state():
+        named = None if problem is None else with_names(problem)
+        escape_states(own, command.execution, named, _shown(progress))
+    found: xr.Dataset = open_run(EscapeBench.folder_of(own, command.execution))
     return found
 
 

@@ -119,7 +119,7 @@ def test_so_it_does_of_every_public_method(library: griffe.Module, path: str) ->
 
 
 NAMES = [path.removeprefix("orograph.") for path in DESCRIBED if path.count(".") == 1]
-RUNS = ("open_run", "sweep", "study", "analyze")
+RUNS = ("open_run", "sweep", "study", "analyze", "escape")
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name in RUNS else []) for name in NAMES]
 
 

@@ -77,7 +77,7 @@ def gather(
 def _node(nodes: dict[str, dict[str, Any]], stretch: Stretch, at_end: bool) -> str:
     """The node in which a stretch begins or ends: an event, or the last point that is known."""
     event = stretch.ends if at_end else stretch.begins
-    branch = f"{stretch.run.path.resolve().name}/{stretch.course.name}"
+    branch = f"{stretch.path.resolve().name}/{stretch.course.name}"
     if event is not None:
         name, kind, scalars = f"{branch}/event {int(event.key.name)}", str(event.scalars["event_kind"]), event.scalars
     else:

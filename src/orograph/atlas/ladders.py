@@ -66,7 +66,7 @@ def ladder_points(run: Run, known: Sequence[Stretch]) -> list[LadderPoint]:
         name = "final_train_loss" if "final_train_loss" in scalars else "train_loss"
         loss, q = float(scalars[name]), float(scalars["anchor_distance"]) ** 2
         energy = loss + cell.strength * q
-        place = _stretch_of(cell.strength, q, loss, known)
+        place = stretch_of(cell.strength, q, loss, known)
         found.append(LadderPoint(run.path.resolve().name, _chain(cell), cell.strength, q, loss, energy, place))
     places = {(_chain(cell), cell.strength): number for number, cell in enumerate(run.plan.cells)}
     return sorted(found, key=lambda each: (each.chain, places[each.chain, each.strength]))
@@ -95,7 +95,7 @@ def _chain(cell: Cell) -> str:
     return f"{cell.seed}-{cell.direction}"
 
 
-def _stretch_of(strength: float, q: float, loss: float, known: Sequence[Stretch]) -> str:
+def stretch_of(strength: float, q: float, loss: float, known: Sequence[Stretch]) -> str:
     """The stretch whose q and L at this λ are nearest, if both are alike."""
     best, nearest = "", 1.0
     for stretch in known:

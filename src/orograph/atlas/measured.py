@@ -69,7 +69,7 @@ def to_do(known: Sequence[Stretch], descents: int) -> Iterator[Work]:
 
 def measured(work: Work, benches: dict[str, FollowBench], known: Sequence[Stretch], products: int, say: Say) -> Result:
     """One of them."""
-    bench = benches[str(work.stretches[0].run.path)]
+    bench = benches[str(work.stretches[0].path)]
     return _maxwell(work, bench) if work.kind == "maxwell" else _descent(work, bench, known, products, say)
 
 
@@ -94,7 +94,7 @@ def _descent(work: Work, bench: FollowBench, known: Sequence[Stretch], products:
     """From a saddle to a minimum, and which that is."""
     (saddle,) = work.stretches
     point = next(each for each in saddle.points if each.scalars["strength"] == work.strength)
-    arrays = point.arrays(saddle.run.path)
+    arrays = point.arrays(saddle.path)
     theta, down = (tensor_of(bench, arrays[THETA]), tensor_of(bench, arrays[LOW][0]))
     objective = bench.instruments.train.penalised(work.strength, bench.instruments.train.anchor)
     size = max(objective.offset(theta).norm().item(), 1e-3)
@@ -151,7 +151,7 @@ def _state(bench: FollowBench, stretch: Stretch, strength: float) -> State | Non
     above = [each for each in stretch.points if each.scalars["strength"] >= strength]
     near = [max(below, key=_strength)] if below else []
     near += [min(above, key=_strength)] if above else []
-    thetas = [tensor_of(bench, each.arrays(stretch.run.path)[THETA]) for each in near]
+    thetas = [tensor_of(bench, each.arrays(stretch.path)[THETA]) for each in near]
     first, last = _strength(near[0]), _strength(near[-1])
     share = 0.0 if first == last else (strength - first) / (last - first)
     try:

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ class Stretch:
     """Critical points of one index between two events.
 
     Attributes:
-        run: of the branch.
+        path: directory of the run of the branch.
         course: the branch.
         number: among the stretches of its branch, from 0.
         points: at least one, in the order of the branch.
@@ -32,7 +33,7 @@ class Stretch:
         ends: the event behind it, None at the end of the branch.
     """
 
-    run: Run
+    path: Path
     course: Course
     number: int
     points: tuple[Finding, ...]
@@ -42,7 +43,7 @@ class Stretch:
     @property
     def name(self) -> str:
         """Unique in an atlas."""
-        return f"{self.run.path.resolve().name}/{self.course.name}/{self.number}"
+        return f"{self.path.resolve().name}/{self.course.name}/{self.number}"
 
     @property
     def index(self) -> int | None:
@@ -91,10 +92,11 @@ class Stretch:
 
 def stretches(run: Run) -> list[Stretch]:
     """Those of all branches of a run."""
-    return [each for course in courses(run).values() for each in _of_course(run, course)]
+    return [each for course in courses(run).values() for each in divided(run.path, course)]
 
 
-def _of_course(run: Run, course: Course) -> list[Stretch]:
+def divided(path: Path, course: Course) -> list[Stretch]:
+    """Those of one branch of the run in a directory."""
     dividing = [event for event in course.events if event.scalars["event_kind"] in DIVIDING]
     found: list[Stretch] = []
     first, before = 0, None
@@ -103,7 +105,7 @@ def _of_course(run: Run, course: Course) -> list[Stretch]:
         points = course.points[first:last]
         end = event if event is not None else _end(course)
         if points:
-            found.append(Stretch(run, course, len(found), points, before, end))
+            found.append(Stretch(path, course, len(found), points, before, end))
         first, before = max(first, last), event
     return found
 

@@ -20,6 +20,7 @@ from orograph.store.analysis import Analysis
 from orograph.store.atomic import write_bytes
 from orograph.store.branch import ATLAS, ATLAS_FILE, BRANCH, Course, courses, open_branch
 from orograph.store.dataset import open_sweep
+from orograph.store.escape import ESCAPE, cells, open_escape
 from orograph.store.findings import FindingKey
 from orograph.store.finished import finished_run, unfinished
 from orograph.store.lookup import USUAL, quantity
@@ -63,8 +64,8 @@ def export(settings: ExportSettings) -> int:
 
 
 def table(run: Run) -> list[Row]:
-    """One row a point, a measurement of a track or an event of a branch: what identifies it, its status, and every number and
-    text that was recorded or found there.
+    """One row a point, a measurement of a track, an event of a branch or a chain of an escape: what identifies it, its status,
+    and every number and text that was recorded or found there.
 
     Short lists become one column an entry, named for the class or numbered from 1.
     """
@@ -72,6 +73,13 @@ def table(run: Run) -> list[Row]:
         return [{"step": step, "status": each.status, **_flat(each.scalars, ())} for step, each in moments(run).items()]
     if run.kind == BRANCH:
         return [row for course in courses(run).values() for row in _along(course, run.classes)]
+    if run.kind == ESCAPE:
+        chains = [(where, zip(*lists.values(), strict=True), [*lists]) for where, lists in cells(run)]
+        return [
+            {**where, "member": member, **dict(zip(names, each, strict=True))}
+            for where, every, names in chains
+            for member, each in enumerate(every)
+        ]
     analysis = Analysis(run)
     parts = dict.fromkeys(key.kind for key in run.findings)
     rows = []
@@ -179,6 +187,8 @@ def _dataset(run: Run) -> xr.Dataset:
         return open_track(run)
     if run.kind == BRANCH:
         return _branches(open_branch(run))
+    if run.kind == ESCAPE:
+        return open_escape(run)
     return open_sweep(run) if run.kind == "sweep" else _study(open_study(run))
 
 

@@ -24,6 +24,7 @@ from orograph.commands.tensorboard import TensorBoardLog
 from orograph.errors import ConfigurationError, RunError, shown
 from orograph.reading import read_file
 from orograph.store.branch import ATLAS, BRANCH, courses
+from orograph.store.escape import ESCAPE, cohorts, planned, wells
 from orograph.store.lock import LOCK_NAME
 from orograph.store.lookup import quantity
 from orograph.store.records import FOLDER
@@ -150,7 +151,20 @@ def _joined(run: Run) -> list[_Recorded]:
     ]
 
 
-_RECORDED = {TRACK: _moments, BRANCH: _along, ATLAS: _joined}
+def _escaped(run: Run) -> list[_Recorded]:
+    """The states that chains leave, and the cohorts of these."""
+    found: list[_Recorded] = []
+    for each in wells(run):
+        told = f"q {each.scalars['order_parameter']:.6g}, height {each.scalars['height']:.4g}"
+        found.append((run.path / f"{each.key.stem}.json", f"state at λ = {each.scalars['strength']:g}", told, False))
+    for each in cohorts(run):
+        at = each.scalars
+        name = f"λ = {at['strength']:g}, batch {at['batch_size']:g}, learning rate {at['lr']:g}"
+        found.append((run.path / f"{each.key.stem}.json", name, f"{sum(at['escaped'])} of {len(at['escaped'])} escaped", False))
+    return found
+
+
+_RECORDED = {TRACK: _moments, BRANCH: _along, ATLAS: _joined, ESCAPE: _escaped}
 
 
 def _planned(run: Run, done: int) -> int:
@@ -158,6 +172,8 @@ def _planned(run: Run, done: int) -> int:
     if run.kind == BRANCH:
         most = run.configuration.get("branch", {}).get("points", 0)
         return sum(len(course.points) if course.ended else max(most, len(course.points)) for course in courses(run).values())
+    if run.kind == ESCAPE:
+        return planned(run)
     return done if run.kind in (TRACK, ATLAS) else len(run.plan.cells)
 
 

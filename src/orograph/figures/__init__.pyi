@@ -16,5 +16,6 @@ from .study_surface import surface as surface
 from .study_training import training_curves as training_curves
 from .style import save as save
 from .style import styled as styled
+from .survivals import escapes as escapes
 from .sweeps import sweep as sweep
 from .turning import angles as angles

@@ -14,6 +14,7 @@ from orograph.store.arrays import map_chunk
 from orograph.store.branch import ATLAS, BRANCH, open_branch
 from orograph.store.cells import DIRECTIONS, Cell
 from orograph.store.encoding import way_out
+from orograph.store.escape import ESCAPE, open_escape
 from orograph.store.grid import GRID, GridArray, array_variable, attributes, scalar_variable
 from orograph.store.integrity import verified
 from orograph.store.lookup import quantity
@@ -28,7 +29,8 @@ from orograph.store.wording import Wording
 
 def open_run(path: str | Path) -> Any:
     """A sweep as an `xarray.Dataset` (see `open_sweep`), a study as an `xarray.DataTree` (see `tree.open_study`), a track as an
-    `xarray.Dataset` along `step`, branches as an `xarray.DataTree` with a node each (see `branch.open_branch`).
+    `xarray.Dataset` along `step`, branches as an `xarray.DataTree` with a node each (see `branch.open_branch`), escapes as an
+    `xarray.Dataset` (see `escape.open_escape`).
 
     `ds.orograph` of a sweep has the common selections: `chain`, `point`, `loop`, `table` (see `accessor`).
 
@@ -54,6 +56,8 @@ def open_run(path: str | Path) -> Any:
         return open_track(run)
     if run.kind == BRANCH:
         return open_branch(run)
+    if run.kind == ESCAPE:
+        return open_escape(run)
     if run.kind == ATLAS:
         raise RunError(f"{run.path} holds an atlas, which is a graph; open it by orograph.atlas.read_atlas.")
     return open_study(run) if run.kind == "study" else open_sweep(run)

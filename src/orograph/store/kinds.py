@@ -11,6 +11,7 @@ from typing import Any, Literal
 from orograph.errors import ConfigurationError, RunError
 from orograph.store.branch_quantities import BRANCH_TEXTS
 from orograph.store.encoding import plain, way_out, with_floats
+from orograph.store.escape_quantities import ESCAPE_TEXTS
 from orograph.store.lookup import find
 from orograph.store.quantities import MAPPINGS, TEXTS
 
@@ -53,7 +54,7 @@ def kind_of(name: str) -> Kind:
         return "a list of numbers by epoch"
     if name in _RANGES:
         return "a list of lists of whole numbers"
-    if name in TEXTS or name in BRANCH_TEXTS:
+    if name in TEXTS | BRANCH_TEXTS | ESCAPE_TEXTS:
         return "a text"
     known = find(name)
     if known is None or name in MAPPINGS or len(known.dims) > 1:

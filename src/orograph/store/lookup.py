@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from orograph.metrics import METRICS
 from orograph.store.branch_quantities import BRANCHES
+from orograph.store.escape_quantities import ESCAPES
 from orograph.store.quantities import PATHS, QUANTITIES, Quantity, Role
 from orograph.store.scores import OF_AN_OUTPUT, SCORES, of_metric
 from orograph.store.summaries import SUMMARIES
@@ -12,7 +13,7 @@ from orograph.store.wording import Wording
 
 USUAL = Wording()
 _NARROW = 6  # letters of a heading that stay on one line
-ENTRIES = QUANTITIES | SUMMARIES | SCORES | BRANCHES
+ENTRIES = QUANTITIES | SUMMARIES | SCORES | BRANCHES | ESCAPES
 BARRIERS = tuple(f"{name}_barrier" for name in PATHS)
 
 # The columns that tables show of what there is, in this order; files hold all.
@@ -79,6 +80,14 @@ TABLES = {
         "event_eigenvalue",
         "kernel_size",
         "after",
+    ),
+    "wells": (
+        *("strength", "order_parameter", "objective", "other_order_parameter", "other_objective", "crossing", "height"),
+        *("barrier_source", "top_objective", "top_order_parameter", "objective_lambda_max", "objective_gradient_norm"),
+    ),
+    "escapes": (
+        *("strength", "batch_size", "lr", "temperature", "chains", "escaped", "diverged", "mean_time", "rate"),
+        *("shape", "shape_p_value", "checked", "led_across", "led_nowhere"),
     ),
     "loop_areas": ("seed", "loops.area", "loop_areas.rate", "loop_areas.null"),
 }

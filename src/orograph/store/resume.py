@@ -12,7 +12,7 @@ from rich.console import Console
 
 from orograph.errors import ConfigurationError, RunError
 from orograph.settings.base import Settings
-from orograph.settings.shared import NumericsSettings, ParallelExecution
+from orograph.settings.shared import Execution, NumericsSettings, ParallelExecution
 from orograph.store.marker import has_marker, read_marker
 from orograph.store.run import Run
 
@@ -44,14 +44,14 @@ def recorded_numerics(run: Run, kind: type[Numerics]) -> Numerics:
     return _known(run, kind, run.numerics, "numerics")
 
 
-def settled_numerics(run: Run | None, given: Numerics, execution: ParallelExecution) -> Numerics:
+def settled_numerics(run: Run | None, given: Numerics, execution: Execution) -> Numerics:
     """Those that a run keeps, with a line on standard error where others were asked for; of a new run those asked for, settled.
 
     Raises:
         RunError: as `recorded_numerics`.
     """
     if run is None:
-        return execution.shared(given)
+        return execution.shared(given) if isinstance(execution, ParallelExecution) else given
     kept = recorded_numerics(run, type(given))
     if told := not_taken(given, kept):
         Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(told)
