@@ -61,8 +61,8 @@ def _cell(where: Mapping[str, float], lists: Mapping[str, Sequence[float]], well
         "rate_low": rate.low,
         "rate_high": rate.high,
         "mean_time": 1 / rate.value if rate.escaped else np.nan,
-        "shape": shape,
-        "shape_p_value": p_value,
+        "weibull_shape": shape,
+        "weibull_p_value": p_value,
         "survival": {name: values.tolist() for name, values in asdict(curve).items()},
     }
 

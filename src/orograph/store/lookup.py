@@ -87,7 +87,7 @@ TABLES = {
     ),
     "escapes": (
         *("strength", "batch_size", "lr", "temperature", "chains", "escaped", "diverged", "mean_time", "rate"),
-        *("shape", "shape_p_value", "checked", "led_across", "led_nowhere"),
+        *("weibull_shape", "weibull_p_value", "checked", "led_across", "led_nowhere"),
     ),
     "loop_areas": ("seed", "loops.area", "loop_areas.rate", "loop_areas.null"),
 }
