@@ -3,19 +3,21 @@ Lanczos in numpy."""
 
 import numpy as np
 import pytest
+import torch
 from designed import turned
 
 from orograph.curvature.operator import MatrixOperator
-from orograph.spectral.copies import Limits, Search, escape_probability, judge
+from orograph.spectral.copies import Chain, Limits, Search, escape_probability
 from orograph.spectral.krylov import Krylov
 
 
-def chain(eigenvalues: np.ndarray, steps: int, seed: int) -> Krylov:
-    krylov = Krylov(MatrixOperator(turned(eigenvalues)), steps + 1, seed=seed, memory="1GiB")
+def search(eigenvalues: np.ndarray, steps: int, limits: Limits) -> Search:
+    krylov = Krylov(MatrixOperator(turned(eigenvalues)), steps + 1, seed=0, memory="1GiB")
     krylov.add_random(1)
+    chain = Chain(krylov, torch.zeros(0, 0, dtype=torch.float64), (), limits, (-9.0, 9.0), seed=0)
     for _ in range(steps):
-        krylov.expand()
-    return krylov
+        chain.advance()
+    return chain.verdict()
 
 
 def test_the_escape_probability_is_an_upper_bound() -> None:
@@ -51,9 +53,33 @@ def largest_ritz_value(eigenvalues: np.ndarray, weights: np.ndarray, steps: int)
 )
 def test_the_verdict_looks_at_both_sides(lower: float, upper: float, verdict: Search) -> None:
     eigenvalues = np.concatenate([[3.0, -3.0], np.linspace(-1, 1, 200)])
-    assert judge(chain(eigenvalues, 12, 0), 0, 12, Limits(lower, upper, 1e-6), (-9.0, 9.0)) is verdict
+    assert search(eigenvalues, 12, Limits(lower, upper, 1e-6)) is verdict
 
 
 def test_one_step_decides_nothing() -> None:
-    krylov = chain(np.linspace(-1, 1, 200), 1, 0)
-    assert judge(krylov, 0, 1, Limits(-1.5, 1.5, 1e-6), (-2.0, 2.0)) is Search.UNSURE
+    assert search(np.linspace(-1, 1, 200), 1, Limits(-1.5, 1.5, 1e-6)) is Search.UNSURE
+
+
+def test_a_chain_within_a_larger_basis_is_lanczos_on_the_deflated_operator() -> None:
+    """Of a basis that holds more than the wanted pairs, the chain sees the whole space beyond these, and multiplies one vector a
+    step: its Ritz values are those of the deflated matrix on the Krylov space of its start."""
+    matrix = turned(np.concatenate([[3.0, 2.5], np.linspace(-1, 1, 80)]))
+    krylov = Krylov(MatrixOperator(matrix), 40, seed=0, memory="1GiB")
+    krylov.add_random(1)
+    for _ in range(20):
+        krylov.expand()
+    krylov.add_random(1)
+    weights = krylov.ritz()[1][:, -2:]
+    wanted, before = krylov.basis.combine(weights), krylov.products
+    limits = Limits(-9.0, 2.0, 1e-9)
+    chain = Chain(krylov, weights, (), limits, (-9.0, 9.0), seed=0)
+    deflation = torch.eye(82, dtype=torch.float64) - wanted.T @ wanted
+    start = chain._next @ krylov.basis.rows[: krylov.count]
+    vectors = [start / start.norm()]
+    for _ in range(6):
+        assert chain.advance()
+        vectors.append(deflation @ matrix @ vectors[-1])
+    space = torch.linalg.qr(torch.stack(vectors[:6]).T)[0]
+    truth = torch.linalg.eigvalsh(space.T @ deflation @ matrix @ deflation @ space)
+    torch.testing.assert_close(chain._solved()[1], truth, atol=1e-9, rtol=0)
+    assert krylov.products == before + 6

@@ -256,6 +256,60 @@ def test_the_same_seed_gives_the_same_bytes_and_the_callback_counts() -> None:
     assert counts[-1] == first.products == second.products
 
 
+def large(values: np.ndarray) -> FunctionOperator:
+    """A diagonal operator of more than 5,000 parameters, in float32."""
+    diagonal = torch.as_tensor(values).float()
+    return FunctionOperator(lambda vector: diagonal * vector, len(values))
+
+
+def fewest_steps(diagonal: np.ndarray, k: int, tolerance: float, seed: int) -> int:
+    """Of plain Lanczos with full reorthogonalisation in float64, from the same start, until k pairs have converged."""
+    start = torch.randn(len(diagonal), generator=torch.Generator().manual_seed(seed)).double().numpy()
+    basis, above, below = [start / np.linalg.norm(start)], [], []
+    while True:
+        vector = diagonal * basis[-1]
+        above.append(vector @ basis[-1])
+        rows = np.array(basis)
+        for _ in range(2):
+            vector -= rows.T @ (rows @ vector)
+        below.append(np.linalg.norm(vector))
+        basis.append(vector / below[-1])
+        values, weights = np.linalg.eigh(np.diag(above) + np.diag(below[:-1], 1) + np.diag(below[:-1], -1))
+        chosen = np.argsort(-np.abs(values))[:k]
+        if len(above) >= k and (below[-1] * np.abs(weights[-1, chosen]) <= tolerance * np.abs(values[chosen])).all():
+            return len(above)
+
+
+@pytest.mark.parametrize("k", [10, 40])
+def test_pairs_take_no_more_products_than_the_fewest_lanczos_steps_besides_certificates(k: int) -> None:
+    """Though convergence is not looked at after every step: one step in a hundred may be too many."""
+    diagonal = 3 / np.arange(1.0, 6001.0) * np.where(np.arange(6000) % 7 == 3, -1, 1)
+    spectrum = lanczos(large(diagonal), k)
+    assert spectrum.converged.all()
+    spent = spectrum.products - spectrum.certificate_products
+    assert spent <= 1.02 * fewest_steps(diagonal, k, 0.95e-3, seed=0) + 1
+    assert 0 < spectrum.certificate_products <= 10
+
+
+def test_copies_of_large_operators_are_cut_where_they_take_too_much_and_found_where_more_is_allowed() -> None:
+    """Two multiple eigenvalues close to each other, the second across the cut of k = 20, over a bulk that comes near them."""
+    k, bulk = 20, np.minimum(3 / np.arange(8.0, 6008.0) ** 0.8, 0.38)
+    diagonal = np.concatenate([[3.0, 2.0, 1.0], [0.400] * 12, [0.396] * 12, bulk])
+    short = lanczos(large(diagonal), k, seed=1)
+    assert short.cut
+    assert not short.searched
+    assert short.products <= 6 * k + 3  # and those that verify
+    # each stated value has an eigenvalue within its residual, and what has not converged is marked
+    distances = np.abs(short.eigenvalues.numpy()[:, None] - diagonal).min(axis=1)
+    assert (distances <= short.residuals.numpy() + 1e-6).all()
+    assert torch.equal(short.converged, short.residuals <= 1e-3 * short.eigenvalues)
+    whole = lanczos(large(diagonal), k, seed=1, max_products=2000)
+    assert whole.converged.all()
+    assert whole.products > 1.5 * short.products
+    assert whole.cut
+    np.testing.assert_allclose(whole.eigenvalues, diagonal[:k], rtol=1e-5)
+
+
 @pytest.mark.slow
 @settings(max_examples=8)
 @given(seed=st.integers(0, 10**6), shift=st.floats(-5, 5))

@@ -65,7 +65,9 @@ def lanczos(
         tolerance: a pair has converged when ‖Hv − λv‖ ≤ tolerance·|λ|.
         seed: of the random starts; the same seed gives the same spectrum.
         block: vectors multiplied together; more than one pays where a block product costs little more than a single one.
-        max_products: stop after about so many products (default 50·k + 500); what has not converged by then is marked.
+        max_products: stop after about so many products (default 50·k + 500); what has not converged by then is marked. By
+            default, too, copies of multiple eigenvalues of large operators (P > 5,000) are followed to 6·k products in all (at
+            least 100), or k more than without them; then the spectrum is `cut`. A number given here is spent on them if need be.
         memory: budget of the basis; one that does not fit is memory-mapped from a temporary file.
         verification: `sampled` tests all pairs by a few random products and multiplies only those left in doubt; `full`
             multiplies each.
@@ -144,6 +146,7 @@ def begin(
         pool=pool,
         max_products=50 * k + 500 if max_products is None else max_products,
         seed=seed,
+        thorough=max_products is not None,
     )
 
 
@@ -160,7 +163,7 @@ def _rows(k: int, widest: int) -> tuple[int, int]:
 def spectrum_of(iteration: Iteration, *, full: bool) -> Spectrum:
     """The wanted pairs in descending order, verified."""
     krylov, tolerance, noise_level = iteration.krylov, iteration.tolerance, iteration.noise
-    (values, weights), others = iteration.pairs(), iteration.others()
+    (values, weights), others, spent = iteration.pairs(), iteration.others(), krylov.products
     vectors, signs = _oriented(krylov.basis.combine(weights), krylov.shards)
     residuals = verified_residuals(
         krylov,
@@ -180,6 +183,8 @@ def spectrum_of(iteration: Iteration, *, full: bool) -> Spectrum:
         tolerance=tolerance,
         which=iteration.which,
         products=krylov.products,
+        certificate_products=iteration.certifying + krylov.products - spent,
+        missing=iteration.missing,
         noise_level=noise_level,
         rounding=iteration.rounding,
         others=others,

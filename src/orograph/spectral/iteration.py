@@ -2,8 +2,12 @@
 stand.
 
 Convergence is judged by the part of a residual that further steps reduce (its coupling to the pool); what rounding adds is
-found by verification. Pairs that cannot reach their tolerance because it lies at the rounding of the operator make the
+found by verification. It is looked at when it can have come: residuals fall geometrically, so the next look is half as far away
+as the last two put the end. Pairs that cannot reach their tolerance because it lies at the rounding of the operator make the
 noise be measured, and are settled once their residual is below it.
+
+Where products are dear, copies that a search has shown to be missing are followed for about as many products as pairs are asked
+for. Each would cost a run of its own, and a cluster that is larger than k is cut whatever is spent.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +18,7 @@ from jaxtyping import Bool, Float64, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from orograph.spectral.copies import Limits, Search, judge
+from orograph.spectral.copies import Chain, Limits, Search
 from orograph.spectral.krylov import Krylov
 from orograph.spectral.noise import noise_level
 from orograph.spectral.verification import SAMPLES
@@ -24,9 +28,13 @@ WHICH = ("LM", "LA", "SA", "BE")
 
 _MARGIN = 0.95  # of the tolerance; the rest is left for what verification adds
 _MEASUREMENTS = 4  # of the noise, at most
-_HARVEST = 8  # random directions taken up when a search finds a missed eigenvalue, twice as many the next time
+_MANY = 8  # random directions taken up when a search finds a missed eigenvalue, twice as many the next time
+_FEW = 4  # by the steps that found it, which tell how deep each goes: as many where copies are not followed to the last
 _DEEP = 6  # steps of a search where products are dear and nothing hints at multiple eigenvalues
-_LARGE = 5_000  # where products are dear; below, a search goes as far as its certificate needs
+_LARGE = 5_000  # where products are dear; below, a search goes as far as its certificate needs, and copies are found to the last
+_SHORT = 6  # products a pair that the whole may take where products are dear; at least `_LEAST`, and one a pair for the copies
+_LEAST = 100
+_STRIDE = 12  # steps so far by those that may pass between two looks, twice
 
 
 def wanted(values: Float64[Tensor, " m"], count: int, which: str) -> Int[Tensor, " c"]:
@@ -58,6 +66,12 @@ class Iteration:
     pool: int
     max_products: int
     seed: int
+    thorough: bool = False  # whether copies are followed to `max_products` even where products are dear
+    certifying: int = 0  # products that sought copies or measured the noise
+    affordable: int = 0  # products that copies may take the whole to; 0 before a search has found one
+    missing: bool = False  # whether copies are known to exist that were not found
+    patience: int = 0  # steps before convergence is looked at again
+    last_look: tuple[int, float] = (0, float("inf"))  # products, and log of the worst residual over its tolerance
     noise: float = float("nan")
     measurements: int = 0
     spread: tuple[float, float] = (float("inf"), float("-inf"))  # the extreme Ritz values ever seen
@@ -75,26 +89,34 @@ class Iteration:
 
     def run(self) -> None:
         """Expand until the wanted pairs have converged and a search for copies finds nothing."""
-        width, harvest = self.block, min(max(_HARVEST, self.block), self.widest)
+        width, harvest = self.block, 0
         while self.settled or self.proceed(width):
             if not self.settled:
                 self.krylov.expand(width)
                 self.look()
                 continue
-            steps = self._search()
+            reached, steps = self.krylov.products, self._search()
             if steps == 0:
                 self._keep_converged()
                 self._measure_leftovers()
                 return
             self.settled = False
-            self._harvest(harvest, steps)
-            width, harvest = harvest, min(2 * harvest, self.widest)
+            short = self._dear and not self.thorough
+            if not self.affordable:
+                self.affordable = max(_LEAST, _SHORT * self.k, reached + self.k) if short else self.max_products
+            first = _FEW // steps if short else _MANY
+            harvest = min(max(2 * harvest, first, self.block, 1), self.widest)
+            if harvest > 1:
+                self._harvest(harvest, steps)
+            width = harvest
         self.solve()
+        self.missing = self.affordable > 0
 
     def proceed(self, width: int) -> bool:
         """Make ready for the next expansion; False when the products are used up or the basis spans the space."""
         krylov = self.krylov
-        if krylov.products >= self.max_products and krylov.multiplied >= self.k:
+        most = min(self.max_products, self.affordable or self.max_products)
+        if krylov.products >= most and krylov.multiplied >= self.k:
             return False
         if krylov.pool == 0 and krylov.add_random(width) == 0:
             return False
@@ -105,7 +127,9 @@ class Iteration:
 
     def look(self) -> None:
         """After an expansion: whether the wanted pairs are settled, if it is time to ask."""
-        self.settled = self.krylov.multiplied >= self.k and self._due() and self.converged()
+        if self.krylov.multiplied >= self.k and self._due():
+            self.settled = self.converged()
+            self._extrapolate()
 
     def pairs(self) -> tuple[Float64[Tensor, " k"], Float64[Tensor, "m k"]]:
         """The wanted pairs: values, descending, and weights."""
@@ -114,9 +138,7 @@ class Iteration:
 
     def others(self) -> Float64[Tensor, " n"]:
         """The Ritz values that were not wanted, those before the last search included."""
-        rest = torch.ones(len(self.values), dtype=torch.bool)
-        rest[self.chosen] = False
-        return torch.cat([self.values[rest], self.beyond])
+        return torch.cat([self._all_but(self.chosen), self.beyond])
 
     @property
     def scale(self) -> float:
@@ -157,8 +179,10 @@ class Iteration:
         """Measure on the largest of the wanted pairs in doubt, two of them; the level never falls."""
         sizes = torch.where(suspects, self.wanted_values.abs(), -1.0)
         largest = torch.argsort(sizes, descending=True)[: min(2, int(suspects.sum()))]
+        before = self.krylov.products
         level = noise_level(self.krylov, self.wanted_weights[:, largest], self.scale, self.seed + self.measurements)
         self.noise = level if self.measurements == 0 else max(self.noise, level)
+        self.certifying += self.krylov.products - before
         self.measurements += 1
 
     def _measure_leftovers(self) -> None:
@@ -177,11 +201,27 @@ class Iteration:
         return unsettled & (self.estimates > self.noise * (1 + (sizes <= self.noise)))
 
     def _due(self) -> bool:
-        """Whether to look for convergence now: at every step where a step is dear, more rarely where the small problem,
-        which is solved on the CPU, would cost more."""
+        """Whether to look for convergence now: when it can have come, and no more often than makes the small problem, which is
+        solved on the CPU, cheap beside the steps."""
         m, operator = self.krylov.multiplied, self.krylov.operator
         rarely = 1 if operator.device.type == "cpu" else 4
-        return self.krylov.pool == 0 or m - len(self.values) >= min(8, rarely + m * m // operator.size)
+        return self.krylov.pool == 0 or m - len(self.values) >= max(self.patience, min(8, rarely + m * m // operator.size))
+
+    def _extrapolate(self) -> None:
+        """Half of the steps that are left if residuals go on to fall as since the last look; and a share of those so far at most,
+        since a pair may have to fall that is not yet there."""
+        m, goals = self.krylov.multiplied, _MARGIN * self.tolerance * self.wanted_values.abs()
+        excess = (self.estimates / goals)[self._open() & (goals > 0)]
+        distance = float(excess.max().log()) if len(excess) else 0.0
+        (then, before), self.last_look = self.last_look, (self.krylov.products, distance)
+        fall = (before - distance) / (self.krylov.products - then)
+        left = int(distance / fall) if 0 < fall < float("inf") else 0
+        self.patience = min(left, m // _STRIDE) // 2 if self._dear else 0
+
+    @property
+    def _dear(self) -> bool:
+        """Whether a product costs more than what surrounds it."""
+        return self.krylov.operator.size > _LARGE
 
     def _most_needed(self, width: int) -> list[int]:
         """The pool's vectors that the residuals of the open pairs contain most of, by the last solution."""
@@ -201,38 +241,55 @@ class Iteration:
         self.solve()
 
     def _search(self) -> int:
-        """Follow one random direction; how many steps it took to find a missed eigenvalue, 0 when there seems to be none."""
-        krylov = self.krylov
+        """Follow one random direction; how many steps it took to find a missed eigenvalue, 0 when there seems to be none.
+
+        The direction is orthogonal to the wanted pairs alone. What it has in common with the rest of the basis has been
+        multiplied before, so that a step takes the product of one vector, and the basis loses nothing.
+        """
+        krylov, before = self.krylov, self.krylov.products
         deepest = _DEEP
-        if krylov.operator.size <= _LARGE:
+        if not self._dear:
             deepest = max(12, krylov.products)
         elif self.found:
             deepest = max(12, krylov.products // 8)
         if self.longest < krylov.operator.size:
             deepest = min(deepest, (self.longest - self.k) // 2)
-        self.beyond = self.others()
-        krylov.restart(self.wanted_weights)
-        self.solve()
-        limits, begin = self._limits(), krylov.multiplied
+        self._clear(deepest)
+        fresh, begin = 0, krylov.multiplied
         if krylov.pool + SAMPLES <= self.pool:
             fresh = krylov.add_random(SAMPLES - 1)
             krylov.prefer(list(range(krylov.count - fresh, krylov.count)))
             if fresh:
                 krylov.expand(fresh)
             krylov.add_random(1)
-        start = krylov.multiplied
-        self.probes = list(range(begin, start + 1))
-        direction = self._random_direction()
-        while len(direction) and direction.norm() > 0 and krylov.multiplied < start + deepest:
-            krylov.aim(direction)
-            krylov.expand(1)
-            verdict = judge(krylov, begin, krylov.multiplied - start, limits, self.spread)
-            if verdict is not Search.UNSURE:
-                self.found |= verdict is Search.FOUND
-                self.searched = verdict is Search.CLEAR
-                return krylov.multiplied - start if verdict is Search.FOUND else 0
-            direction = krylov.coefficients[krylov.multiplied : krylov.count, krylov.multiplied - 1].clone()
-        return 0
+        probes = range(begin, krylov.multiplied)
+        chain = Chain(krylov, self.wanted_weights, probes, self._limits(), self.spread, self.seed + krylov.products)
+        verdict = Search.UNSURE
+        while verdict is Search.UNSURE and chain.steps < deepest and chain.advance():
+            verdict = chain.verdict()
+        self.probes = list(range(begin, min(begin + SAMPLES, krylov.multiplied)))
+        self.found |= verdict is Search.FOUND
+        self.searched = verdict is Search.CLEAR
+        self.certifying += krylov.products - before
+        return chain.steps if verdict is Search.FOUND else 0
+
+    def _clear(self, deepest: int) -> None:
+        """Make room for a search: drop nothing where products are dear, all but the wanted pairs where they are cheap."""
+        krylov, most = self.krylov, self.longest - deepest - SAMPLES
+        if not self._dear:
+            self.beyond = self.others()
+            krylov.restart(self.wanted_weights)
+            self.solve()
+        elif self.longest < krylov.operator.size and krylov.multiplied > most:
+            kept = wanted(self.values, max(most, self.k), self.which)
+            self.beyond = torch.cat([self.beyond, self._all_but(kept)])
+            krylov.restart(self.weights[:, kept])
+            self.solve()
+
+    def _all_but(self, chosen: Int[Tensor, " c"]) -> Float64[Tensor, " n"]:
+        rest = torch.ones(len(self.values), dtype=torch.bool)
+        rest[chosen] = False
+        return self.values[rest]
 
     def _keep_converged(self) -> None:
         """After a search that found nothing: solve, unless that would put half-known members of a wanted cluster in the
@@ -242,16 +299,6 @@ class Iteration:
         if self._open().any():
             grown = self.krylov.multiplied - len(weights)
             self.wanted_values, self.wanted_weights, self.estimates = values, F.pad(weights, (0, 0, 0, grown)), estimates
-
-    def _random_direction(self) -> Float64[Tensor, " p"]:
-        """A random vector orthogonal to what has been multiplied, in terms of the pool, whose last vector stands for all
-        the space beyond."""
-        krylov = self.krylov
-        generator = torch.Generator().manual_seed(self.seed + krylov.products)
-        direction = torch.randn(krylov.pool, generator=generator, dtype=torch.float64)
-        if krylov.pool:
-            direction[-1] = max(1, krylov.operator.size - krylov.count) ** 0.5
-        return direction
 
     def _harvest(self, width: int, steps: int) -> None:
         """Take up more random directions at once and follow them as deep as the one that found something."""

@@ -83,11 +83,14 @@ class Spectrum:
         converged: `(k,)`, ‖r‖ ≤ tolerance·|λ|, or the pair is noise.
         noise: `(k,)`, |λ| ≤ noise_level.
         clusters: `(start, stop)` of runs of two or more pairs that cannot be told apart; compare these as subspaces.
-        cut: the k pairs end inside a cluster that has further members.
+        cut: the k pairs end inside a cluster that has further members, or copies of some are known to be missing and were not
+            followed further. The subspace of a cluster is then known to the residuals of its members, and so are their values.
         bounds: `(k,)`, the bound ‖r‖/gap on the sine of the angle to the eigenvector; nan inside clusters and where the gap does
             not allow one.
         signs: `(k,)`, +1, −1, or 0 where |λ| ≤ ‖r‖ + noise and no sign is claimed.
         products: matrix–vector products spent, verification included.
+        certificate_products: those of them that no pair needed: they sought missed copies, measured the noise or verified
+            residuals.
         which: LM, LA, SA or BE.
         tolerance: what was asked of ‖r‖/|λ|.
         basis_bytes: what the Lanczos basis took in this process.
@@ -119,6 +122,7 @@ class Spectrum:
     basis_bytes: int = 0
     searched: bool = False
     shared_size: int = 0
+    certificate_products: int = 0
 
     def fields(self) -> dict[str, Any]:
         """What is known of the pairs, without the eigenvectors.
@@ -164,6 +168,8 @@ def certified(
     tolerance: float,
     which: str,
     products: int,
+    certificate_products: int = 0,
+    missing: bool = False,
     noise_level: float = float("nan"),
     rounding: float = 0.0,
     others: Float64[Tensor, " n"] | None = None,
@@ -177,7 +183,9 @@ def certified(
         eigenvalues: λ, descending.
         eigenvectors: one unit vector a row.
         residuals: ‖Hv − λv‖, of true products.
-        tolerance, which, products, noise_level, basis_bytes, searched, shared_size: as a `Spectrum` has them.
+        tolerance, which, products, certificate_products, noise_level, basis_bytes, searched, shared_size: as a `Spectrum` has
+            them.
+        missing: copies are known to exist that are not among the pairs.
         rounding: of a product in the residuals' arithmetic; it widens the intervals λ ± ‖r‖.
         others: approximations of eigenvalues beyond the k pairs.
     """
@@ -193,7 +201,7 @@ def certified(
         converged=(residuals <= tolerance * eigenvalues.abs()) | noise,
         noise=noise,
         clusters=clusters,
-        cut=splits_cluster(eigenvalues, radii, noise, others),
+        cut=missing or splits_cluster(eigenvalues, radii, noise, others),
         bounds=eigenvector_bounds(eigenvalues, residuals, clusters, others),
         signs=claimed_signs(eigenvalues, radii),
         products=products,
@@ -202,4 +210,5 @@ def certified(
         basis_bytes=basis_bytes,
         searched=searched,
         shared_size=shared_size,
+        certificate_products=certificate_products,
     )

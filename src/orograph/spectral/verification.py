@@ -61,7 +61,7 @@ def verified_residuals(
         else:
             samples = _known_samples(krylov, weights, probes)
         residuals += _FACTOR * samples.abs().amax(0)
-        unsure = ~exempt & (residuals > tolerance * sizes)
+        unsure = ~exempt & (residuals > tolerance * sizes) & (predicted.norm(dim=0) <= tolerance * sizes)
     for part in unsure.nonzero()[:, 0].split(_COLUMNS) if unsure.any() else []:
         chosen = vectors[part.to(vectors.device)]
         product = krylov.product(chosen, krylov.operator.verification).to(vectors.device).double()
