@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from small_sweeps import words
 
 from forked import finish
 from orograph.cli import main
 from orograph.settings.shared import Execution
 from orograph.store.dataset import open_run
+from orograph.store.resume import recorded_settings
 from orograph.store.run import Run
 from orograph.sweep import command as sweeping
 from orograph.sweep.bench import Bench
@@ -38,11 +40,29 @@ def test_points_are_critical_and_none_is_like_its_neighbour(followed: Path) -> N
     assert (found.polish_converged == 1).all()
     assert (found.objective_gradient_norm <= 1.1 * limits).all()
     kept = found.branch_kept == 1
-    assert ((found.epochs == 0) == kept).all()  # trained only where a branch begins or ends
+    assert (found.epochs.sel(direction="up").isel(strength=0) > 0).all()
+    assert (found.epochs > 0).sum() == 2  # only the first point of each seed is trained
     assert kept.sum() >= 6
     assert not kept.sel(direction="up").isel(strength=0).any()
     assert (found.branch_strength.where(kept) == found.strength.where(kept)).where(kept, True).all()
-    assert (found.polish_products <= 400).all()  # followed, and polished
+    assert (found.polish_products <= 200).all()
+    single = kept & (found.branch_parts == 1)
+    assert (found.branch_angle.where(single) <= 20.5).where(single, True).all()  # a corrector goes 0.35 of its predictor at most
+
+
+@pytest.mark.slow
+def test_an_index_is_that_of_the_dense_hessian(tmp_path: Path) -> None:
+    finish(words(tmp_path / "run", "--index", "--widths", "3", "--strengths", "0.02,0.3", "--subset-size", "60", "--k", "0"))
+    found = open_run(tmp_path / "run").isel(seed=0, direction=0)
+    bench = Bench.prepare(recorded_settings(Run.open(tmp_path / "run"), SweepSettings), Execution())
+    for strength in found.strength.values:
+        point = found.sel(strength=strength)
+        hessian = bench.instruments.hessian.at(torch.from_numpy(point.theta.values))
+        values = torch.linalg.eigvalsh((hessian @ torch.eye(hessian.size)).double()) + 2 * strength
+        within = point.objective_lambda_min_residual.item() + 1e-4 * values[-1].item()  # the products are in float32
+        assert point.objective_lambda_min.item() == pytest.approx(values[0].item(), abs=within)
+        assert point.objective_negative_eigenvalues.item() == (values < 0).sum().item() == 0
+        assert point.index_products.item() > 0
 
 
 @pytest.mark.slow

@@ -86,7 +86,8 @@ class Bench:
             )
         given = read_anchor(settings.anchor.anchor, model, train_set)
         metrics, groups = chosen_metrics(problem, train_set), problem.grouped()
-        instruments = Instruments(train_set, test_set, settings.spectrum, metrics, groups, problem.groups is None)
+        chosen = settings.spectrum, metrics, groups, problem.groups is None, settings.stability.index
+        instruments = Instruments(train_set, test_set, *chosen)
         if any(map(is_own, (settings.model.model, settings.data.dataset, *settings.problem.metrics))):
             require_numbers(train_set, instruments.scores(train_set, train_set.theta, by_group=False)[0])
         sizes = {"cohort": numerics.cohort or fitting_cohort(train_set)}

@@ -78,8 +78,8 @@ def _walk(bench: Bench, ladder: list[float], direction: str, progress: WorkProgr
 def _reached(bench: Bench, cell: Cell, origin: tuple[float, State] | None, progress: WorkProgress) -> tuple[State | None, bool]:
     """The state at a strength, None where its training failed, and whether it is on the branch of the one before."""
     if origin is not None:
-        found = follow_cell(bench, cell, *origin, progress.say)
-        return found.state, found.advanced.kept
+        state, advanced = follow_cell(bench, cell, *origin, progress.say)
+        return state, advanced.kept
     (trained,) = train_cells(bench, [cell], [bench.start(cell, None)], progress.say)
     if trained.failed_epoch is not None:
         return None, False

@@ -22,9 +22,13 @@ from orograph.objective import Objective
 from orograph.problem import Groups
 from orograph.spectral.cohort import lanczos_cohort
 from orograph.spectral.eigenpairs import lanczos
+from orograph.spectral.morse_index import index
 from orograph.spectral.spectrum import Spectrum
 from orograph.sweep.settings import SpectrumSettings
 from orograph.training.stability import with_buffers
+
+_LOWEST = 3  # eigenvalues of H + 2λI: λ_min, and whether the index goes on
+_SIGN = 1e-2  # of their residuals, relative: at a tenth the edge of the bulk passes for λ_min, with the wrong sign
 
 
 @dataclass
@@ -37,6 +41,7 @@ class Instruments:
         metrics: beside the losses.
         groups: of the samples; None where there are none.
         of_classes: whether the groups are the classes that the targets name.
+        index: whether the lowest eigenvalues of H + 2λI are measured, too.
     """
 
     train: Objective
@@ -45,6 +50,7 @@ class Instruments:
     metrics: Sequence[Metric]
     groups: Groups | None
     of_classes: bool
+    index: bool = False
     _cohorts: dict[int, CohortHessian] = field(default_factory=dict)
 
     @cached_property
@@ -115,6 +121,11 @@ def measure_points(
     """Metrics, gradient and spectrum at each θ. Spectra of several are computed in step."""
     hessians = [instruments.hessian.at(theta) for theta in thetas]
     points = [_metrics(instruments, hessian, strength) for hessian, strength in zip(hessians, strengths, strict=True)]
+    if instruments.index:
+        points = [
+            _with_index(point, hessian, strength, on_product)
+            for point, hessian, strength in zip(points, hessians, strengths, strict=True)
+        ]
     if not instruments.settings.k:
         return points
     began = time.perf_counter()
@@ -165,6 +176,28 @@ def _metrics(instruments: Instruments, operator: HessianOperator, strength: floa
         "anchor_distance": offset.double().norm().item(),
     }
     return Measured(scalars, gradient, None, {"metrics": time.perf_counter() - began})
+
+
+def _with_index(point: Measured, operator: HessianOperator, strength: float, on_product: OnProduct | None) -> Measured:
+    """With λ_min of H + 2λI and the number of its negative eigenvalues.
+
+    From a random start: what begins in a symmetric state sees only what shares its symmetry.
+    """
+    began = time.perf_counter()
+    found = lanczos(
+        operator.shifted(2 * strength), min(_LOWEST, operator.size - 1), which="SA", tolerance=_SIGN, on_product=on_product
+    )
+    low = index(found)
+    scalars = {
+        "objective_lambda_min": low.lowest,
+        "objective_lambda_min_residual": low.residual,
+        "objective_lambda_min_noise": found.noise_level,
+        "objective_negative_eigenvalues": low.count,
+        "objective_negative_eigenvalues_lower_bound": low.lower_bound,
+        "index_products": found.products,
+    }
+    seconds = {"index": time.perf_counter() - began}
+    return replace(point, scalars=point.scalars | scalars, seconds=point.seconds | seconds)
 
 
 def decompose(

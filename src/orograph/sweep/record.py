@@ -57,8 +57,6 @@ def commit_point(bench: Bench, run: Run, point: PointWork, neighbour: State | No
         scalars |= polish_scalars(point.polished)
     if point.advanced is not None:
         scalars |= branch_scalars(point.advanced)
-        if point.trained is not None and point.polished is not None:
-            scalars["polish_products"] += point.advanced.products
     theta = bench.states.theta
     moved = None if neighbour is None else (theta(state) - theta(neighbour)).double().norm().item()
     scalars |= {"moved": moved, "frozen": moved == 0.0}
@@ -95,6 +93,8 @@ def branch_scalars(advanced: Advanced) -> dict[str, Any]:
         "branch_parts": advanced.parts,
         "branch_predicted": advanced.predicted,
         "branch_corrected": advanced.corrected,
+        "branch_angle": advanced.angle,
+        "branch_curvature": advanced.curvature,
     }
 
 

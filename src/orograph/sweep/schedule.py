@@ -17,7 +17,6 @@ from typing import Any
 from orograph.store.cells import Cell
 from orograph.sweep.bench import Bench, Theta
 from orograph.sweep.point import Measured
-from orograph.sweep.stages import Followed
 from orograph.sweep.states import State
 from orograph.training.advancing import Advanced
 from orograph.training.loop import Trained
@@ -185,14 +184,10 @@ class Schedule:
         return done
 
     def _followed(self, point: PointWork, index: int) -> Callable[[Any, float], None]:
-        def done(result: Followed, seconds: float) -> None:
-            point.trained, point.polished, point.advanced = result.trained, result.polished, result.advanced
-            point.timings["following"] = seconds
-            if result.state is None:
-                point.fail()
-                self._measure_with(point, index)
-            else:
-                self._settle(point, result.state, index)
+        def done(result: tuple[State, Advanced], seconds: float) -> None:
+            state, point.advanced = result
+            point.polished, point.timings["following"] = point.advanced.polished, seconds
+            self._settle(point, state, index)
 
         return done
 

@@ -129,9 +129,17 @@ class EndSettings(Settings):
 
     end: Literal["auto", "train", "newton"] = Field(
         "auto",
-        description="newton: along the neighbour's branch, predicted and corrected to a critical point, trained and polished "
-        "only where that branch cannot be followed; train: by mini-batches; auto: newton where there is a neighbour, a loss "
-        "that is twice differentiable and the program's own training",
+        description="newton: along the neighbour's branch, predicted and corrected to a critical point, and where that branch "
+        "ends down to the next one; train: by mini-batches; auto: newton where there is a neighbour, a loss that is twice "
+        "differentiable and the program's own training",
+    )
+
+
+class IndexSettings(Settings):
+    """What tells whether a point is a minimum."""
+
+    index: bool = Field(
+        False, description="λ_min of H + 2λI and how many of its eigenvalues are negative, at a hundred and more products a point"
     )
 
 
@@ -149,7 +157,12 @@ class SweepNumerics(NumericsSettings):
         return self
 
 
-_LATER: dict[str, type[Settings]] = {"tracking": TrackingSettings, "problem": ProblemSettings, "ending": EndSettings}
+_LATER: dict[str, type[Settings]] = {
+    "tracking": TrackingSettings,
+    "problem": ProblemSettings,
+    "ending": EndSettings,
+    "stability": IndexSettings,
+}
 
 
 class SweepSettings(Settings):
@@ -164,6 +177,7 @@ class SweepSettings(Settings):
     tracking: TrackingSettings = group(TrackingSettings)
     problem: ProblemSettings = group(ProblemSettings)
     ending: EndSettings = group(EndSettings)
+    stability: IndexSettings = group(IndexSettings)
     numerics: SweepNumerics = group(SweepNumerics)
 
     @model_validator(mode="after")

@@ -83,27 +83,10 @@ def polish_cell(bench: Bench, cell: Cell, state: State, say: Say) -> Polished:
     )
 
 
-@dataclass(frozen=True)
-class Followed:
-    """Where a point lies that was reached from its neighbour.
+def follow_cell(bench: Bench, cell: Cell, before: float, state: State, say: Say) -> tuple[State, Advanced]:
+    """From the neighbour's state at λ = `before` along its branch; where that cannot be followed, down from its last point.
 
-    Attributes:
-        state: None where a training on the way failed.
-        advanced: how far the neighbour's branch was followed.
-        trained: where that ended before the point's strength, and training went on from there.
-        polished: how it became critical.
-    """
-
-    state: State | None
-    advanced: Advanced
-    trained: Trained | None
-    polished: Polished | None
-
-
-def follow_cell(bench: Bench, cell: Cell, before: float, state: State, say: Say) -> Followed:
-    """From the neighbour's state at λ = `before` along its branch; where that cannot be followed, trained from its last point.
-
-    Buffers stay as they are along a branch.
+    Buffers stay as they are.
     """
     settings = bench.settings.training
     theta, buffers = bench.states.split(state)
@@ -117,14 +100,7 @@ def follow_cell(bench: Bench, cell: Cell, before: float, state: State, say: Say)
         max_products=settings.polish_products,
         on_product=lambda stage, count: say(f"{title(cell)}: following"),
     )
-    reached = bench.states.join(advanced.theta, buffers)
-    if advanced.polished is not None:
-        return Followed(reached, advanced, None, advanced.polished)
-    (trained,) = train_cells(bench, [cell], [reached], say)
-    if trained.failed_epoch is not None:
-        return Followed(None, advanced, trained, None)
-    polished = polish_cell(bench, cell, bench.states.join(trained.theta, trained.buffers), say)
-    return Followed(bench.states.join(polished.theta, trained.buffers), advanced, trained, polished)
+    return bench.states.join(advanced.polished.theta, buffers), advanced
 
 
 def measure_cells(bench: Bench, cells: Sequence[Cell], states: Sequence[State], say: Say) -> list[Measured]:

@@ -76,5 +76,6 @@ def remarks(record: Mapping[str, Any]) -> list[str]:
         (record.get("unconverged_pairs"), f"{record.get('unconverged_pairs')} unconverged"),
         (record.get("cut"), "cut"),
         (record.get("polish_converged") is False, "not a critical point"),
+        (record.get("objective_negative_eigenvalues"), f"index {record.get('objective_negative_eigenvalues')}"),
     ]
     return [text for holds, text in found if holds]

@@ -5,16 +5,21 @@ On a branch dθ/dλ = −(H + 2λI)⁻¹ 2(θ − θ_ref). The prediction is the
     θ − (H + 2λI)⁻¹ ∇L_eff(θ; λ),
 
 which agrees with θ + (dθ/dλ)Δλ to first order and is exact where L is quadratic: one solve by conjugate gradients. The corrector
-is the Newton method of `polishing`, with the preconditioner that the prediction left. Where the prediction meets negative
-curvature, does not lower the gradient, or is corrected by more than a share of its length, the step in λ is halved (Allgower &
-Georg, "Numerical continuation methods", 1990); where even a small step fails, the branch ends or is not to be told from others.
+is Newton's method, judged by the gradient alone and solved as exactly as the last step was linear (Eisenstat & Walker 1996),
+with the preconditioner that the prediction left. Where the prediction meets negative curvature or does not lower the gradient, or
+where the corrector does not contract or goes further than a share of the prediction, the step in λ is halved (Allgower & Georg,
+"Numerical continuation methods", 1990).
+
+Where even a small step fails, the branch ends or is not to be told from others. Then the trust-region method of `polishing`,
+which has learnt of the curvature by now, descends at the new λ from the last point on the branch to the next critical point.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -25,10 +30,13 @@ from orograph.objective import Objective
 from orograph.training.polishing import MovableHessian, Newton, Polished
 
 _SOLVED = 0.05  # residual of a prediction, relative to the gradient
+_FORCING = 0.25  # largest residual of a correction, likewise
+_ENOUGH = 0.5  # of the tolerance: no correction is solved further
 _BETWEEN = 0.01  # of the gradient where a step begins: as far as points on the way are corrected
-_LOWERED = 0.5  # share of the gradient that a prediction may leave
+_LOWERED = 0.5  # share of the gradient that a prediction or a correction may leave
 _SHORT = 0.35  # of the prediction: a corrector that goes as far may end on another branch
 _INSIDE = 0.999  # of a length: what rounding tells from the whole of it
+_ROUNDED = 100  # units in the last place of θ: a correction that is no longer cannot be made better
 _HALVINGS = 6  # of the whole step, before the branch is given up
 
 
@@ -43,8 +51,11 @@ class Advanced:
         parts: into how many steps the way was divided.
         predicted: length of all predictions.
         corrected: length of all corrections.
-        products: Hessian-vector products spent.
-        polished: the end as `polish` tells of it, from the beginning of the way on; None where the branch was lost.
+        angle: between the first prediction and the way from the beginning to the end, in degrees; NaN where nothing moved.
+        curvature: of L_eff along the last prediction, pᵀ(H + 2λI)p / ‖p‖²: λ_min is no larger, and it is 0 at a fold.
+        products: Hessian-vector products spent on the branch.
+        polished: the end as `polish` tells of it, from the beginning of the way on: `theta`, or where the branch was lost what
+            lies below it at the objective's λ. Its products are all that were spent.
     """
 
     theta: Float[Tensor, " P"]
@@ -53,8 +64,10 @@ class Advanced:
     parts: int
     predicted: float
     corrected: float
+    angle: float
+    curvature: float
     products: int
-    polished: Polished | None
+    polished: Polished
 
 
 @checked
@@ -80,7 +93,7 @@ def advance(
         on_product: called with "continuing" and the products so far; see `orograph.curvature.counting`.
 
     Returns:
-        The critical point there, or how far the branch could be followed.
+        The critical point there, or how far the branch could be followed and where the descent from its end led.
 
     Raises:
         ConfigurationError: the tolerance or the number of products is not positive.
@@ -99,59 +112,106 @@ def advance(
     told = counter(on_product, "continuing")
     newton = Newton(objective, hessian, tolerance, max_products)
     goal, here, at = objective.strength, theta.detach(), strength
-    value, first = newton.value(here), math.nan
-    step, parts, predicted, corrected = goal - at, 0, 0.0, 0.0
-    end: Polished | None = None
-    while end is None or at != goal:
+    value, norm, before = newton.value(here), math.nan, math.nan
+    step, parts, predicted, corrected, steady, kept = goal - at, 0, 0.0, 0.0, True, False
+    tangent, curvature = torch.zeros_like(here), math.nan
+    while not kept:
         last = abs(step) >= _INSIDE * abs(goal - at)
         to = goal if last else at + step
         newton.turn_to(to, tolerance)
         gradient = newton.move(here)
         norm = _norm(gradient)
-        first = norm if math.isnan(first) else first
+        if math.isnan(before):
+            before = norm
         if not last:
             newton.turn_to(to, max(tolerance, _BETWEEN * norm))
         found = _stepped(newton, here, gradient, told)
-        if found is None or not (last or found[0].converged):
-            step /= 2
+        curvature = found.curvature
+        if not tangent.any():
+            tangent = found.prediction
+        if found.theta is None:
+            step, steady = step / 2, False
             if abs(step) <= abs(goal - strength) / 2**_HALVINGS or newton.products >= max_products:
                 break
             continue
-        end, length, aside = found
-        here, at, step = end.theta, to, 2 * step
-        parts, predicted, corrected = parts + 1, predicted + length, corrected + aside
-    if end is not None:
-        end = replace(
-            end,
-            products=newton.products,
-            evaluations=newton.evaluations,
-            distance=_norm(here - theta),
-            objective_change=newton.value(here) - value,
-            gradient_norm_before=first,
-        )
-    kept = at == goal and end is not None
-    return Advanced(here, at, kept, parts, predicted, corrected, newton.products, end if kept else None)
+        here, at, norm, kept = found.theta, to, found.norm, last
+        step, steady = step * (2 if steady else 1), True
+        parts, predicted, corrected = parts + 1, predicted + _norm(found.prediction), corrected + found.corrected
+    there, spent = here, newton.products
+    if not kept:
+        newton.turn_to(goal, tolerance)
+        fallen = newton.run(here, told)
+        there, norm = fallen.theta, fallen.gradient_norm
+    polished = Polished(
+        theta=there,
+        converged=norm <= newton.target(there),
+        bounded=goal > 0,
+        products=newton.products,
+        evaluations=newton.evaluations,
+        steps=newton.steps,
+        distance=_norm(there - theta),
+        objective_change=newton.value(there) - value,
+        gradient_norm_before=before,
+        gradient_norm=norm,
+        negative_curvature=newton.negative_curvature,
+    )
+    angle = _angle(tangent, there - theta)
+    return Advanced(here, at, kept, parts, predicted, corrected, angle, curvature, spent, polished)
 
 
-def _stepped(newton: Newton, here: Tensor, gradient: Tensor, told: Callable[[int], Any]) -> tuple[Polished, float, float] | None:
-    """The critical point at Newton's λ, predicted and corrected; None where that is not to be trusted."""
+@dataclass(frozen=True)
+class _Step:
+    """A step in λ: its prediction, the curvature along it, the corrected point (None where it is not to be trusted), the norm of
+    the gradient there and the length of the corrections.
+    """
+
+    prediction: Tensor
+    curvature: float
+    theta: Tensor | None = None
+    norm: float = math.nan
+    corrected: float = 0.0
+
+
+def _stepped(newton: Newton, here: Tensor, gradient: Tensor, told: Callable[[int], Any]) -> _Step:
+    """From a point to Newton's λ, the Hessian standing there."""
     norm, radius = _norm(gradient), max(1.0, _norm(here))
     if norm == 0:
-        return newton.run(here, told, gradient=gradient), 0.0, 0.0
+        return _Step(torch.zeros_like(here), math.nan, here, norm)
     trial = newton.solve(gradient, radius, _SOLVED)
     told(newton.products)
+    lost = _Step(trial.step, trial.curvature)
     length = _norm(trial.step)
     if not length < _INSIDE * radius:  # negative curvature ends there too
-        return None
-    there = here + trial.step
-    after = newton.move(there)
-    if not _norm(after) <= max(_LOWERED * norm, newton.target(there)):
-        return None
-    reach = _SHORT * length
-    end = newton.run(there, told, gradient=after, reach=reach)
-    if end.distance > _INSIDE * reach:
-        return None
-    return end, length, end.distance
+        return lost
+    start = theta = here + trial.step
+    gradient = newton.move(theta)
+    left = _norm(gradient)
+    if not left <= max(_LOWERED * norm, newton.target(theta)):
+        return lost
+    bent, norm = abs(left - trial.residual) / norm, left  # what the model did not foresee
+    reach, aside = _SHORT * length, 0.0
+    while norm > (target := newton.target(theta)) and newton.products < newton.max_products:
+        trial = newton.solve(gradient, reach, min(_FORCING, max(bent, _ENOUGH * target / norm)))
+        told(newton.products)
+        moved = theta + trial.step
+        if not max(_norm(trial.step), _norm(moved - start)) < _INSIDE * reach:
+            return lost
+        gradient = newton.move(moved)
+        left = _norm(gradient)
+        if left > max(_LOWERED * norm, newton.target(moved)):
+            if _norm(trial.step) > _ROUNDED * newton.rounding * _norm(moved):
+                return lost
+            break
+        newton.steps += 1
+        theta, aside, bent, norm = moved, _norm(moved - start), abs(left - trial.residual) / norm, left
+    return _Step(lost.prediction, lost.curvature, theta, norm, aside)
+
+
+def _angle(one: Tensor, other: Tensor) -> float:
+    """Between two directions, in degrees; NaN where one is none."""
+    one, other = one.double(), other.double()
+    size = (one.norm() * other.norm()).item()
+    return math.degrees(math.acos(max(-1.0, min(1.0, torch.dot(one, other).item() / size)))) if size > 0 else math.nan
 
 
 def _norm(vector: Tensor) -> float:

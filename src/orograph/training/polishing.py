@@ -262,16 +262,19 @@ class Newton:
             square, last = _dot(residual, scaled), square
             direction = (square / last) * direction - scaled
         # the residual is g + Bp, so that the model's value gᵀp + ½ pᵀBp is ½ pᵀ(g + residual)
-        return _Trial(step, -0.5 * _dot(step, gradient + residual), _norm(residual))
+        length = _dot(step, step)
+        curvature = _dot(step, residual - gradient) / length if length > 0 else math.nan
+        return _Trial(step, -0.5 * _dot(step, gradient + residual), _norm(residual), curvature)
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """A step, the decrease of L_eff and the norm of the gradient that the model predicts for it."""
+    """A step, and what the model foresees: the decrease of L_eff, the norm of the gradient, the curvature along the step."""
 
     step: Tensor
     decrease: float
     residual: float
+    curvature: float
 
 
 class _Preconditioner:
