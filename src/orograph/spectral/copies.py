@@ -90,10 +90,11 @@ class Chain:
         """Multiply the next vector; False when there is none."""
         krylov, m = self.krylov, self.krylov.multiplied
         vector = _padded(self._next, krylov.count)
-        length, beyond = float(vector.norm()), vector[m:]
+        inside, beyond = vector[:m], vector[m:]
+        length = math.hypot(float(inside.norm()), float(beyond.norm()))
         if length <= _EXHAUSTED * (krylov.scale if self.steps else 0.0):
             return False
-        unit = vector[:m] / length
+        unit = torch.where(inside.abs() > _EXHAUSTED * length, inside / length, 0.0)
         if (share := float(beyond.norm()) / length) > _EXHAUSTED:
             unit = torch.cat([unit, unit.new_tensor([-share if beyond[0] >= 0 else share])])  # its sign after the reflection
             krylov.aim(beyond)

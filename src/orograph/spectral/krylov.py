@@ -77,11 +77,15 @@ class Krylov:
         Raises:
             DataError: a product holds NaN or infinity.
         """
-        operator = operator or self.operator
+        return self._multiplied(block, operator or self.operator)[0]
+
+    def _multiplied(self, block: Float[Tensor, "b W"], operator: LinearOperator) -> tuple[Float[Tensor, "b W"], float]:
+        """The products, as of `product`, and the largest of their norms, which is finite if all of their entries are."""
         block = self.shards.whole(block.to(operator.device, operator.dtype))
         result = (operator @ block[0])[None] if len(block) == 1 else (operator @ block.T).T
-        self.tally(len(block), finite=bool(torch.isfinite(result).all()))
-        return self.shards.local(result)
+        longest = float(torch.linalg.vector_norm(result, dim=1, dtype=torch.float64).max())
+        self.tally(len(block), finite=longest < float("inf"))
+        return self.shards.local(result), longest
 
     def tally(self, count: int, *, finite: bool) -> None:
         """Counts products.
@@ -111,8 +115,8 @@ class Krylov:
     def expand(self, width: int = 1) -> int:
         """Multiply the first `width` vectors of the pool; returns how many vectors this added to it, at its end."""
         start, stop = self.multiplied, min(self.multiplied + width, self.count)
-        block = self.product(self.basis.rows[start:stop].to(self.basis.device)).to(self.basis.rows.device, copy=True).contiguous()
-        self.scale = max(self.scale, *self.shards.norms(block).tolist())
+        products, longest = self._multiplied(self.basis.rows[start:stop].to(self.basis.device), self.operator)
+        block, self.scale = products.to(self.basis.rows.device, copy=True).contiguous(), max(self.scale, longest)
         known = self.count
         self.coefficients[:known, start:stop] = self._subtract_foreseen(block, start)
         before = self.shards.norms(block).tolist()
@@ -175,7 +179,7 @@ class Krylov:
             before, norm = norm, self._norm(vector)
         if norm <= floor or norm <= 0.5 * before or self.room == 0:
             return column, 0.0
-        self.basis.rows[self.count] = vector[0] / norm
+        torch.div(vector[0], norm, out=self.basis.rows[self.count])
         self.count += 1
         return column, norm
 
