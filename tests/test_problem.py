@@ -51,6 +51,16 @@ def test_a_module_is_copied() -> None:
     assert torch.equal(made.weight, given.weight)
 
 
+def test_samples_with_one_or_three_channels_are_images_from_0_to_1() -> None:
+    pictures = torch.arange(96.0).view(8, 3, 2, 2) - 7
+    of_one_s_own = problem(model=lambda: nn.Flatten(), train=[(pictures[:5], Y[:5]), (pictures[5:], Y[5:])])
+    assert of_one_s_own.shows
+    shown = of_one_s_own.pixels(torch.tensor([7, 0]))
+    assert torch.equal(shown, (pictures[[7, 0]] + 7) / 95)
+    assert not problem().shows
+    assert not problem(train=(X.view(8, 1, 1, 3), Y)).shows  # a line
+
+
 def test_a_loss_that_reads_the_module_itself_is_refused_where_a_copy_is_meant() -> None:
     module = nn.Linear(3, 3)
 

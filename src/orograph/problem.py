@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
@@ -240,6 +241,26 @@ class Problem:
             return self.input_shape
         inputs = self.first[0]
         return tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else None
+
+    @property
+    def shows(self) -> bool:
+        """Whether the samples are images to be drawn: of a named set, or one or three channels in tensors that are at hand."""
+        if self.images is not None:
+            return True
+        shape = self.shape or ()
+        return isinstance(self.train, list | tuple) and len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) > 1
+
+    def pixels(self, samples: Int[Tensor, " n"]) -> Float[Tensor, "n C H W"]:
+        """Training samples as images, from 0 to 1; of those of one's own 0 is the least value of all and 1 the largest.
+
+        Args:
+            samples: `(n,)` their numbers, where the problem `shows` images.
+        """
+        if self.images is not None:
+            return (self.images.train_inputs[samples] * self.images.std + self.images.mean).clamp(0, 1)
+        inputs = torch.cat([inputs for inputs, _ in pairs(self.train)]).float()
+        low, high = inputs.aminmax()
+        return (inputs[samples] - low) / (high - low).clamp(min=torch.finfo(inputs.dtype).tiny)
 
     @property
     def outputs(self) -> int | None:

@@ -18,7 +18,7 @@ def left_out(bench: Bench, run: Run, analysis: Analysis) -> list[str]:
         "Without classes or other groups there are no shares, gradients and metrics of groups.": groups is None,
         outputs: not classifies,
         "Samples that are no images are not drawn; the shares of those that carry a direction most are kept as numbers.": (
-            bench.problem.images is None and not said
+            not bench.problem.shows and not said
         ),
     }
     return [sentence for sentence, is_so in holds.items() if is_so] + said

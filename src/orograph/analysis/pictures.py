@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 import xarray as xr
 from matplotlib.figure import Figure
 
@@ -46,7 +47,7 @@ def draw(bench: Bench, run: Run, found: Sequence[Survey], measured: Sequence[Mea
             written += save(angles(line, head), folder / f"angles-{name}")
         if "class_share" in line and np.isfinite(line.class_share.values).all():
             written += save(class_shares(line, bands, head), folder / f"classes-{name}")
-        if "top_image" in line and bench.problem.images is not None and np.isfinite(line.top_image.values).all():
+        if "top_image" in line and bench.problem.shows and np.isfinite(line.top_image.values).all():
             for place in telling_points(each):
                 written += save(
                     _images(bench, line, place, head), folder / f"images-{name}-{run.plan.texts[place].replace('.', '_')}"
@@ -103,12 +104,10 @@ def loop_marks(measured: MeasuredLoop) -> LoopMarks:
 def _images(bench: Bench, line: xr.Dataset, strength: float, head: str) -> Figure:
     point = line.sel(strength=strength)
     numbers = point.top_image.values.astype(int)
-    data = bench.problem.images
-    assert data is not None
-    pixels = (data.train_inputs[numbers.ravel()] * data.std + data.mean).clamp(0, 1).numpy()
+    pixels = bench.problem.pixels(torch.from_numpy(numbers.ravel())).numpy()
     channels = np.moveaxis(pixels, 1, -1) if pixels.shape[1] == 3 else pixels[:, 0]
-    labels = data.train_targets.numpy()[numbers]
-    names = [[data.classes[label] for label in row] for row in labels]
+    groups = bench.instruments.groups
+    names = [["" if groups is None else groups.names[groups.train[number]] for number in row] for row in numbers]
     return images(
         channels.reshape(*numbers.shape, *channels.shape[1:]),
         point.top_image_share.values,
