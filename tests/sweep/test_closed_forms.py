@@ -73,7 +73,7 @@ def run_of(*words: str) -> Run:
 @pytest.mark.parametrize("end", [[], ["--end", "newton"]])
 def test_ridge_regression_is_its_closed_form(source: Path, end: list[str]) -> None:
     run_of("--data", "closed_forms:numbers", "--model", "closed_forms:ridge", "--loss", "mse_loss", "--k", "3", *POLISH, *end)
-    assert main(["analyze", "run", "--quiet", "--probes", "8"]) == 0
+    assert main(["analyze", "run", "--quiet", "--probes", "3"]) == 0  # of so few parameters all columns are taken
     import closed_forms  # type: ignore[import-not-found]
 
     x, y = (each[:40].numpy() for each in (closed_forms.X, closed_forms.Y))

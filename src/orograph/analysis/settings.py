@@ -18,7 +18,9 @@ class AnalyzeSettings(Settings):
     """What `orograph analyze` takes."""
 
     run: tyro.conf.Positional[str] = Field("", description="the directory of a sweep")
-    probes: int = Field(12, description="random vectors of the scalar curvature, of 1 product each")
+    probes: int = Field(
+        12, description="random vectors of the scalar curvature, of 1 product each; up to 128 parameters it is exact"
+    )
     images: int = Field(8, description="images kept for each direction: those that carry it most")
     samples: Literal["all", "top"] = Field("all", description="keep the share of every sample, or of these images only")
     lowest_products: int = Field(300, description="products for λ_min of a point at most; 0 leaves certificates out")

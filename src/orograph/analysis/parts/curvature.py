@@ -6,14 +6,17 @@ from orograph.geometry.ricci import scalar_curvature, scalar_curvature_top_k
 from orograph.spectral.intervals import estimate_fields
 from orograph.store.findings import Result
 
+_FEW = 128  # parameters: all columns of H cost less than a spectrum, and nothing is estimated
+
 
 def curvature_part(visit: Visit, *, probes: int, seed: int) -> Result:
-    """R, R_top_k, tr H and tr H². Recorded pairs lower the error; they do not move the estimate.
+    """R, R_top_k, tr H and tr H². Recorded pairs lower the error; they do not move the estimate; of few parameters all is exact.
 
     The probes are the same at every point: what they miss is common to a ladder, so that errors are those of its level, not of
     differences between neighbours.
     """
-    spectrum = visit.spectrum
+    spectrum, size = visit.spectrum, visit.operator.size
+    probes = max(probes, size) if size <= _FEW else probes
     visit.say("scalar curvature", 0)
     found = scalar_curvature(visit.operator, visit.gradient, probes=probes, seed=seed, spectrum=spectrum)
     scalars = {
