@@ -110,7 +110,7 @@ class Iteration:
                 self._harvest(harvest, steps)
             width = harvest
         self.solve()
-        self.missing = self.affordable > 0
+        self.missing = 0 < self.affordable <= self.krylov.products
 
     def proceed(self, width: int) -> bool:
         """Make ready for the next expansion; False when the products are used up or the basis spans the space."""
