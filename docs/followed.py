@@ -21,7 +21,7 @@ from scipy.interpolate import CubicSpline, KroghInterpolator
 from scipy.optimize import brentq
 
 import orograph as og
-from orograph.figures.courses import MARKS, course, handle, mark
+from orograph.figures.courses import course, handle, legend_of, mark
 from orograph.figures.style import PALETTE, styled
 from sections import insert, number, table
 
@@ -146,10 +146,7 @@ def picture(branches: Sequence[Branch], trained: Sequence[Row]) -> Figure:
         energy.set(title=r"$L_{\mathrm{eff}}$ above the collapsed network" if trained else r"$L_{\mathrm{eff}}$", ylabel="nat")
         kinds = {event["event_kind"] for _, _, events in branches for event in events}
         handles = [handle(index) for index in sorted(seen)]
-        for kind in ("fold", "branch"):
-            symbol, words = MARKS[kind]
-            if kind in kinds:
-                handles.append(Line2D([], [], ls="", marker=symbol, color="#222222", mfc="white", ms=6, label=words))
+        handles += [legend_of(kind) for kind in ("fold", "branch") if kind in kinds]
         if trained:
             handles.append(Line2D([], [], ls="", marker=".", color=_GREY, label="where training ends"))
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))

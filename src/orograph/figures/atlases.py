@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from orograph.figures.courses import MARKS, course, handle, less_chord, mark
+from orograph.figures.courses import MARKS, course, handle, legend_of, less_chord, mark
 from orograph.figures.labels import label
 from orograph.figures.style import PALETTE, styled
 
@@ -53,11 +53,7 @@ def atlas(results: Mapping[str, Any], title: str = "") -> Figure:
         energy.set(title=r"$L_{\mathrm{eff}}$, less its chord", ylabel=label("excess"))
         kinds = {event["event_kind"] for branch in branches for event in branch["events"]}
         handles = [handle(index) for index in sorted(seen)]
-        handles += [
-            Line2D([], [], ls="", marker=symbol, color="#222222", mfc="white", ms=6, label=words)
-            for kind, (symbol, words) in MARKS.items()
-            if kind in kinds
-        ]
+        handles += [legend_of(kind) for kind in MARKS if kind in kinds]
         if results["ladders"]:
             handles.append(Line2D([], [], ls="", marker=".", color=_LADDER, label="trained points"))
         if certified:

@@ -74,11 +74,7 @@ def bifurcations(tree: xr.DataTree, title: str = "") -> Figure:
             axes.xaxis.set_major_locator(MaxNLocator(5))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
         handles = [handle(index) for index in sorted(seen)]
-        handles += [
-            Line2D([], [], ls="", marker=MARKS[kind][0], color="#222222", mfc="white", ms=6, label=MARKS[kind][1])
-            for kind in MARKS
-            if kind in marked
-        ]
+        handles += [legend_of(kind) for kind in MARKS if kind in marked]
         figure.legend(handles=handles, loc="outside lower center", ncols=max(1, len(handles)))
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
         return figure
@@ -89,6 +85,17 @@ def handle(index: int) -> Line2D:
     style, colour = look(index)
     words = "index not known" if index < 0 else "minimum" if index == 0 else f"saddle of index {index}"
     return Line2D([], [], ls=style, color=colour, label=words + (" or more" if index == len(_LOOKS) - 1 else ""))
+
+
+def legend_of(kind: str) -> Line2D:
+    """The entry of a legend for events of this kind."""
+    return Line2D([], [], ls="", label=MARKS[kind][1], **_looks(kind))
+
+
+def _looks(kind: str) -> dict[str, Any]:
+    """How an event is drawn: a turn of q, where nothing becomes stable or unstable, smaller and fainter than the others."""
+    faint = kind == "turn"
+    return {"marker": MARKS[kind][0], "color": "#888888" if faint else "#222222", "mfc": "white", "ms": 3.5 if faint else 6}
 
 
 def look(index: int) -> tuple[str, str]:
@@ -129,15 +136,8 @@ def course(axes: Axes, points: Sequence[Row], events: Sequence[Row], value: Call
 def mark(axes: Axes, events: Sequence[Row], value: Callable[[Row], float]) -> set[str]:
     """The events of a branch as markers; which kinds there are."""
     for event in events:
-        axes.plot(
-            event["strength"],
-            value(event),
-            MARKS[event["event_kind"]][0],
-            color="#222222",
-            mfc="white",
-            ms=6,
-            zorder=3 if event["event_kind"] == "turn" else 3.1,
-        )
+        kind = str(event["event_kind"])
+        axes.plot(event["strength"], value(event), ls="", zorder=3 if kind == "turn" else 3.1, **_looks(kind))
     return {str(event["event_kind"]) for event in events}
 
 
