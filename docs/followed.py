@@ -28,6 +28,7 @@ from sections import insert, number, table
 Row = Mapping[str, Any]
 Branch = tuple[str, list[Row], list[Row]]  # its name, its points, its events
 _GREY = "#888888"
+_DRAWN = ("fold", "branch")
 _ENOUGH = 4  # points that a fold is predicted from
 _AHEAD = 0.975  # of the fold's λ: nothing beyond is used for its prediction
 
@@ -37,14 +38,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.add_argument("name", help="of the section and of the picture")
     options.add_argument("runs", nargs="+", type=Path, help="branches, each followed on from a minimum")
     options.add_argument("--ladder", type=Path, help="a sweep up to collapse, whose points are drawn, too")
+    options.add_argument("--lowest", action="store_true", help="the lowest eigenvalues beside q, in place of L_eff")
     options.add_argument("--page", type=Path, default=Path("docs/transitions.md"), help="the page to write into")
     chosen = options.parse_args(arguments)
     branches = [branch for run in chosen.runs for branch in read(run)]
-    rows = [fold_row(*branch, event) for branch in branches for event in branch[2] if event["event_kind"] == "fold"]
-    columns = ("branch", "fold λ_f", "q", "L_eff", "next eigenvalue", "index behind", "predicted", "from λ ≤", "error", "∫ q dλ")
+    rows = [event_row(*branch, event) for branch in branches for event in branch[2] if event["event_kind"] in _DRAWN]
+    columns = (
+        "branch",
+        "event",
+        "λ",
+        "q",
+        "L_eff",
+        "next eigenvalue",
+        "index behind",
+        "predicted",
+        "from λ ≤",
+        "error",
+        "∫ q dλ",
+    )
     file = chosen.page.parent / "images" / f"{chosen.name}.png"
     file.parent.mkdir(parents=True, exist_ok=True)
-    picture(branches, ladder(chosen.ladder) if chosen.ladder else []).savefig(file, dpi=160)
+    picture(branches, ladder(chosen.ladder) if chosen.ladder else [], lowest=chosen.lowest).savefig(file, dpi=160)
     insert(chosen.page, chosen.name, f"{table(columns, rows)}\n\n![{chosen.name}](images/{file.name})\n", title="Transitions")
     return 0
 
@@ -68,24 +82,32 @@ def ladder(run: Path) -> list[Row]:
     return [{name: float(values[place]) for name, values in names.items()} for place in range(line.sizes["strength"])]
 
 
-def fold_row(name: str, points: list[Row], events: list[Row], fold: Row) -> tuple[str, ...]:
-    """What a fold is, and what was known of it before it was reached."""
-    before = [point for point in points[: int(fold["after"]) + 1] if point["strength"] <= _AHEAD * fold["strength"]]
-    found = predicted(before[-_ENOUGH:]) if len(before) >= _ENOUGH else None
-    behind = points[int(fold["after"]) + 1]
+def event_row(name: str, points: list[Row], events: list[Row], event: Row) -> tuple[str, ...]:
+    """What a fold or a branch point is, and what was known of it before it was reached."""
+    before = [point for point in points[: int(event["after"]) + 1] if point["strength"] <= _AHEAD * event["strength"]]
+    fold = event["event_kind"] == "fold"
+    found = None if len(before) < _ENOUGH else predicted(before[-_ENOUGH:]) if fold else straight(before[-2:])
+    behind = points[int(event["after"]) + 1]
     near = np.sort(np.abs(behind.get("lowest_eigenvalues", [np.nan])))
     return (
         name,
-        f"{fold['strength']:.7f}",
-        f"{fold['order_parameter']:.5g}",
-        f"{fold['objective']:.7g}",
-        number(float(near[0])),
+        "fold" if fold else "branch point",
+        f"{event['strength']:.7f}",
+        f"{event['order_parameter']:.5g}",
+        f"{event['objective']:.7g}",
+        number(float(near[0] if fold else near[1])),
         f"{behind['objective_negative_eigenvalues']:.0f}",
         number(found, "{:.6f}"),
         f"{before[-1]['strength']:.6f}" if found else "–",
-        f"{found / fold['strength'] - 1:+.1e}" if found else "–",
-        f"{envelope_defect(points, fold):.1e}",
+        f"{found / event['strength'] - 1:+.1e}" if found else "–",
+        f"{envelope_defect(points, event):.1e}",
     )
+
+
+def straight(points: Sequence[Row]) -> float:
+    """Where the lowest eigenvalue, which is linear in λ at a branch point, vanishes on the line through two points."""
+    (one, first), (other, second) = ((point["strength"], point["lowest_eigenvalues"][0]) for point in points)
+    return float(one - first * (other - one) / (second - first))
 
 
 def predicted(points: Sequence[Row]) -> float | None:
@@ -105,30 +127,30 @@ def predicted(points: Sequence[Row]) -> float | None:
     return -float(loss.derivative(brentq(lambda q: float(loss.derivative(q, 2)), ahead[place - 1], ahead[place]), 1))
 
 
-def envelope_defect(points: Sequence[Row], fold: Row) -> float:
-    """Largest |ΔL_eff − ∫ q dλ| on the way from ten points before a fold, as far as there are, to two behind it.
+def envelope_defect(points: Sequence[Row], event: Row) -> float:
+    """Largest |ΔL_eff − ∫ q dλ| on the way from ten points before an event, as far as there are, to two behind it.
 
-    λ is a spline in q, which goes on through the fold, and ∫ q dλ = [qλ] − ∫ λ dq; L_eff does not enter.
+    λ is a spline in q, which goes on through folds, and ∫ q dλ = [qλ] − ∫ λ dq; L_eff does not enter.
     """
-    after = int(fold["after"]) + 1
+    after = int(event["after"]) + 1
     before = points[max(after - 10, 0) : after]
-    way = [*before, fold, *points[after : after + 6]]  # further than is asked for: a spline is least sharp at its ends
+    way = [*before, event, *points[after : after + 6]]  # further than is asked for: a spline is least sharp at its ends
     q, strength, objective = (np.array([each[name] for each in way]) for name in ("order_parameter", "strength", "objective"))
     area = CubicSpline(-q, strength).antiderivative()
     work = q * strength + area(-q)
     return float(np.abs((objective - objective[0]) - (work - work[0]))[: len(before) + 3].max())
 
 
-def picture(branches: Sequence[Branch], trained: Sequence[Row]) -> Figure:
-    """q and L_eff of all branches against λ, L_eff less that of the last trained point, which has collapsed."""
+def picture(branches: Sequence[Branch], trained: Sequence[Row], *, lowest: bool) -> Figure:
+    """q of all branches against λ; beside it L_eff less that of the last trained point, which has collapsed, or eigenvalues."""
     zero = trained[-1]["objective"] if trained else 0.0
     with styled():
         figure = Figure(figsize=(11.5, 5.4), layout="constrained")
         order, energy = figure.subplots(1, 2)
         seen: set[int] = set()
-        for axes, value in ((order, _order), (energy, lambda row: row["objective"] - zero)):
+        for axes, value in ((order, _order), (energy, lambda row: row["objective"] - zero))[: 1 if lowest else 2]:
             for _, points, events in branches:
-                kept = [event for event in events if event["event_kind"] in ("fold", "branch")]
+                kept = [event for event in events if event["event_kind"] in _DRAWN]
                 seen |= course(axes, points, events, value)
                 mark(axes, kept, value)
                 for event in kept:
@@ -139,14 +161,20 @@ def picture(branches: Sequence[Branch], trained: Sequence[Row]) -> Figure:
             )
             axes.margins(x=0.09)
             axes.set_xlabel("λ")
-        if trained:
+        if lowest:
+            for _, points, _ in branches:
+                energy.plot([point["strength"] for point in points], [point["lowest_eigenvalues"] for point in points], ".-")
+        elif trained:
             energy.set_ylim(limits)
-            energy.axhline(0, color="#555555", lw=0.8, zorder=0)
+        energy.axhline(0, color="#555555", lw=0.8, zorder=0)
         order.set(title=r"Order parameter $q = \|\theta\|^2$", ylabel="q")
-        energy.set(title=r"$L_{\mathrm{eff}}$ above the collapsed network" if trained else r"$L_{\mathrm{eff}}$", ylabel="nat")
+        if lowest:
+            energy.set(title=r"Lowest eigenvalues of $H + 2\lambda I$", ylabel="eigenvalue", xlabel="λ")
+        else:
+            energy.set(title=r"$L_{\mathrm{eff}}$ above the collapsed network", ylabel="nat")
         kinds = {event["event_kind"] for _, _, events in branches for event in events}
         handles = [handle(index) for index in sorted(seen)]
-        handles += [legend_of(kind) for kind in ("fold", "branch") if kind in kinds]
+        handles += [legend_of(kind) for kind in _DRAWN if kind in kinds]
         if trained:
             handles.append(Line2D([], [], ls="", marker=".", color=_GREY, label="where training ends"))
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
@@ -159,7 +187,7 @@ def _order(row: Row) -> float:
 
 def _name(axes: Axes, event: Row, value: Any) -> None:
     text = f"{event['strength']:.4f}"
-    axes.annotate(text, (event["strength"], value(event)), (7, 4), textcoords="offset points", fontsize=9, color=PALETTE[0])
+    axes.annotate(text, (event["strength"], value(event)), (7, 9), textcoords="offset points", fontsize=9, color=PALETTE[0])
 
 
 if __name__ == "__main__":
