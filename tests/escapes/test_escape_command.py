@@ -13,9 +13,11 @@ import orograph as og
 from forked import finish_despite_kills, lasting
 from orograph.cli import main
 from orograph.errors import RunError
+from orograph.escapes.heights import known_branches, saddle
 from orograph.escapes.jumps import chosen_jump, ladder_jumps
 from orograph.store.encoding import decode
 from orograph.store.escape import ESCAPE_FILE
+from orograph.store.lookup import find
 from orograph.store.run import Run
 from run_bytes import bytes_of
 
@@ -101,6 +103,27 @@ def test_without_a_saddle_the_height_is_said_to_be_a_bound(made: Path) -> None:
         assert well["height"] >= 0.98 * known["height"]  # less what lies between 41 positions
         assert well["crossing"] == pytest.approx((well["order_parameter"] + well["other_order_parameter"]) / 2)
     assert "a bound" in found["heights"]
+
+
+@pytest.mark.slow
+def test_an_atlas_gives_the_heights_of_the_branches_that_it_joins(made: Path) -> None:
+    atlas = str(made / "atlas")
+    assert main(["atlas", str(made / "fold"), str(made / "ladder"), "--descents", "0", "--out", atlas, "--quiet"]) == 0
+    one, other = (known_branches(each) for each in (atlas, str(made / "fold")))
+    assert [each.name for each in one.stretches] == [each.name for each in other.stretches]
+    assert one.digest == other.digest
+    low, high = u_of(0.08)
+    loss = depth(high, 0.08) - 0.08 * 3 * high**2
+    assert saddle(one, 0.08, 3 * high**2, loss) == saddle(other, 0.08, 3 * high**2, loss)
+    assert saddle(one, 0.08, 3 * low**2, loss) is None  # on no branch of minima
+
+
+@pytest.mark.slow
+def test_every_recorded_number_is_in_the_registry(made: Path) -> None:
+    recorded = {name for found in Run.open(made / "run").findings.values() for name in found.scalars}
+    told = {name for kind in ("wells", "cells") for each in decode(made / "run" / ESCAPE_FILE)[kind] for name in each}
+    missing = {name for name in recorded | told if find(name) is None}
+    assert missing == {"rate_low", "rate_high", "survival", "unstable"}  # parts of others, and a mark
 
 
 @pytest.mark.slow
