@@ -79,9 +79,9 @@ def test_arrhenius_is_told_from_a_power_law() -> None:
 
 
 def test_a_power_law_is_told_from_arrhenius() -> None:
-    found = [simulated(0.5 + (0.05 / TEMPERATURES + 0.5) * np.log(RATIOS), seed) for seed in range(20)]
+    found = [simulated(0.5 + 0.06 / TEMPERATURES * np.log(RATIOS), seed) for seed in range(20)]
     assert [each.verdict for each in found] == ["power law"] * 20
-    exponents = [abs(each.power.coefficients["b"] - 0.05) <= each.power.margins["b"] for each in found]
+    exponents = [abs(each.power.coefficients["b"] - 0.06) <= each.power.margins["b"] for each in found]
     assert sum(exponents) >= 17
     assert all(each.high < 0 for each in found)
 
@@ -92,7 +92,6 @@ def test_one_barrier_cannot_tell_them_apart() -> None:
     found = escape_laws(np.full(120, 0.04), np.full(120, 1.4), temperatures, times, np.full(120, True))
     assert found.verdict == "not told apart"
     assert found.difference == pytest.approx(0, abs=1e-6)
-    assert "c" not in found.power.coefficients
     assert found.arrhenius.coefficients == pytest.approx({"a": 1, "b": 0.8}, rel=1e-5)
     assert found.power.coefficients["b"] == pytest.approx(0.8 * 0.04 / math.log(1.4), rel=1e-5)
 

@@ -143,4 +143,4 @@ def verdict(results: dict[str, Any]) -> list[str]:
             f"Arrhenius against power law: {laws['verdict']}; Akaike's criterion of the power law less that of Arrhenius is "
             f"{laws['difference']:.3g} ({laws['low']:.3g} to {laws['high']:.3g})."
         )
-    return [told, results["heights"], results["rule"]]
+    return [told, *(results[name] for name in ("heights", "rule", "rates"))]

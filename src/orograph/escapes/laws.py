@@ -2,12 +2,15 @@
 
 With T = η/B, the learning rate by the batch size, and τ the mean time (steps times learning rate) that a state lasts,
 
-    Arrhenius   log τ = a + b ΔL_eff/T                                        (Ersoy & Wiesner, arXiv 2606.17120)
-    power law   log τ = a + (b/T + c) log(L_s/L_0), so that τ ∝ (L_s/L_0)^(b/T + c)   (Mori et al., arXiv 2105.09557)
+    Arrhenius   log τ = a + b ΔL_eff/T                                          (Ersoy & Wiesner, arXiv 2606.17120)
+    power law   log τ = a + b log(L_s/L_0)/T, so that τ ∝ (L_s/L_0)^(b/T)       (Mori et al., arXiv 2105.09557)
 
 ΔL_eff = L_s − L_0 is the height of the saddle over the state. The first holds where the noise of the gradient is the same all the
 way up, the second where it grows like the loss; b is 1 over the noise of the gradient there, and in the second 1 over the
-curvature in the direction of escape. What depends on the strength besides (the curvatures of Kramers' prefactor) is in neither.
+curvature in the direction of escape. The exponent of Mori et al. has 1 − n/2 besides b/T, n being the number of large curvatures:
+it is left out, since it is small beside b/T wherever a state lasts, and free it would stand for whatever depends on the strength.
+What does (the curvatures of Kramers' prefactor) is in neither. Where L_s/L_0 is near 1 and L_0 the same in all cells, both laws
+are one.
 
 Both are fitted by maximum likelihood of exponential times, which is a Poisson count of the escapes with the log of the time that
 chains were watched as its offset. They are held against each other by Akaike's criterion; the interval of its difference is that
@@ -35,7 +38,7 @@ class Law:
     """One law, fitted.
 
     Attributes:
-        coefficients: by name, those of the formula above; `c` is left out where the cells do not determine it.
+        coefficients: `a` and `b` of the formula above.
         margins: half of the 95 % interval of each, widened where cells scatter more than chance has it.
         log_likelihood: of all chains.
         aic: Akaike's criterion.
@@ -113,8 +116,7 @@ def escape_laws(
     which = which.ravel()
     counts, exposures = (np.bincount(which, weights=each) for each in (escaped, times))
     plain = np.column_stack([np.ones(len(cells)), cells[:, 0] / cells[:, 2]])
-    ratio = np.log(cells[:, 1])
-    full = np.column_stack([np.ones(len(cells)), ratio / cells[:, 2], ratio])
+    powers = np.column_stack([np.ones(len(cells)), np.log(cells[:, 1]) / cells[:, 2]])
     inside = counts > 0
     if _rank(plain[inside]) < 2:
         raise ConfigurationError(
@@ -122,7 +124,7 @@ def escape_laws(
             "learning rates or smaller batches."
         )
     arrhenius = _fitted(plain, counts, exposures)
-    power = _fitted(full if _rank(full[inside]) == 3 else full[:, :2], counts, exposures)
+    power = _fitted(powers, counts, exposures)
     one, other = (_likelihoods(law.log_times[which], times, escaped) for law in (arrhenius, power))
     difference, apart = power.aic - arrhenius.aic, other - one
     scatter = np.fmax(1.0, min(arrhenius.dispersion, power.dispersion))
@@ -140,14 +142,14 @@ def _likelihoods(
     return np.asarray(-(escaped * log_times) - times * np.exp(-log_times))
 
 
-def _rank(design: Float[ndarray, "m k"]) -> int:
+def _rank(design: Float[ndarray, "m 2"]) -> int:
     """Of the columns, whatever their units: existence of a maximum asks for it among the cells with escapes."""
     if len(design) < design.shape[1]:
         return len(design)
     return int(np.linalg.matrix_rank(design / np.linalg.norm(design, axis=0), tol=1e-6))
 
 
-def _fitted(design: Float[ndarray, "m k"], escaped: Float[ndarray, " m"], exposures: Float[ndarray, " m"]) -> Law:
+def _fitted(design: Float[ndarray, "m 2"], escaped: Float[ndarray, " m"], exposures: Float[ndarray, " m"]) -> Law:
     """A law that is linear in log τ."""
     scales = np.abs(design).max(0)
     columns = design / scales
@@ -170,7 +172,7 @@ def _fitted(design: Float[ndarray, "m k"], escaped: Float[ndarray, " m"], exposu
     free = len(design) - design.shape[1]
     dispersion = deviance / free if free else np.nan
     errors = np.sqrt(np.diag(np.linalg.inv(hessian(found.x))) * np.fmax(1.0, dispersion)) / scales
-    names = ("a", "b", "c")[: design.shape[1]]
+    names = ("a", "b")
     likelihood = float((-escaped * logs - expected).sum())
     return Law(
         dict(zip(names, (found.x / scales).tolist(), strict=True)),

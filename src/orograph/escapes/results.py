@@ -11,6 +11,7 @@ from orograph.errors import ConfigurationError
 from orograph.escapes.heights import FOLLOWED
 from orograph.escapes.laws import Law, escape_laws
 from orograph.escapes.survival import LEVEL, departure, exponential_rate, survival_curve
+from orograph.geometry.correlation import holm
 from orograph.store.escape import cells, cohorts, wells
 from orograph.store.run import Run
 
@@ -26,7 +27,8 @@ def gather(run: Run, jump: Mapping[str, Any]) -> dict[str, Any]:
         jump: what is to be told of the jump.
 
     Returns:
-        `wells`, `cells`, `laws` (None where none can be fitted, and `no_laws` says why), and in words `heights` and `rule`.
+        `wells`, `cells`, `laws` (None where none can be fitted, and `no_laws` says why), and in words `heights`, `rule` and
+        `rates`.
     """
     states = [dict(each.scalars) for each in wells(run)]
     by_strength = {each["strength"]: each for each in states}
@@ -136,4 +138,17 @@ def _words(states: Sequence[Mapping[str, Any]], known: Sequence[Mapping[str, Any
             f"; descent without noise leads {across} of {checked} crossings that were checked to the other side "
             f"({100 * low:.0f} to {100 * high:.0f} %)" + (f", {nowhere} were not decided" if nowhere else "")
         )
-    return {"heights": heights, "rule": f"{rule}."}
+    return {"heights": heights, "rule": f"{rule}.", "rates": _constancy(known)}
+
+
+def _constancy(known: Sequence[Mapping[str, Any]]) -> str:
+    """Whether rates are constant, as the intervals and the laws have it."""
+    tested = [cell for cell in known if np.isfinite(cell.get("weibull_p_value", np.nan))]
+    adjusted = holm([cell["weibull_p_value"] for cell in tested])
+    other = [cell["weibull_shape"] for cell, p_value in zip(tested, adjusted, strict=True) if p_value < 1 - LEVEL]
+    if not other:
+        return f"in none of the {len(tested)} cells with 5 escapes or more is the rate told from a constant one."
+    late = sum(shape > 1 for shape in other)
+    told = [f"in {late} it grows (chains first spread in the state), so that intervals are too wide"] if late else []
+    told += [f"in {len(other) - late} it falls, so that intervals are too narrow"] if late < len(other) else []
+    return f"in {len(other)} of {len(tested)} cells with 5 escapes or more the rate is not constant: {'; '.join(told)}."

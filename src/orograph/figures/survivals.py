@@ -94,7 +94,7 @@ def _lines(axes: Axes, laws: Mapping[str, Any], well: Mapping[str, Any], cells: 
     ratio = math.log((well["objective"] + well["height"]) / well["objective"])
     one, other = laws["arrhenius"]["coefficients"], laws["power"]["coefficients"]
     axes.plot(well["height"] * inverse, np.exp(one["a"] + one["b"] * well["height"] * inverse), color=color, lw=1.2)
-    power = other["a"] + (other["b"] * inverse + other.get("c", 0.0)) * ratio
+    power = other["a"] + other["b"] * inverse * ratio
     axes.plot(well["height"] * inverse, np.exp(power), color=color, lw=1.2, ls="--")
 
 

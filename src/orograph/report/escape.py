@@ -16,7 +16,7 @@ def escape_data(run: Run, results: Mapping[str, Any]) -> dict[str, Any]:
         "kind": run.kind,
         "title": f"{run.path.resolve().name}: escapes from a metastable state",
         "about": about(run),
-        **{name: results[name] for name in ("jump", "laws", "no_laws", "heights", "rule")},
+        **{name: results[name] for name in ("jump", "laws", "no_laws", "heights", "rule", "rates")},
         "wells": [_known(each) for each in results["wells"]],
         "cells": [_known(each) for each in results["cells"]],
         "tables": columns,

@@ -14,7 +14,7 @@ ESCAPES = {
     "led_nowhere": Q("how many of them it did not decide", short="undecided"),
     "rate": Q("escapes in a unit of time, steps times learning rate", symbol="κ", short="rate"),
     "mean_time": Q("mean time until an escape, steps times learning rate", symbol="τ", short="mean time"),
-    "weibull_shape": Q("shape of a Weibull law of the times, 1 for a constant rate", short="weibull_shape"),
+    "weibull_shape": Q("shape of a Weibull law of the times, 1 for a constant rate", short="shape"),
     "weibull_p_value": Q("p-value of shape 1", short="p of shape 1"),
     "crossing": Q("order parameter that a chain has to cross", short="crossing"),
     "other_order_parameter": Q("order parameter of the state on the other side", short="q behind"),

@@ -15,7 +15,7 @@ function show(report) {
   const unstable = cells.filter((cell) => cell.unstable);
   notices(top, [
     laws ? ["good", `Akaike's criterion of the power law less that of Arrhenius is ${format(laws.difference)}, ${format(laws.low)} to ${format(laws.high)}: ${laws.verdict}.`] : ["bad", `No law was fitted: ${report.no_laws}`],
-    ["good", `Heights: ${report.heights}`], ["good", `Rule: ${report.rule}`],
+    ["good", `Heights: ${report.heights}`], ["good", `Rule: ${report.rule}`], ["good", `Rates: ${report.rates}`],
     ...(sum("diverged") ? [["bad", `${sum("diverged")} chains ceased to be finite and are left out.`]] : []),
     ...(unstable.length ? [["bad", `Learning rates of ${unstable.length} cells are so large that descent itself leaves the state; no law is fitted to these.`]] : [])]);
 
@@ -40,7 +40,7 @@ function show(report) {
   };
   const fits = laws ? [
     ["Arrhenius", "solid", (well, inverse) => laws.arrhenius.coefficients.a + laws.arrhenius.coefficients.b * well.height * inverse],
-    ["power law", "dash", (well, inverse) => laws.power.coefficients.a + (laws.power.coefficients.b * inverse + (laws.power.coefficients.c || 0)) * Math.log((well.objective + well.height) / well.objective)]] : [];
+    ["power law", "dash", (well, inverse) => laws.power.coefficients.a + laws.power.coefficients.b * inverse * Math.log((well.objective + well.height) / well.objective)]] : [];
   figure(plots, "Mean time until an escape", "Markers are cells with their 95 % intervals; solid is Arrhenius, dashed the power law.", () => ({
     data: [...wells.map((well, i) => {
       const here = known.filter((cell) => cell.strength === well.strength && cell.rate > 0);
@@ -57,9 +57,9 @@ function show(report) {
   table(tables, { title: "States", name: "states", rows: wells, all: report.tables.wells, columns: columns(report.tables.wells) });
   table(tables, { title: "Cells", name: "cells", rows: cells.map((cell) => ({ ...cell, bad: cell.unstable })), all: report.tables.escapes, columns: columns(report.tables.escapes) });
   if (laws) {
-    const rows = [["Arrhenius", laws.arrhenius], ["power law", laws.power]].map(([law, fit]) => ({ law, ...fit, ...Object.fromEntries(["a", "b", "c"].filter((name) => finite(fit.coefficients[name]))
+    const rows = [["Arrhenius", laws.arrhenius], ["power law", laws.power]].map(([law, fit]) => ({ law, ...fit, ...Object.fromEntries(["a", "b"]
       .map((name) => [name, `${format(fit.coefficients[name])} ± ${format(fit.margins[name])}`])) }));
-    const names = { law: "law", a: "a", b: "b", c: "c", log_likelihood: "log likelihood", aic: "AIC", dispersion: "deviance / freedom" };
+    const names = { law: "law", a: "a", b: "b", log_likelihood: "log likelihood", aic: "AIC", dispersion: "deviance / freedom" };
     table(tables, { title: "Laws", name: "laws", rows, all: Object.keys(names), columns: Object.entries(names).map(([key, text]) => ({ key, label: text, title: text })) });
   }
   about(report.about);
