@@ -6,7 +6,7 @@ evaluation is a functional call in eval mode.
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -27,8 +27,12 @@ class BatchLoss:
         model: any module; evaluated in eval mode.
         parameters: comma-separated globs of the parameter names that make up θ.
         dtype: of θ and all evaluations; the widest of the module's own when None.
+
+    Attributes:
+        chunks: what decides how many samples a curvature product takes at once (`curvature/chunks.py`).
     """
 
+    chunks: Literal["traced", "summed"] = "traced"
     reduction: Reduction
     whole: str
     mixed: bool

@@ -189,7 +189,7 @@ def _loaded(path: str, bench: Bench) -> tuple[Float[Tensor, " P"], Instruments]:
 
 def _own(settings: FollowSettings) -> dict[str, SpectrumSettings | SweepNumerics]:
     chosen = settings.numerics
-    numerics = {name: getattr(chosen, name) for name in ("threads", "memory", "dtype", "device")}
+    numerics = {name: getattr(chosen, name) for name in ("threads", "memory", "dtype", "chunks", "device")}
     return {"spectrum": SpectrumSettings(k=0), "numerics": SweepNumerics(**numerics)}
 
 

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_flatten
 
 from orograph.calling import apart, differentiable, usable
 from orograph.curvature.acceptance import Examination, Tests
-from orograph.curvature.chunks import Chunking, even_length, first_length, how_many_fit
+from orograph.curvature.chunks import Chunking, better_length, even_length, first_length, fitting_width, how_many_fit
 from orograph.curvature.formulas import Formula
 from orograph.curvature.plain import FORWARD, REVERSE, check_product, multiplied, sentence
 from orograph.curvature.precision import Precision, products_in
@@ -32,7 +32,6 @@ from orograph.intake import Batch
 from orograph.objective import Objective
 
 TRACED = "traced"
-_WIDEST = 8  # tangents in one group of a block; more does not make a GEMM faster, but fills the cache
 
 
 @dataclass(eq=False)
@@ -252,8 +251,9 @@ class Engine:
         return total
 
     def _width(self) -> int:
-        spare = self.objective.memory - self.plan.kept_bytes
-        return max(1, min(_WIDEST, spare // max(1, self.plan.peak_bytes)))
+        most = (self.objective.memory - self.plan.kept_bytes) // max(1, self.plan.peak_bytes)
+        live = [trace.tangent.peak_bytes for trace in self._traces.values() if self.objective.chunks == "traced"]
+        return fitting_width(most, live, self.objective.device)
 
     def _settle(self, point: Point) -> None:
         """Makes the residuals those of a point; the first time, with its gradient and loss."""
@@ -279,11 +279,13 @@ class Engine:
 
     def _plan(self) -> Chunking:
         """Traces the chunks, in shorter ones as long as one chunk's work exceeds the budget."""
-        objective, count = self.objective, self.objective.count
-        models = self.models or 1
-        parameter_bytes = models * objective.theta.numel() * objective.dtype.itemsize
-        per_sample = 3 * models * objective.activation_bytes()
-        length = first_length(count, per_sample, parameter_bytes, objective.device, objective.memory)
+        objective, count, models = self.objective, self.objective.count, self.models or 1
+        per_sample, place = 3 * models * objective.activation_bytes(), (objective.device, objective.memory)
+        length = first_length(count, per_sample, models * objective.theta.nbytes, *place)
+        if objective.chunks == "traced" and objective.per_sample:
+            tangent = self._trace(next(objective.batches(length))).tangent
+            if (better := better_length(count, length, tangent, per_sample, *place)) != length:
+                self._traces, length = {}, better
         while True:
             trace = self._trace(next(objective.batches(length)))
             if trace.peak_bytes <= objective.memory or length == 1 or not objective.per_sample:

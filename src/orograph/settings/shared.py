@@ -180,6 +180,10 @@ class NumericsSettings(Settings):
         0, description="models trained together where points are independent; 0: 16 on a CPU, on a GPU what --memory holds"
     )
     dtype: Literal["float32", "float64"] = Field("float32", description="arithmetic")
+    chunks: Annotated[Literal["traced", "summed"], tyro.conf.Suppress] = Field(
+        "summed",  # what runs did that do not say; new ones say `traced`
+        description="what decides how many samples a product takes at once",
+    )
     device: Auto = Field(None, description="auto, cpu, cuda or cuda:N")
 
     @model_validator(mode="after")
@@ -257,7 +261,8 @@ class ParallelExecution(Execution):
         return self
 
     def shared(self, numerics: Numerics) -> Numerics:
-        """The numerics of a new run: where threads are left open, several workers share this machine's cores.
+        """The numerics of a new run: chunks as they are made now; where threads are left open, several workers share this
+        machine's cores.
 
         Args:
             numerics: as they were asked for.
@@ -265,6 +270,7 @@ class ParallelExecution(Execution):
         Returns:
             The same, with the threads of one worker.
         """
+        numerics = numerics.model_copy(update={"chunks": "traced"})
         if self.parallel == "none" or numerics.threads:
             return numerics
         threads = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs else 1

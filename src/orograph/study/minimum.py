@@ -266,6 +266,7 @@ def _relative_flatness(objective: Objective, theta: Float[Tensor, " P"], effort:
             value.copy_(tensors[key])
     whole = list(objective.batches(objective.count))
     layer = Objective(model, objective.output_losses, whole, parameters=name, memory=objective.memory, dtype=objective.dtype)
+    layer.chunks = objective.chunks
     operator = HessianOperator.of(layer)
     found = relative_flatness(operator, layer.theta, layer.layout, name, probes=effort.rows, seed=seed)
     return {**estimate_fields("relative_flatness", found), "relative_flatness_layer": name}

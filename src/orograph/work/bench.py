@@ -91,12 +91,15 @@ def objectives(model: nn.Module, problem: Problem, numerics: NumericsSettings) -
     """
     given: dict[str, Any] = {"memory": numerics.memory, "dtype": getattr(torch, numerics.dtype), "parameters": problem.parameters}
     train = Objective(model, problem.loss, problem.train, **given)
+    train.chunks = numerics.chunks
     if problem.test is None:
         return train, None
     try:
-        return train, Objective(model, problem.loss, problem.test, **given)
+        test = Objective(model, problem.loss, problem.test, **given)
     except OrographError as error:
         raise type(error)(f"of the test data: {error}") from error
+    test.chunks = numerics.chunks
+    return train, test
 
 
 def chosen_metrics(problem: Problem, objective: Objective) -> tuple[Metric, ...]:

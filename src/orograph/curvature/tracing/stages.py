@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
+from torch.utils._pytree import tree_leaves
 
 from orograph.curvature.tracing.graph import Call, aten, emit, evaluate, is_tensor, same, val
 
@@ -49,6 +50,8 @@ class Stage:
         inputs, outputs: names of values in the whole graph.
         kept_bytes: what the outputs hold that is not input.
         peak_bytes: the most that lives at once, outputs included, inputs not.
+        kernels: how many calls compute something.
+        moved_bytes: what these read and write, all together.
     """
 
     run: Callable[..., tuple[Tensor, ...]]
@@ -56,6 +59,8 @@ class Stage:
     outputs: tuple[str, ...]
     kept_bytes: int
     peak_bytes: int
+    kernels: int
+    moved_bytes: int
 
 
 def extract(members: set[Node], outputs: Sequence[Node]) -> tuple[Graph, list[Node]]:
@@ -114,12 +119,13 @@ def compile_stage(graph: Graph, inputs: Sequence[str], outputs: Sequence[str], *
     _fuse_sums(graph)
     _overwrite_temporaries(graph)
     kept, peak = _sizes(graph)
+    moved = _moved(graph)
     for node in graph.nodes:
         if node.target is aten.view.default:  # kernels may give other strides than the fake ones; then a copy is due
             node.target = aten.reshape.default
     kept_names = tuple(name for i, name in enumerate(outputs) if i not in accumulate)
     module = GraphModule(torch.nn.Module(), graph)
-    return Stage(module.forward, tuple(inputs), kept_names, kept, peak)
+    return Stage(module.forward, tuple(inputs), kept_names, kept, peak, len(moved), sum(moved))
 
 
 def _writes(node: Node) -> bool:
@@ -286,6 +292,20 @@ def _storages(node: Node) -> list[int]:
     value = node.meta.get("val")
     leaves = value if isinstance(value, tuple | list) else [value]
     return [leaf.untyped_storage()._cdata for leaf in leaves if isinstance(leaf, Tensor)]
+
+
+def _moved(graph: Graph) -> list[int]:
+    """Bytes that each kernel reads and writes; views move nothing and are none."""
+    return [
+        sum(
+            leaf.nbytes
+            for each in (node, *node.all_input_nodes)
+            for leaf in tree_leaves(each.meta.get("val"))
+            if isinstance(leaf, Tensor)
+        )
+        for node in graph.nodes
+        if isinstance(node.target, torch._ops.OpOverload) and not node.target.is_view
+    ]
 
 
 def _sizes(graph: Graph) -> tuple[int, int]:
