@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo check quick test test-all docs clean
+.PHONY: install demo check quick test test-all gpu docs clean
 
 # One environment for everything; made again when the dependencies change.
 .venv/installed: pyproject.toml constraints.txt
@@ -38,6 +38,10 @@ test: install
 
 test-all: .venv/installed-all test
 	$(PYTEST) -m "slow or browser or cluster" -o addopts=--strict-markers
+
+# Where there is a CUDA device: the tests that need one, and the benchmarks at full size, twenty minutes a call until all are done.
+gpu: install
+	$(BIN)/python benchmarks/gpu.py
 
 # The documentation as pages to read: build/site/index.html.
 docs: .venv/installed-all

@@ -192,6 +192,7 @@ def test_every_pass_over_data_on_a_device_goes_by_its_way(monkeypatch: pytest.Mo
     assert [step for step, _ in lane.told].count("begin") == 2 * batches
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 def test_data_that_are_read_again_on_a_device_give_the_numbers_of_a_cpu() -> None:
     there = og.Objective(net().cuda(), F.cross_entropy, loader(), memory=SMALL)
