@@ -92,6 +92,7 @@ class Orograph:
             "total": total,
             "converged": int(spectrum.converged.sum()),
             "claimed": spectrum.products,
+            "certifying": spectrum.certificate_products,
         }
         vectors = spectrum.eigenvectors.cpu().numpy()
         return Pairs(spectrum.eigenvalues.cpu().numpy(), vectors, timed.clock.products, details)

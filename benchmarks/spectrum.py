@@ -239,8 +239,9 @@ def _own_parts(report: Report, ours: Timing) -> None:
     report.add(table)
     parts = ours.result.details
     report.say(
-        f"Products counted: {ours.result.products} ({parts['claimed']} by the library's own count), those that verify residuals, "
-        "search for missed copies and measure noise included. The last column leaves out tracing, which only the first θ needs."
+        f"Products counted: {ours.result.products} ({parts['claimed']} by the library's own count), of which "
+        f"{parts['certifying']} verify residuals, search for missed copies or measure noise. The last column leaves out "
+        "tracing, which only the first θ needs."
     )
     whole = min(1 - turn.result.details["multiplying"] / turn.result.details["total"] for turn in ours.turns)
     report.say(verdict("all that is not products, tracing and primal pass included", whole, 0.10, at_least=False, unit="%"))
