@@ -353,3 +353,10 @@ def test_of_one_parameter_there_is_one_pair(which: Any, value: float) -> None:
     assert found.eigenvectors.tolist() == [[1.0]]
     with pytest.raises(ConfigurationError, match="no more than P = 1"):
         lanczos(operator, 2)
+
+
+def test_pairs_of_a_small_operator_are_found_where_the_basis_is_the_whole_space() -> None:
+    values = torch.tensor([0.1, 0.7, 2.5, 3.1], dtype=torch.float64).repeat_interleave(3)
+    turned = torch.linalg.qr(torch.randn(12, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64))[0]
+    found = lanczos(MatrixOperator(turned * values @ turned.T), 10, which="SA")
+    torch.testing.assert_close(found.eigenvalues.flip(0), values[:10])

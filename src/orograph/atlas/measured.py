@@ -23,8 +23,8 @@ from orograph.store.findings import Result
 from orograph.training.polishing import polish
 
 NUDGE = 1e-2  # of ‖θ − θ_ref‖: how far beside the saddle a descent begins
-SAME = 1e-5  # of ‖θ − θ_ref‖ at the saddle: two critical points nearer than that are one
-ALIKE = 1e-7  # of L and q: two critical points that are images of each other
+SAME = {torch.float64: 1e-5, torch.float32: 1e-3}  # of ‖θ − θ_ref‖ at the saddle: two critical points nearer than that are one
+ALIKE = {torch.float64: 1e-7, torch.float32: 1e-4}  # of L and q: two critical points that are images of each other
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +130,7 @@ def _descent(work: Work, bench: FollowBench, known: Sequence[Stretch], products:
 def _recognised(bench: FollowBench, end: State, known: Sequence[Stretch], strength: float, size: float) -> tuple[str, str]:
     """The stretch of minima on which a critical point lies, and whether it is that point or an image of it; else none."""
     best: tuple[str, str] = ("", "")
+    same, alike = SAME[end.theta.dtype], ALIKE[end.theta.dtype]
     for stretch in known:
         if stretch.index != 0 or not stretch.covers(strength):
             continue
@@ -137,10 +138,10 @@ def _recognised(bench: FollowBench, end: State, known: Sequence[Stretch], streng
         if there is None:
             continue
         apart = (there.theta - end.theta).double().norm().item()
-        if apart <= SAME * size:
+        if apart <= same * size:
             return stretch.name, "same"
-        like = abs(there.distance2 - end.distance2) <= ALIKE * max(end.distance2, 1e-12)
-        if like and abs(there.loss - end.loss) <= ALIKE * max(abs(end.loss), 1e-12) and not best[0]:
+        like = abs(there.distance2 - end.distance2) <= alike * max(end.distance2, 1e-12)
+        if like and abs(there.loss - end.loss) <= alike * max(abs(end.loss), 1e-12) and not best[0]:
             best = stretch.name, "image"
     return best
 

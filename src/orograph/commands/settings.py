@@ -86,6 +86,7 @@ class VerifySettings(Settings):
     """What `orograph verify` takes."""
 
     dtype: Literal["float64", "float32"] = Field("float64", description="arithmetic; float32 is held to its rounding")
+    out: Auto = Field(None, description="keep the runs in this folder; auto removes them")
     quiet: bool = Field(False, description="no progress")
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, description="print the numbers as JSON")
 

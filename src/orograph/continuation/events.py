@@ -145,7 +145,8 @@ def _placed(value: Callable[[Reached], float], stretch: Stretch, *, look: bool) 
     if not at(0.0) * at(1.0) < 0:
         return None
     try:
-        way = float(brentq(at, 0.0, 1.0, xtol=_PLACED, rtol=1e-14, maxiter=60))
+        # In float32 an eigenvalue is noise where it passes zero: the place is then as good as 60 evaluations make it.
+        way = float(brentq(at, 0.0, 1.0, xtol=_PLACED, rtol=1e-14, maxiter=60, disp=False))
         point = stretch.looked_at(way)
     except ArithmeticError:
         way = stretch.nearest(value)

@@ -55,6 +55,7 @@ def verified_residuals(
     predicted = krylov.residual_weights(values, weights)
     residuals, sizes = predicted.norm(dim=0), values.abs()
     unsure = torch.ones_like(exempt)
+    probes = [row for row in probes if row < krylov.multiplied]  # the last is none where the basis is the whole space
     if not full and len(values) > SAMPLES:
         if len(probes) < SAMPLES or krylov.operator.verification is not krylov.operator:
             samples = _fresh_samples(krylov, values, weights, predicted, vectors, seed)
