@@ -1,6 +1,8 @@
 # ruff: noqa: I001 - the groups are those of the reference: a test holds them against docs/reference.
 
 # Experiments, problems, metrics
+from .branch_runs import follow_run as follow_run
+from .branch_runs import make_atlas as make_atlas
 from .experiments import analyze as analyze
 from .experiments import escape as escape
 from .experiments import study as study

@@ -78,16 +78,20 @@ def sweep(
         2
     """
     problem, chosen = _with_optimizer(problem, chosen)
+<<<<<<< HEAD
     if isinstance(chosen.get("strengths"), Sized) and not len(chosen["strengths"]):
         raise ConfigurationError("`strengths` is empty; give one λ at least, or leave it out for the ladder of `points`.")
     values = _by_name(SweepCommand, settings, chosen, problem)
+=======
+    values = by_name(SweepCommand, settings, chosen, problem)
+>>>>>>> 5975f2c (Branches and atlases in one call each; barriers of loops by the saddles of an atlas)
     if problem is not None:
         problem = with_names(problem)
-        values |= {"data": _data(problem), "model": {"model": problem.names["model"]}, "problem": chosen_parts(problem)}
-    command = SweepCommand.model_validate(_plain(values, out))
+        values |= {"data": data_of(problem), "model": {"model": problem.names["model"]}, "problem": chosen_parts(problem)}
+    command = SweepCommand.model_validate(plain_values(values, out))
     own = SweepSettings.model_validate(command.model_dump(exclude={"execution"}))
     with kept_state():
-        code = run_sweep(own, command.execution, problem, _shown(progress))
+        code = run_sweep(own, command.execution, problem, shown_as(progress))
     place = sweep_folder(own, command.execution)
     if code:
         warnings.warn(f"some points of {place} failed; `status` says which.", RuntimeWarning, stacklevel=2)
@@ -128,15 +132,15 @@ def study(
         ['MLP1-h4-AdamW']
     """
     problems = _several(problem)
-    values = _by_name(StudyCommand, settings, chosen, problems[0] if problems else None)
+    values = by_name(StudyCommand, settings, chosen, problems[0] if problems else None)
     if problems:
         models = tuple(each.names["model"] for each in problems)
-        values |= {"data": _data(problems[0]), "problem": chosen_parts(problems[0])}
+        values |= {"data": data_of(problems[0]), "problem": chosen_parts(problems[0])}
         values["architecture"] = {**dict(values.get("architecture", {})), "model": models}
-    command = StudyCommand.model_validate(_plain(values, out))
+    command = StudyCommand.model_validate(plain_values(values, out))
     own = StudySettings.model_validate(command.model_dump(exclude={"execution"}))
     with kept_state():
-        code = run_study(own, command.execution, problems, _shown(progress))
+        code = run_study(own, command.execution, problems, shown_as(progress))
     place = study_folder(own, command.execution)
     if code:
         warnings.warn(f"some steps of {place} failed; its records say which, and why.", RuntimeWarning, stacklevel=2)
@@ -175,14 +179,15 @@ def analyze(
         True
     """
     place = Path(run.attrs["path"] if isinstance(run, xr.Dataset) else run)
-    values = _by_name(AnalyzeSettings, settings, chosen, None) | {"run": str(place)}
+    values = by_name(AnalyzeSettings, settings, chosen, None) | {"run": str(place)}
     with kept_state():
         named = None if problem is None else with_names(problem)
-        run_analysis(AnalyzeSettings.model_validate(values), named, _shown(progress))
+        run_analysis(AnalyzeSettings.model_validate(values), named, shown_as(progress))
     found: xr.Dataset = open_run(place)
     return found
 
 
+<<<<<<< HEAD
 def escape(
     run: str | Path | xr.Dataset,
     problem: Problem | None = None,
@@ -229,6 +234,9 @@ def escape(
 
 
 def _by_name(
+=======
+def by_name(
+>>>>>>> 5975f2c (Branches and atlases in one call each; barriers of loops by the saddles of an atlas)
     kind: type[Settings], settings: Settings | None, chosen: Mapping[str, Any], problem: Problem | None
 ) -> dict[str, Any]:
     """Settings given at once with those given by name on top, as plain values in their groups."""
@@ -284,11 +292,11 @@ def _value(value: Any, kind: Any) -> Any:
     return value if plain else str(value)
 
 
-def _plain(values: Mapping[str, Any], out: str | Path | None) -> dict[str, Any]:
+def plain_values(values: Mapping[str, Any], out: str | Path | None) -> dict[str, Any]:
     return {**values, "execution": {**values.get("execution", {}), **({} if out is None else {"out": str(out)})}}
 
 
-def _data(problem: Problem) -> dict[str, Any]:
+def data_of(problem: Problem) -> dict[str, Any]:
     return {"dataset": problem.names["data"]}
 
 
@@ -329,7 +337,7 @@ def _shared(problem: Problem) -> dict[str, Any]:
     return {"data set": problem.checksum, **parts}
 
 
-def _shown(progress: str) -> Show:
+def shown_as(progress: str) -> Show:
     shown: dict[str, Show] = {"lines": "lines", "notebook": "notebook", "log": "log"}
     if progress == "auto":
         return suited()

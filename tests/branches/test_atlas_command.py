@@ -107,6 +107,14 @@ def test_an_analysis_takes_the_fold_of_the_atlas_in_place_of_an_extrapolation(
     assert loop["spinodal_up"]["law"] == "followed"
     assert loop["spinodal_up"]["estimate"] == loop["spinodal_up"]["high"] == pytest.approx(0.09375, abs=1e-9)
     assert loop["spinodal_down"] == plain["spinodal_down"]
+    barrier, strength = loop["barrier"], loop["barrier_at"]
+    assert barrier["barrier_law"] == "saddle"
+    assert "barrier_law" not in plain["barrier"]
+    saddle, minimum = roots(strength)
+    # L_eff of the saddles is a cubic between points, of an error of the fourth power of their distance in λ
+    assert barrier["barrier_saddle_up"] == pytest.approx(depth(saddle, strength) - depth(minimum, strength), rel=1e-3)
+    assert barrier["barrier_saddle_down"] == pytest.approx(depth(saddle, strength) - depth(0.0, strength), rel=1e-3)
+    assert barrier["barrier_best"] == plain["barrier"]["barrier_best"]  # the bound by a path stays beside it
     assert main([*analyze, "--atlas", str(made / "fold")]) == 2
     assert "holds no atlas" in capsys.readouterr().err
 

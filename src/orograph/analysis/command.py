@@ -18,6 +18,7 @@ from orograph.analysis.omissions import left_out
 from orograph.analysis.parts.every import parts
 from orograph.analysis.pictures import draw
 from orograph.analysis.refine import refine
+from orograph.analysis.saddles import with_saddles
 from orograph.analysis.settings import AnalyzeSettings
 from orograph.analysis.summary import print_cost, print_summary
 from orograph.analysis.survey import Survey, plain_survey, survey
@@ -86,7 +87,8 @@ def analyze(settings: AnalyzeSettings, problem: Problem | None = None, show: Sho
                 bench, run, analysis, known, steps=settings.path_steps, seed=settings.seed, say=progress.say
             )
             if atlas is not None:
-                measured = with_folds(measured, atlas, run.path.resolve().name)
+                name = run.path.resolve().name
+                measured = with_saddles(with_folds(measured, atlas, name), atlas, name)
         areas = loop_areas(run, known, rate, null)
         results = {
             "settings": settings.model_dump(exclude={"run", "quiet", "json_output", "dry_run", "data_dir", *_unused(settings)}),

@@ -26,13 +26,13 @@ class MeasuredLoop:
         seed: whose.
         loop: its strengths.
         barrier_at: the strength nearest to the Maxwell point, or to the loop's middle where there is none.
-        barrier: scalars of `branch_barrier` there.
+        barrier: scalars of `branch_barrier` there, and what an atlas says of it.
     """
 
     seed: int
     loop: Loop
     barrier_at: float
-    barrier: dict[str, float]
+    barrier: dict[str, Any]
 
     def plain(self) -> dict[str, Any]:
         """As JSON knows it."""

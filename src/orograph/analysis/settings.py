@@ -32,7 +32,10 @@ class AnalyzeSettings(Settings):
     refine_points: int = Field(18, description="points inserted around one transition at most")
     rate: str = Field("none", description="a run with half the step and a third of the learning rate, to compare loops with")
     null: str = Field("none", description="a run that climbs the same ladder again, to compare loops with")
-    atlas: str = Field("none", description="an atlas of this run: its folds stand in place of extrapolated spinodals")
+    atlas: str = Field(
+        "none",
+        description="an atlas of this run: its folds in place of extrapolated spinodals, its saddles beside barriers of paths",
+    )
     path_steps: int = Field(2000, description="gradients for each trained path between branches; 0 takes the straight line only")
     resamples: int = Field(199, description="bootstrap resamples and permutations")
     seed: int = Field(0, description="seed of all random vectors and resamples")

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from orograph.analysis.comparisons import Comparison, LoopAreas
 from orograph.analysis.loops import MeasuredLoop
+from orograph.analysis.saddles import LAW
 from orograph.analysis.survey import Survey
 from orograph.analysis.visit import Part
 from orograph.errors import shown
@@ -199,6 +200,11 @@ def _loop(measured: MeasuredLoop) -> Table:
             f"{barrier['barrier_best']:.4g} at λ = {measured.barrier_at:g} on the lowest path found; "
             f"{barrier['barrier_linear']:.4g} on the line"
         )
+        if barrier.get(LAW) == "saddle":
+            found = (
+                f"{barrier['barrier_saddle_up']:.4g} above the way up and {barrier['barrier_saddle_down']:.4g} above the way "
+                f"down, at the saddle {barrier['barrier_saddle']}; paths rise by {found}"
+            )
         rows.append(("barrier of L_eff", found))
     for name, text in rows:
         table.add_row(Text(name, "bold"), Text(shown(text)))

@@ -18,6 +18,7 @@ from orograph.branches.bench import FollowBench, followed_settings
 from orograph.errors import ConfigurationError, RunError, shown
 from orograph.figures.atlases import atlas as draw
 from orograph.figures.style import save
+from orograph.problem import Problem
 from orograph.remarks import answer
 from orograph.settings.base import folder_name
 from orograph.settings.shared import Execution
@@ -28,18 +29,30 @@ from orograph.store.findings import Finding, FindingKey
 from orograph.store.provenance import provenance
 from orograph.store.resume import begun_run
 from orograph.store.run import Run
-from orograph.work.progress import WorkProgress
+from orograph.work.progress import Show, WorkProgress
 
 
-def atlas(settings: AtlasSettings) -> int:
+def folder_of(settings: AtlasSettings) -> Path:
+    """Where the atlas is written."""
+    first = next((run for run in map(Run.open, settings.runs) if run.kind == BRANCH), None)
+    named = "" if first is None else folder_name(first.path.resolve().name)
+    return Path(settings.out or Path("runs") / f"{named}-atlas")
+
+
+def atlas(settings: AtlasSettings, problem: Problem | None = None, show: Show = "terminal") -> int:
     """The command. Returns the exit code.
+
+    Args:
+        settings: all that it takes.
+        problem: with names, that the runs were made of, where it was in memory alone.
+        show: where progress is told; `terminal` has the tables too.
 
     Raises:
         OrographError: a run cannot be used; nothing has been written then.
     """
     console = Console(stderr=settings.json_output)
     branched, ladders = _given(settings.runs)
-    out = Path(settings.out or Path("runs") / f"{folder_name(branched[0].path.resolve().name)}-atlas")
+    out = folder_of(settings)
     known = [each for run in branched for each in stretches(run)]
     work = list(to_do(known, settings.descents))
     if settings.dry_run:
@@ -50,7 +63,7 @@ def atlas(settings: AtlasSettings) -> int:
     require_writable(out)
     begun_run(out, ATLAS)
     execution = Execution(data_dir=settings.data_dir)
-    benches = {str(run.path): FollowBench.prepare(followed_settings(run), execution) for run in branched}
+    benches = {str(run.path): FollowBench.prepare(followed_settings(run), execution, problem) for run in branched}
     first = branched[0]
     with Run.create(
         out,
@@ -64,7 +77,7 @@ def atlas(settings: AtlasSettings) -> int:
         classes=first.classes,
         tensors=first.tensors,
     ) as run:
-        found = _measure(run, work, benches, known, settings)
+        found = _measure(run, work, benches, known, settings, show)
         points = [each for ladder in ladders for each in ladder_points(ladder, known)]
         results = {
             **gather(known, found, points, jumps(points, known), first.classes),
@@ -74,7 +87,7 @@ def atlas(settings: AtlasSettings) -> int:
         picture, _ = save(draw(results), run.path / "figures" / ATLAS)
     if settings.json_output:
         answer(json_text(results))
-    elif not settings.quiet:
+    elif show == "terminal" and not settings.quiet:
         _print(results, console)
         numbers = shown(run.path / ATLAS_FILE)
         console.print(Text.assemble("numbers in ", (numbers, "bold"), ", picture ", (shown(picture), "bold")), highlight=False)
@@ -109,11 +122,16 @@ def _digest(run: Run) -> str:
 
 
 def _measure(
-    run: Run, work: Sequence[Work], benches: dict[str, FollowBench], known: Sequence[Stretch], settings: AtlasSettings
+    run: Run,
+    work: Sequence[Work],
+    benches: dict[str, FollowBench],
+    known: Sequence[Stretch],
+    settings: AtlasSettings,
+    show: Show,
 ) -> list[Finding]:
     """What is not measured yet is, one after the other; all findings in their order."""
     keys = [FindingKey(each.kind, ATLAS, each.name) for each in work]
-    with WorkProgress("results", len(work), quiet=settings.quiet) as progress:
+    with WorkProgress("results", len(work), quiet=settings.quiet, show=show) as progress:
         done = sum(key in run.findings for key in keys)
         progress.passed(done, done)
         for key, each in zip(keys, work, strict=True):

@@ -19,6 +19,7 @@ from orograph.errors import ConfigurationError, DataError, RunError
 from orograph.geometry.smoothness import nonsmooth_operations
 from orograph.models.checkpoint import load_checkpoint
 from orograph.objective import Objective
+from orograph.problem import Problem
 from orograph.settings.shared import Execution
 from orograph.store.cells import Cell
 from orograph.store.marker import has_marker
@@ -54,8 +55,14 @@ class FollowBench:
     limits: Limits
 
     @classmethod
-    def prepare(cls, settings: FollowSettings, execution: Execution, room: Callable[[int], None] | None = None) -> "FollowBench":
-        """Loads and checks all that following needs; writes nothing. `room` as the bench of a sweep takes it.
+    def prepare(
+        cls,
+        settings: FollowSettings,
+        execution: Execution,
+        problem: Problem | None = None,
+        room: Callable[[int], None] | None = None,
+    ) -> "FollowBench":
+        """Loads and checks all that following needs; writes nothing. `problem` and `room` as the bench of a sweep takes them.
 
         Raises:
             OrographError: anything that cannot be had as asked.
@@ -64,7 +71,7 @@ class FollowBench:
             raise ConfigurationError("follow needs a start: the directory of a sweep, or a .pth or .safetensors state dict.")
         source = Run.open(settings.run) if Path(settings.run).is_dir() and has_marker(Path(settings.run)) else None
         sweep = _of_checkpoint(settings) if source is None else _of_sweep(settings, source)
-        bench = Bench.prepare(sweep, execution, room=room)
+        bench = Bench.prepare(sweep, execution, problem, room)
         settings = settings.model_copy(
             update={
                 "numerics": settings.numerics.model_copy(

@@ -17,6 +17,7 @@ from orograph.errors import shown
 from orograph.figures.courses import bifurcations
 from orograph.figures.style import save
 from orograph.memory import format_bytes
+from orograph.problem import Problem
 from orograph.remarks import answer
 from orograph.settings.base import folder_name
 from orograph.settings.shared import ParallelExecution
@@ -28,7 +29,8 @@ from orograph.store.provenance import provenance
 from orograph.store.resume import begun_run, settled_numerics
 from orograph.store.run import Run
 from orograph.work.pools import start_workers
-from orograph.work.progress import WorkProgress
+from orograph.work.problems import packed_problem
+from orograph.work.progress import Show, WorkProgress
 
 PICTURE = "branches"
 
@@ -38,12 +40,16 @@ def follow_command(command: FollowCommand) -> int:
     return follow_branches(FollowSettings.model_validate(command.model_dump(exclude={"execution"})), command.execution)
 
 
-def follow_branches(settings: FollowSettings, execution: ParallelExecution) -> int:
+def follow_branches(
+    settings: FollowSettings, execution: ParallelExecution, problem: Problem | None = None, show: Show = "terminal"
+) -> int:
     """Checks everything first, then works until every branch has ended. Returns the exit code.
 
     Args:
         settings: of the run.
         execution: how this process does it.
+        problem: with names, in place of what the settings name.
+        show: where progress is told; `terminal` has the tables too.
 
     Raises:
         OrographError: anything that the user can mend; nothing has been written then.
@@ -63,21 +69,23 @@ def follow_branches(settings: FollowSettings, execution: ParallelExecution) -> i
         if not execution.dry_run:
             require_space(out, width * parameters * settings.branch.points)
 
-    bench = FollowBench.prepare(settings, execution, room)
+    bench = FollowBench.prepare(settings, execution, problem, room)
     settings, layout = bench.settings, bench.instruments.train.layout
     per_point = width * layout.size
     if execution.dry_run:
         show_plan(bench, out, per_point, Console(), as_json=execution.json_output)
         return 0
     ways = 2 if settings.branch.direction == "both" else 1
-    progress = WorkProgress("points", ways * settings.branch.points, quiet=execution.quiet)
+    progress = WorkProgress("points", ways * settings.branch.points, quiet=execution.quiet, show=show)
     names = ("up", "down") if settings.branch.direction == "both" else (settings.branch.direction,)
     begun = old is not None and all(point_key(name, 0) in old.findings for name in names)
     with progress:
         first = {} if begun else both_ways(bench, progress.say)
+    sent = packed_problem(problem) if execution.parallel != "none" else None
+    told_all = show == "terminal" and not execution.quiet
     with ExitStack() as until:
         workers = start_workers(
-            bench, FollowContext, lambda: FollowContext(settings, execution.data_dir), execution, progress.say
+            bench, FollowContext, lambda: FollowContext(settings, execution.data_dir, sent), execution, progress.say
         )  # before anything is written: a cluster may not answer
         until.callback(workers.close)
         run = Run.create(
@@ -92,7 +100,7 @@ def follow_branches(settings: FollowSettings, execution: ParallelExecution) -> i
             tensors=dict(zip(layout.names, layout.shapes, strict=True)),
         )
         with run:
-            if not execution.quiet and not execution.json_output:
+            if told_all and not execution.json_output:
                 text = f": up to {settings.branch.points} points a branch, {format_bytes(per_point)} each"
                 console.print(Text.assemble((shown(out), "bold"), text), highlight=False)
             known = sum(len(course.points) for course in courses(run).values())
@@ -106,7 +114,7 @@ def follow_branches(settings: FollowSettings, execution: ParallelExecution) -> i
             picture, _ = save(bifurcations(open_branch(run)), run.path / "figures" / PICTURE)
     if execution.json_output:
         answer(json_text({"run": str(out), "branches": plain(run)}))
-    elif not execution.quiet:
+    elif told_all:
         _print(run, console)
         console.print(Text.assemble("picture ", (shown(picture), "bold"), "; orograph report shows all"), highlight=False)
     return 0

@@ -21,6 +21,7 @@ from orograph.settings.shared import Execution
 from orograph.store.branch import KERNEL, LOW, TANGENT, THETA
 from orograph.store.findings import Result
 from orograph.sweep.point import measure_points
+from orograph.work.problems import unpacked_problem
 
 PLACE = ("strength", "arclength", "tangent_cosine", "next_step", "products")  # what a step depends on beside its arrays
 
@@ -162,12 +163,13 @@ STAGES: dict[str, Callable[..., Any]] = {"advance": advance, "switch": switch}
 
 @dataclass(frozen=True)
 class FollowContext:
-    """What workers know of it: its settings, and where data lie."""
+    """What workers know of it: its settings, where data lie, and its problem where that has no name."""
 
     stages: ClassVar[Mapping[str, Callable[..., Any]]] = STAGES
 
     settings: FollowSettings
     data_dir: str | None
+    problem: bytes | None = None
 
     @property
     def threads(self) -> int:
@@ -176,4 +178,4 @@ class FollowContext:
 
     def bench(self) -> FollowBench:
         """Made anew."""
-        return FollowBench.prepare(self.settings, Execution(data_dir=self.data_dir))
+        return FollowBench.prepare(self.settings, Execution(data_dir=self.data_dir), unpacked_problem(self.problem))

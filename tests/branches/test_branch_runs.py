@@ -1,0 +1,47 @@
+"""Branches and atlases in one call: of a problem in memory, the same bytes again, and what the commands would make."""
+
+from pathlib import Path
+
+import pytest
+from teacher import checkpoint, half_squared, one_mode, three_factors
+
+import orograph as og
+from orograph.cli import main
+from orograph.errors import ConfigurationError
+from run_bytes import bytes_of
+
+
+@pytest.mark.slow
+def test_a_problem_in_memory_is_followed_and_joined_and_the_same_call_resumes(tmp_path: Path) -> None:
+    problem = og.Problem(lambda: three_factors(), half_squared, one_mode()["train"], metrics=["r2"])
+    start = checkpoint(str(tmp_path / "start.pth"), [0.75] * 3)
+    chosen = {"strength": 0.05, "pairs": 2, "min": 0.04, "quiet": True}
+    found = og.follow_run(start, problem, out=tmp_path / "run", **chosen)
+    assert found["up/events"].strength.item() == pytest.approx(0.09375, abs=1e-10)
+    before = bytes_of(tmp_path / "run")
+    og.follow_run(start, problem, out=tmp_path / "run", **chosen)
+    assert bytes_of(tmp_path / "run") == before
+    graph = og.make_atlas([found], problem, out=tmp_path / "atlas", quiet=True)
+    assert [each["height"] > 0 for each in graph.graph["descents"]] == [True, True]
+    with pytest.raises(ConfigurationError, match="was an object in memory"):
+        og.make_atlas([found], out=tmp_path / "other", quiet=True)
+
+
+@pytest.mark.slow
+def test_the_command_goes_on_with_what_a_call_began(tmp_path: Path) -> None:
+    solved = {"dataset": "linear-teacher", "singular_values": [0.5], "loss": "squared", "model": "deep-linear", "widths": [1, 1]}
+    ladder = og.sweep(**solved, strengths=[0.05], k=1, dtype="float64", lr=0.05, threads=1, out=tmp_path / "sweep", quiet=True)
+    og.follow_run(ladder, points=6, threads=1, out=tmp_path / "run", quiet=True)
+    before = bytes_of(tmp_path / "run")
+    words = ["follow", str(tmp_path / "sweep"), "--points", "6", "--threads", "1", "--out", str(tmp_path / "run"), "--quiet"]
+    assert main(words) == 0
+    assert bytes_of(tmp_path / "run") == before
+
+
+def test_an_unknown_setting_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="did you mean 'points'"):
+        og.follow_run(tmp_path / "start.pth", poinst=3)
+    with pytest.raises(ConfigurationError, match="a part of the problem"):
+        og.follow_run(
+            tmp_path / "start.pth", og.Problem(lambda: three_factors(), half_squared, one_mode()["train"]), loss="squared"
+        )
