@@ -78,13 +78,9 @@ def sweep(
         2
     """
     problem, chosen = _with_optimizer(problem, chosen)
-<<<<<<< HEAD
     if isinstance(chosen.get("strengths"), Sized) and not len(chosen["strengths"]):
         raise ConfigurationError("`strengths` is empty; give one λ at least, or leave it out for the ladder of `points`.")
-    values = _by_name(SweepCommand, settings, chosen, problem)
-=======
     values = by_name(SweepCommand, settings, chosen, problem)
->>>>>>> 5975f2c (Branches and atlases in one call each; barriers of loops by the saddles of an atlas)
     if problem is not None:
         problem = with_names(problem)
         values |= {"data": data_of(problem), "model": {"model": problem.names["model"]}, "problem": chosen_parts(problem)}
@@ -187,7 +183,6 @@ def analyze(
     return found
 
 
-<<<<<<< HEAD
 def escape(
     run: str | Path | xr.Dataset,
     problem: Problem | None = None,
@@ -223,20 +218,17 @@ def escape(
         2
     """
     place = Path(run.attrs["path"] if isinstance(run, xr.Dataset) else run)
-    values = _by_name(EscapeCommand, settings, chosen, None) | {"run": str(place)}
-    command = EscapeCommand.model_validate(_plain(values, out))
+    values = by_name(EscapeCommand, settings, chosen, None) | {"run": str(place)}
+    command = EscapeCommand.model_validate(plain_values(values, out))
     own = EscapeSettings.model_validate(command.model_dump(exclude={"execution"}))
     with kept_state():
         named = None if problem is None else with_names(problem)
-        escape_states(own, command.execution, named, _shown(progress))
+        escape_states(own, command.execution, named, shown_as(progress))
     found: xr.Dataset = open_run(EscapeBench.folder_of(own, command.execution))
     return found
 
 
-def _by_name(
-=======
 def by_name(
->>>>>>> 5975f2c (Branches and atlases in one call each; barriers of loops by the saddles of an atlas)
     kind: type[Settings], settings: Settings | None, chosen: Mapping[str, Any], problem: Problem | None
 ) -> dict[str, Any]:
     """Settings given at once with those given by name on top, as plain values in their groups."""
