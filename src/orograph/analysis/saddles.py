@@ -66,7 +66,7 @@ def _energy(atlas: Mapping[str, Any], stretch: str, strength: float) -> float | 
 def _corners(atlas: Mapping[str, Any], stretch: str) -> list[Mapping[str, Any]]:
     """The points of a stretch, `run/branch/number`, with the events at its ends that divide the branch."""
     run, name, number = stretch.rsplit("/", 2)
-    branches = next((each["branches"] for each in atlas["branches"] if each["run"] == run), [])
+    branches: Sequence[Mapping[str, Any]] = next((each["branches"] for each in atlas["branches"] if each["run"] == run), [])
     branch = next((each for each in branches if each["name"] == name), None)
     if branch is None:
         return []

@@ -182,7 +182,6 @@ def _two_factors(runs: Runs, allowed: Allowed) -> Iterator[Check]:
     network, width = Solvable.linear(TWO_MODES, 2, 3), 3
     ladder = runs.ladder("two-ladder", network, (0.1, 0.2, 0.3, 0.4, 0.5, 0.55), pairs=1)
     yield _distances("two factors: q along the ladder", ladder, TWO_MODES, 2, allowed)
-    yield Check("points at which the ladder of two factors loses its branch: second order", len(_lost(ladder)), 0, 0)
     ending = runs.follow("two-end", ladder, network, 0.4, direction="both", pairs=4, min=0.15, max=1.0, points=60)
     vanishing = course(ending, "up")
     yield Check("two factors vanish, σ = 1.2: λ", _of(_event(vanishing, "end"), "strength"), 0.6, allowed.end)
@@ -203,7 +202,7 @@ def _two_factors(runs: Runs, allowed: Allowed) -> Iterator[Check]:
     yield Check("q = 2(σ − 2λ) along them: largest error", wrong, 0, 10 * allowed.place)
     yield Check("index of them, largest", max(_of(each, INDEX) for one in known for each in one.points), 0, 0)
     graph = runs.atlas("two-atlas", ending, ladder)
-    yield Check("jumps of the ladder of two factors", len(graph.graph["jumps"]), 0, 0)
+    yield Check("jumps of the ladder of two factors: second order", len(graph.graph["jumps"]), 0, 0)
 
 
 def _tanh(runs: Runs, allowed: Allowed) -> Iterator[Check]:
