@@ -69,10 +69,10 @@ COMMANDS = {
         "orograph.commands.measure:measure_checkpoint",
     ),
     "analyze": Command(
-        "all that a finished sweep shows",
+        "all that a finished sweep, or branches, show",
         ANALYZE_HELP,
         "orograph.analysis.settings:AnalyzeSettings",
-        "orograph.analysis.command:analyze",
+        "orograph.commands.branch_analysis:analyze",
     ),
     "report": Command(
         "one HTML file that shows a whole run",

@@ -14,8 +14,8 @@ from typing import Any, Literal, get_origin
 import xarray as xr
 from pydantic import BaseModel
 
-from orograph.analysis.command import analyze as run_analysis
 from orograph.analysis.settings import AnalyzeSettings
+from orograph.commands.branch_analysis import analyze as run_analysis
 from orograph.errors import ConfigurationError, unknown
 from orograph.escapes.bench import EscapeBench
 from orograph.escapes.command import escape_states
@@ -145,17 +145,17 @@ def study(
 
 
 def analyze(
-    run: str | Path | xr.Dataset,
+    run: str | Path | xr.Dataset | xr.DataTree,
     problem: Problem | None = None,
     *,
     settings: AnalyzeSettings | None = None,
     progress: Progress = "auto",
     **chosen: Any,
-) -> xr.Dataset:
-    """Compute all that a finished sweep shows, beside its points; the same call again does what is missing.
+) -> xr.Dataset | xr.DataTree:
+    """Compute all that a finished sweep, or a run of branches, shows, beside its points; the same call again does what is missing.
 
     Args:
-        run: its directory, or what `open_run` or `sweep` gave.
+        run: its directory, or what `open_run`, `sweep` or `follow_run` gave; of branches the numbers are in `analysis.json`.
         problem: that the run was made of, where that was in memory alone.
         settings: all of them at once; `chosen` come on top.
         progress: `lines`, `notebook` (one line, rewritten), `log` (of the logger `orograph`), or `auto`: what suits this process.
@@ -174,12 +174,12 @@ def analyze(
         >>> "scalar_curvature" in og.analyze(found, path_steps=0, quiet=True)
         True
     """
-    place = Path(run.attrs["path"] if isinstance(run, xr.Dataset) else run)
+    place = Path(run.attrs["path"] if isinstance(run, xr.Dataset | xr.DataTree) else run)
     values = by_name(AnalyzeSettings, settings, chosen, None) | {"run": str(place)}
     with kept_state():
         named = None if problem is None else with_names(problem)
         run_analysis(AnalyzeSettings.model_validate(values), named, shown_as(progress))
-    found: xr.Dataset = open_run(place)
+    found: xr.Dataset | xr.DataTree = open_run(place)
     return found
 
 

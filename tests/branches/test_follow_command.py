@@ -127,8 +127,34 @@ def test_it_is_reported_watched_exported_and_inspected(followed: Path, capsys: p
     assert [row["event_kind"] for row in rows if "event_kind" in row] == ["fold"]
     assert main(["export", str(followed), "--to", "netcdf", "--out", str(followed.parent / "run.nc")]) == 0
     assert main(["doctor", str(followed)]) == 0
-    for command in ("analyze", "card"):
-        assert main([command, str(followed)]) == 2
+    assert main(["card", str(followed)]) == 2
+
+
+def test_an_analysis_has_the_fold_both_stretches_and_the_work_of_the_closed_form(
+    followed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(followed, tmp_path / "run")
+    assert main(["analyze", str(tmp_path / "run"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (branch,) = found["branches"]
+    assert [event["event_kind"] for event in branch["events"]] == ["fold"]
+    stable, saddle = found["stretches"]
+    assert [(each["name"], each["index"], each["begins"], each["ends"]) for each in (stable, saddle)] == [
+        ("up/0", 0, None, "fold"),
+        ("up/1", 1, "fold", None),
+    ]
+    assert stable["high"]["strength"] == saddle["high"]["strength"] == pytest.approx(0.09375, abs=1e-10)
+    assert saddle["low"]["strength"] == 0.04
+    assert branch["envelope"]["largest_difference"] < 2e-4  # h⁴ of the spline
+    assert branch["envelope"]["range"] > 0.01
+    assert json.loads((tmp_path / "run/analysis.json").read_text())["stretches"] == found["stretches"]
+    assert main(["doctor", str(tmp_path / "run")]) == 0
+    words = fold(followed.parent, "run")
+    words[words.index(str(followed))] = str(tmp_path / "run")
+    assert main(words) == 0  # it goes on as before
+    assert "up" in og.analyze(tmp_path / "run", quiet=True)
+    assert main(["analyze", str(tmp_path / "run"), "--density"]) == 2
+    assert "--density is of the analysis of a sweep" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_plan_is_printed_and_nothing_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

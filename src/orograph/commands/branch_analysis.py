@@ -1,0 +1,151 @@
+"""What `orograph analyze` finds of a run of branches: stretches, events, lost classes, equal depth, and F against ∫ q dλ.
+
+Along a branch L_eff changes by dF = q dλ alone: what the points say of F is held against the integral of what they say of q, by
+a cubic spline in the arclength s, in which q·dλ/ds is smooth through folds. Where two stretches of minima are equally deep is
+found between their points; `orograph atlas` certifies it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy.interpolate import CubicSpline
+
+from orograph.analysis.command import FILE, reopened
+from orograph.analysis.command import analyze as analyze_sweep
+from orograph.analysis.settings import AnalyzeSettings
+from orograph.atlas.stretches import Stretch, crossings, lost_classes, stretches
+from orograph.errors import ConfigurationError, RunError, shown
+from orograph.problem import Problem
+from orograph.remarks import answer
+from orograph.store.analysis import of_run
+from orograph.store.branch import BRANCH, Course, courses
+from orograph.store.encoding import json_text
+from orograph.store.marker import has_marker
+from orograph.store.run import Run
+from orograph.work.progress import Show
+
+_ANY = {"run", "quiet", "json_output", "dry_run", "data_dir"}  # settings that are of every kind of run
+_FEWEST = 4  # points through which a cubic spline goes
+
+
+def analyze(settings: AnalyzeSettings, problem: Problem | None = None, show: Show = "terminal") -> int:
+    """The command, of a sweep or of branches. Returns the exit code.
+
+    Args:
+        settings: of the analysis.
+        problem: with names, that the run was made of.
+        show: where progress is told; `terminal` has the summary too.
+
+    Raises:
+        OrographError: the run or an option cannot be used; nothing has been written then.
+    """
+    if not (settings.run and has_marker(Path(settings.run)) and (run := Run.open(settings.run)).kind == BRANCH):
+        return analyze_sweep(settings, problem, show)
+    usual = type(settings)()
+    other = [name for name, value in settings if name not in _ANY and value != getattr(usual, name)]
+    if other:
+        raise ConfigurationError(f"`{other[0]}` is of the analysis of a sweep, and {run.path} holds branches; leave it out.")
+    known = courses(run)
+    if not known:
+        raise RunError(f"no branch of {run.path} has a point yet; orograph follow goes on with it.")
+    console = Console(stderr=settings.json_output)
+    results = {**of_run(run), **found_of(run)}
+    if settings.dry_run:
+        points = sum(len(course.points) for course in known.values())
+        console.print(f"{len(known)} branches, {points} points, {len(results['stretches'])} stretches; no product is needed")
+        return 0
+    with reopened(run, run.provenance) as writing:
+        writing.keep_results(FILE, results)
+    if settings.json_output:
+        answer(json_text(results))
+    elif show == "terminal" and not settings.quiet:
+        _print(results, console)
+        console.print(f"numbers in {shown(run.path / FILE)}", highlight=False, markup=False)
+    return 0
+
+
+def found_of(run: Run) -> dict[str, Any]:
+    """All that the points of a run of branches show, as plain values.
+
+    Args:
+        run: of branches.
+    """
+    known = stretches(run)
+    minima = [each for each in known if each.index == 0]
+    pairs = [(one, other) for number, one in enumerate(minima) for other in minima[number + 1 :]]
+    return {
+        "run": run.path.resolve().name,
+        "branches": [_branch(each) for each in courses(run).values()],
+        "stretches": [_stretch(each) for each in known],
+        "maxwell": [
+            {"one": _name(one), "other": _name(other), "strength": at} for one, other in pairs for at in crossings(one, other)
+        ],
+        "lost_classes": [
+            {"stretch": _name(each), "class": name, "strength": at}
+            for each in minima
+            for name, at in lost_classes(each, run.classes)
+        ],
+    }
+
+
+def _branch(course: Course) -> dict[str, Any]:
+    return {
+        "name": course.name,
+        "points": len(course.points),
+        "ended": course.ended,
+        "events": [dict(each.scalars) for each in course.events],
+        "envelope": _envelope(course),
+    }
+
+
+def _envelope(course: Course) -> dict[str, float] | None:
+    """F at the points against F at the first and ∫ q dλ from there: the largest difference, and how far F goes in all."""
+    if len(course.points) < _FEWEST:
+        return None
+    s, energy, q, rate = (
+        np.array([each.scalars[name] for each in course.points])
+        for name in ("arclength", "objective", "order_parameter", "strength_rate")
+    )
+    gained = CubicSpline(s, q * rate).antiderivative()
+    return {
+        "largest_difference": float(np.abs(energy - energy[0] - (gained(s) - gained(s[0]))).max()),
+        "range": float(np.ptp(energy)),
+    }
+
+
+def _stretch(stretch: Stretch) -> dict[str, Any]:
+    low, high = stretch.corners[0], stretch.corners[-1]
+    found: dict[str, Any] = {"name": _name(stretch), "index": stretch.index, "points": len(stretch.points)}
+    for place, corner in (("low", low), ("high", high)):
+        found[place] = {name: corner[name] for name in ("strength", "objective", "order_parameter")}
+    for place, event in (("begins", stretch.begins), ("ends", stretch.ends)):
+        found[place] = None if event is None else event.scalars["event_kind"]
+    return found
+
+
+def _name(stretch: Stretch) -> str:
+    return f"{stretch.course.name}/{stretch.number}"
+
+
+def _print(results: dict[str, Any], console: Console) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("stretch", "index", "points", "λ", "from", "to"):
+        table.add_column(name, overflow="fold")
+    for each in results["stretches"]:
+        between = f"{each['low']['strength']:.7g} to {each['high']['strength']:.7g}"
+        index = "not known" if each["index"] is None else str(each["index"])
+        table.add_row(each["name"], index, str(each["points"]), between, each["begins"] or "the start", each["ends"] or "the end")
+    console.print(table)
+    for each in results["maxwell"]:
+        console.print(f"{each['one']} and {each['other']} are equally deep at λ = {each['strength']:.7g}", highlight=False)
+    for each in results["lost_classes"]:
+        console.print(
+            f"{each['stretch']} loses class {each['class']} at λ = {each['strength']:.5g}", highlight=False, markup=False
+        )
+    for each in results["branches"]:
+        if (found := each["envelope"]) is not None:
+            text = f"L_eff differs from ∫ q dλ by {found['largest_difference']:.2g} at most, of a range of {found['range']:.3g}"
+            console.print(f"{each['name']}: {text}", highlight=False, markup=False)
