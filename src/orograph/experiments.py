@@ -152,7 +152,7 @@ def analyze(
     progress: Progress = "auto",
     **chosen: Any,
 ) -> xr.Dataset | xr.DataTree:
-    """Compute all that a finished sweep, or a run of branches, shows, beside its points; the same call again does what is missing.
+    """Compute all that a finished sweep, or a run of branches, shows; the same call again does what is missing.
 
     Args:
         run: its directory, or what `open_run`, `sweep` or `follow_run` gave; of branches the numbers are in `analysis.json`.
