@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ from orograph.analysis.settings import AnalyzeSettings
 from orograph.cli import main
 from orograph.errors import ConfigurationError, OrographError, RunError
 from orograph.experiments import homes
+from orograph.memory import parse_bytes
 from orograph.study.settings import StudyCommand
-from orograph.sweep.settings import LadderSettings, SweepCommand, SweepSettings
+from orograph.sweep.settings import LadderSettings, SweepCommand, SweepNumerics, SweepSettings
 from orograph.training.settings import TrainingSettings
 from orograph.work.progress import WorkProgress, suited
 from run_bytes import bytes_of
@@ -165,6 +167,31 @@ def test_what_cannot_be_chosen_is_one_sentence(chosen: dict[str, Any], says: str
     with pytest.raises(OrographError, match=says):
         og.sweep(own_problem.in_memory(), out=tmp_path / "run", **chosen)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda given: og.sweep(given, strengths=[0.1]),
+        og.study,
+        lambda given: og.study([given]),
+        lambda given: og.analyze("nowhere", given),
+        lambda given: og.escape("nowhere", given),
+        lambda given: og.connect(given, None, None),
+        lambda given: og.Tracker(given, out="nowhere"),
+    ],
+)
+def test_a_module_in_place_of_a_problem_is_one_sentence(call: Callable[[Any], Any]) -> None:
+    with pytest.raises(ConfigurationError, match="`problem` must be a Problem, not a Linear"):
+        call(nn.Linear(2, 1))
+
+
+def test_an_objective_and_a_sweep_take_the_same_budgets_of_memory() -> None:
+    problem = og.Problem(nn.Linear(2, 1), nn.MSELoss(), train=(torch.ones(3, 2), torch.ones(3, 1)))
+    assert problem.objective(memory="128KiB").memory == parse_bytes(SweepNumerics(memory="128KiB").memory) == 2**17
+    for refuse in (lambda: problem.objective(memory="4"), lambda: SweepNumerics(memory="4")):
+        with pytest.raises(ConfigurationError, match="give it a unit, like 4GiB"):
+            refuse()
 
 
 @pytest.mark.parametrize("kind", [SweepCommand, StudyCommand, AnalyzeSettings])

@@ -79,14 +79,24 @@ def _require(name: str, value: Any, annotation: Any, sizes: dict[str, int]) -> N
         require_whole(name, value)
     elif kind is float:
         require_number(name, value)
-    elif _is_meant(kind) and not isinstance(value, kind):
-        raise ConfigurationError(f"`{name}` must be a {kind.__name__}, not {_said(value)}.")
+    elif _is_meant(kind):
+        require_object(name, value, kind)
 
 
 def _is_meant(kind: Any) -> bool:
     """Whether a class is one whose instances alone will do: of this library, or a module of torch."""
     own = inspect.isclass(kind) and kind.__module__.startswith(_OWN) and not getattr(kind, "_is_protocol", False)
     return own or kind is nn.Module
+
+
+def require_object(name: str, value: Any, kind: type, way_out: str = "") -> None:
+    """Refuses another object than the one meant.
+
+    Raises:
+        ConfigurationError: naming the argument, and the way out where there is one to tell.
+    """
+    if not isinstance(value, kind):
+        raise ConfigurationError(f"`{name}` must be a {kind.__name__}, not {_said(value)}{way_out and '; '}{way_out}.")
 
 
 def require_whole(name: str, value: Any) -> None:

@@ -33,7 +33,7 @@ from orograph.study.settings import ArchitectureSettings, StudyCommand, StudySet
 from orograph.sweep.command import folder_of as sweep_folder
 from orograph.sweep.command import sweep as run_sweep
 from orograph.sweep.settings import SweepCommand, SweepSettings
-from orograph.work.problems import chosen_parts, with_names
+from orograph.work.problems import chosen_parts, require_problem, with_names
 from orograph.work.progress import Show, suited
 
 Progress = Literal["auto", "lines", "notebook", "log"]
@@ -263,6 +263,8 @@ def homes(kind: type[Settings]) -> tuple[dict[str, Any], dict[str, str]]:
 
 def _with_optimizer(problem: Problem | None, chosen: Mapping[str, Any]) -> tuple[Problem | None, dict[str, Any]]:
     """An optimiser that is given itself, and not by name, as a part of the problem and by the name that is recorded."""
+    if problem is not None:
+        require_problem(problem)
     given = chosen.get("optimizer", problem.optimizer if problem is not None else None)
     if not callable(given):
         return problem, dict(chosen)
@@ -300,7 +302,7 @@ def _several(given: Problem | Sequence[Problem] | Mapping[str, Problem] | None) 
     """
     if given is None:
         return ()
-    if isinstance(given, Problem):
+    if isinstance(given, Problem) or not isinstance(given, Sequence | Mapping):
         return (with_names(given),)
     titles: list[str] = list(given) if isinstance(given, Mapping) else [""] * len(given)
     found = []

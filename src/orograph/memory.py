@@ -16,7 +16,7 @@ def parse_bytes(budget: str | int) -> int:
     """The number of bytes meant by `"4GiB"`, `"500 MB"` or a plain number.
 
     Raises:
-        ConfigurationError: the text is no size, or is not positive.
+        ConfigurationError: the text is no size, or is not positive, or so small a number without a unit that one was forgotten.
     """
     match = re.fullmatch(r"\s*([0-9.]+)\s*([a-zA-Z]*)\s*", str(budget))
     if match is None or match[2].lower() not in _UNITS or match[1].count(".") > 1 or match[1] == ".":
@@ -27,6 +27,8 @@ def parse_bytes(budget: str | int) -> int:
     size = int(wanted)
     if size <= 0:
         raise ConfigurationError(f"memory '{budget}' must be positive; write it like 4GiB or 500MB.")
+    if isinstance(budget, str) and not match[2] and size < _UNITS["k"]:
+        raise ConfigurationError(f"memory '{budget}' is of bytes, in which nothing fits; give it a unit, like 4GiB or 500MB.")
     return size
 
 

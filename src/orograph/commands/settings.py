@@ -7,11 +7,11 @@ from pydantic import Field, model_validator
 
 from orograph.data.names import DATASETS
 from orograph.errors import ConfigurationError
-from orograph.memory import DEFAULT_MEMORY
+from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.models.names import ACTIVATIONS, MODELS
 from orograph.settings.base import MOST_PARALLEL, MOST_SEED, Settings, group, require_range
 from orograph.settings.problem import ProblemSettings
-from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings, require_budget
+from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings
 from orograph.settings.words import Auto, Count, Integers, Numbers, Words
 from orograph.sweep.settings import AnchorSettings
 
@@ -130,7 +130,7 @@ class MeasureSettings(Settings):
         require_range("k", self.k, 1, MOST_PAIRS)
         require_range("probes", self.probes, 2, MOST_PROBES)
         require_range("trace_probes", self.trace_probes, 2, MOST_PROBES)
-        require_budget(self.memory)
+        parse_bytes(self.memory)
         if any(width < 1 for width in self.widths):
             raise ConfigurationError(f"`widths` {','.join(map(str, self.widths))} must all be at least 1")
         return self

@@ -15,7 +15,6 @@ from orograph.models.names import ACTIVATIONS, MODELS
 from orograph.settings.base import LARGEST, MOST_PARALLEL, MOST_SEED, SMALLEST, Settings, is_own, require_range
 from orograph.settings.words import Auto, Count, Integers, Numbers
 
-LEAST_MEMORY = 1_000_000  # bytes
 MOST_WIDTH = 10_000_000
 MOST_LAYERS = 100  # tracing a network nests its layers
 MOST_MODES = 1_000  # of a linear teacher
@@ -191,7 +190,7 @@ class NumericsSettings(Settings):
         require_range("threads", self.threads, 0, MOST_PARALLEL)
         if self.cohort < 0:
             raise ConfigurationError(f"`cohort` {self.cohort} must be at least 0")
-        require_budget(self.memory)
+        parse_bytes(self.memory)
         return self
 
     def require_finite(self, **values: float | tuple[float, ...]) -> None:
@@ -219,16 +218,6 @@ class NumericsSettings(Settings):
                         f"`{name}` {value} is below what {self.dtype} holds, in which it is used; "
                         f"give {least:g} at least{way_out}"
                     )
-
-
-def require_budget(memory: str) -> None:
-    """Refuses a budget in which nothing fits.
-
-    Raises:
-        ConfigurationError: it is no size, or below 1 MB, with which every sample would be computed alone.
-    """
-    if parse_bytes(memory) < LEAST_MEMORY:
-        raise ConfigurationError(f"`memory` {memory} holds nothing; give 1MB or more, like 4GiB or 500MB")
 
 
 Numerics = TypeVar("Numerics", bound=NumericsSettings)

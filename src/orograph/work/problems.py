@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from orograph.arguments import require_object
 from orograph.data.catalogue import load_data
 from orograph.data.names import TEACHER
 from orograph.data.teacher import SAMPLES, linear_teacher
@@ -134,6 +135,15 @@ def require_unchanged(begun: ProblemSettings, now: ProblemSettings) -> None:
         raise ConfigurationError(f"`data` gives other values than when this run was begun; {way_out}")
 
 
+def require_problem(given: Any) -> None:
+    """Refuses what is no problem, such as the module of one.
+
+    Raises:
+        ConfigurationError: naming what was given.
+    """
+    require_object("problem", given, Problem, "give og.Problem(model, loss, train=…)")
+
+
 def with_names(problem: Problem) -> Problem:
     """A problem whose parts have the names that a run records: `module:name` where that can be imported, else `object:name`.
 
@@ -142,7 +152,11 @@ def with_names(problem: Problem) -> Problem:
 
     Returns:
         The same with all names.
+
+    Raises:
+        ConfigurationError: it is none.
     """
+    require_problem(problem)
     groups, train = ("" if part is None else name_of(part) for part in (problem.groups, problem.trainer))
     names = {
         "model": name_of(problem.model),
