@@ -6,7 +6,7 @@ to it stands in `BatchLoss`.
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -390,11 +390,3 @@ def slope(value: Float[Tensor, ""], point: Float[Tensor, " P"]) -> Float[Tensor,
     if not value.requires_grad:
         return torch.zeros_like(point)
     return torch.autograd.grad(value, point, materialize_grads=True)[0]
-
-
-def state_dict(
-    model: nn.Module, objective: "Objective", theta: Float[Tensor, " P"], buffers: Mapping[str, Tensor] | None = None
-) -> dict[str, Tensor]:
-    """The model's state dict with θ in place of its parameters, and buffers if given, in the model's own key order."""
-    values = {**model.state_dict(), **(buffers or {}), **objective.layout.unflatten(theta)}
-    return {name: values[name].detach().cpu().clone() for name in model.state_dict()}

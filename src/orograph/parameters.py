@@ -80,6 +80,25 @@ def layout_of(model: nn.Module, pattern: str = "*") -> Layout:
     return Layout(tuple(chosen), tuple(named[name].shape for name in chosen))
 
 
+def first_names(model: nn.Module) -> dict[str, str]:
+    """By each name of a parameter or buffer the first of that tensor's names: tied tensors have several."""
+    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    first = {id(tensor): name for name, tensor in reversed(named)}
+    return {name: first[id(tensor)] for name, tensor in named}
+
+
+def state_dict(
+    model: nn.Module, layout: Layout, theta: Float[Tensor, " P"], buffers: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """The model's state dict with θ in place of its parameters, and buffers if given, in the model's own key order.
+
+    Tied tensors are the same under all their names.
+    """
+    own, first = model.state_dict(), first_names(model)
+    values = {**own, **(buffers or {}), **layout.unflatten(theta)}
+    return {name: values.get(first.get(name, name), values[name]).detach().cpu().clone() for name in own}
+
+
 def working_dtype(layout: Layout, model: nn.Module, asked: torch.dtype | None = None) -> torch.dtype:
     """The floating dtype in which θ is kept and everything is evaluated: that asked for, else the widest of the parameters'.
 

@@ -11,8 +11,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from orograph.errors import DataError
+from orograph.errors import DataError, OrographWarning
 from orograph.models.checkpoint import load_checkpoint
+from orograph.parameters import layout_of, state_dict
 
 
 class Hostile:
@@ -154,6 +155,21 @@ def test_tied_weights_are_found_under_the_name_that_safetensors_kept(tmp_path: P
     found = load_checkpoint(tmp_path / "tied.safetensors", model)
     assert list(found) == list(model.state_dict())
     assert all(torch.equal(found[key], value) for key, value in model.state_dict().items())
+
+
+def test_a_tied_tensor_that_a_file_has_twice_is_that_of_the_first_name(tmp_path: Path) -> None:
+    model = Tied()
+    torch.save({"emb.weight": torch.ones(9, 4), "head.weight": torch.zeros(9, 4)}, tmp_path / "both.pth")
+    with pytest.warns(OrographWarning, match=r"'head\.weight' than in 'emb\.weight', and the model ties the two"):
+        found = load_checkpoint(tmp_path / "both.pth", model)
+    assert all(torch.equal(found[key], torch.ones(9, 4)) for key in model.state_dict())
+
+
+def test_a_state_has_a_tied_tensor_under_both_names_in_the_dtype_of_theta() -> None:
+    model, theta = Tied(), torch.arange(36.0, dtype=torch.float64)
+    found = state_dict(model, layout_of(model), theta)
+    assert list(found) == list(model.state_dict())
+    assert all(torch.equal(each, theta.view(9, 4)) for each in found.values())
 
 
 @pytest.mark.parametrize("build", [Masked, lambda: nn.Sequential(nn.Linear(4, 5), torch.ao.quantization.FakeQuantize())])

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from orograph.errors import DataError, shown
+from orograph.errors import DataError, OrographWarning, shown
 from orograph.memory import format_bytes
+from orograph.parameters import first_names
 from orograph.wrapping import PREFIXES
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
@@ -48,7 +49,7 @@ def load_checkpoint(path: str | Path, model: nn.Module, *, dtype: torch.dtype | 
         ['weight', 'bias']
     """
     own = model.state_dict()
-    state = _complete(_named_as(read_state(path, finite=False), own), model, own)
+    state = _complete(path, _named_as(read_state(path, finite=False), own), model, own)
     _compare(Path(path), state, own)
     for key, tensor in state.items():
         if not _sound(tensor, own[key], key in dict(model.named_parameters(remove_duplicate=False))):
@@ -78,7 +79,7 @@ def checked_state(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Te
         DataError: its tensors are not those of the model.
     """
     own = model.state_dict()
-    named = _complete(_named_as(dict(state), own), model, own)
+    named = _complete("in memory", _named_as(dict(state), own), model, own)
     _compare("in memory", named, own)
     return {key: named[key].detach().to(tensor) for key, tensor in own.items()}
 
@@ -96,15 +97,26 @@ def _named_as(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, 
     return state
 
 
-def _complete(state: dict[str, Tensor], model: nn.Module, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """With tied tensors under all their names: safetensors keeps one."""
-    place = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers(remove_duplicate=False))}
-    for key in own:
-        if key not in state and key in place:
-            twin = next((name for name, tensor in place.items() if tensor is place[key] and name in state), None)
-            if twin is not None:
-                state = {**state, key: state[twin]}
-    return state
+def _complete(path: Path | str, state: dict[str, Tensor], model: nn.Module, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """With tied tensors the same under all their names: safetensors keeps one, and some files differ."""
+    found, held = dict(state), dict[str, str]()
+    names = {key: first for key, first in first_names(model).items() if key in own}
+    for key, first in names.items():
+        if key in state:
+            held.setdefault(first, key)
+    for key, first in names.items():
+        taken = held.get(first, key)
+        if taken == key or (key in state and state[key].shape != state[taken].shape):
+            continue
+        found[key] = state[taken]
+        if key in state and not torch.equal(state[key].to(state[taken]), state[taken]):
+            warnings.warn(
+                f"checkpoint {path} has other values in {_quoted(key)} than in {_quoted(taken)}, and the model ties the two: "
+                f"those of {_quoted(taken)} are taken.",
+                OrographWarning,
+                stacklevel=2,
+            )
+    return found
 
 
 def _sound(tensor: Tensor, own: Tensor, learned: bool) -> bool:

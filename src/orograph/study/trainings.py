@@ -19,7 +19,7 @@ import torch
 from orograph.connectivity.barriers import curve_profile
 from orograph.connectivity.curves import line
 from orograph.data.split import stratified_subset
-from orograph.objective import state_dict
+from orograph.parameters import state_dict
 from orograph.store.cells import Cell
 from orograph.store.findings import FindingKey, Result
 from orograph.store.run import Run
@@ -147,7 +147,7 @@ def commit_training(
         "history": [{name: value for name, value in each.items() if not isinstance(value, list)} for each in fitted.history],
         "curvature": fitted.observed,
     }
-    weights = None if failed else state_dict(objective.model, objective, fitted.state.theta, fitted.state.buffers)
+    weights = None if failed else state_dict(objective.model, objective.layout, fitted.state.theta, fitted.state.buffers)
     status = "failed" if failed else "done"
     run.commit(cell, status=status, scalars=scalars, weights=weights, timings={"training": seconds})
 

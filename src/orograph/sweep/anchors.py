@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from orograph.errors import DataError, RunError
 from orograph.models.checkpoint import load_checkpoint
-from orograph.objective import Objective, state_dict
+from orograph.objective import Objective
+from orograph.parameters import state_dict
 from orograph.store.artifacts import weights_bytes
 from orograph.store.copies import ANCHOR as ANCHOR_FILE
 from orograph.store.recorded import require_as_committed
@@ -75,7 +76,7 @@ def settle_anchor(
             raise RunError(f"{name} is not the anchor that this run was begun with ({kept}); choose another `out`.")
         return anchor
     made, buffers = make()
-    run.keep(ANCHOR_FILE, weights_bytes(state_dict(model, objective, made, buffers)))
+    run.keep(ANCHOR_FILE, weights_bytes(state_dict(model, objective.layout, made, buffers)))
     return made
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from orograph.objective import state_dict
+from orograph.parameters import state_dict
 from orograph.store.cells import Cell
 from orograph.store.run import Run
 from orograph.store.spectra import commit_spectrum
@@ -78,7 +78,7 @@ def commit_point(bench: Bench, run: Run, point: PointWork, neighbour: State | No
             keep=chosen.eigenvectors,
             scalars=scalars,
             arrays={"theta": own},
-            weights=state_dict(bench.model, objective, own, buffers),
+            weights=state_dict(bench.model, objective.layout, own, buffers),
             gradient=objective.layout.unflatten(measured.gradient),
             timings=point.timings,
         )
