@@ -163,7 +163,10 @@ def picture(branches: Sequence[Branch], trained: Sequence[Row], *, lowest: bool)
             axes.set_xlabel("λ")
         if lowest:
             for _, points, _ in branches:
-                energy.plot([point["strength"] for point in points], [point["lowest_eigenvalues"] for point in points], ".-")
+                for found, colour in zip(
+                    zip(*(point["lowest_eigenvalues"] for point in points), strict=True), PALETTE, strict=False
+                ):
+                    energy.plot([point["strength"] for point in points], found, ".-", color=colour)
         elif trained:
             energy.set_ylim(limits)
         energy.axhline(0, color="#555555", lw=0.8, zorder=0)
