@@ -163,6 +163,7 @@ def test_kills_leave_no_trace(made: Path) -> None:
         (lambda folder: [str(folder / "fold"), str(folder / "fold")], "two of the runs are called fold"),
         (lambda folder: [str(folder / "fold"), str(folder / "atlas")], "is a run of kind atlas; atlas joins"),
         (lambda folder: [str(folder / "fold"), "--descents", "-1"], "--descents -1"),
+        (lambda folder: [str(folder / "fold"), "--descent-products", "0"], "--descent-products 0"),
     ],
 )
 def test_bad_input_is_one_sentence(
