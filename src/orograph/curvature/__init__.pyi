@@ -1,4 +1,5 @@
 from .cohort import CohortHessian as CohortHessian
+from .differences import DifferenceOperator as DifferenceOperator
 from .fisher import EmpiricalFisherOperator as EmpiricalFisherOperator
 from .ggn import GaussNewtonOperator as GaussNewtonOperator
 from .hessian import HessianOperator as HessianOperator
