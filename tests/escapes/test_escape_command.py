@@ -172,6 +172,8 @@ def test_a_call_goes_on_with_a_run_of_the_command(made: Path) -> None:
     before = bytes_of(made / "run")
     found = og.escape(made / "ladder", out=made / "run", quiet=True, **given)
     assert found.sizes["member"] == 6
+    again = ["escape", "--config", str(made / "run" / "configuration.toml"), "--out", str(made / "run"), "--quiet"]
+    assert main(again) == 0  # as doctor has it
     assert bytes_of(made / "run") == before
 
 

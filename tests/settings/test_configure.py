@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orograph.branches.settings import FollowSettings
 from orograph.cli import main
 from orograph.errors import ConfigurationError
 from orograph.settings.configure import as_flags, merge, parse
@@ -27,6 +28,13 @@ def test_a_preset_yields_to_a_file_and_a_file_to_a_flag(tmp_path: Path) -> None:
     assert settings.ladder.max == 0.5
     assert settings.ladder.points == 9
     assert settings.anchor.seeds == (3, 4)
+
+
+def test_the_configuration_of_a_run_is_a_file_of_settings_whatever_it_records_besides(tmp_path: Path) -> None:
+    path = tmp_path / "configuration.toml"
+    path.write_text('run = "fold"\nbegins_at = "0123"\n[branch]\npoints = 7\n')
+    found = parse(FollowSettings, ["--config", str(path)], command="follow", description="", presets={})
+    assert (found.run, found.branch.points) == ("fold", 7)
 
 
 def test_a_flag_may_mend_what_a_file_leaves_impossible(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from orograph.geometry.smoothness import nonsmooth_operations
 from orograph.models.checkpoint import load_checkpoint
 from orograph.objective import Objective
 from orograph.problem import Problem
+from orograph.settings.base import BEGINS_AT
 from orograph.settings.shared import Execution
 from orograph.store.cells import Cell
 from orograph.store.marker import has_marker
@@ -33,7 +34,6 @@ from orograph.training.polishing import polish
 Say = Callable[[str], None]
 
 COLLAPSED = 1e-3  # ‖θ − θ_ref‖ up to which a trained state is θ_ref itself, but for its training
-BEGINS_AT = "begins_at"  # in a run's configuration: SHA-256 of the start and of θ_ref
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orograph.branches.bench import BEGINS_AT, FollowBench
+from orograph.branches.bench import FollowBench
 from orograph.branches.cost import show_plan
 from orograph.branches.schedule import Schedule
 from orograph.branches.settings import FollowCommand, FollowSettings
@@ -19,7 +19,7 @@ from orograph.figures.style import save
 from orograph.memory import format_bytes
 from orograph.problem import Problem
 from orograph.remarks import answer
-from orograph.settings.base import folder_name
+from orograph.settings.base import BEGINS_AT, folder_name
 from orograph.settings.shared import ParallelExecution
 from orograph.store.atomic import require_space, require_writable
 from orograph.store.branch import BRANCH, courses, open_branch, point_key

@@ -24,7 +24,6 @@ from orograph.data.names import DATA_VARIABLE, FACTS
 from orograph.errors import ConfigurationError, DataError, shown
 from orograph.memory import format_bytes
 from orograph.store.branch import ATLAS, BRANCH
-from orograph.store.escape import ESCAPE
 from orograph.store.findings import finding_records
 from orograph.store.marker import no_run, read_marker
 from orograph.store.names import CONFIGURATION
@@ -94,7 +93,7 @@ def remaining(path: Path, *, results: bool = False) -> str:
         return f"the command that imported {path}, given again"
     if content["kind"] == TRACK:
         return f"the training loop that {path} tracks, run again"
-    if content["kind"] in (ATLAS, ESCAPE):
+    if content["kind"] == ATLAS:
         return f"the command that made {path}, given again"
     name = "follow" if content["kind"] == BRANCH else content["kind"]
     again = f"orograph {name} --config {path / CONFIGURATION} --out {path}"

@@ -18,6 +18,7 @@ from orograph.figures.style import save
 from orograph.figures.survivals import escapes as draw
 from orograph.problem import Problem
 from orograph.remarks import answer
+from orograph.settings.base import BEGINS_AT
 from orograph.settings.shared import Execution
 from orograph.store.atomic import require_writable
 from orograph.store.encoding import json_text
@@ -27,8 +28,6 @@ from orograph.store.provenance import provenance
 from orograph.store.resume import begun_run, settled_numerics
 from orograph.store.run import Run
 from orograph.work.progress import Show, WorkProgress
-
-BEGINS_AT = "begins_at"  # in a run's configuration: SHA-256 of the states beside the jump, and of what was followed
 
 
 def escape_command(command: EscapeCommand) -> int:

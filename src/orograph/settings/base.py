@@ -12,6 +12,7 @@ from orograph.errors import ConfigurationError, shown
 
 MOST_SEED = 2**32 - 1  # NumPy's global stream takes no more
 MOST_PARALLEL = 1024  # threads of a process, and processes
+BEGINS_AT = "begins_at"  # in a run's configuration beside its settings: SHA-256 of the states that it begins with
 _MOST_BITS = 13_000  # 3913 digits; Python writes out 4300
 SMALLEST = {"float32": 1.2e-38, "float64": 2.3e-308}  # that are held with all their digits
 LARGEST = {"float32": 1e37, "float64": 1e300}  # numbers whose products with 2 and with a small θ are finite

@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from orograph.errors import ConfigurationError, unknown
 from orograph.reading import read_file
-from orograph.settings.base import explain, require_writable
+from orograph.settings.base import BEGINS_AT, explain, require_writable
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -124,7 +124,9 @@ def parse(
             raise unknown("preset", chosen.preset, presets)
         values = merge(values, presets[chosen.preset])
     if chosen.config:
-        values = merge(values, read_toml(chosen.config))
+        recorded = read_toml(chosen.config)
+        recorded.pop(BEGINS_AT, None)  # no setting: of the configuration of a run
+        values = merge(values, recorded)
     default = _defaults(model, values)
     cli: Any = tyro.conf.OmitArgPrefixes[model]  # type: ignore[misc, valid-type]
     if {"-h", "--help"} & set(rest):
