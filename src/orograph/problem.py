@@ -6,7 +6,6 @@ are the labels if they are classes.
 
 import contextlib
 import copy
-import hashlib
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,6 +23,7 @@ from torch.utils._pytree import tree_leaves
 from orograph.attention import with_eager_attention
 from orograph.batch_loss import BatchLoss
 from orograph.calling import apart
+from orograph.contents import digests, unit_inputs
 from orograph.data.dataset import Dataset
 from orograph.dependence import require_parted
 from orograph.errors import ConfigurationError, DataError, OrographError
@@ -255,12 +255,13 @@ class Problem:
 
         Args:
             samples: `(n,)` their numbers, where the problem `shows` images.
+
+        Returns:
+            `(n, C, H, W)`.
         """
         if self.images is not None:
             return (self.images.train_inputs[samples] * self.images.std + self.images.mean).clamp(0, 1)
-        inputs = torch.cat([inputs for inputs, _ in pairs(self.train)]).float()
-        low, high = inputs.aminmax()
-        return (inputs[samples] - low) / (high - low).clamp(min=torch.finfo(inputs.dtype).tiny)
+        return unit_inputs(self.train)[samples]
 
     @property
     def outputs(self) -> int | None:
@@ -349,7 +350,7 @@ class Problem:
         if self.images is not None:
             return self.images.checksum
         found = self._read_through
-        if not all(isinstance(each, list | tuple) for each in self._sets) and self._digests() != found:
+        if not all(isinstance(each, list | tuple) for each in self._sets) and digests(*self._sets) != found:
             raise DataError(
                 "the data have other values, or another order, when they are read again; pass a loader with shuffle=False, "
                 "without random sampling and without random augmentation: training shuffles by itself."
@@ -363,25 +364,7 @@ class Problem:
 
     @cached_property
     def _read_through(self) -> tuple[str, str]:
-        return self._digests()
-
-    def _digests(self) -> tuple[str, str]:
-        """Of the data as they come, and of their values alone: each leaf of the batches after one another."""
-        whole, values = hashlib.sha256(), hashlib.sha256()
-        for data in self._sets:
-            columns: dict[int, Any] = {}
-            for batch in pairs(data):
-                for place, leaf in enumerate(tree_leaves(batch)):
-                    column = columns.setdefault(place, hashlib.sha256())
-                    tensor = leaf.detach().cpu().contiguous() if isinstance(leaf, Tensor) else None
-                    said = repr(leaf if tensor is None else (tuple(tensor.shape), str(tensor.dtype))).encode()
-                    held = b"" if tensor is None or not tensor.numel() else tensor.flatten().view(torch.uint8).numpy().data
-                    whole.update(said)
-                    whole.update(held)
-                    column.update(said if tensor is None else held)
-            for column in columns.values():
-                values.update(column.digest())
-        return whole.hexdigest(), values.hexdigest()
+        return digests(*self._sets)
 
 
 def _order(label: int | str | float | bool) -> tuple[bool, float, str]:

@@ -32,7 +32,7 @@ _MANY = 8  # random directions taken up when a search finds a missed eigenvalue,
 _FEW = 4  # by the steps that found it, which tell how deep each goes: as many where copies are not followed to the last
 _DEEP = 6  # steps of a search where products are dear and nothing hints at multiple eigenvalues
 _LARGE = 5_000  # where products are dear; below, a search goes as far as its certificate needs, and copies are found to the last
-_SHORT = 6  # products a pair that the whole may take where products are dear; at least `_LEAST`, and one a pair for the copies
+_SHORT = 15  # products a pair that the whole may take where products are dear; at least `_LEAST`, and one a pair for the copies
 _LEAST = 100
 _STRIDE = 12  # steps so far by those that may pass between two looks, twice
 
