@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +15,8 @@ from orograph.errors import ConfigurationError
 from orograph.geometry.scores import scores
 from orograph.metrics import METRICS, Metric, fitting, metric
 from orograph.objective import Objective
+from orograph.store.lookup import require_free_names
+from orograph.store.run import Run
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -143,3 +147,34 @@ def test_a_metric_that_nobody_knows_is_refused_with_the_nearest() -> None:
         metric("token_acuracy")
     with pytest.raises(ConfigurationError, match="letters, digits and underscores"):
         Metric("top 5", lambda y, t: y)
+
+
+def _one(outputs: Tensor, targets: Tensor) -> Tensor:
+    return torch.ones(len(targets))
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["loss"], "recorded as train_loss, which is reserved"),
+        (["Loss"], "train_Loss"),
+        (["objective"], "train_objective"),
+        (["reg_loss"], "train_reg_loss"),
+        (["share"], "recorded as class_share"),
+        (["group_accuracy"], "train_group_accuracy"),
+        (["class_cost"], "train_class_cost"),
+        (["cost", "Cost"], "cost and Cost would be recorded under one name"),
+    ],
+)
+def test_a_metric_with_the_name_of_another_field_is_refused_before_a_run_is_made(
+    tmp_path: Path, names: list[str], says: str
+) -> None:
+    given: dict[str, Any] = {"kind": "sweep", "configuration": {}, "numerics": {}, "provenance": {}}
+    with pytest.raises(ConfigurationError, match=says):
+        Run.create(tmp_path / "run", **given, metrics=[Metric(each, _one) for each in names])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_metric_of_ones_own_may_stand_in_place_of_a_built_in_one() -> None:
+    require_free_names([Metric("accuracy", _one), Metric("margin", _one), Metric("f1", _one)])
+    require_free_names(list(METRICS.values()))

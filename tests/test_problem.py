@@ -12,7 +12,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from orograph.errors import ConfigurationError, DataError, OrographError
 from orograph.problem import Problem
-from orograph.sources import called, digest, imported
+from orograph.settings.problem import ProblemSettings
+from orograph.sources import called, digest, imported, modules_behind
+from orograph.work.problems import require_unchanged
 
 X, Y = torch.arange(24.0).view(8, 3), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
 
@@ -161,6 +163,38 @@ def test_a_file_is_imported_once_and_known_by_its_digest(tmp_path: Path) -> None
     file.write_text(file.read_text() + "# another\n")
     assert len(before) == 64
     assert digest(one) != before
+
+
+def test_the_modules_that_a_source_imports_from_its_own_folder_are_known_transitively(tmp_path: Path) -> None:
+    (tmp_path / "blocks_beside").mkdir()
+    sources = {
+        "a_file_with_blocks.py": "import math, torch\nfrom blocks_beside.inner import net\ndef lazy():\n    import blocks_lazy\n",
+        "blocks_beside/__init__.py": "",
+        "blocks_beside/inner.py": "from .activations import net\n",
+        "blocks_beside/activations.py": "import torch\nfrom . import inner\ndef net():\n    return torch.nn.Tanh()\n",
+        "blocks_lazy.py": "",
+        "blocks_of_nobody.py": "",
+    }
+    for name, text in sources.items():
+        (tmp_path / name).write_text(text)
+    made = imported("model", f"{tmp_path / 'a_file_with_blocks.py'}:lazy")
+    before = modules_behind(made)
+    assert sorted(before) == ["blocks_beside", "blocks_beside.activations", "blocks_beside.inner", "blocks_lazy"]
+    assert modules_behind(imported("model", f"{tmp_path / 'a_file_with_blocks.py'}:net")) == {
+        name: before[name] for name in ("blocks_beside", "blocks_beside.activations", "blocks_beside.inner")
+    }
+    deep = tmp_path / "blocks_beside" / "activations.py"
+    deep.write_text(deep.read_text().replace("Tanh", "Sigmoid"))
+    after = modules_behind(made)
+    assert [name for name in before if before[name] != after[name]] == ["blocks_beside.activations"]
+    assert modules_behind(nn.Linear) == {}
+
+
+def test_a_changed_module_is_refused_by_name_and_a_run_that_knows_none_goes_on() -> None:
+    now = ProblemSettings(sources={"model": "a", "module blocks": "c"})
+    with pytest.raises(ConfigurationError, match="the source of `module blocks` has changed"):
+        require_unchanged(ProblemSettings(sources={"model": "a", "module blocks": "b"}), now)
+    require_unchanged(ProblemSettings(sources={"model": "a"}), now)
 
 
 @pytest.mark.parametrize(

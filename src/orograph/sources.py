@@ -4,6 +4,7 @@ The working directory is looked in, too. A file is imported under its own stem, 
 find the same objects.
 """
 
+import ast
 import contextlib
 import functools
 import hashlib
@@ -188,14 +189,91 @@ def digest(function: Any) -> str:
     Returns:
         64 hexadecimal digits, or nothing.
     """
+    path = _file_of(function)
+    return "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def modules_behind(function: Any) -> dict[str, str]:
+    """SHA-256 of the modules that the file of a function or class imports from the same folder or package, and these in turn.
+
+    What is installed, Python's own, and modules of other places are not looked into; nothing is imported for it.
+
+    Args:
+        function: or class, or an instance of one.
+
+    Returns:
+        64 hexadecimal digits by the module's name.
+    """
+    path = _file_of(function)
+    if path is None:
+        return {}
+    name = getattr(function, "__module__", None) or type(function).__module__
+    package = getattr(sys.modules.get(name), "__package__", None) or ""
+    above = path.resolve().parents
+    root = above[min(package.count(".") + 1 if package else 0, len(above) - 1)]
+    found: dict[str, str] = {}
+    waiting = [(path, package)]
+    while waiting:
+        file, package = waiting.pop()
+        content = file.read_bytes()
+        for each in _imports(content, package):
+            place = _place(each)
+            if each not in found and place is not None and _is_beside(place, root):
+                found[each] = hashlib.sha256(place.read_bytes()).hexdigest()
+                waiting.append((place, each if place.name == "__init__.py" else each.rpartition(".")[0]))
+    return found
+
+
+def _file_of(function: Any) -> Path | None:
     try:
         file = inspect.getsourcefile(function if callable(function) and not hasattr(function, "forward") else type(function))
     except TypeError:
-        return ""
+        return None
     path = Path(file) if file else None
-    if path is None or not path.is_file() or path.stat().st_size > MOST_BYTES:
-        return ""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return None if path is None or not path.is_file() or path.stat().st_size > MOST_BYTES else path
+
+
+def _imports(content: bytes, package: str) -> set[str]:
+    """The names of all that a source imports wherever in it: modules, their packages, and what may be a module of a package."""
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError):  # said where it is imported
+        return set()
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            base = ".".join(filter(None, (above, node.module)))
+            names |= {base, *(f"{base}.{each.name}" for each in node.names)} if base else set()
+    parts = [name.split(".") for name in names]
+    return {".".join(each[:count]) for each in parts for count in range(1, len(each) + 1)}
+
+
+def _place(name: str) -> Path | None:
+    """Where a module stands."""
+    first, *rest = name.split(".")
+    try:
+        found = (
+            None if first in sys.stdlib_module_names or first == __name__.partition(".")[0] else importlib.util.find_spec(first)
+        )
+    except (ImportError, ValueError):
+        return None
+    if found is None:
+        return None
+    if not rest:
+        return Path(found.origin) if found.origin and Path(found.origin).is_file() else None
+    folders = [Path(each).joinpath(*rest[:-1]) for each in found.submodule_search_locations or ()]
+    files = (file for each in folders for file in (each / f"{rest[-1]}.py", each / rest[-1] / "__init__.py"))
+    return next((each for each in files if each.is_file()), None)
+
+
+def _is_beside(place: Path, root: Path) -> bool:
+    """Whether a file is a source below a folder, and not of what is installed there."""
+    place = place.resolve()
+    inside = place.suffix == ".py" and place.is_relative_to(root) and place.stat().st_size <= MOST_BYTES
+    return inside and not {"site-packages", "dist-packages"} & set(place.parts)
 
 
 def first_line(error: BaseException) -> str:

@@ -27,11 +27,12 @@ from orograph.process import choose_device, kept_state
 from orograph.spectral.eigenpairs import lanczos
 from orograph.spectral.traces import trace
 from orograph.store.provenance import provenance
+from orograph.store.resume import begun_run
 from orograph.store.run import Run
 from orograph.store.track import TRACK, moment_key, moments
 from orograph.training.critical import critical_sharpness
 from orograph.training.stability import PRODUCTS, TOLERANCE, rule_of, stability, with_buffers
-from orograph.work.problems import chosen_parts, with_names
+from orograph.work.problems import as_begun, chosen_parts, require_unchanged, with_names
 from orograph.wrapping import unwrapped
 
 
@@ -97,13 +98,18 @@ class Tracker:
             if samples is not None and samples < whole.count:
                 drawn = torch.randperm(whole.count, generator=torch.Generator().manual_seed(seed))[:samples]
                 self._objective = whole.subset(drawn.sort().values)
+            parts = chosen_parts(named)
+            if (begun := begun_run(Path(out), TRACK)) is not None:
+                known = as_begun(parts, begun.configuration)
+                require_unchanged(known, parts)
+                parts = known
             self._run = Run.create(
                 out,
                 kind=TRACK,
                 configuration={
                     "data": {"dataset": named.names["data"]},
                     "model": {"model": named.names["model"]},
-                    "problem": chosen_parts(named).model_dump(mode="json"),
+                    "problem": parts.model_dump(mode="json"),
                     "tracking": {"every": every, "probes": probes, "samples": samples, "seed": seed},
                 },
                 numerics={"dtype": str(whole.dtype).removeprefix("torch."), "device": place.type},

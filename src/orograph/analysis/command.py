@@ -36,6 +36,7 @@ from orograph.store.run import Run
 from orograph.store.spectra import has_vectors
 from orograph.sweep.anchors import ANCHOR_FILE
 from orograph.sweep.bench import Bench
+from orograph.sweep.record import require_recorded_loss
 from orograph.sweep.settings import SweepSettings
 from orograph.work.problems import INITIAL
 from orograph.work.progress import Show, WorkProgress
@@ -72,6 +73,7 @@ def analyze(settings: AnalyzeSettings, problem: Problem | None = None, show: Sho
         return 0
     with reopened(old, provenance(bench.device)) as run:
         bench.settle(run)
+        require_recorded_loss(bench, run)
         analysis = Analysis(run)
         work = todo(run, analysis, chosen)
         amount = sum(part.work for part, _ in work)

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from orograph.metrics import METRICS
+from orograph.errors import ConfigurationError
+from orograph.metrics import METRICS, Metric
 from orograph.store.branch_quantities import BRANCHES
 from orograph.store.escape_quantities import ESCAPES
 from orograph.store.quantities import PATHS, QUANTITIES, Quantity, Role
@@ -92,6 +93,9 @@ TABLES = {
     "loop_areas": ("seed", "loops.area", "loop_areas.rate", "loop_areas.null"),
 }
 
+# Field names that no metric may make, in small letters: what is recorded anyway, and what would be read as L_eff.
+_TAKEN = {*map(str.lower, QUANTITIES | SUMMARIES | SCORES), "train_reg_loss", "train_objective"}
+_BY_GROUP = ("class_", "group_")  # which a metric's values by group have before its name
 _LISTED = {each.listed: name for name, each in ENTRIES.items() if each.listed}
 _FAMILIES = {name: name.split("*") for name in ENTRIES if "*" in name}  # what stands before the member's own words, and after
 
@@ -107,6 +111,36 @@ def declare(metrics: Iterable[Mapping[str, str]], lists: Collection[str] = ()) -
         if each["name"] not in METRICS:
             ending = OF_AN_OUTPUT if each["name"] in lists else ""
             ENTRIES.update(of_metric(each["name"], each["label"].removesuffix(ending) + ending, each["unit"]))
+
+
+def require_free_names(metrics: Sequence[Metric]) -> None:
+    """Refuses metrics whose values would be recorded under the name of something else, or of each other.
+
+    Args:
+        metrics: of a new run. One that has the name of a built-in metric stands in its place.
+
+    Raises:
+        ConfigurationError: naming the field.
+    """
+    taken: dict[str, str] = {}
+    for each in metrics:
+        own = METRICS.get(each.name)
+        usual = of_metric(each.name, own.long_name, own.unit) if own else {}
+        fields = of_metric(each.name, each.long_name, each.unit)
+        clash = next((name for name in fields if name.lower() in _TAKEN and name not in usual), None)
+        if clash is None and each.name.lower().startswith(_BY_GROUP):
+            clash = f"train_{each.name}"
+        if clash is not None:
+            raise ConfigurationError(
+                f"`metrics` {each.name}: its values would be recorded as {clash}, which is reserved; give it another name."
+            )
+        other = next((taken[name.lower()] for name in fields if name.lower() in taken), None)
+        if other is not None:
+            raise ConfigurationError(
+                f"`metrics` {other} and {each.name} would be recorded under one name; give one of them another, which does not "
+                "differ in capital letters alone."
+            )
+        taken |= dict.fromkeys(map(str.lower, fields), each.name)
 
 
 def quantity(name: str) -> Quantity:

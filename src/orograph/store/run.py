@@ -41,6 +41,7 @@ from orograph.store.findings import Finding, FindingKey, write_finding
 from orograph.store.integrity import verified
 from orograph.store.kinds import checked_fields
 from orograph.store.lock import RunLock
+from orograph.store.lookup import require_free_names
 from orograph.store.marker import FORMAT, VERSION, check_directory, identity_of, write_configuration
 from orograph.store.names import COPIES, MARKER, PLAN, TIMINGS
 from orograph.store.recorded import RecordedRun, facts_of
@@ -112,6 +113,7 @@ class Run(RecordedRun):
         Raises:
             RunError: the directory holds something else, a run of another configuration, or a run that another process is
                 writing. Nothing is written then.
+            ConfigurationError: a metric of a new run has a name under which something else is recorded.
         """
         path = Path(path)
         content = plain(
@@ -129,7 +131,8 @@ class Run(RecordedRun):
         )
         cells = tuple(cells)
         EMPTY_PLAN.extended(cells)  # names that cannot be told apart are refused before anything is written
-        check_directory(path, content, defaults)
+        if check_directory(path, content, defaults) is None:
+            require_free_names(metrics)
         make_folder(path)
         lock = RunLock(path)
         try:

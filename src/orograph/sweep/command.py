@@ -26,7 +26,7 @@ from orograph.sweep.cost import rough_plan, show_plan
 from orograph.sweep.placing import place
 from orograph.sweep.plan import cells, cohorts
 from orograph.sweep.progress import describe
-from orograph.sweep.record import commit_point, committed_state, row
+from orograph.sweep.record import commit_point, committed_state, require_recorded_loss, row
 from orograph.sweep.schedule import ChainKey, PointWork, Schedule
 from orograph.sweep.settings import SweepCommand, SweepSettings
 from orograph.sweep.stages import SweepContext, title
@@ -124,6 +124,7 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
                 counts = f"{len(todo)} points, {progress.done} done, {format_bytes(disk.total)} when finished"
                 console.print(Text.assemble((shown(out), "bold"), f": {counts}"), highlight=False)
             bench.settle(run)
+            require_recorded_loss(bench, run)
             with progress:
                 run_groups(bench, run, cohorts(settings), workers, progress)
             until.close()  # a cluster ends while the picture is drawn

@@ -1,5 +1,6 @@
 """What a sweep commits of a point, and how it is read back."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from orograph.errors import RunError
 from orograph.parameters import state_dict
 from orograph.store.cells import Cell
 from orograph.store.run import Run
@@ -16,6 +18,9 @@ from orograph.sweep.schedule import PointWork
 from orograph.sweep.states import State
 from orograph.training.advancing import Advanced
 from orograph.training.polishing import Polished
+
+
+SAME = 1e-4  # of a loss: float32 summed by other threads or on another device differs by 1e-5 and less
 
 
 def row(run: Run, cell: Cell) -> dict[str, Any]:
@@ -30,6 +35,30 @@ def committed_state(bench: Bench, run: Run, cell: Cell) -> State | None:
         return None
     theta = torch.from_numpy(np.array(run.array(cell, "theta"))).to(bench.instruments.train.theta)
     return bench.states.join(theta, run.weights(cell) if bench.states.buffers else {})
+
+
+def require_recorded_loss(bench: Bench, run: Run) -> None:
+    """Refuses a problem whose loss at a committed point is not the one that is recorded: two networks would make one run.
+
+    One pass over the training data, streamed or not, at the finished point of the smallest strength, where the penalty hides least.
+
+    Raises:
+        RunError: naming the point and both numbers.
+    """
+    done = [cell for cell, record in run.records.items() if record.status == "done" and "train_loss" in record.scalars]
+    if not done:
+        return
+    cell = min(done, key=lambda each: each.strength)
+    state = committed_state(bench, run, cell)
+    assert state is not None
+    theta, buffers = bench.states.split(state)
+    was, now = run.records[cell].scalars["train_loss"], bench.measuring(buffers).train.loss(theta)
+    rounding = 10 * torch.finfo(theta.dtype).eps  # what is left of a logit of 10 in a loss near 0
+    if not math.isclose(was, now, rel_tol=SAME, abs_tol=rounding):
+        raise RunError(
+            f"the training loss at strength {cell.strength:g} of ID {cell.model_id} is {now:.7g}, and this run recorded {was:.7g}: "
+            "the network, its loss or its data are others than when it was begun; put back what they were, or begin another run."
+        )
 
 
 Write = Callable[[Callable[[], Any]], None]  # has something written, now or soon

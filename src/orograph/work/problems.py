@@ -28,7 +28,7 @@ from orograph.problem import Problem
 from orograph.settings.base import is_own
 from orograph.settings.problem import ProblemSettings
 from orograph.settings.shared import DataSettings, ModelSettings
-from orograph.sources import MEMORY, called, digest, first_line, imported, name_of, require_own, takes
+from orograph.sources import MEMORY, called, digest, first_line, imported, modules_behind, name_of, require_own, takes
 
 INITIAL = "initial weights"  # among the sources: the state of a module in memory, from which trainings start
 
@@ -91,6 +91,8 @@ def recorded(chosen: ProblemSettings, problem: Problem, others: Sequence[str] = 
     if "data" in named:
         own["data"] = imported("data", path)
     sources = {name: found for name, each in sorted(own.items()) if (found := digest(each))}
+    behind = {name: found for each in own.values() for name, found in modules_behind(each).items()}
+    sources |= {f"module {name}": found for name, found in sorted(behind.items())}
     if isinstance(problem.model, nn.Module) and problem.names.get("model", "").startswith(MEMORY):
         sources[INITIAL] = _weights_digest(problem.model)
     checksum = problem.checksum if is_own(path) else ""
