@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from orograph.errors import ConfigurationError
 from orograph.geometry.scores import scores
-from orograph.metrics import METRICS, Metric, fitting, metric
+from orograph.metrics import METRICS, NEXT_TOKENS, Metric, fitting, metric, of_tokens
+from orograph.metrics import TOKENS as TOKEN_METRICS
 from orograph.objective import Objective
 from orograph.store.lookup import require_free_names
 from orograph.store.run import Run
@@ -147,6 +148,38 @@ def test_a_metric_that_nobody_knows_is_refused_with_the_nearest() -> None:
         metric("token_acuracy")
     with pytest.raises(ConfigurationError, match="letters, digits and underscores"):
         Metric("top 5", lambda y, t: y)
+
+
+def shifted(outputs: Tensor, tokens: Tensor) -> Tensor:
+    return F.cross_entropy(outputs[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+
+
+def of_the_same_place(outputs: Tensor, tokens: Tensor) -> Tensor:
+    return F.cross_entropy(outputs.transpose(1, 2), tokens)
+
+
+def backwards(outputs: Tensor, tokens: Tensor) -> Tensor:
+    return of_the_same_place(outputs, tokens.flip(1))
+
+
+@pytest.mark.parametrize(
+    ("loss", "names"),
+    [
+        (shifted, NEXT_TOKENS),
+        (lambda y, t: 1.0 * shifted(y, t) * (t[:, 1:] >= 0).sum(), NEXT_TOKENS),
+        (of_the_same_place, TOKEN_METRICS),
+        (lambda y, t: F.nll_loss(y.log_softmax(-1).flatten(0, 1), t.flatten()), TOKEN_METRICS),
+        (backwards, ()),
+    ],
+)
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_metrics_of_tokens_are_of_the_place_that_the_loss_is_of(
+    loss: Callable[[Tensor, Tensor], Tensor], names: tuple[str, ...], scale: float
+) -> None:
+    """Whatever the outputs are: those of a network whose last layer is zero tell nothing."""
+    outputs = scale * drawn(30, 7, 4)
+    found = of_tokens(lambda scores: loss(scores, TOKENS).item(), outputs, TOKENS, None)
+    assert tuple(each.name for each in found) == names
 
 
 def _one(outputs: Tensor, targets: Tensor) -> Tensor:

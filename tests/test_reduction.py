@@ -114,6 +114,25 @@ def test_ignored_targets_and_weights_mean_what_they_mean_in_torch(
     assert objective.over == ("samples" if over == "counted targets" and (y >= 0).all() else over)
 
 
+def next_token(outputs: Tensor, targets: Tensor, reduction: str = "mean", ignore_index: int = -100) -> Tensor:
+    return F.cross_entropy(outputs[:, :, :-1], targets[:, 1:], reduction=reduction, ignore_index=ignore_index)
+
+
+def test_a_loss_of_the_next_token_is_a_mean_over_the_targets_that_it_counts() -> None:
+    """Over batches of unequal padding, whose first targets count for nothing."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(9, 5, 2, generator=generator, dtype=torch.float64)
+    y = torch.randint(CLASSES, (9, 5), generator=generator)
+    y[torch.arange(5) >= torch.randint(2, 6, (9, 1), generator=generator)] = -100
+    model = Tokens().double()
+    objective = Objective(model, next_token, [(x[:4], y[:4]), (x[4:], y[4:])])
+    check(objective, model, next_token(model(x), y))
+    assert objective.per_sample
+    full = Objective(model, next_token, [(x, y.clamp_min(0))])
+    check(full, model, next_token(model(x), y.clamp_min(0)))
+    assert full.over == "samples"
+
+
 def floats(n: int) -> Tensor:
     return torch.rand(n, CLASSES, dtype=torch.float64)
 

@@ -1,6 +1,9 @@
-"""Losses of this program's own, by name, beside those of `torch.nn.functional`."""
+"""Losses of this program's own, by name, beside those of `torch.nn.functional`; and what can be a loss."""
 
+import functools
+import inspect
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,3 +40,27 @@ def half_squared(outputs: Tensor, targets: Tensor) -> Tensor:
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"squared": half_squared}
 """Every one of them by its name."""
+
+
+def require_loss(loss: Any) -> None:
+    """Refuses what cannot be called with outputs and targets: a name, or the class of a loss in place of one.
+
+    Raises:
+        ConfigurationError: saying what it is.
+    """
+    if isinstance(loss, type):
+        raise ConfigurationError(
+            f"`loss` must be a function of outputs and targets, not the class {loss.__name__}; give an instance."
+        )
+    if not callable(loss):
+        kind = type(loss).__name__
+        raise ConfigurationError(
+            f"`loss` must be a function of outputs and targets, not a {kind}; as torch.nn.functional.mse_loss."
+        )
+
+
+def comes_with_torch(loss: Any) -> bool:
+    """Whether a loss is one of torch's own, which holds each output against the target of its own place."""
+    while isinstance(loss, functools.partial):
+        loss = loss.func
+    return (getattr(loss if inspect.isroutine(loss) else type(loss), "__module__", "") or "").startswith("torch.nn")

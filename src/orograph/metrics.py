@@ -236,13 +236,47 @@ def fitting(outputs: Any, targets: Tensor, loss: str = "") -> tuple[Metric, ...]
         return (ACCURACY,)
     if not targets.is_floating_point():
         several = targets.ndim > 1 and outputs.ndim == targets.ndim + 1
-        return _named("token_accuracy", "perplexity") if several and outputs.is_floating_point() else ()
+        return _named(*TOKENS) if several and outputs.is_floating_point() else ()
     if outputs.shape[1:].numel() != targets.shape[1:].numel():
         return ()
     labels = "binary" in loss or "bce" in loss.lower() or "multilabel" in loss
     if labels:
         return _named("exact_match", "mean_average_precision") if targets.ndim == 2 and outputs.shape == targets.shape else ()
     return _named("r2", "rmse") if outputs.shape[1:].numel() == 1 else _named("r2", "rmse", "rmse_per_output")
+
+
+TOKENS = ("token_accuracy", "perplexity")
+NEXT_TOKENS = ("next_token_accuracy", "next_token_perplexity")
+
+
+def of_tokens(loss: Callable[[Tensor], float], outputs: Tensor, targets: Tensor, ignored: int | None) -> tuple[Metric, ...]:
+    """The metrics of tokens that hold outputs against the targets that a loss does: of the same place, or of the next.
+
+    Tried on scores that are drawn, on which no two pairings have the same cross entropy: those of a network as it begins may be
+    equal for all tokens.
+
+    Args:
+        loss: of other outputs in place of these.
+        outputs: of a few samples, `(n, T, V)` or `(n, V, T)`.
+        targets: of the same, `(n, T)`.
+        ignored: the target that the loss says it leaves out.
+
+    Returns:
+        Accuracy and perplexity; none where the loss is no cross entropy of either.
+    """
+    stream = torch.Generator().manual_seed(0)
+    axes = [axis for axis in (-1, 1) if outputs.movedim(axis, -1).shape[:-1] == targets.shape]
+    known = targets if ignored is None else targets.masked_fill(targets == ignored, IGNORED)
+    for axis in axes:
+        scores = torch.randn(outputs.shape, generator=stream).to(outputs).log_softmax(axis)
+        value = loss(scores)
+        for shifted in (False, True):
+            losses, counts = _token_losses(shifted)(scores.movedim(axis, -1), known)
+            total = losses.sum()
+            means = (total / counts.sum(), total, total / len(targets), (losses / counts).mean())
+            if any(math.isclose(value, mean.item(), rel_tol=1e-4) for mean in means):  # float32; 1e-2 is what pairings differ by
+                return _named(*(NEXT_TOKENS if shifted else TOKENS))
+    return ()
 
 
 def _named(*names: str) -> tuple[Metric, ...]:

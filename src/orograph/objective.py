@@ -24,11 +24,12 @@ from orograph.errors import ConfigurationError
 from orograph.intake import Batch
 from orograph.keeping import rewound
 from orograph.leftovers import require_outputs_alone
+from orograph.losses import require_loss
 from orograph.meaning import read
 from orograph.memory import DEFAULT_MEMORY, chunk_length, parse_bytes
 from orograph.parameters import follow
 from orograph.readout import readout_of
-from orograph.reduction import Loss, Reduction, ignored_by, in_dtype, require_loss
+from orograph.reduction import Loss, Reduction, ignored_by, in_dtype
 from orograph.samples import chosen, stacked, take
 from orograph.streaming import Streamed, chunked, held_or_streamed
 
@@ -296,11 +297,10 @@ class Objective(BatchLoss):
         Raises:
             ConfigurationError: the module or the loss fails on the data.
         """
-        length = min(self.chunk, chunk or self.chunk)
         with torch.no_grad(), explained(self.model, "the loss cannot be computed"):
             parts = [
                 self.losses(theta, *batch).double().sum() if self.per_sample else self.summed(theta, *batch).double()
-                for batch in self.batches(length)
+                for batch in self.batches(min(self.chunk, chunk or self.chunk))
             ]
             return torch.stack(parts).sum().item() / self.count
 

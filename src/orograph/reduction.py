@@ -5,7 +5,7 @@ attributes, from `functools.partial`, or from a function's defaults; what is rea
 must be those of the loss as it was passed. A loss of which nothing is known gives one number a batch, and batches stay whole.
 
     mean over positions         a_n = mean of ℓ over the positions of sample n, w_n = 1
-    counted targets             a_n = Σ ℓ, w_n = targets that are not `ignore_index`
+    counted targets             a_n = Σ ℓ, w_n = targets that are not `ignore_index` (of next tokens: without the first)
     class weights               a_n = Σ u_y ℓ, w_n = Σ u_y over counted targets
     `sum`                       a_n = Σ ℓ; nothing is divided by
     `batchmean`                 a_n = Σ ℓ, w_n = 1
@@ -45,6 +45,7 @@ class Reduction:
         values: `(outputs, targets) →` one value for each sample, or for each of its positions; None where only a batch has one.
         ignored: the target that does not count; None where all do.
         classes: weights of classes; None where all weigh the same.
+        skipped: so many first targets of each sample that the loss leaves out: 1 where it holds the next token against outputs.
     """
 
     over: Over
@@ -52,11 +53,13 @@ class Reduction:
     values: Loss | None = None
     ignored: int | None = None
     classes: Tensor | None = None
+    skipped: int = 0
 
     def weights(self, targets: Tensor) -> Float[Tensor, " n"]:
         """w_n of each sample, in float64."""
         if self.over not in ("counted targets", "class weights") or targets.is_floating_point():
             return torch.ones(len(targets), dtype=torch.float64, device=targets.device)
+        targets = targets[:, self.skipped :] if self.skipped else targets
         counted = torch.ones_like(targets, dtype=torch.bool) if self.ignored is None else targets != self.ignored
         weights = counted.double()
         if self.classes is not None:
@@ -95,38 +98,26 @@ class Reduction:
             return self, float(count)
         if self.over not in ("counted targets", "class weights"):
             return self, 1.0
-        parts = [(self.weights(each), max(1, each[:1].numel()), each.is_floating_point()) for each in targets]
+        parts = [(self.weights(each), self._places(each), each.is_floating_point()) for each in targets]
         weights = torch.cat([each for each, _, _ in parts])
         plain = self.classes is None and len({each for _, each, _ in parts}) == 1 and bool((weights == parts[0][1]).all())
         if plain or parts[0][2]:
-            return replace(self, over="samples", ignored=None, classes=None), 1.0
+            return replace(self, over="samples", ignored=None, classes=None, skipped=0), 1.0
         total = weights.sum().item()
         if not total > 0:
             raise DataError(f"no target counts: the weights of all {count} samples add up to {total:g}.")
         return self, count / total
+
+    def _places(self, targets: Tensor) -> int:
+        """How many targets of a sample would count if none were ignored."""
+        first = targets[:1]
+        return max(1, (first[:, self.skipped :] if self.skipped else first).numel())
 
     def to(self, dtype: torch.dtype, device: torch.device) -> "Reduction":
         """The same with all tensors that the loss holds in another dtype."""
         classes = None if self.classes is None else self.classes.to(device)
         values = None if self.values is None else in_dtype(self.values, dtype, device)
         return replace(self, loss=in_dtype(self.loss, dtype, device), values=values, classes=classes)
-
-
-def require_loss(loss: Any) -> None:
-    """Refuses what cannot be called with outputs and targets: a name, or the class of a loss in place of one.
-
-    Raises:
-        ConfigurationError: saying what it is.
-    """
-    if isinstance(loss, type):
-        raise ConfigurationError(
-            f"`loss` must be a function of outputs and targets, not the class {loss.__name__}; give an instance."
-        )
-    if not callable(loss):
-        kind = type(loss).__name__
-        raise ConfigurationError(
-            f"`loss` must be a function of outputs and targets, not a {kind}; as torch.nn.functional.mse_loss."
-        )
 
 
 def called(loss: Loss, outputs: Any, targets: Tensor) -> Tensor:
@@ -159,7 +150,7 @@ def reductions_of(loss: Loss) -> list[Reduction]:
     if asked == "mean" and isinstance(classes, Tensor) and classes.ndim == 1:
         found.append(Reduction("class weights", loss, values, ignored, classes.detach()))
     if asked == "mean" and ignored is not None:
-        found.append(Reduction("counted targets", loss, values, ignored))
+        found += [Reduction("counted targets", loss, values, ignored, skipped=skipped) for skipped in (0, 1)]
     return [*found, Reduction("samples", loss, values)]
 
 
@@ -216,7 +207,11 @@ def agrees(loss: Loss, reduction: Reduction, outputs: Any, targets: Tensor) -> b
     """Whether a batch put together from its samples has the value, and the gradient by the outputs, of the loss as passed."""
     try:
         (value, slope), (other, again) = (_value_slopes(each, outputs, targets) for each in (loss, reduction.joined))
-    except (RuntimeError, IndexError, ValueError):  # class weights of another kind, targets that are no classes
+    except (
+        RuntimeError,
+        IndexError,
+        ValueError,
+    ):  # class weights of another kind, targets that are no classes, or have no places
         return False
     if not torch.isfinite(value):  # as the mean over no target: torch gives NaN
         return bool(~torch.isfinite(other))

@@ -19,7 +19,6 @@ from orograph.sweep.states import State
 from orograph.training.advancing import Advanced
 from orograph.training.polishing import Polished
 
-
 SAME = 1e-4  # of a loss: float32 summed by other threads or on another device differs by 1e-5 and less
 
 
@@ -40,24 +39,27 @@ def committed_state(bench: Bench, run: Run, cell: Cell) -> State | None:
 def require_recorded_loss(bench: Bench, run: Run) -> None:
     """Refuses a problem whose loss at a committed point is not the one that is recorded: two networks would make one run.
 
-    One pass over the training data, streamed or not, at the finished point of the smallest strength, where the penalty hides least.
+    One pass over the training data, streamed or not, at the finished point of the smallest strength, where the penalty hides
+    least.
 
     Raises:
         RunError: naming the point and both numbers.
     """
-    done = [cell for cell, record in run.records.items() if record.status == "done" and "train_loss" in record.scalars]
-    if not done:
+    known = {cell: record.scalars.get("train_loss") for cell, record in run.records.items() if record.status == "done"}
+    losses = {cell: loss for cell, loss in known.items() if isinstance(loss, float) and math.isfinite(loss)}
+    if not losses:
         return
-    cell = min(done, key=lambda each: each.strength)
+    cell = min(losses, key=lambda each: each.strength)
     state = committed_state(bench, run, cell)
     assert state is not None
     theta, buffers = bench.states.split(state)
-    was, now = run.records[cell].scalars["train_loss"], bench.measuring(buffers).train.loss(theta)
+    was, now = losses[cell], bench.measuring(buffers).train.loss(theta)
     rounding = 10 * torch.finfo(theta.dtype).eps  # what is left of a logit of 10 in a loss near 0
     if not math.isclose(was, now, rel_tol=SAME, abs_tol=rounding):
         raise RunError(
-            f"the training loss at strength {cell.strength:g} of ID {cell.model_id} is {now:.7g}, and this run recorded {was:.7g}: "
-            "the network, its loss or its data are others than when it was begun; put back what they were, or begin another run."
+            f"the training loss at strength {cell.strength:g} of ID {cell.model_id} is {now:.7g}, and this run recorded "
+            f"{was:.7g}: the network, its loss or its data are others than when it was begun; put back what they were, or begin "
+            "another run."
         )
 
 

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from orograph.errors import ConfigurationError, OrographError
-from orograph.metrics import Metric, fitting
+from orograph.losses import comes_with_torch
+from orograph.metrics import TOKENS, Metric, fitting, of_tokens
 from orograph.objective import Objective
 from orograph.problem import Problem
 from orograph.process import choose_device, seed_everything
+from orograph.reduction import called
 from orograph.settings.problem import ProblemSettings
 from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings
 from orograph.sources import takes
@@ -103,11 +105,25 @@ def objectives(model: nn.Module, problem: Problem, numerics: NumericsSettings) -
 
 
 def chosen_metrics(problem: Problem, objective: Objective) -> tuple[Metric, ...]:
-    """The metrics of a problem: its own, or those that outputs and targets of a few samples admit."""
+    """The metrics of a problem: its own, or those that outputs and targets of a few samples admit; of tokens those that the loss
+    is of, which may be of the next place.
+    """
     if problem.metrics is not None:
         return tuple(each for each in problem.metrics if isinstance(each, Metric))
     inputs, targets = next(objective.batches(2))
     with torch.no_grad():
-        outputs = objective.readout.scores(objective.outputs(objective.theta, inputs))
+        outputs = objective.outputs(objective.theta, inputs)
+        scores = objective.readout.scores(outputs)
     loss = problem.loss
-    return fitting(outputs, targets, getattr(loss, "__name__", type(loss).__name__))
+    found = fitting(scores, targets, getattr(loss, "__name__", type(loss).__name__))
+    if tuple(each.name for each in found) != TOKENS or comes_with_torch(loss):
+        return found
+    assert scores is not None
+
+    def of(drawn: Tensor) -> float:
+        read, others = objective.readout.read(outputs)
+        assert len(read) == 1
+        return called(objective.reduction.loss, objective.readout.unread(outputs, [drawn], others), targets).mean().item()
+
+    with torch.no_grad():
+        return of_tokens(of, scores, targets, objective.ignored)
