@@ -45,6 +45,21 @@ def quadratic(outputs: Tensor, targets: Tensor) -> Tensor:
     return (CURVATURES * (outputs - targets).square()).sum(1) / 2
 
 
+class Two(nn.Module):
+    """θ in two tensors, whatever the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = (nn.Parameter(torch.ones(1, dtype=torch.float64)) for _ in range(2))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.cat([self.a, self.b]).expand(len(inputs), -1)
+
+
+def steep(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (CURVATURES[:2] * (outputs - targets).square()).sum(1) / 2
+
+
 def valley() -> og.Problem:
     return og.Problem(Point, quadratic, (torch.zeros(2, 1), torch.zeros(2, 3, dtype=torch.float64)))
 
@@ -210,7 +225,31 @@ def test_an_optimiser_that_nobody_knows_has_no_stability(tmp_path: Path) -> None
     assert "stability" not in found
     assert "lr" not in found
     assert found["lambda_max"] == pytest.approx(4.0, rel=1e-4)
-    assert found["critical_lr"] == pytest.approx(5.0, rel=1e-9)  # steps like the last one, whose learning rate was 0.1
+    assert found["critical_steps"] == pytest.approx(5.0, rel=1e-9)  # 2/λ = 0.5, and the last step's learning rate was 0.1
+    assert "critical_lr" not in found
+    assert "critical_sharpness" not in found
+
+
+def test_with_several_learning_rates_the_update_is_its_own_unit_and_the_record_says_so(tmp_path: Path) -> None:
+    model = Two()
+    optimizer = torch.optim.SGD([{"params": [model.a], "lr": 0.1}, {"params": [model.b], "lr": 0.3}])
+    targets = torch.zeros(2, 2, dtype=torch.float64)
+    problem = og.Problem(Two, steep, (torch.zeros(2, 1), targets))
+    with og.Tracker(problem, out=tmp_path / "run", every=1, probes=0) as tracker:
+        tracker.step(model, optimizer)
+        optimizer.zero_grad()
+        steep(model(torch.zeros(2, 1)), targets).mean().backward()
+        optimizer.step()
+        found = tracker.step(model, optimizer)
+    assert found is not None
+    assert not {"critical_sharpness", "critical_lr", "stability", "lr"} & found.keys()
+    gradient, update = torch.tensor([4.0, 1.0]), torch.tensor([0.4, 0.3])  # of ½(4a² + b²) at (1, 1), where it begins
+    curvature = (torch.tensor([4.0, 1.0]) * update.square()).sum()
+    assert found["critical_steps"] == pytest.approx((2 * gradient @ update / curvature).item(), rel=1e-6)
+    assert "one learning rate" in found["left_out"]
+    run = og.open_run(tmp_path / "run")
+    assert run.critical_steps.values[-1] == found["critical_steps"]
+    assert "one learning rate" in render(Run.open(tmp_path / "run"))
 
 
 def test_a_training_that_diverges_goes_on_and_the_record_says_so(tmp_path: Path) -> None:

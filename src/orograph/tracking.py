@@ -36,6 +36,12 @@ from orograph.work.problems import as_begun, chosen_parts, require_unchanged, wi
 from orograph.wrapping import unwrapped
 
 
+WITHOUT_RATE = (
+    "Without stability and critical sharpness: these need SGD, Adam or AdamW with one learning rate and one decay for all "
+    "parameters; critical_steps is the least multiple of the update that raises the loss."
+)
+
+
 @dataclass(frozen=True, eq=False)
 class _State:
     """Where the training stood after a step: θ, and everything else that the network computes with."""
@@ -141,7 +147,8 @@ class Tracker:
         Args:
             model: that is trained; it is read and left as it is.
             optimizer: that made the step. Its learning rate turns λ_max into a stability and is the unit of `critical_lr`; where
-                it is not known (none given, or not SGD, Adam or AdamW), `critical_lr` counts in steps like the last one.
+                there is not one (none given, not SGD, Adam or AdamW, or groups of several), `critical_steps` takes their place:
+                the least multiple of the last update that raises L. `left_out` says so.
             loss: of the step's batch, to be recorded beside.
             number: of the step, where the loop counts itself; counted here when None.
 
@@ -216,6 +223,7 @@ class Tracker:
         if rule is None:
             pair = lanczos(hessian, 1, which="LA", tolerance=TOLERANCE, max_products=PRODUCTS, start=self._near.get("lambda_max"))
             found["lambda_max"], self._near = pair.eigenvalues[0].item(), {"lambda_max": pair.eigenvectors[0]}
+            found["left_out"] = WITHOUT_RATE
         else:
             fields, self._near = stability(hessian, rule.to(now.theta), self._near)
             found |= {"lr": rule.lr, **fields}
@@ -227,7 +235,7 @@ class Tracker:
         return found
 
     def _along(self, before: _State, now: _State, lr: float | None) -> dict[str, Any]:
-        """Of the update that was made last, from where it began. Without a learning rate that is known it counts as one of 1."""
+        """Of the update that was made last, from where it began. Without a learning rate that is known it counts by itself."""
         step = before.theta - now.theta
         length = step.double().norm().item()
         if length == 0:
@@ -235,8 +243,8 @@ class Tracker:
         rate = lr if lr else 1.0
         critical = critical_sharpness(self._objective_at(before), before.theta, step / rate, guess=self._critical or rate)
         self._critical = critical.lr if math.isfinite(critical.lr) else None
-        named = {"critical_sharpness": critical.value, "critical_lr": critical.lr, "critical_passes": critical.passes}
-        return {"update_norm": length, **named}
+        named = {"critical_sharpness": critical.value, "critical_lr": critical.lr} if lr else {"critical_steps": critical.lr}
+        return {"update_norm": length, **named, "critical_passes": critical.passes}
 
     def _objective_at(self, state: _State) -> Objective:
         """The objective with the constants of a state: buffers, and parameters that are not in θ."""

@@ -11,7 +11,7 @@ from orograph.store.track import moments
 def track_data(run: Run) -> dict[str, Any]:
     """All that the page of a track is made of."""
     rows = [{"step": step, "status": each.status, **each.scalars} for step, each in moments(run).items()]
-    names = in_order({name for row in rows for name in row} - {"step", "status", "error"})
+    names = in_order({name for row in rows for name in row} - {"step", "status", "error", "left_out"})
     return {
         "kind": run.kind,
         "title": f"{run.path.resolve().name}: a training, tracked",

@@ -156,6 +156,7 @@ TRAINING = {
     "preconditioned_stability": Q("preconditioned sharpness, relative to its edge", symbol="ηλ_max(P⁻¹H)"),
     "critical_sharpness": Q("critical sharpness of the update, 2/lr_c", symbol="λ_c"),
     "critical_lr": Q("smallest learning rate at which the update raises the loss", symbol="lr_c"),
+    "critical_steps": Q("least multiple of the update that raises the loss"),
     "critical_passes": Q("evaluations of the loss for the critical sharpness"),
     "batch_loss": Q("loss of the step's batch", "nat", short="batch loss"),
     "update_norm": Q("norm of the last update ‖Δθ‖", symbol="‖Δθ‖"),

@@ -13,6 +13,7 @@ function show(report) {
   facts(top, [["measurements", String(rows.length)], ["steps", rows.length ? `${rows[0].step} to ${rows[rows.length - 1].step}` : "none"],
     ...there(["train_loss", "lambda_max", "stability", "critical_sharpness", "gradient_norm"]).map((name) => [`last ${symbol(name)}`, format(last[name])])]);
   const failed = rows.filter((row) => row.status === "failed");
+  if (last.left_out) notices(top, [["", last.left_out]]);
   notices(top, failed.length ? failed.map((row) => ["bad", `Step ${row.step} was not measured: ${row.error}`]) : [["good", "Nothing failed."]]);
 
   /* Courses */
@@ -37,6 +38,7 @@ function show(report) {
   course("Loss", "", ["train_loss", "batch_loss"], [], true);
   course("Trace of the Hessian", "", ["trace"]);
   course("Gradient norm", "", ["gradient_norm"], [], true);
+  course("Critical multiple of the update", "That from which on the update raises the loss.", ["critical_steps"], [], true);
   course("Learning rates", "That of the optimiser, and that from which on the update raises the loss.", ["lr", "critical_lr"], [], true);
 
   /* Table */
