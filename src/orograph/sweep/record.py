@@ -45,7 +45,8 @@ def require_recorded_loss(bench: Bench, run: Run) -> None:
     Raises:
         RunError: naming the point and both numbers.
     """
-    known = {cell: record.scalars.get("train_loss") for cell, record in run.records.items() if record.status == "done"}
+    done = {cell: record.scalars for cell, record in run.records.items() if record.status == "done"}
+    known = {cell: each.get("final_train_loss", each.get("train_loss")) for cell, each in done.items()}  # published: of the epoch
     losses = {cell: loss for cell, loss in known.items() if isinstance(loss, float) and math.isfinite(loss)}
     if not losses:
         return
