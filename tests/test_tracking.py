@@ -282,7 +282,7 @@ def test_watch_report_export_and_doctor_read_a_track(tracked: Path, tmp_path: Pa
     assert main(["doctor", str(tracked)]) == 0
     for command in ("card", "analyze"):
         assert main([command, str(tracked)]) == 2
-        assert "holds a track" in capsys.readouterr().err
+        assert "of kind track" in capsys.readouterr().err
 
 
 def test_what_cannot_be_tracked_is_said_in_a_sentence(tracked: Path, tmp_path: Path) -> None:

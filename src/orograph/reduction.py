@@ -102,7 +102,7 @@ class Reduction:
         weights = torch.cat([each for each, _, _ in parts])
         plain = self.classes is None and len({each for _, each, _ in parts}) == 1 and bool((weights == parts[0][1]).all())
         if plain or parts[0][2]:
-            return replace(self, over="samples", ignored=None, classes=None, skipped=0), 1.0
+            return replace(self, over="samples", ignored=None, classes=None), 1.0
         total = weights.sum().item()
         if not total > 0:
             raise DataError(f"no target counts: the weights of all {count} samples add up to {total:g}.")

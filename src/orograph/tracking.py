@@ -35,7 +35,6 @@ from orograph.training.stability import PRODUCTS, TOLERANCE, rule_of, stability,
 from orograph.work.problems import as_begun, chosen_parts, require_unchanged, with_names
 from orograph.wrapping import unwrapped
 
-
 WITHOUT_RATE = (
     "Without stability and critical sharpness: these need SGD, Adam or AdamW with one learning rate and one decay for all "
     "parameters; critical_steps is the least multiple of the update that raises the loss."

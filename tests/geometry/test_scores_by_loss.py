@@ -1,6 +1,7 @@
 """Metrics follow what the loss says of the outputs: ignored targets, where classes lie, probabilities or logits."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import orograph as og
 from orograph.errors import DataError
 from orograph.geometry.scores import scores
 from orograph.metrics import METRICS
+from orograph.work.bench import chosen_metrics
 
 
 class Tokens(nn.Module):
@@ -47,6 +49,35 @@ def test_tokens_are_scored_as_the_loss_reads_them(length: int, ignored: int, cou
         counted = targets != ignored
         right = ((outputs.argmax(1) == targets) & counted).sum() / counted.sum()
         assert found["token_accuracy"] == pytest.approx(100 * right.item(), rel=1e-6)
+
+
+class Whole(Tokens):
+    def forward(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:  # type: ignore[override]
+        return {"hidden": self.table(tokens), "logits": super().forward(tokens)}
+
+
+def shifted(outputs: dict[str, torch.Tensor], targets: torch.Tensor) -> torch.Tensor:
+    return F.cross_entropy(outputs["logits"][:, :-1].flatten(0, 1), targets[:, 1:].flatten())
+
+
+def next_token(
+    outputs: dict[str, torch.Tensor], targets: torch.Tensor, reduction: str = "mean", ignore_index: int = -100
+) -> torch.Tensor:
+    scores = outputs["logits"][:, :-1].transpose(1, 2)
+    return F.cross_entropy(scores, targets[:, 1:], reduction=reduction, ignore_index=ignore_index)
+
+
+@pytest.mark.parametrize("loss", [shifted, next_token])
+@pytest.mark.parametrize("length", [6, 7])  # of the 7 tokens that there are
+def test_metrics_that_nobody_named_are_of_the_next_token_where_the_loss_is(loss: Any, length: int) -> None:
+    torch.manual_seed(3)
+    inputs, targets = torch.randint(7, (9, length)), torch.randint(7, (9, length))
+    targets[2:, 4:] = -100
+    problem = og.Problem(Whole(False), loss, (inputs, targets))
+    objective = problem.objective()
+    found, _ = scores(objective, objective.theta, chosen_metrics(problem, objective))
+    assert list(found) == ["next_token_accuracy", "next_token_perplexity"]
+    assert found["next_token_perplexity"] == pytest.approx(math.exp(objective.loss(objective.theta)), rel=1e-5)
 
 
 def test_probabilities_are_labels_from_a_half_on_and_logits_from_zero_on() -> None:

@@ -81,9 +81,11 @@ def _class_axis_is_second(outputs: Tensor, targets: Tensor, objective: Objective
     if targets.is_floating_point() or objective.whole:
         return False
     losses = objective.losses(theta, inputs, targets).double()
+    targets = targets[:, objective.reduction.skipped :]
     inside = (targets >= 0) & (targets < outputs.shape[1]) & (targets != objective.ignored)
     apart = []
-    for scores in (outputs, outputs.movedim(1, -1)):
+    for whole in (outputs, outputs.movedim(1, -1)):
+        scores = whole[:, : targets.shape[1]]
         each = F.cross_entropy(scores.flatten(0, 1), targets.masked_fill(~inside, 0).flatten(), reduction="none")
         sums = (each.view(targets.shape).double() * inside).sum(1)
         scales: list[Any] = (
