@@ -34,9 +34,11 @@ from orograph.loading import as_batches, loaded
 from orograph.metrics import Metric, metric
 from orograph.models.checkpoint import checked_state, load_checkpoint
 from orograph.objective import Objective
+from orograph.parameters import layout_of
 from orograph.process import seeded_stream
 from orograph.samples import lined_up, spread
 from orograph.sources import called, name_of
+from orograph.wrapping import unwrapped
 
 Grouping = Callable[[Any, Tensor], Any] | tuple[Any, Any] | None
 
@@ -204,7 +206,8 @@ class Problem:
         """The network with weights of one's own.
 
         Args:
-            at: a state dict, the path of one, or a module that has the weights; anything else leaves those of seed 0.
+            at: a state dict, the path of one, or a module that has the weights; anything else leaves those of seed 0, as a state
+                dict of the `parameters` alone does around these.
 
         Returns:
             A module of its own.
@@ -215,10 +218,11 @@ class Problem:
         model = self.build(0)
         if isinstance(at, nn.Module):
             at = at.state_dict()
-        if isinstance(at, str | Path):
-            model.load_state_dict(load_checkpoint(at, model))
-        elif isinstance(at, Mapping):
-            model.load_state_dict(checked_state(at, model))
+        if isinstance(at, str | Path | Mapping):
+            inner = unwrapped(model)
+            names = layout_of(inner, self.parameters).names
+            read = checked_state(at, inner, names=names) if isinstance(at, Mapping) else load_checkpoint(at, inner, names=names)
+            inner.load_state_dict(read, strict=False)
         return model
 
     @cached_property

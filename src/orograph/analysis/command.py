@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from orograph.sweep.anchors import ANCHOR_FILE
 from orograph.sweep.bench import Bench
 from orograph.sweep.record import require_recorded_loss
 from orograph.sweep.settings import SweepSettings
+from orograph.sweep.surroundings import saved_in
 from orograph.work.problems import INITIAL
 from orograph.work.progress import Show, WorkProgress
 
@@ -64,7 +66,7 @@ def analyze(settings: AnalyzeSettings, problem: Problem | None = None, show: Sho
         raise ConfigurationError("`refine` needs a polished run: the order of a transition is not judged by unconverged points.")
     if settings.refine and len(sweep.ladder.ladder()) < 2:
         raise ConfigurationError("`refine` inserts points between strengths, and the run has one alone.")
-    bench = Bench.prepare(sweep, Execution(data_dir=settings.data_dir), problem)
+    bench = Bench.prepare(sweep, Execution(data_dir=settings.data_dir), problem, saved=partial(saved_in, old))
     if problem is not None:
         require_same(old, sweep, bench)
     chosen = parts(settings, pairs=sweep.spectrum.k, classes=bench.instruments.classes, tolerance=sweep.training.polish_tolerance)

@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,6 +30,7 @@ from orograph.sweep.bench import Bench
 from orograph.sweep.point import Instruments
 from orograph.sweep.record import committed_state
 from orograph.sweep.settings import AnchorSettings, SpectrumSettings, SweepNumerics, SweepSettings
+from orograph.sweep.surroundings import differing, saved_in
 from orograph.training.polishing import polish
 
 Say = Callable[[str], None]
@@ -71,7 +73,7 @@ class FollowBench:
             raise ConfigurationError("follow needs a start: the directory of a sweep, or a .pth or .safetensors state dict.")
         source = Run.open(settings.run) if Path(settings.run).is_dir() and has_marker(Path(settings.run)) else None
         sweep = _of_checkpoint(settings) if source is None else _of_sweep(settings, source)
-        bench = Bench.prepare(sweep, execution, problem, room)
+        bench = Bench.prepare(sweep, execution, problem, room, partial(saved_in, source))
         settings = settings.model_copy(
             update={
                 "numerics": settings.numerics.model_copy(
@@ -188,7 +190,12 @@ def _of_sweep(settings: FollowSettings, run: Run) -> SweepSettings:
 def _loaded(path: str, bench: Bench) -> tuple[Float[Tensor, " P"], Instruments]:
     """θ of a state dict, and what measures a network with all else that it holds: buffers, and parameters that are not in θ."""
     objective = bench.instruments.train
-    saved = load_checkpoint(path, bench.model, dtype=objective.dtype)
+    saved = load_checkpoint(path, bench.model, dtype=objective.dtype, names=objective.layout.names)
+    if (name := differing(bench.around, saved)) is not None:
+        raise ConfigurationError(
+            f"`anchor` {bench.settings.anchor.anchor} and {path} differ in '{name}', which is not in θ, and a branch is of one "
+            "network; give states that differ in θ alone, or a larger `parameters`."
+        )
     theta = objective.layout.flatten(saved).to(objective.theta)
     rest = {name: saved[name].to(each) for name, each in objective.constants.items() if name in saved}
     return theta, bench.instruments.with_buffers(rest) if rest else bench.instruments

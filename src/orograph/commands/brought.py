@@ -18,6 +18,7 @@ from orograph.errors import ConfigurationError, DataError, OrographError
 from orograph.metrics import IGNORED
 from orograph.models.checkpoint import load_checkpoint
 from orograph.objective import Loss
+from orograph.parameters import layout_of
 from orograph.problem import Problem
 from orograph.settings.base import is_own
 from orograph.settings.problem import ProblemSettings
@@ -53,7 +54,8 @@ def brought(settings: MeasureSettings) -> tuple[nn.Module, Problem]:
     if settings.dtype == "float64":  # not rounded to the dtype in which the model is made
         model = model.double()
     require_as_committed(Path(settings.checkpoint))
-    model.load_state_dict(load_checkpoint(settings.checkpoint, model))
+    theta = layout_of(model, problem.parameters).names
+    model.load_state_dict(load_checkpoint(settings.checkpoint, model, names=theta), strict=False)
     tried(settings, model, problem.loss, problem.train)
     return model, problem
 

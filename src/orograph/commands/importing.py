@@ -34,6 +34,7 @@ from orograph.sweep.bench import Bench
 from orograph.sweep.point import measure_points
 from orograph.sweep.progress import describe
 from orograph.sweep.settings import LadderSettings, SpectrumSettings, SweepNumerics, SweepSettings
+from orograph.sweep.surroundings import Saved, differing, saved_in
 from orograph.work.problems import as_begun
 from orograph.work.progress import WorkProgress
 
@@ -59,7 +60,12 @@ def import_run(settings: ImportSettings) -> int:
         settings.model.require_taken()
     sweep = sweep_settings(settings, points)
     sweep = sweep.model_copy(update={"problem": as_begun(settings.problem, begun.configuration if begun else None)})
-    bench = Bench.prepare(sweep, Execution(data_dir=settings.execution.data_dir))
+    alone = settings.anchor.anchor == "origin"
+
+    def saved() -> Saved:
+        return saved_in(begun) or (points[0].weights if alone else None)
+
+    bench = Bench.prepare(sweep, Execution(data_dir=settings.execution.data_dir), saved=saved)
     sweep = sweep.model_copy(update={"problem": bench.settings.problem})
     bench.instruments.settings = sweep.spectrum.model_copy(update={"k": 0})  # pairs come from the files
     layout = bench.layout
@@ -139,8 +145,18 @@ def sweep_settings(settings: ImportSettings, points: list[Artifacts]) -> SweepSe
 
 
 def read_weights(bench: Bench, point: Artifacts) -> dict[str, Tensor]:
-    """The state dict of a point."""
-    return load_checkpoint(point.weights, bench.model, dtype=bench.instruments.train.dtype)
+    """The state dict of a point, of a network that is that of the run but for θ and the buffers of its state.
+
+    Raises:
+        OrographError: it is of another network.
+    """
+    state = load_checkpoint(point.weights, bench.model, dtype=bench.instruments.train.dtype)
+    if (name := differing(bench.around, state)) is not None:
+        raise RunError(
+            f"{point.weights} has another '{name}' than the first point, or the anchor, and it is not in θ: a run is of one "
+            "network; import points that differ in θ alone, or give a larger `parameters`."
+        )
+    return state
 
 
 def import_point(

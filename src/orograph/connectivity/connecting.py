@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from orograph.arguments import checked
 from orograph.connectivity.alignment import align
@@ -109,8 +109,7 @@ def connect(
     train = problem.objective(a, strength=strength)
     test = None if problem.test is None else problem.objective(a, test=True)
     first = train.theta
-    second = b if isinstance(b, Tensor) else train.layout.flatten(dict(problem.network(b).named_parameters()))
-    second = train.moved(second).theta
+    second = train.moved(b if isinstance(b, Tensor) else _end(problem.network(b), train)).theta
     for name, theta in (("a", first), ("b", second)):
         if not torch.isfinite(theta).all():
             raise ConfigurationError(f"`{name}` holds NaN or infinity: its training has diverged; give another minimum.")
@@ -125,6 +124,18 @@ def connect(
         except OrographError as error:
             failures[name] = str(error)
     return Connection(profiles, curves, failures, torch.linalg.vector_norm((second - first).double()).item())
+
+
+def _end(network: nn.Module, train: Objective) -> Float[Tensor, " P"]:
+    """θ of the network at the other end, which is that of the first but for θ and buffers: statistics are estimated anew."""
+    named = dict(network.named_parameters())
+    for name, each in train.constants.items():
+        if name in named and not torch.equal(named[name].detach().to(each), each):
+            raise ConfigurationError(
+                f"`a` and `b` differ in '{name}', which is not in θ: a path between them is of no network; give minima that "
+                "differ in `parameters` alone, or a problem with more of these."
+            )
+    return train.layout.flatten(named)
 
 
 def named_curve(

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from orograph.store.run import Run
 from orograph.sweep.bench import Bench
 from orograph.sweep.record import committed_state
 from orograph.sweep.settings import SpectrumSettings, SweepNumerics
+from orograph.sweep.surroundings import saved_in
 from orograph.training.cohort import fitting_cohort
 
 _BEFORE = 3  # points before a jump that are taken where no strength is named
@@ -71,7 +73,7 @@ class EscapeBench:
         found = sweep_settings(source)
         numerics = {name: getattr(settings.numerics, name) for name in ("threads", "memory", "cohort", "dtype", "device")}
         own = found.model_copy(update={"spectrum": SpectrumSettings(k=0), "numerics": SweepNumerics(**numerics)})
-        bench = Bench.prepare(own, execution, problem)
+        bench = Bench.prepare(own, execution, problem, saved=partial(saved_in, source))
         if problem is not None:
             require_same(source, found, bench)
         if bench.states.buffers:

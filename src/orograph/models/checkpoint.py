@@ -8,7 +8,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,19 @@ _AVERAGED = re.compile(f"(?:{'|'.join(map(re.escape, PREFIXES))})*{_COUNT}")
 _PACKED = {kind for name, kind in vars(torch).items() if name.startswith(("float4", "bits", "uint1", "uint2", "int4", "uint4"))}
 
 
-def load_checkpoint(path: str | Path, model: nn.Module, *, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+def load_checkpoint(
+    path: str | Path, model: nn.Module, *, dtype: torch.dtype | None = None, names: Collection[str] | None = None
+) -> dict[str, Tensor]:
     """The state dict in a file, in the order and the dtypes of the module's own; the module itself is left as it is.
 
     Args:
         path: a `.pth`, `.pt` or `.safetensors` file.
         model: whose `state_dict()` the keys and shapes must be.
         dtype: of real numbers; that of the module's own where None, to which wider ones are rounded.
+        names: of the parameters that are wanted: a file that has no other parameter will do. None wants all that the module has.
 
     Returns:
-        Tensors by name, on the CPU.
+        Tensors by name, on the CPU: all of the module's, or those that such a file has.
 
     Raises:
         DataError: the file is missing, damaged or of another kind, it holds code, or its tensors are not those of the model.
@@ -50,12 +53,12 @@ def load_checkpoint(path: str | Path, model: nn.Module, *, dtype: torch.dtype | 
     """
     own = model.state_dict()
     state = _complete(path, _named_as(read_state(path, finite=False), own), model, own)
-    _compare(Path(path), state, own)
+    _compare(Path(path), state, own, model, names)
     for key, tensor in state.items():
         if not _sound(tensor, own[key], key in dict(model.named_parameters(remove_duplicate=False))):
             raise _not_finite(Path(path), key)
     wanted = {key: tensor.dtype if dtype is None or not tensor.is_floating_point() else dtype for key, tensor in own.items()}
-    converted = {key: state[key].to(wanted[key]) for key in own}
+    converted = {key: state[key].to(wanted[key]) for key in own if key in state}
     for key, tensor in converted.items():
         if tensor.dtype != state[key].dtype and not torch.equal(_finite(tensor), _finite(state[key])):
             kind = str(tensor.dtype).removeprefix("torch.")
@@ -65,12 +68,16 @@ def load_checkpoint(path: str | Path, model: nn.Module, *, dtype: torch.dtype | 
     return converted
 
 
-def checked_state(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+def checked_state(
+    state: Mapping[str, Tensor], model: nn.Module, *, dtype: torch.dtype | None = None, names: Collection[str] | None = None
+) -> dict[str, Tensor]:
     """A state dict in memory, as `load_checkpoint` gives one from a file.
 
     Args:
         state: tensors by name.
         model: whose `state_dict()` the keys and shapes must be.
+        dtype: as of `load_checkpoint`.
+        names: likewise.
 
     Returns:
         Tensors by name, in the order and the dtypes of the module's own.
@@ -80,8 +87,12 @@ def checked_state(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Te
     """
     own = model.state_dict()
     named = _complete("in memory", _named_as(dict(state), own), model, own)
-    _compare("in memory", named, own)
-    return {key: named[key].detach().to(tensor) for key, tensor in own.items()}
+    _compare("in memory", named, own, model, names)
+    return {
+        key: named[key].detach().to(tensor if dtype is None or not tensor.is_floating_point() else tensor.to(dtype))
+        for key, tensor in own.items()
+        if key in named
+    }
 
 
 def _named_as(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -230,9 +241,19 @@ def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _compare(path: Path | str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
-    missing = [key for key in own if key not in state]
+def _compare(
+    path: Path | str, state: Mapping[str, Tensor], own: Mapping[str, Tensor], model: nn.Module, names: Collection[str] | None
+) -> None:
+    first = first_names(model)
+    around = [key for key, _ in model.named_parameters() if names is not None and key not in names]
+    alone = bool(around) and not any(key in state for key in around)  # the parameters wanted, without those around them
+    missing = [key for key in own if key not in state and not (alone and first.get(key, key) not in (names or ()))]
     extra = [key for key in state if key not in own]
+    if missing and around and not alone and not extra and all(key in (names or ()) for key in missing):
+        raise DataError(
+            f"checkpoint {path} lacks {_quoted(missing[0])}{_others(missing)}, which `parameters` makes θ of; save the state "
+            "dict of the whole network, or of these parameters."
+        )
     if missing:
         besides = f" and has {_quoted(extra[0])} instead" if extra else ""
         raise DataError(
@@ -242,6 +263,8 @@ def _compare(path: Path | str, state: Mapping[str, Tensor], own: Mapping[str, Te
         others = f"{_quoted(extra[0])}{_others(extra)}"
         raise DataError(f"checkpoint {path} has {others}, which the model has not; it was saved from another model.")
     for key, tensor in own.items():
+        if key not in state:
+            continue
         if state[key].shape != tensor.shape:
             shapes = f"{tuple(state[key].shape)}, but the model's is {tuple(tensor.shape)}"
             raise DataError(f"{_quoted(key)} in checkpoint {path} has shape {shapes}; give the model the same sizes.")

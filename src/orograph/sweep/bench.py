@@ -22,15 +22,17 @@ from orograph.spectral.eigenpairs import least_rows
 from orograph.store.cells import Cell
 from orograph.store.run import Run
 from orograph.store.size import DiskEstimate, estimate_disk
-from orograph.sweep.anchors import make_anchor, read_anchor, settle_anchor
+from orograph.sweep.anchors import Anchor, anchor_of, make_anchor, read_anchor, seed_of, settle_anchor
 from orograph.sweep.plan import cells
 from orograph.sweep.point import Instruments
 from orograph.sweep.settings import SweepSettings
 from orograph.sweep.states import Buffers, State, States
+from orograph.sweep.surroundings import Saved, around, put_around, read_saved
 from orograph.training.cohort import fitting_cohort
 from orograph.training.own import Trainer, by_optimizer, indexed, try_optimizer
 from orograph.work.bench import chosen_metrics, objectives, prepare, with_numerics
 from orograph.work.trial import require_memory
+from orograph.wrapping import unwrapped
 
 Theta = Float[Tensor, " P"]
 
@@ -44,9 +46,11 @@ class Bench:
     device: torch.device
     model: torch.nn.Module
     instruments: Instruments
-    given_anchor: Theta | None
+    given_anchor: Anchor | None
     states: States
+    around: Buffers  # what was put around θ: frozen parameters, and buffers of no state; empty where these are the network's own
     anchor: Theta | None = None
+    anchor_buffers: Buffers = field(default_factory=dict)
     initial: dict[int, State] = field(default_factory=dict)
     _measured: tuple[Buffers, Instruments] | None = field(default=None, init=False, repr=False)
 
@@ -57,6 +61,8 @@ class Bench:
         execution: Execution,
         problem: Problem | None = None,
         room: Callable[[int], None] | None = None,
+        saved: Callable[[], Saved] | None = None,
+        known: Buffers | None = None,
     ) -> "Bench":
         """Loads and checks all that the sweep needs; writes nothing.
 
@@ -65,6 +71,8 @@ class Bench:
             execution: where named data lie.
             problem: an object in memory, in place of what the settings name.
             room: refuses a number of parameters for which there is no room; asked before anything is tried on the network.
+            saved: gives a network of the run that is gone on with, or looked at: what stands around θ there is put back.
+            known: what is to stand around θ, where it was found before.
 
         Raises:
             OrographError: anything that cannot be had as asked.
@@ -73,18 +81,31 @@ class Bench:
         settings, device, problem = prepare(settings, settings.model, execution.data_dir, seed=first, problem=problem)
         numerics = settings.numerics
         require_room(settings, problem, device)
-        model = problem.build(first).to(device)
-        parameters = layout_of(model, problem.parameters).size
+        model = unwrapped(problem.build(first)).to(device)
+        layout = layout_of(model, problem.parameters)
+        parameters = layout.size
         if settings.spectrum.k >= parameters:
             raise ConfigurationError(f"`k` {settings.spectrum.k} must be below the number of parameters, {parameters}.")
         if room is not None:
             room(parameters)
-        train_set, test_set = objectives(model, problem, numerics)
-        if settings.anchor.anchor == "required":
+        name = settings.anchor.anchor
+        if name == "required":
             raise ConfigurationError(
                 "`preset` anchor needs `anchor`: a .pth or .safetensors state dict, train:SEED or initial:SEED."
             )
-        given = read_anchor(settings.anchor.anchor, model, train_set)
+        own, dtype = problem.trainer is not None, getattr(torch, numerics.dtype)
+        read = read_anchor(name, model, layout, dtype)
+        outside = around(model, layout, every=own)
+        seed = seed_of(name)
+        if outside and seed not in (None, first):
+            model = unwrapped(problem.build(seed)).to(device)
+        if outside and not known:
+            made = {} if seed is None else {each: tensor.cpu() for each, tensor in model.state_dict().items()}
+            found = read_saved(None if saved is None else saved(), model, layout, dtype) or read or made
+            known = {each: found[each] for each in sorted(outside & found.keys())}
+        if known:
+            model = put_around(model, known, dtype)
+        train_set, test_set = objectives(model, problem, numerics)
         metrics, groups = chosen_metrics(problem, train_set), problem.grouped()
         chosen = settings.spectrum, metrics, groups, problem.groups is None, settings.stability.index
         instruments = Instruments(train_set, test_set, *chosen)
@@ -92,15 +113,16 @@ class Bench:
             require_numbers(train_set, instruments.scores(train_set, train_set.theta, by_group=False)[0])
         sizes = {"cohort": numerics.cohort or fitting_cohort(train_set)}
         sizes["together"] = numerics.together or min(sizes["cohort"], fitting_spectra(train_set, settings.spectrum.k))
-        states = States.of(train_set, every=problem.trainer is not None)
+        states = States.of(train_set, every=own)
+        given = None if read is None else anchor_of(read, train_set, states)
         if states.buffers:
             sizes["together"] = 1  # each has buffers of its own, and so a graph of its own
             _require_batches(settings, train_set)
-        bench = cls(with_numerics(settings, **sizes), problem, device, model, instruments, given, states)
-        own = bench.trainer is not None  # an optimiser that does not exist is refused here
+        bench = cls(with_numerics(settings, **sizes), problem, device, model, instruments, given, states, known or {})
+        trains = bench.trainer is not None  # an optimiser that does not exist is refused here
         if bench.optimizer is not None:
             try_optimizer(train_set, settings.training, bench.optimizer)
-        if own and (settings.training.published or settings.tracking.track_curvature):
+        if trains and (settings.training.published or settings.tracking.track_curvature):
             raise ConfigurationError(
                 "`published` and `track_curvature` are of the program's own training, which draws its mini-batches from samples "
                 "of one shape; leave them out"
@@ -127,18 +149,19 @@ class Bench:
     def settle(self, run: Run) -> None:
         """Fixes the anchor of the run."""
         objective, name = self.instruments.train, self.settings.anchor.anchor
-        self.use_anchor(settle_anchor(name, self.given_anchor, run, self.model, objective, lambda: self.made_anchor))
+        self.use_anchor(settle_anchor(name, self.given_anchor, run, objective, self.states, lambda: self.made_anchor))
 
     @cached_property
-    def made_anchor(self) -> tuple[Theta, Buffers]:
+    def made_anchor(self) -> Anchor:
         """θ_ref before there is a run that holds it, and its buffers; not for the origin."""
         objective, chosen = self.instruments.train, self.settings
         return make_anchor(chosen.anchor.anchor, self.given_anchor, objective, chosen.training, self.initialised, self.states)
 
-    def use_anchor(self, anchor: Theta | None) -> None:
-        """Takes θ_ref, None for the origin."""
+    def use_anchor(self, anchor: Anchor | None) -> None:
+        """Takes θ_ref and its buffers, None for the origin."""
         plain = self.instruments.train
-        self.anchor = None if anchor is None else anchor.to(plain.theta)
+        self.anchor = None if anchor is None else anchor[0].to(plain.theta)
+        self.anchor_buffers = {} if anchor is None else anchor[1]
         self.instruments.train, self._measured = plain.penalised(0.0, self.anchor), None
 
     def initialised(self, seed: int) -> State:
@@ -188,12 +211,14 @@ class Bench:
         choice = self.settings.anchor
         if choice.start == "previous" and previous is not None:
             return previous
-        if choice.start != "anchor":
-            return self.initialised(cell.seed)
-        objective = self.instruments.train
+        objective, states = self.instruments.train, self.states
+        theta, buffers = states.split(self.initialised(cell.seed))
+        frozen = self.anchor_buffers and any(name in self.around for name, _ in self.model.named_parameters())
+        if choice.start != "anchor":  # statistics are of the layers around θ, where these are the anchor's
+            return states.join(theta, self.anchor_buffers if frozen else buffers)
         base = torch.zeros_like(objective.theta) if self.anchor is None else self.anchor
         noise = torch.randn(len(base), generator=torch.Generator().manual_seed(cell.seed), dtype=base.dtype)
-        return self.states.join(base + choice.perturb * noise.to(base.device), self.states.split(self.initialised(cell.seed))[1])
+        return states.join(base + choice.perturb * noise.to(base.device), self.anchor_buffers or buffers)
 
 
 def disk_of(settings: SweepSettings, parameters: int) -> DiskEstimate:

@@ -31,6 +31,7 @@ from orograph.sweep.schedule import ChainKey, PointWork, Schedule
 from orograph.sweep.settings import SweepCommand, SweepSettings
 from orograph.sweep.stages import SweepContext, title
 from orograph.sweep.states import State
+from orograph.sweep.surroundings import saved_in
 from orograph.sweep.tables import sweep_table
 from orograph.work.behind import Behind
 from orograph.work.definition import definition
@@ -78,7 +79,7 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
         if not execution.dry_run:
             require_space(out, disk_of(settings, parameters).per_point * missing)
 
-    bench = Bench.prepare(settings.model_copy(update={"problem": begun}), execution, problem, room)
+    bench = Bench.prepare(settings.model_copy(update={"problem": begun}), execution, problem, room, partial(saved_in, old))
     if old is None:
         bench.settings = bench.ended()
     settings = bench.settings
@@ -94,7 +95,7 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
     disk = bench.disk()
 
     def context() -> SweepContext:
-        return SweepContext(settings, execution.data_dir, bench.anchor, sent)
+        return SweepContext(settings, execution.data_dir, bench.anchor, sent, bench.around)
 
     sent = packed_problem(problem) if execution.parallel != "none" else None
     told_all = show == "terminal" and not execution.quiet

@@ -32,7 +32,7 @@ def place(bench: Bench, progress: WorkProgress) -> SweepSettings:
     """
     settings = bench.settings
     if settings.anchor.anchor != "origin":
-        bench.use_anchor(bench.made_anchor[0])
+        bench.use_anchor(bench.made_anchor)
     looser = settings.training.model_copy(update={"polish_tolerance": _LOOSER * settings.training.polish_tolerance})
     passing = replace(bench, settings=settings.model_copy(update={"training": looser}))
     direction = directions(settings)[0]

@@ -5,10 +5,11 @@ what they return is committed by the process that holds the run.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from orograph.settings.shared import Execution
 from orograph.store.cells import Cell
@@ -135,7 +136,8 @@ STAGES: dict[str, Callable[..., Any]] = {
 
 @dataclass(frozen=True)
 class SweepContext:
-    """What workers know of a sweep: its settings, where data lie, its settled anchor, and its problem where that has no name."""
+    """What workers know of a sweep: its settings, where data lie, its settled anchor, its problem where that has no name,
+    and what was put around θ."""
 
     stages: ClassVar[Mapping[str, Callable[..., Any]]] = STAGES
 
@@ -143,6 +145,7 @@ class SweepContext:
     data_dir: str | None
     anchor: Theta | None
     problem: bytes | None = None
+    around: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def threads(self) -> int:
@@ -150,6 +153,8 @@ class SweepContext:
 
     def bench(self) -> Bench:
         """Made anew."""
-        bench = Bench.prepare(self.settings, Execution(data_dir=self.data_dir), unpacked_problem(self.problem))
-        bench.use_anchor(self.anchor)
+        bench = Bench.prepare(
+            self.settings, Execution(data_dir=self.data_dir), unpacked_problem(self.problem), known=dict(self.around)
+        )
+        bench.use_anchor(None if self.anchor is None else (self.anchor, {}))  # where points begin is the driver's to say
         return bench

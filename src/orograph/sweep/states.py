@@ -18,6 +18,18 @@ Buffers = dict[str, Tensor]
 State = Float[Tensor, " S"]
 
 
+def state_buffers(model: nn.Module, *, every: bool) -> list[str]:
+    """Names of the buffers that belong to a network's state: those of normalisation, or `every` one that is saved."""
+    persistent = set(model.state_dict())
+    names = [
+        f"{prefix}.{name}".lstrip(".")
+        for prefix, module in model.named_modules()
+        if every or tracks_statistics(module)
+        for name, _ in module.named_buffers(recurse=False)
+    ]
+    return [name for name in names if name in persistent]
+
+
 @dataclass(frozen=True)
 class States:
     """How θ and buffers lie in a vector.
@@ -38,15 +50,8 @@ class States:
             objective: gives the network.
             every: whether all its buffers belong to the state, and not only those that normalisation keeps.
         """
-        model = objective.model
-        persistent = set(model.state_dict())
-        names = [
-            f"{prefix}.{name}".lstrip(".")
-            for prefix, module in model.named_modules()
-            if every or tracks_statistics(module)
-            for name, _ in module.named_buffers(recurse=False)
-        ]
-        return cls(objective.layout.size, {name: objective.constants[name] for name in names if name in persistent})
+        names = state_buffers(objective.model, every=every)
+        return cls(objective.layout.size, {name: objective.constants[name] for name in names})
 
     def join(self, theta: Float[Tensor, " P"], buffers: Mapping[str, Tensor]) -> State:
         """One vector; θ itself where there are no buffers."""
