@@ -7,14 +7,12 @@ are the labels if they are classes.
 import contextlib
 import copy
 import inspect
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -29,6 +27,7 @@ from orograph.dependence import require_parted
 from orograph.errors import ConfigurationError, DataError, OrographError
 from orograph.intake import pairs, placed
 from orograph.keeping import rewound
+from orograph.labels import order, plain
 from orograph.leftovers import require_outputs_alone
 from orograph.loading import as_batches, loaded
 from orograph.metrics import Metric, metric
@@ -296,7 +295,7 @@ class Problem:
             return None
         test = None if self.test is None else self._labels("test", self.test, 1)
         own = self.groups is None
-        values = sorted({*train, *(test or ())}, key=_order)
+        values = sorted({*train, *(test or ())}, key=order)
         if own:  # classes keep their numbers
             names = self.classes or tuple(map(str, range(int(max(values)) + 1)))
             if values[0] < 0 or values[-1] >= len(names):
@@ -322,14 +321,14 @@ class Problem:
         if callable(given):
             for inputs, targets in pairs(data):
                 batch = {"inputs": inputs, "targets": targets}
-                labels = _plain(called("groups", self.names.get("groups") or "the function", partial_of(given), batch))
+                labels = plain(called("groups", self.names.get("groups") or "the function", partial_of(given), batch))
                 if len(labels) != len(targets):
                     raise DataError(
                         f"`groups` gave {len(labels)} labels for a batch of {len(targets)} {name} samples; give one each."
                     )
                 found += labels
         else:
-            found = _plain(given[place])
+            found = plain(given[place])
         if len(found) != count:
             raise DataError(f"`groups` has {len(found)} labels for {count} {name} samples; give one for each.")
         return found
@@ -371,16 +370,6 @@ class Problem:
         return digests(*self._sets)
 
 
-def _order(label: int | str | float | bool) -> tuple[bool, float, str]:
-    """Numbers by their size, be they written as words, before other words."""
-    try:
-        number = float(label)
-    except ValueError:
-        number = math.inf
-    finite = math.isfinite(number)
-    return not finite, number if finite else 0.0, str(label)
-
-
 def partial_of(function: Callable[[Any, Tensor], Any]) -> Callable[[Any, Tensor], Any]:
     """A function of a batch whose own arguments may have any names."""
 
@@ -388,16 +377,3 @@ def partial_of(function: Callable[[Any, Tensor], Any]) -> Callable[[Any, Tensor]
         return function(inputs, targets)
 
     return of
-
-
-def _plain(labels: Any) -> list[Any]:
-    """Labels as numbers or words."""
-    if isinstance(labels, Tensor | np.ndarray):
-        labels = labels.tolist()
-    found = list(labels) if isinstance(labels, Iterable) and not isinstance(labels, str) else [labels]
-    wrong = [each for each in found if not isinstance(each, int | str | float | bool)]
-    if any(isinstance(each, float) and math.isnan(each) for each in found):
-        raise DataError("`groups` gave NaN for a sample; give every sample a label, such as the word none.")
-    if wrong:
-        raise DataError(f"`groups` gave a label of type {type(wrong[0]).__name__}; labels are numbers or words.")
-    return found
