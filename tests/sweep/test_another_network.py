@@ -33,3 +33,13 @@ def test_another_network_of_the_same_shapes_is_refused_by_a_sweep_and_an_analysi
         og.sweep(problem(nn.Sigmoid), strengths=[0.01], **given)
     with pytest.raises(RunError, match=says):
         og.analyze(begun, problem(nn.Sigmoid), quiet=True)
+
+
+@pytest.mark.slow
+def test_another_network_of_the_same_shapes_is_refused_by_a_study(tmp_path: Path) -> None:
+    small: dict[str, Any] = {"num_seeds": 1, "epochs": 1, "fast": True, "top_k": 1, "products": 40, "paths": "none"}
+    given = small | {"threads": 1, "quiet": True, "out": tmp_path / "run"}
+    og.study(problem(nn.Tanh), **given)
+    og.study(problem(nn.Tanh), **given)
+    with pytest.raises(RunError, match=r"the training loss of \S+, seed 0, is [\d.]+, and this run recorded [\d.]+"):
+        og.study(problem(nn.Sigmoid), **given)

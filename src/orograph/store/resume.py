@@ -4,10 +4,12 @@ What it was begun with is read here alone, as settings that are checked: a field
 anything is computed from it. Its numerics stay, and what was asked for instead is told.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from rich.console import Console
 
 from orograph.errors import ConfigurationError, RunError
@@ -16,6 +18,7 @@ from orograph.settings.shared import Execution, NumericsSettings, ParallelExecut
 from orograph.store.marker import has_marker, read_marker
 from orograph.store.run import Run
 
+SAME = 1e-4  # of a loss: float32 summed by other threads or on another device differs by 1e-5 and less
 Numerics = TypeVar("Numerics", bound=NumericsSettings)
 Whole = TypeVar("Whole", bound=Settings)
 
@@ -83,3 +86,23 @@ def not_taken(given: Numerics, kept: Numerics) -> str:
         if value != type(given).model_fields[name].default and value != getattr(kept, name)
     ]
     return "; ".join(differing)
+
+
+def require_same_loss(where: str, was: float, now: float, dtype: torch.dtype) -> None:
+    """Refuses a network, a loss or data whose training loss at a recorded point is another: two of them would make one run.
+
+    Args:
+        where: the point, in words.
+        was: as it is recorded.
+        now: as it is.
+        dtype: of θ.
+
+    Raises:
+        RunError: naming the point and both numbers.
+    """
+    rounding = 10 * torch.finfo(dtype).eps  # what is left of a logit of 10 in a loss near 0
+    if not math.isclose(was, now, rel_tol=SAME, abs_tol=rounding):
+        raise RunError(
+            f"the training loss {where} is {now:.7g}, and this run recorded {was:.7g}: the network, its loss or its data are "
+            "others than when it was begun; put back what they were, or begin another run."
+        )

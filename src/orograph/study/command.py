@@ -34,6 +34,7 @@ from orograph.study.schedule import StudySchedule
 from orograph.study.settings import StudyCommand, StudyExecution, StudySettings
 from orograph.study.stages import StudyContext
 from orograph.study.tables import notes, study_table
+from orograph.study.trainings import require_recorded_losses
 from orograph.work.definition import definition
 from orograph.work.pools import start_workers
 from orograph.work.problems import as_begun, packed_problem
@@ -109,6 +110,7 @@ def study(settings: StudySettings, execution: StudyExecution, problems: Sequence
                 settings, bench.problem, {each.name: bench.objectives(each)[0] for each in bench.configurations}
             ),
         ) as run:
+            require_recorded_losses(bench, run)
             done = [step for step in everything if step.done(run)]
             if told_all:
                 print_head(bench, out, len(everything), len(done), console)

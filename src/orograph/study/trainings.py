@@ -22,6 +22,7 @@ from orograph.data.split import stratified_subset
 from orograph.parameters import state_dict
 from orograph.store.cells import Cell
 from orograph.store.findings import FindingKey, Result
+from orograph.store.resume import require_same_loss
 from orograph.store.run import Run
 from orograph.study.bench import StudyBench
 from orograph.study.grid import Configuration, candidates
@@ -150,6 +151,24 @@ def commit_training(
     weights = None if failed else state_dict(objective.model, objective.layout, fitted.state.theta, fitted.state.buffers)
     status = "failed" if failed else "done"
     run.commit(cell, status=status, scalars=scalars, weights=weights, timings={"training": seconds})
+
+
+def require_recorded_losses(bench: StudyBench, run: Run) -> None:
+    """Refuses a problem whose loss at a measured minimum is not the one that is recorded: one minimum of each configuration.
+
+    Raises:
+        RunError: it is another.
+    """
+    for chosen in bench.configurations:
+        cells = [cell for cell in bench.cells() if cell.configuration == chosen.name and cell in run.records]
+        keys = {cell: FindingKey("minimum", chosen.name, str(cell.seed)) for cell in cells}
+        scalars = {cell: run.findings[key].scalars for cell, key in keys.items() if key in run.findings}
+        losses = {cell: each["train_loss"] for cell, each in scalars.items() if isinstance(each.get("train_loss"), float)}
+        known = next((cell for cell, loss in losses.items() if math.isfinite(loss)), None)
+        if known is not None:
+            minimum = bench.minimum(chosen, run.weights(known))
+            now = minimum.train.loss(minimum.theta)
+            require_same_loss(f"of {chosen.name}, seed {known.seed},", losses[known], now, minimum.theta.dtype)
 
 
 def _how(bench: StudyBench, chosen: Configuration) -> str:

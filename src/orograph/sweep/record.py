@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from orograph.errors import RunError
 from orograph.parameters import state_dict
 from orograph.store.cells import Cell
+from orograph.store.resume import require_same_loss
 from orograph.store.run import Run
 from orograph.store.spectra import commit_spectrum
 from orograph.sweep.bench import Bench
@@ -18,8 +18,6 @@ from orograph.sweep.schedule import PointWork
 from orograph.sweep.states import State
 from orograph.training.advancing import Advanced
 from orograph.training.polishing import Polished
-
-SAME = 1e-4  # of a loss: float32 summed by other threads or on another device differs by 1e-5 and less
 
 
 def row(run: Run, cell: Cell) -> dict[str, Any]:
@@ -37,13 +35,13 @@ def committed_state(bench: Bench, run: Run, cell: Cell) -> State | None:
 
 
 def require_recorded_loss(bench: Bench, run: Run) -> None:
-    """Refuses a problem whose loss at a committed point is not the one that is recorded: two networks would make one run.
+    """Refuses a problem whose loss at a committed point is not the one that is recorded.
 
     One pass over the training data, streamed or not, at the finished point of the smallest strength, where the penalty hides
     least.
 
     Raises:
-        RunError: naming the point and both numbers.
+        RunError: it is another.
     """
     done = {cell: record.scalars for cell, record in run.records.items() if record.status == "done"}
     known = {cell: each.get("final_train_loss", each.get("train_loss")) for cell, each in done.items()}  # published: of the epoch
@@ -55,13 +53,7 @@ def require_recorded_loss(bench: Bench, run: Run) -> None:
     assert state is not None
     theta, buffers = bench.states.split(state)
     was, now = losses[cell], bench.measuring(buffers).train.loss(theta)
-    rounding = 10 * torch.finfo(theta.dtype).eps  # what is left of a logit of 10 in a loss near 0
-    if not math.isclose(was, now, rel_tol=SAME, abs_tol=rounding):
-        raise RunError(
-            f"the training loss at strength {cell.strength:g} of ID {cell.model_id} is {now:.7g}, and this run recorded "
-            f"{was:.7g}: the network, its loss or its data are others than when it was begun; put back what they were, or begin "
-            "another run."
-        )
+    require_same_loss(f"at strength {cell.strength:g} of ID {cell.model_id}", was, now, theta.dtype)
 
 
 Write = Callable[[Callable[[], Any]], None]  # has something written, now or soon
