@@ -36,6 +36,11 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> ConfigurationError:
     return ConfigurationError(f"unknown {kind} '{name}'; {hint}")
 
 
+def a(noun: str) -> str:
+    """A noun with its indefinite article."""
+    return f"{'an' if noun[:1] in 'aeio' else 'a'} {noun}"
+
+
 def shown(text: object, longest: int = _LONGEST) -> str:
     """Text that may come from elsewhere, on one line that a terminal shows as it is.
 

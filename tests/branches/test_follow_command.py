@@ -195,7 +195,12 @@ def test_a_network_with_kinks_and_what_is_no_start_are_refused(tmp_path: Path, c
     checkpoint(str(tmp_path / "start.pth"), [0.5] * 4, kinked)
     assert main(words) == 2
     assert "relu" in capsys.readouterr().err
-    for start in ("", "nowhere", str(tmp_path)):
+    for start, said in (
+        ("", "follow needs a start"),
+        ("nowhere", "nowhere is neither a run nor a file"),
+        (str(tmp_path), "neither a run"),
+    ):
         words[1] = start
         assert main(words) == 2
+        assert said in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "run").exists()

@@ -1,6 +1,7 @@
 """Branches against closed forms of linear networks (folds, turns, branch points, the collapse), and against dense Hessians."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -208,3 +209,64 @@ def test_a_network_with_kinks_is_refused() -> None:
 
 def test_the_lowest_mode_of_three_factors_has_the_unit_that_theory_has() -> None:
     assert unit(0.5, 3, 0.0) == pytest.approx(0.5 ** (1 / 3))  # u³ = σ without a penalty: the closed form itself is right
+
+
+def double_well(slope: float) -> og.Objective:
+    """(x² − 1)²/4 + slope·x of one parameter at λ = 0.1."""
+    model = nn.Linear(1, 1, bias=False).double()
+    data = [(torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64))]
+    return og.Objective(model, lambda x, _: ((x.square() - 1).square() / 4 + slope * x).squeeze(1), data, strength=0.1)
+
+
+def root(slope: float, near: float) -> torch.Tensor:
+    """The critical point of the well there, x³ − x + slope + 2λx = 0."""
+    found = np.roots([1, 0, 2 * 0.1 - 1, slope])
+    return torch.tensor([min(found.real, key=lambda x: abs(x - near))], dtype=torch.float64)
+
+
+@pytest.mark.parametrize(("slope", "bound"), [(0.05, 0.0), (0.05, 0.03), (0.3, 0.0)])
+def test_the_last_point_lies_on_the_bound_to_the_last_bit_and_none_beyond_it(slope: float, bound: float) -> None:
+    well = double_well(slope)
+    branch = og.follow(well, root(slope, -1.0), direction="down", between=(bound, 1.0), pairs=0)
+    assert branch.points[-1].strength == bound
+    assert branch.ended == f"λ reached {bound:g}"
+    at_once = og.follow(well, root(slope, -1.0), direction="down", between=(0.1, 1.0), pairs=0)
+    assert ([point.strength for point in at_once.points], at_once.ended) == ([0.1], "λ reached 0.1")
+
+
+def test_steps_in_q_end_where_the_penalty_vanishes() -> None:
+    branch = og.follow_spheres(double_well(0.05), 100.0, root(0.05, -1.0), pairs=0)
+    assert branch.ended == "λ reached 0"
+    assert branch.points[-1].strength == 0
+    (x,) = branch.points[-1].theta
+    assert x**3 - x + 0.05 == pytest.approx(0, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"direction": "sideways"}, "`direction` sideways is none of up and down"),
+        ({"between": (-1.0, 1.0)}, "`between` (-1.0, 1.0) must be a range of λ, at least 0"),
+        ({"between": (0.5, 1.0)}, "λ = 0.1 of the start lies outside `between` (0.5, 1.0)"),
+        ({"points": 0}, "`points` 0 must be at least 1."),
+    ],
+)
+def test_what_cannot_be_followed_is_named(options: dict, said: str) -> None:
+    with pytest.raises(OrographError, match=re.escape(said)):
+        og.follow(double_well(0.05), root(0.05, -1.0), **options)
+
+
+@pytest.mark.slow
+def test_no_equal_depth_is_found_where_a_branch_ends_before() -> None:
+    well, upper, lower = double_well(0.05), root(0.05, 1.0), root(0.05, -1.0)
+    # x³ − (1 − 2λ)x + c = 0 has a double root at ((1 − 2λ)/3)³ = c²/4: there the upper minimum ends
+    end = (1 - 3 * (0.05**2 / 4) ** (1 / 3)) / 2
+    with pytest.raises(OrographError, match="The branch of `one` ends near λ = ") as found:
+        og.maxwell(well, upper, lower)
+    assert float(str(found.value).split("λ = ")[1].split(",")[0]) == pytest.approx(end, rel=3e-3)
+
+
+def test_one_point_is_as_deep_as_itself_at_no_certain_strength() -> None:
+    well, upper = double_well(0.05), root(0.05, 1.0)
+    with pytest.raises(OrographError, match="are the same point"):
+        og.maxwell(well, upper, upper)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orograph.analysis.chain import Chain, chains
-from orograph.errors import ConfigurationError, RunError
+from orograph.errors import ConfigurationError, RunError, a
 from orograph.ladder.hysteresis import Comparison, compared, loop_area, on_common
 from orograph.store.analysis import Analysis
 from orograph.store.resume import recorded_settings
@@ -45,7 +45,7 @@ def other_run(path: str, flag: str, run: Run) -> Run | None:
         return None
     other = Run.open(path)
     if other.kind != "sweep":
-        raise RunError(f"{path} holds a {other.kind}; {flag} needs a sweep.")
+        raise RunError(f"{path} holds {a(other.kind)}; {flag} needs a sweep.")
     ours, theirs = (recorded_settings(each, SweepSettings) for each in (run, other))
     for key in ("data", "model"):
         if getattr(theirs, key) != getattr(ours, key):

@@ -14,7 +14,7 @@ import torch
 from orograph.atlas.stretches import Stretch, crossings
 from orograph.branches.bench import FollowBench, Say
 from orograph.branches.stages import array_of, tensor_of
-from orograph.continuation.equal_depth import maxwell
+from orograph.continuation.equal_depth import SAME, maxwell
 from orograph.continuation.equation import State
 from orograph.continuation.stability import lowest
 from orograph.errors import ConfigurationError
@@ -23,7 +23,6 @@ from orograph.store.findings import Result
 from orograph.training.polishing import polish
 
 NUDGE = 1e-2  # of ‖θ − θ_ref‖: how far beside the saddle a descent begins
-SAME = {torch.float64: 1e-5, torch.float32: 1e-3}  # of ‖θ − θ_ref‖ at the saddle: two critical points nearer than that are one
 ALIKE = {torch.float64: 1e-7, torch.float32: 1e-4}  # of L and q: two critical points that are images of each other
 
 

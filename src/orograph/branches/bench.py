@@ -16,7 +16,7 @@ from orograph.branches.settings import FollowSettings
 from orograph.continuation.equation import State
 from orograph.continuation.follower import Follower, Limits, default_tolerance, size_of
 from orograph.continuation.symmetry import layer_rotations
-from orograph.errors import ConfigurationError, DataError, RunError
+from orograph.errors import ConfigurationError, DataError, RunError, a
 from orograph.geometry.smoothness import nonsmooth_operations
 from orograph.models.checkpoint import load_checkpoint
 from orograph.objective import Objective
@@ -86,8 +86,6 @@ class FollowBench:
         if source is None:
             strength = settings.begin.strength
             assert strength is not None  # refused before
-            if not Path(settings.run).is_file():
-                raise DataError(f"{settings.run} is neither a run nor a file; give the directory of a sweep, or a state dict.")
             start, instruments = _loaded(settings.run, bench)
         else:
             cell = _chosen(source, settings)
@@ -160,6 +158,8 @@ def followed_settings(run: Run) -> FollowSettings:
 
 def _of_checkpoint(settings: FollowSettings) -> SweepSettings:
     """The network and data that are named, as those of a sweep."""
+    if not Path(settings.run).is_file():
+        raise DataError(f"{settings.run} is neither a run nor a file; give the directory of a sweep, or a state dict.")
     if settings.begin.strength is None:
         raise ConfigurationError(f"{settings.run} is a state dict, which says nothing of λ; give `strength`.")
     return SweepSettings(
@@ -174,7 +174,7 @@ def _of_checkpoint(settings: FollowSettings) -> SweepSettings:
 def _of_sweep(settings: FollowSettings, run: Run) -> SweepSettings:
     """Those of a sweep, in the arithmetic of the branch."""
     if run.kind != "sweep":
-        raise RunError(f"{run.path} holds a {run.kind}; follow begins at a point of a sweep, or at a state dict.")
+        raise RunError(f"{run.path} holds {a(run.kind)}; follow begins at a point of a sweep, or at a state dict.")
     found = sweep_settings(run)
     for given, recorded in ((settings.data, found.data), (settings.model, found.model), (settings.problem, found.problem)):
         usual = type(given)()

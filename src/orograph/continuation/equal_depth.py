@@ -6,13 +6,19 @@ dL_eff/dλ = q on a branch, so that Newton's iteration on the difference of two 
 import math
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
-from orograph.continuation.follower import ITERATIONS, Follower
+from orograph.continuation.equation import State
+from orograph.continuation.follower import Follower, require_penalty
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
+
+SAME = {torch.float64: 1e-5, torch.float32: 1e-3}  # of ‖θ − θ_ref‖: two critical points nearer than that are one
+_STEPS = 80  # of λ
+_NEAR = 1e-3  # of λ: how near to its end a branch is followed
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +54,7 @@ def maxwell(objective: Objective, one: Float[Tensor, " P"], other: Float[Tensor,
         λ, L_eff and both points there.
 
     Raises:
-        ConfigurationError: one is no critical point, or the way leads over the end of a branch.
+        ConfigurationError: one is no critical point, both are one, or a branch ends before the two are equally deep.
 
     Examples:
         >>> import torch, orograph as og
@@ -58,18 +64,56 @@ def maxwell(objective: Objective, one: Float[Tensor, " P"], other: Float[Tensor,
         >>> round(og.maxwell(objective, torch.full((3,), 0.804).double(), torch.zeros(3).double()).strength, 6)
         0.198425
     """
+    require_penalty(objective.strength)
     follower = Follower(objective, tolerance, 0, None, 0)
-    strength = objective.strength
-    first, second = (theta.detach().to(objective.dtype) for theta in (one, other))
-    for _ in range(3 * ITERATIONS):
-        here, there = follower.begin(first, strength), follower.begin(second, strength)
+    strength, longest = objective.strength, math.inf
+    here, there = (follower.begin(theta.detach().to(objective.dtype), strength) for theta in (one, other))
+    if _are_one(here, there):
+        raise ConfigurationError("`one` and `other` are the same point, which is as deep as itself; give two.")
+    for _ in range(_STEPS):
         gap = here.objective - there.objective
         slope = here.distance2 - there.distance2
         if slope == 0:
-            raise ConfigurationError("The two points are as far from θ_ref: L_eff of both changes alike, and never meets.")
+            raise ConfigurationError(
+                "The two points are as far from θ_ref: L_eff of both changes alike, at no λ more than at others."
+            )
         move = -gap / slope
-        first, second = here.theta, there.theta
         if abs(move) <= 1e-14 * max(strength, 1e-300) or abs(gap) <= 1e-15 * abs(here.objective):
-            return Maxwell(strength, here.objective, first, second, slope)
-        strength += math.copysign(min(abs(move), 0.2 * strength), move)
+            return Maxwell(strength, here.objective, here.theta, there.theta, slope)
+        move = math.copysign(min(abs(move), 0.2 * strength, longest), move)
+        ahead = [_carried(follower, each, strength + move) for each in (here, there)]
+        first, second = ahead
+        if first is not None and second is not None:
+            if _are_one(first, second):
+                raise ConfigurationError(
+                    f"The branches of `one` and `other` meet near λ = {strength + move:.4g}, and are equal there."
+                )
+            here, there, strength = first, second, strength + move
+            continue
+        longest = 0.5 * abs(move)
+        if longest < _NEAR * strength:
+            lost = "one" if first is None else "other"
+            raise ConfigurationError(
+                f"The branch of `{lost}` ends near λ = {strength:.3g}, before the two are equally deep: there is no such λ."
+            )
     raise ConfigurationError(f"No λ near {objective.strength} was found at which the two points have equal L_eff.")
+
+
+def _carried(follower: Follower, state: State, strength: float) -> State | None:
+    """The point of the same branch at another λ; None where Newton's method meets none, or one of another branch.
+
+    On a branch dL_eff = q dλ, so that L_eff changes by no less and no more than q of both ends allows.
+    """
+    try:
+        found = follower.begin(state.theta, strength)
+    except ConfigurationError:
+        return None
+    step, gained = strength - state.strength, found.objective - state.objective
+    least, most = sorted((state.distance2 * step, found.distance2 * step))
+    rounding = torch.finfo(state.theta.dtype).eps ** 0.75 * (abs(state.objective) + abs(found.objective))
+    return found if least - rounding <= gained <= most + rounding else None
+
+
+def _are_one(one: State, other: State) -> bool:
+    apart = (one.theta - other.theta).double().norm().item()
+    return apart <= SAME[one.theta.dtype] * max(one.distance2, other.distance2, 1e-6) ** 0.5

@@ -52,6 +52,11 @@ class Limits:
         if not low < high:
             raise ConfigurationError(f"λ must lie in a range; {low} is not below {high}.")
 
+    def passed(self, strength: float) -> float | None:
+        """The bound beyond which a λ lies; None where it lies within."""
+        low, high = self.between
+        return low if strength < low else high if strength > high else None
+
 
 @dataclass(frozen=True, eq=False)
 class Standing:
@@ -105,6 +110,16 @@ def require_followable(objective: Objective, positive: Mapping[str, float | None
             raise ConfigurationError(f"`{name}` {value} must be positive and finite.")
     if kinks := nonsmooth_operations(objective):
         raise ConfigurationError(f"A branch needs a loss that is twice differentiable; {', '.join(kinks)} is not.")
+
+
+def require_penalty(strength: float) -> None:
+    """Refuses to begin at a λ below 0.
+
+    Raises:
+        ConfigurationError: naming it.
+    """
+    if not strength >= 0:
+        raise ConfigurationError(f"λ = {strength} of the objective must be at least 0: branches are of a penalty.")
 
 
 def size_of(distance: float, strength: float, dtype: torch.dtype) -> float:
@@ -176,23 +191,21 @@ class Follower:
             if step < shortest:
                 return Step((), None, f"no step above {shortest:.1g} is accepted")
             there = self._stepped(here, step)
-            if there is not None:
+            edge = None if there is None else limits.passed(there.state.strength)
+            if edge is not None and edge == here.state.strength:
+                return Step((), None, f"λ reached {edge:g}")
+            landed = None if there is None or edge is None else self.landed(here, there, edge)
+            if there is not None and (edge is None or landed is not None):  # what is not met at a bound, shorter steps approach
                 break
             step *= 0.5
         there, ended = self.looked(there), ""
         stretch = Stretch(here, there, self._within(here, step), lambda point: self.looked(point, 1e-8))
         passed = found_between(stretch, after, standing.arclength, step)
-        edge = next(
-            (bound for bound in limits.between if (there.state.strength - bound) * (here.state.strength - bound) < 0), None
-        )
-        if edge is not None:
-            landed = self._landed(here, there, edge)
-            if landed is not None:
-                there, ended = self.looked(landed), f"λ reached {edge:g}"
-                way = (edge - here.state.strength) / (here.rate or math.inf)
-                step = abs(way) if math.isfinite(way) else step
-        low, high = limits.between
-        events = tuple(event for event in passed if low <= event.strength <= high)
+        if edge is not None and landed is not None:
+            there, ended = self.looked(landed), f"λ reached {edge:g}"
+            way = (edge - here.state.strength) / (here.rate or math.inf)
+            step = abs(way) if math.isfinite(way) else step
+        events = tuple(event for event in passed if limits.passed(event.strength) is None)
         if any(event.kind == "end" for event in passed):
             return Step(events, None, "θ reached θ_ref")
         turned = torch.dot(here.tangent, there.tangent).item()
@@ -251,7 +264,7 @@ class Follower:
             return None
         return there
 
-    def _landed(self, here: Reached, there: Reached, strength: float) -> Reached | None:
+    def landed(self, here: Reached, there: Reached, strength: float) -> Reached | None:
         """The critical point of the branch at this λ, between the two."""
         way = (strength - here.state.strength) / (there.state.strength - here.state.strength)
         guess = self.equation.at(torch.lerp(here.state.theta, there.state.theta, way), strength)
@@ -287,7 +300,9 @@ class Follower:
         rise = torch.dot(weighed, along).item()
         share = -torch.dot(weighed, back).item() / rise if rise != 0 else 0.0
         move = back + share * along
-        return self.equation.at(state.theta + move[:-1], state.strength + move[-1].item() / state.scale)
+        held = row[-1] != 0 and not row[:-1].any()  # λ alone is kept, and then to its last bit
+        strength = state.strength if held else state.strength + move[-1].item() / state.scale
+        return self.equation.at(state.theta + move[:-1], strength)
 
     def _tangent(self, state: State, corner: float, like: Tensor) -> Tensor:
         """The unit tangent that points as `like` does."""

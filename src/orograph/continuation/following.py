@@ -43,7 +43,7 @@ def follow(
         objective: L, θ_ref and the λ at which it starts; float64 is advised.
         theta: `(P,)`, a critical point there (see `polish`); the objective's θ if not given.
         direction: in which λ goes first.
-        between: λ beyond which it ends.
+        between: λ beyond which it ends; its last point lies on the bound. Not below 0.
         points: to follow at most.
         step: the first step's length in s; a hundredth of ‖θ − θ_ref‖ (of λ at θ_ref itself) if not given.
         longest_step: in s; a tenth of the same if not given.
@@ -72,12 +72,15 @@ def follow(
     """
     start = objective.theta if theta is None else theta.detach().to(objective.dtype)
     low, high = between
-    if not (points >= 1 and low < high and low <= objective.strength <= high):
-        raise ConfigurationError(
-            f"`points` {points} must be at least 1, and λ = {objective.strength} lie between {low} and {high}."
-        )
-    if pairs < 0:
-        raise ConfigurationError(f"`pairs` {pairs} must be at least 0.")
+    if direction not in ("up", "down"):
+        raise ConfigurationError(f"`direction` {direction} is none of up and down.")
+    if not 0 <= low < high:
+        raise ConfigurationError(f"`between` ({low}, {high}) must be a range of λ, at least 0 and ascending.")
+    if not low <= objective.strength <= high:
+        raise ConfigurationError(f"λ = {objective.strength} of the start lies outside `between` ({low}, {high}).")
+    for name, value, least in (("points", points, 1), ("pairs", pairs, 0)):
+        if value < least:
+            raise ConfigurationError(f"`{name}` {value} must be at least {least}.")
     given = {"step": step, "longest_step": longest_step, "tolerance": tolerance, "max_products": max_products}
     require_followable(objective, given)
     follower = Follower(objective, tolerance or default_tolerance(objective.dtype), pairs, symmetry, seed)

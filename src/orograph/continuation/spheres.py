@@ -26,6 +26,7 @@ from orograph.continuation.follower import (
     Symmetry,
     default_tolerance,
     require_followable,
+    require_penalty,
 )
 from orograph.continuation.reached import Reached
 from orograph.curvature.counting import OnProduct, counter
@@ -69,7 +70,8 @@ def follow_spheres(
         on_product: called with "following" and the products so far; see `orograph.curvature.counting`.
 
     Returns:
-        Points in order; `arclength` is the way in q. Where no next sphere holds a point nearby, an event `jump` at the last one.
+        Points in order; `arclength` is the way in q. Where λ falls to 0 it ends. Where no next sphere holds a point nearby, an
+        event `jump` at the last one.
 
     Raises:
         ConfigurationError: a number out of range, a loss that is not twice differentiable, a start that is no critical point or
@@ -85,8 +87,10 @@ def follow_spheres(
     start = objective.theta if theta is None else theta.detach().to(objective.dtype)
     given = {"to": to, "step": step, "longest_step": longest_step, "tolerance": tolerance, "max_products": max_products}
     require_followable(objective, given)
-    if points < 1 or pairs < 0:
-        raise ConfigurationError(f"`points` {points} must be at least 1, and `pairs` {pairs} at least 0.")
+    require_penalty(objective.strength)
+    for name, value, least in (("points", points, 1), ("pairs", pairs, 0)):
+        if value < least:
+            raise ConfigurationError(f"`{name}` {value} must be at least {least}.")
     follower = Follower(objective, tolerance or default_tolerance(objective.dtype), pairs, symmetry, seed)
     first = follower.begin(start, objective.strength)
     way = to - first.distance2
@@ -103,9 +107,9 @@ def follow_spheres(
         branch.append(point)
         told(point.products)
         left = abs(to - here.state.distance2)
-        if left / here.state.scale <= 2 * follower.target(here.state):
+        if not ended and left / here.state.scale <= 2 * follower.target(here.state):
             ended = f"q reached {to:g}"
-        elif len(branch) >= points:
+        elif not ended and len(branch) >= points:
             ended = f"{points} points were asked for"
         there = None
         while not ended and there is None:
@@ -117,6 +121,8 @@ def follow_spheres(
             else:
                 there = _next(follower, here, math.copysign(min(length, left), way))
                 length = length if there is not None else 0.5 * length
+        if there is not None and there.state.strength < 0:
+            there, ended = _unpenalised(follower, here, there, math.copysign(1.0, way)), "λ reached 0"
         if there is None:
             break
         turned = torch.dot(here.tangent, there.tangent).item()
@@ -156,6 +162,12 @@ def _next(follower: Follower, here: Reached, step: float) -> Reached | None:
             return None
         now = follower.equation.at(now.theta + move[:-1], now.strength + move[-1].item() / now.scale)
     return None
+
+
+def _unpenalised(follower: Follower, here: Reached, there: Reached, sign: float) -> Reached | None:
+    """The critical point of L alone between two points, λ = 0; None where none is met, or the first is it."""
+    landed = None if here.state.strength == 0 else follower.landed(here, there, 0.0)
+    return None if landed is None else _reached(follower, landed.state, sign, landed.iterations)
 
 
 def _jump(here: Reached, after: int, gone: float) -> Event:

@@ -54,7 +54,8 @@ def switch_branch(
         tolerance: τ of ‖∇L_eff‖, as of `follow`.
 
     Returns:
-        What was found, at most two a direction; `follow` them from `objective.penalised(found.strength).moved(found.theta)`.
+        What was found at λ ≥ 0, at most two a direction; `follow` them from
+        `objective.penalised(found.strength).moved(found.theta)`.
 
     Raises:
         ConfigurationError: the event has no kernel, or the amplitude is not positive.
@@ -77,6 +78,6 @@ def switch_branch(
         unit = direction.to(event.theta) / direction.norm()
         for sign in (1.0, -1.0):
             state = follower.constrained(event.theta + sign * amplitude * unit, event.strength, unit)
-            if state is not None:
+            if state is not None and state.strength >= 0:
                 found.append(Switched(state.theta, state.strength, unit))
     return tuple(found)

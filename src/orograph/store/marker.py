@@ -7,7 +7,7 @@ from typing import Any
 
 import tomli_w
 
-from orograph.errors import RunError
+from orograph.errors import RunError, a
 from orograph.reading import read_file
 from orograph.store.atomic import is_temporary, sha256, write_bytes
 from orograph.store.encoding import encode, opened, parsed, way_out
@@ -104,10 +104,10 @@ def check_directory(
         found = {"kind": content["kind"], "configuration": written}
         content = {"kind": content["kind"], "configuration": without_none(content["configuration"])}
     if found["kind"] != content["kind"]:
-        raise RunError(f"{path} holds a {found['kind']}, not a {content['kind']}; give another directory.")
+        raise RunError(f"{path} holds {a(found['kind'])}, not {a(content['kind'])}; give another directory.")
     tables, own = (set(each["configuration"]) for each in (found, content))
     if tables - own and own - tables:  # a configuration alone does not say its kind, but each kind has tables of its own
-        raise RunError(f"{path} holds a run with a '{min(tables - own)}', not a {content['kind']}; give another directory.")
+        raise RunError(f"{path} holds a run with a '{min(tables - own)}', not {a(content['kind'])}; give another directory.")
     was, now = (_with_groups(defaults or {}, each["configuration"], own | tables) for each in (found, content))
     differing = _differences(was, now)
     if differing:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from rich.console import Console
 
-from orograph.errors import ConfigurationError, RunError
+from orograph.errors import ConfigurationError, RunError, a
 from orograph.settings.base import Settings
 from orograph.settings.shared import Execution, NumericsSettings, ParallelExecution
 from orograph.store.marker import has_marker, read_marker
@@ -34,7 +34,7 @@ def begun_run(path: Path, kind: str) -> Run | None:
     content = read_marker(path)
     run = Run.open(path) if content is None else Run(path, content)  # without a plan, which is made again
     if run.kind != kind:
-        raise RunError(f"{path} holds a {run.kind}, not a {kind}; give another directory.")
+        raise RunError(f"{path} holds {a(run.kind)}, not {a(kind)}; give another directory.")
     return run
 
 
