@@ -224,7 +224,7 @@ def root(slope: float, near: float) -> torch.Tensor:
     return torch.tensor([min(found.real, key=lambda x: abs(x - near))], dtype=torch.float64)
 
 
-@pytest.mark.parametrize(("slope", "bound"), [(0.05, 0.0), (0.05, 0.03), (0.3, 0.0)])
+@pytest.mark.parametrize(("slope", "bound"), [(0.05, 0.0), (0.3, 0.03)])
 def test_the_last_point_lies_on_the_bound_to_the_last_bit_and_none_beyond_it(slope: float, bound: float) -> None:
     well = double_well(slope)
     branch = og.follow(well, root(slope, -1.0), direction="down", between=(bound, 1.0), pairs=0)
