@@ -11,6 +11,7 @@ from orograph.curvature.hessian import HessianOperator
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 from orograph.training import Advanced, advance
+from orograph.training.advancing import _End, _same_branch
 
 FOLD = 0.375 * 0.25 ** (1 / 3)  # of three factors: ⅜σ(σ/4)^⅓
 
@@ -30,7 +31,7 @@ def unit(count: int, strength: float) -> float:
     """The weights of the branch: u² = 1 − 2λ of two factors, the largest root of u⁴ − u + 2λ of three."""
     if count == 2:
         return math.sqrt(1 - 2 * strength)
-    return max(root.real for root in np.roots([1, 0, 0, -1, 2 * strength]) if abs(root.imag) < 1e-9)
+    return max(float(root.real) for root in np.roots([1, 0, 0, -1, 2 * strength]) if abs(root.imag) < 1e-9)
 
 
 def advanced(count: int, at: float, to: float, dtype: torch.dtype = torch.float64, most: int = 500) -> Advanced:
@@ -62,10 +63,11 @@ def test_a_quadratic_is_predicted_exactly() -> None:
         return torch.linalg.solve(block + 2 * strength * torch.eye(3).double(), inputs.T @ targets / 20)[:, 0]
 
     given = {"hessian": HessianOperator.of(objective), "tolerance": 1e-12, "max_products": 50}
-    found = advance(objective.penalised(3.0), minimum(0.1), 0.1, **given)
-    assert found.parts == 1
-    assert found.corrected <= 0.05 * found.predicted  # the prediction is solved to five percent
-    torch.testing.assert_close(found.theta, minimum(3.0), rtol=0, atol=1e-11)
+    for goal, parts in ((0.2, 1), (3.0, 4)):  # to 3.0 the whole prediction is longer than half of θ
+        found = advance(objective.penalised(goal), minimum(0.1), 0.1, **given)
+        assert found.parts == parts
+        assert found.corrected <= 0.05 * found.predicted  # the prediction is solved to five percent
+        torch.testing.assert_close(found.theta, minimum(goal), rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -78,6 +80,29 @@ def test_a_branch_is_lost_at_its_fold_and_not_before(dtype: torch.dtype) -> None
     assert found.products < found.polished.products
     at = unit(3, found.strength)
     torch.testing.assert_close(found.theta, torch.full((3,), at, dtype=dtype), rtol=0, atol=0.1 * (at - 0.25 ** (1 / 3)) + 1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("at", "to"), [(0.05, 1.0), (0.23, 0.3), (0.05, 50.0)]
+)  # at 0.05 the origin is higher, at 0.23 it is lower
+def test_a_far_goal_does_not_hide_the_end_of_the_branch(at: float, to: float) -> None:
+    found = advanced(3, at, to)
+    assert not found.kept
+    assert at <= found.strength < FOLD < found.beyond + 0.002
+    assert found.theta.norm() > 1
+    assert found.polished.theta.norm() < 1e-3
+
+
+def test_two_branches_are_told_apart_by_the_objective() -> None:
+    def end(u: float, strength: float) -> _End:
+        return _End(0.5 * (1 - u**3) ** 2 + strength * 3 * u**2, 3 * u**2, 0.0)
+
+    here = end(unit(3, 0.22), 0.22)
+    for strength in (0.21, 0.225, 0.235):
+        assert _same_branch(here, end(unit(3, strength), strength), strength - 0.22, 0.1)
+    assert not _same_branch(here, end(0.0, 0.3), 0.08, 1.0)  # the origin, which is lower at 0.22 already
+    assert not _same_branch(end(0.0, 0.1), end(unit(3, 0.05), 0.05), -0.05, 1.0)  # down from the origin, which is higher at 0.1
 
 
 def test_the_budget_is_kept_and_a_lost_way_says_where_it_was() -> None:

@@ -10,13 +10,20 @@ with the preconditioner that the prediction left. Where the prediction meets neg
 where the corrector does not contract or goes further than a share of the prediction, the step in λ is halved (Allgower & Georg,
 "Numerical continuation methods", 1990).
 
+So it is where a prediction is longer than half of θ − θ_ref, which may pass the end of a branch, and where L_eff tells that
+both ends lie on different branches: on one of minima dL_eff/dλ = q = ‖θ − θ_ref‖², which falls as λ grows, so that
+
+    q_new Δλ ≤ L_eff,new − L_eff,old ≤ q_old Δλ.
+
+It takes the loss at the end of each step, which for a way of one step is that of the point and needed anyway.
+
 Where even a small step fails, the branch ends or is not to be told from others. Then the trust-region method of `polishing`,
 which has learnt of the curvature by now, descends at the new λ from the last point on the branch to the next critical point.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -27,7 +34,7 @@ from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct, counter
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
-from orograph.training.polishing import MovableHessian, Newton, Polished
+from orograph.training.polishing import LOSS_ROUNDING, MovableHessian, Newton, Polished
 
 _SOLVED = 0.05  # residual of a prediction, relative to the gradient
 _FORCING = 0.25  # largest residual of a correction, likewise
@@ -35,9 +42,11 @@ _ENOUGH = 0.5  # of the tolerance: no correction is solved further
 _BETWEEN = 0.01  # of the gradient where a step begins: as far as points on the way are corrected
 _LOWERED = 0.5  # share of the gradient that a prediction or a correction may leave
 _SHORT = 0.35  # of the prediction: a corrector that goes as far may end on another branch
+_LONG = 0.5  # of θ − θ_ref: no prediction is longer
+_STILL = 100  # times the target: a smaller gradient is what the tolerance left, and its prediction may have any length
 _INSIDE = 0.999  # of a length: what rounding tells from the whole of it
 _ROUNDED = 100  # units in the last place of θ: a correction that is no longer cannot be made better
-_HALVINGS = 6  # of the whole step, before the branch is given up
+_HALVINGS = 6  # of the whole step, or of λ where that is less, before the branch is given up
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,7 @@ class Advanced:
     Attributes:
         theta: `(P,)`, the last point on the branch.
         strength: λ there.
+        beyond: the λ that the last step did not reach; NaN where the objective's was reached.
         kept: whether that is the objective's λ.
         parts: into how many steps the way was divided.
         predicted: length of all predictions.
@@ -60,6 +70,7 @@ class Advanced:
 
     theta: Float[Tensor, " P"]
     strength: float
+    beyond: float
     kept: bool
     parts: int
     predicted: float
@@ -114,7 +125,9 @@ def advance(
     goal, here, at = objective.strength, theta.detach(), strength
     value, norm, before = newton.value(here), math.nan, math.nan
     step, parts, predicted, corrected, steady, kept = goal - at, 0, 0.0, 0.0, True, False
-    tangent, curvature = torch.zeros_like(here), math.nan
+    tangent, curvature, beyond = torch.zeros_like(here), math.nan, math.nan
+    q = _offset(newton, here) ** 2
+    end = _End(value + (strength - goal) * q, q, math.nan)
     while not kept:
         last = abs(step) >= _INSIDE * abs(goal - at)
         to = goal if last else at + step
@@ -123,25 +136,28 @@ def advance(
         norm = _norm(gradient)
         if math.isnan(before):
             before = norm
+            end = replace(end, residual=max(_norm(gradient - 2 * (to - at) * newton.objective.offset(here)), newton.target(here)))
+        still = norm <= _STILL * newton.target(here)
         if not last:
             newton.turn_to(to, max(tolerance, _BETWEEN * norm))
-        found = _stepped(newton, here, gradient, told)
+        found = _stepped(newton, here, gradient, told, still)
         curvature = found.curvature
         if not tangent.any():
             tangent = found.prediction
-        if found.theta is None:
-            step, steady = step / 2, False
-            if abs(step) <= abs(goal - strength) / 2**_HALVINGS or newton.products >= max_products:
+        new = None if found.theta is None else _reached(newton, found.theta, found.norm)
+        if found.theta is None or new is None or not _same_branch(end, new, to - at, _norm(found.theta - here)):
+            step, steady, beyond = step / 2, False, to
+            if abs(step) <= min(abs(goal - strength), at or math.inf) / 2**_HALVINGS or newton.products >= max_products:
                 break
             continue
-        here, at, norm, kept = found.theta, to, found.norm, last
+        here, at, end, norm, kept = found.theta, to, new, found.norm, last
         step, steady = step * (2 if steady else 1), True
         parts, predicted, corrected = parts + 1, predicted + _norm(found.prediction), corrected + found.corrected
-    there, spent = here, newton.products
+    there, spent, level = here, newton.products, end.level
     if not kept:
         newton.turn_to(goal, tolerance)
         fallen = newton.run(here, told)
-        there, norm = fallen.theta, fallen.gradient_norm
+        there, norm, level = fallen.theta, fallen.gradient_norm, newton.value(fallen.theta)
     polished = Polished(
         theta=there,
         converged=norm <= newton.target(there),
@@ -150,13 +166,33 @@ def advance(
         evaluations=newton.evaluations,
         steps=newton.steps,
         distance=_norm(there - theta),
-        objective_change=newton.value(there) - value,
+        objective_change=level - value,
         gradient_norm_before=before,
         gradient_norm=norm,
         negative_curvature=newton.negative_curvature,
     )
     angle = _angle(tangent, there - theta)
-    return Advanced(here, at, kept, parts, predicted, corrected, angle, curvature, spent, polished)
+    return Advanced(here, at, math.nan if kept else beyond, kept, parts, predicted, corrected, angle, curvature, spent, polished)
+
+
+@dataclass(frozen=True)
+class _End:
+    """An end of a step: L_eff and q there, and the ‖∇L_eff‖ that is left."""
+
+    level: float
+    q: float
+    residual: float
+
+
+def _reached(newton: Newton, theta: Tensor, norm: float) -> _End:
+    return _End(newton.value(theta), _offset(newton, theta) ** 2, max(norm, newton.target(theta)))
+
+
+def _same_branch(old: _End, new: _End, step: float, length: float) -> bool:
+    """Whether L_eff changed by what lies between q Δλ of both ends, up to rounding and to what their gradients leave."""
+    low, change, high = new.q * step, new.level - old.level, old.q * step
+    slack = LOSS_ROUNDING * (abs(new.level) + abs(old.level) + abs(high)) + (new.residual + old.residual) * length
+    return low - slack <= change <= high + slack
 
 
 @dataclass(frozen=True)
@@ -172,8 +208,8 @@ class _Step:
     corrected: float = 0.0
 
 
-def _stepped(newton: Newton, here: Tensor, gradient: Tensor, told: Callable[[int], Any]) -> _Step:
-    """From a point to Newton's λ, the Hessian standing there."""
+def _stepped(newton: Newton, here: Tensor, gradient: Tensor, told: Callable[[int], Any], still: bool) -> _Step:
+    """From a point to Newton's λ, the Hessian standing there; a still one may move by any length."""
     norm, radius = _norm(gradient), max(1.0, _norm(here))
     if norm == 0:
         return _Step(torch.zeros_like(here), math.nan, here, norm)
@@ -182,6 +218,8 @@ def _stepped(newton: Newton, here: Tensor, gradient: Tensor, told: Callable[[int
     lost = _Step(trial.step, trial.curvature)
     length = _norm(trial.step)
     if not length < _INSIDE * radius:  # negative curvature ends there too
+        return lost
+    if not still and length > _LONG * max(_offset(newton, here), _offset(newton, here + trial.step)):
         return lost
     start = theta = here + trial.step
     gradient = newton.move(theta)
@@ -212,6 +250,10 @@ def _angle(one: Tensor, other: Tensor) -> float:
     one, other = one.double(), other.double()
     size = (one.norm() * other.norm()).item()
     return math.degrees(math.acos(max(-1.0, min(1.0, torch.dot(one, other).item() / size)))) if size > 0 else math.nan
+
+
+def _offset(newton: Newton, theta: Tensor) -> float:
+    return _norm(newton.exact.offset(theta.double()))
 
 
 def _norm(vector: Tensor) -> float:

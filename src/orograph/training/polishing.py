@@ -30,7 +30,7 @@ from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 from orograph.training.descent import EVALUATION
 
-_LOSS_ROUNDING = 4 * torch.finfo(torch.float64).eps  # of L_eff, relative
+LOSS_ROUNDING = 4 * torch.finfo(torch.float64).eps  # of L_eff, relative
 _ACCEPT = 1e-4  # least share of the predicted decrease that a step must bring
 _FORCING = 0.25  # largest residual, relative to the gradient, with which a step is solved for
 _PAIRS = 64  # directions that the preconditioner remembers, if a quarter of the memory budget holds them
@@ -209,7 +209,7 @@ class Newton:
         """How well the model predicted, and the new θ, L_eff and gradient; None where the step is refused."""
         moved = theta + trial.step
         new = self.value(moved)
-        noise = _LOSS_ROUNDING * abs(value)
+        noise = LOSS_ROUNDING * abs(value)
         told = trial.decrease > noise  # whether the loss resolves what the model predicts
         quality = (value - new) / trial.decrease if told else 1.0
         if not (quality > _ACCEPT and new <= value + noise):
