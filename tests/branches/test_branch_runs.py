@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from teacher import checkpoint, half_squared, one_mode, three_factors
 
 import orograph as og
@@ -25,6 +27,31 @@ def test_a_problem_in_memory_is_followed_and_joined_and_the_same_call_resumes(tm
     assert [each["height"] > 0 for each in graph.graph["descents"]] == [True, True]
     with pytest.raises(ConfigurationError, match="was an object in memory"):
         og.make_atlas([found], out=tmp_path / "other", quiet=True)
+
+
+class Loop(torch.nn.Module):
+    """A function of two parameters whose critical points at all λ lie on a closed curve."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = torch.nn.Parameter(torch.tensor([1.5, 0.0], dtype=torch.float64))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        x, y = self.place
+        square = x**2 + y**2
+        return ((square + 3.75) * torch.atan2(y, x) - 4 * y - square).expand(len(inputs), 1)
+
+
+@pytest.mark.slow
+def test_a_closed_branch_ends_where_it_began(tmp_path: Path) -> None:
+    data = [(torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64))]
+    problem = og.Problem(Loop, lambda out, _: out.squeeze(1), data)
+    torch.save(Loop().state_dict(), tmp_path / "start.pth")
+    quick = {"step": 0.1, "longest_step": 0.4, "threads": 1, "quiet": True}
+    found = og.follow_run(tmp_path / "start.pth", problem, out=tmp_path / "run", strength=1.0, pairs=1, points=60, **quick)
+    assert found["up"].attrs["ended"] == "the branch closed"
+    np.testing.assert_array_equal(found["up"].theta[-1], found["up"].theta[0])
+    assert found["up/events"].sizes["event"] == 6  # four folds, and q turns twice
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -270,3 +271,48 @@ def test_one_point_is_as_deep_as_itself_at_no_certain_strength() -> None:
     well, upper = double_well(0.05), root(0.05, 1.0)
     with pytest.raises(OrographError, match="are the same point"):
         og.maxwell(well, upper, upper)
+
+
+class Potential(nn.Module):
+    """A function of θ itself in place of a network."""
+
+    def __init__(self, height: Callable[[torch.Tensor], torch.Tensor], start: list[float]) -> None:
+        super().__init__()
+        self.place, self.height = nn.Parameter(torch.tensor(start, dtype=torch.float64)), height
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.height(self.place).expand(len(inputs), 1)
+
+
+def on_potential(height: Callable[[torch.Tensor], torch.Tensor], start: list[float], strength: float) -> og.Objective:
+    data = [(torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64))]
+    return og.Objective(Potential(height, start), lambda out, _: out.squeeze(1), data, strength=strength, dtype=torch.float64)
+
+
+@pytest.mark.slow
+def test_where_two_branches_cross_the_point_is_as_sharp_on_the_one_as_on_the_other() -> None:
+    def height(theta: torch.Tensor) -> torch.Tensor:
+        x, y = theta
+        return x**4 / 4 + x**3 / 3 - x**2 / 2 + y**2
+
+    x = 0.05  # on the branch λ = (1 − x − x²)/2, which crosses x = 0 at λ = 1/2, where q turns
+    objective = on_potential(height, [x, 0.0], (1 - x - x**2) / 2)
+    (event,) = og.follow(objective, direction="up", between=(0.2, 0.55), pairs=1, points=25).events
+    assert event.kind == "branch"
+    assert abs(event.strength - 0.5) < 1e-10  # the points themselves are good to √τ = 3e-5 there
+    assert event.theta.abs().max() < 1e-8
+
+
+@pytest.mark.slow
+def test_a_closed_branch_is_gone_round_once() -> None:
+    def height(theta: torch.Tensor) -> torch.Tensor:
+        x, y = theta
+        square = x**2 + y**2
+        return (square + 3.75) * torch.atan2(y, x) - 4 * y - square
+
+    objective = on_potential(height, [1.5, 0.0], 1.0)  # a loop on which λ turns four times
+    branch = og.follow(objective, between=(0.0, 5.0), pairs=1, points=60)
+    assert branch.ended == "the branch closed"
+    assert torch.equal(branch.points[-1].theta, branch.points[0].theta)
+    assert branch.points[-1].strength == branch.points[0].strength
+    assert [event.kind for event in branch.events].count("fold") == 4

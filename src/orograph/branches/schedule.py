@@ -56,7 +56,7 @@ class Schedule:
         if len(course.points) >= self._settings.branch.points:
             self._end(course.name, f"{self._settings.branch.points} points were asked for")
             return None
-        last = course.points[number]
+        first, last = course.points[0], course.points[number]
         self._busy.add(course.name)
 
         def done(found: Advanced, seconds: float) -> None:
@@ -68,8 +68,12 @@ class Schedule:
             if found.ended:
                 self._end(course.name, found.ended)
 
+        begun = (dict(first.scalars), first.arrays(self._run.path))
         return Task(
-            "advance", (number, dict(last.scalars), last.arrays(self._run.path)), done, f"{course.name}, point {number + 1}"
+            "advance",
+            (number, dict(last.scalars), last.arrays(self._run.path), begun),
+            done,
+            f"{course.name}, point {number + 1}",
         )
 
     def _leads_on(self, course: Course, event: Finding) -> bool:

@@ -15,7 +15,7 @@ from orograph.branches.bench import FollowBench, Say
 from orograph.branches.settings import FollowSettings
 from orograph.continuation.branch import Event
 from orograph.continuation.equation import State, only_strength
-from orograph.continuation.follower import Standing
+from orograph.continuation.follower import Origin, Standing
 from orograph.continuation.stability import Lowest
 from orograph.settings.shared import Execution
 from orograph.store.branch import KERNEL, LOW, TANGENT, THETA
@@ -60,11 +60,18 @@ def both_ways(bench: FollowBench, say: Say) -> dict[str, Result]:
     return found
 
 
-def advance(bench: FollowBench, number: int, scalars: Mapping[str, Any], arrays: Mapping[str, np.ndarray], say: Say) -> Advanced:
-    """The step that leaves the point of this number."""
+def advance(
+    bench: FollowBench,
+    number: int,
+    scalars: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    begun: tuple[Mapping[str, Any], Mapping[str, np.ndarray]],
+    say: Say,
+) -> Advanced:
+    """The step that leaves the point of this number, of a branch whose point 0 is `begun`."""
     standing = _standing(bench, scalars, arrays)
     say(f"from λ = {scalars['strength']:.6g}, {scalars['products']:,} products so far")
-    taken = bench.follower.advance(standing, bench.limits, number)
+    taken = bench.follower.advance(standing, bench.limits, number, _origin(bench, *begun))
     point = None if taken.standing is None else _point(bench, taken.standing)
     return Advanced(tuple(map(_event, taken.events)), point, taken.ended)
 
@@ -93,20 +100,29 @@ def tensor_of(bench: FollowBench, array: np.ndarray) -> Tensor:
 
 def _standing(bench: FollowBench, scalars: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Standing:
     """A committed point, as the next step begins there."""
-    low = None
-    if LOW in arrays:
-        values = torch.tensor(scalars["lowest_eigenvalues"], dtype=torch.float64)
-        low = Lowest(values, tensor_of(bench, arrays[LOW]), int(scalars["objective_negative_eigenvalues"]))
     return bench.follower.restored(
         tensor_of(bench, arrays[THETA]),
         scalars["strength"],
         tensor_of(bench, arrays[TANGENT]),
-        low,
+        _low(bench, scalars, arrays),
         arclength=scalars["arclength"],
         turned=scalars["tangent_cosine"],
         step=scalars["next_step"],
         products=int(scalars["products"]),
     )
+
+
+def _origin(bench: FollowBench, scalars: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Origin:
+    """A committed point 0, as a branch can come back to it."""
+    low = _low(bench, scalars, arrays)
+    return Origin(tensor_of(bench, arrays[THETA]), scalars["strength"], tensor_of(bench, arrays[TANGENT]), low)
+
+
+def _low(bench: FollowBench, scalars: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Lowest | None:
+    if LOW not in arrays:
+        return None
+    values = torch.tensor(scalars["lowest_eigenvalues"], dtype=torch.float64)
+    return Lowest(values, tensor_of(bench, arrays[LOW]), int(scalars["objective_negative_eigenvalues"]))
 
 
 def _point(bench: FollowBench, standing: Standing) -> Result:

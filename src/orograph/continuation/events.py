@@ -3,12 +3,17 @@ vanishes there.
 
 Where an eigenvalue of A = H + 2λI vanishes with eigenvector φ, bᵀφ ≠ 0 makes λ turn (a fold), and where λ goes on bᵀφ = 0: a
 point at which branches meet. Where only dq/ds vanishes nothing happens to the stability.
+
+Where branches cross, F is a product of what vanishes on each: points nearer than √τ to the crossing fulfil the tolerance without
+being on either. The crossing is placed from points further away, between which θ, λ and the eigenvalue are smooth.
 """
 
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from scipy.interpolate import BarycentricInterpolator
 from scipy.optimize import brentq
 
 from orograph.continuation.branch import Event
@@ -16,6 +21,7 @@ from orograph.continuation.reached import Reached
 
 _PLACED = 1e-10  # of the step: the precision of an event's place
 _SAME = 1e-4  # of the step: events nearer than that are one
+_NODES = np.array([-0.3, -0.2, -0.1, 0.1, 0.2, 0.3])  # of the step: where points are met from which a branch point is placed
 _ZERO = 1e-6  # of the largest of the lowest eigenvalues, or of 1: an eigenvalue that has vanished
 
 Guess = tuple[Reached, Reached, float]  # two points of the branch, and the share of the way from one to the other
@@ -31,10 +37,14 @@ class Stretch:
         there: the second.
         between: meets a point.
         look: finds its lowest eigenpairs.
+        sharp: meets a point to a tighter tolerance; None where the dtype allows none.
+        blur: share of the step within which a point cannot be told from a crossing of branches.
     """
 
-    def __init__(self, here: Reached, there: Reached, between: Between, look: Look) -> None:
-        self.here, self.there, self._between, self._look = here, there, between, look
+    def __init__(
+        self, here: Reached, there: Reached, between: Between, look: Look, *, sharp: Between | None = None, blur: float = 0.0
+    ) -> None:
+        self.here, self.there, self._between, self._look, self._sharp, self.blur = here, there, between, look, sharp, blur
         self._known = {0.0: here, 1.0: there}
 
     def at(self, way: float) -> Reached:
@@ -44,9 +54,7 @@ class Stretch:
             ArithmeticError: none is met.
         """
         if way not in self._known:
-            below = max(each for each in self._known if each < way)
-            above = min(each for each in self._known if each > way)
-            found = self._between((self._known[below], self._known[above], (way - below) / (above - below)))
+            found = self._between(self._guess(way))
             if found is None:
                 raise ArithmeticError
             self._known[way] = found
@@ -62,6 +70,29 @@ class Stretch:
         if way not in (0.0, 1.0) and found.low is None:
             found = self._known[way] = self._look(found)
         return found
+
+    def sharply(self, ways: np.ndarray) -> list[Reached]:
+        """Points beside the step, too, met to the tighter tolerance, with their lowest eigenpairs.
+
+        Raises:
+            ArithmeticError: one is not met.
+        """
+        found = [None if self._sharp is None else self._sharp(self._guess(float(way))) for way in ways]
+        if any(each is None for each in found):
+            raise ArithmeticError
+        return [self.look(each) for each in found if each is not None]
+
+    def look(self, point: Reached) -> Reached:
+        """The same with its lowest eigenpairs."""
+        return self._look(point)
+
+    def _guess(self, way: float) -> Guess:
+        """From the known points next to it; on the line through both ends where it lies beside the step."""
+        if not 0 < way < 1:
+            return self.here, self.there, way
+        below = max(each for each in self._known if each < way)
+        above = min(each for each in self._known if each > way)
+        return self._known[below], self._known[above], (way - below) / (above - below)
 
     def nearest(self, value: Callable[[Reached], float]) -> float:
         """Of the points that were met and looked at, the one where a value is nearest to zero."""
@@ -97,12 +128,15 @@ def found_between(stretch: Stretch, after: int, arclength: float, length: float)
         wanted += [("branch", _eigenvalue(number)) for number in passing if number < len(here.low.values)]
     placed = [(kind, *found) for kind, value in wanted if (found := _placed(value, stretch, look=kind == "branch")) is not None]
     seen: list[float] = [way for kind, way, _ in placed if kind == "fold"]
+    crossings = [way for kind, way, _ in placed if kind == "branch"]
     events = []
     for kind, way, point in sorted(placed, key=lambda each: each[1]):
         if kind == "branch":
             if any(abs(way - other) < _SAME for other in seen):  # one of the fold's, or a further one of a kernel
                 continue
             seen.append(way)
+        if kind == "turn" and any(abs(way - other) < max(_SAME, stretch.blur) for other in crossings):
+            continue  # q turns where branches meet
         events.append(_event(kind, after, arclength + way * length, point))
     return events
 
@@ -151,7 +185,29 @@ def _placed(value: Callable[[Reached], float], stretch: Stretch, *, look: bool) 
     except ArithmeticError:
         way = stretch.nearest(value)
         point = stretch.looked_at(way)
-    return way, point
+    return _sharpened(value, stretch, way, point) if look else (way, point)
+
+
+def _sharpened(value: Callable[[Reached], float], stretch: Stretch, way: float, point: Reached) -> tuple[float, Reached]:
+    """A branch point from polynomials through points around it; as it was where they do not say it better."""
+    try:
+        nodes = stretch.sharply(way + _NODES)
+    except ArithmeticError:
+        return way, point
+    values = np.array([value(node) for node in nodes])
+    inner = slice(1, -1)
+    if not values[2] * values[3] < 0:
+        return way, point
+    aside, rough = (
+        brentq(BarycentricInterpolator(_NODES[part], values[part]), _NODES[2], _NODES[3], xtol=1e-15)
+        for part in (slice(None), inner)
+    )
+    if not abs(aside - rough) < abs(aside):  # it was known better than the polynomials know it
+        return way, point
+    shares = BarycentricInterpolator(_NODES, np.eye(len(_NODES)))(aside)
+    theta = torch.stack([node.state.theta for node in nodes]).T @ torch.from_numpy(shares).to(point.state.theta)
+    strength = float(shares @ [node.state.strength for node in nodes])
+    return way + aside, stretch.look(Reached(point.state.equation.at(theta, strength), point.tangent))
 
 
 def _event(kind: str, after: int, arclength: float, point: Reached) -> Event:

@@ -6,6 +6,7 @@ accepted where the corrector is short beside the step and the tangent has turned
 A step depends on where it begins alone (`Standing`), so that a branch that was left can be gone on with to the same bits.
 """
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -29,6 +30,9 @@ from orograph.training.polishing import gradient_target
 TURN, SMALL_TURN = 0.95, 0.995  # cosines between tangents: a step is refused below the first, the next longer above the second
 SHORT = 0.35  # of the step: the longest way that a corrector may take
 ITERATIONS = 8  # of a corrector
+SHARPER = 1e-3  # of the tolerance: how well the points are met from which a branch point is placed
+MET_AGAIN = 1e-3  # of the step: nearer than that to the start the branch has come back to it
+CLOSED = "the branch closed"
 
 Symmetry = Callable[[Tensor], Tensor]
 
@@ -73,6 +77,23 @@ class Standing:
     arclength: float
     turned: float
     step: float
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where a branch began, and where it ends if it comes back.
+
+    Attributes:
+        theta: `(P,)`.
+        strength: λ.
+        tangent: `(P + 1,)`, unit, of (θ, βλ), in the direction of the branch.
+        low: the lowest eigenpairs; None if none are asked for.
+    """
+
+    theta: Float[Tensor, " P"]
+    strength: float
+    tangent: Float[Tensor, " n"]
+    low: Lowest | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,13 +193,14 @@ class Follower:
         self.equation.products = products
         return Standing(Reached(state, tangent, low), arclength, turned, step)
 
-    def advance(self, standing: Standing, limits: Limits, after: int) -> Step:
+    def advance(self, standing: Standing, limits: Limits, after: int, origin: Origin | None = None) -> Step:
         """The next point, by as many tries of shorter and shorter steps as it takes.
 
         Args:
             standing: where the branch stands.
             limits: how far to go.
             after: number of the point there, for the events that follow it.
+            origin: where the branch began; None: it is not asked whether it comes back.
 
         Returns:
             The point and what lies before it, or why there is none.
@@ -198,8 +220,12 @@ class Follower:
             if there is not None and (edge is None or landed is not None):  # what is not met at a bound, shorter steps approach
                 break
             step *= 0.5
-        there, ended = self.looked(there), ""
-        stretch = Stretch(here, there, self._within(here, step), lambda point: self.looked(point, 1e-8))
+        closing = None if origin is None else self._closing(here, there, origin, step)
+        if closing is None:
+            there, ended = self.looked(there), ""
+        else:
+            there, step, ended = *closing, CLOSED
+        stretch = self._stretch(here, there, step)
         passed = found_between(stretch, after, standing.arclength, step)
         if edge is not None and landed is not None:
             there, ended = self.looked(landed), f"λ reached {edge:g}"
@@ -230,6 +256,36 @@ class Follower:
             index_is_bound=low is not None and low.index == len(low.values),
             turned=standing.turned,
             products=self.equation.products,
+        )
+
+    def _closing(self, here: Reached, there: Reached, origin: Origin, length: float) -> tuple[Reached, float] | None:
+        """The start as a point of the branch, and the way to it, where a step passes it; else None."""
+        state = here.state
+        away = torch.cat([origin.theta - state.theta, state.theta.new_tensor([state.scale * (origin.strength - state.strength)])])
+        gone = torch.dot(away, here.tangent).item()
+        if not 0 < gone <= length or away.norm().item() > 2 * length:
+            return None
+        met = self._within(here, length)((here, there, gone / length))  # on the plane through the start
+        if met is None or torch.dot(met.tangent, origin.tangent) < TURN:
+            return None
+        start = self.equation.at(origin.theta, origin.strength)
+        if self.apart(met.state, start) > MET_AGAIN * length:
+            return None
+        return Reached(start, origin.tangent, origin.low, there.iterations), gone
+
+    def _stretch(self, here: Reached, there: Reached, step: float) -> Stretch:
+        """A step, as events are sought on it: where float64 allows, points are met better than they are followed, too."""
+        sharper = None
+        if here.state.theta.dtype == torch.float64:
+            sharper = copy.copy(self)
+            sharper.tolerance *= SHARPER
+        return Stretch(
+            here,
+            there,
+            self._within(here, step),
+            lambda point: self.looked(point, 1e-8),
+            sharp=None if sharper is None else sharper._within(here, step),
+            blur=self.tolerance**0.5 / step,
         )
 
     def _within(self, here: Reached, length: float) -> Between:

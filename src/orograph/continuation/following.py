@@ -10,7 +10,7 @@ from torch import Tensor
 from orograph.arguments import checked
 from orograph.continuation.branch import Branch, BranchPoint, Event
 from orograph.continuation.equation import only_strength
-from orograph.continuation.follower import Follower, Limits, Symmetry, default_tolerance, require_followable, size_of
+from orograph.continuation.follower import Follower, Limits, Origin, Symmetry, default_tolerance, require_followable, size_of
 from orograph.curvature.counting import OnProduct, counter
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
@@ -90,6 +90,7 @@ def follow(
     told = counter(on_product, "following")
     sign = 1.0 if direction == "up" else -1.0
     standing = follower.standing(first, sign * only_strength(first.theta), step or 0.01 * size)
+    origin = Origin(first.theta, first.strength, standing.reached.tangent, standing.reached.low)
     branch: list[BranchPoint] = []
     events: list[Event] = []
     ended = ""
@@ -100,7 +101,7 @@ def follow(
             on_point(branch[-1])
         if ended or len(branch) >= points:
             break
-        taken = follower.advance(standing, limits, len(branch) - 1)
+        taken = follower.advance(standing, limits, len(branch) - 1, origin)
         events += taken.events
         ended = taken.ended
         if taken.standing is None:
