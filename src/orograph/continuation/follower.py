@@ -224,7 +224,7 @@ class Follower:
         if closing is None:
             there, ended = self.looked(there), ""
         else:
-            there, step, ended = *closing, CLOSED
+            there, step, ended, edge = *closing, CLOSED, None  # a bound that is passed lies behind the start
         stretch = self._stretch(here, there, step)
         passed = found_between(stretch, after, standing.arclength, step)
         if edge is not None and landed is not None:
