@@ -94,6 +94,29 @@ def test_points_of_a_ladder_lie_on_stretches_and_its_jump_is_found(made: Path) -
     assert down == ["origin/up/0"] * 4
 
 
+@pytest.mark.slow
+def test_both_ways_from_a_start_meet_in_one_node_and_a_minimum_that_a_descent_met_is_where_the_ladder_falls_to(
+    made: Path,
+) -> None:
+    both = ("--direction", "both", "--min", "0.03", "--out", str(made / "both"))
+    assert main(["follow", str(made / "start.pth"), *FOLD, *both, "--quiet"]) == 0
+    assert main(["atlas", str(made / "both"), str(made / "ladder"), "--out", str(made / "joined"), "--quiet"]) == 0
+    graph = read_atlas(made / "joined")
+    (start,) = (name for name, kind in graph.nodes(data="kind") if kind == "start")
+    assert graph.degree(start) == 2
+    stretches = {data["name"]: data for *_, data in graph.edges(data=True)}
+    assert start in stretches["both/down/0"].values()
+    assert start in stretches["both/up/0"].values()
+    (barrier,) = graph.graph["barriers"]
+    assert "" not in (barrier["one"], barrier["other"])
+    (origin,) = {barrier["one"], barrier["other"]} - {"both/up/0"}
+    assert graph.nodes[origin]["order_parameter"] == pytest.approx(0, abs=1e-12)
+    (jump,) = graph.graph["jumps"]
+    assert (jump["from"], jump["to"]) == ("both/up/0", origin)
+    content = decode(made / "joined" / ATLAS_FILE)
+    assert {each["stretch"] for each in content["ladders"] if each["chain"] == "0-down"} == {origin}
+
+
 def test_an_analysis_takes_the_fold_of_the_atlas_in_place_of_an_extrapolation(
     made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -152,3 +152,13 @@ def test_a_point_inserted_at_a_transition_has_no_susceptibility_and_hides_none()
     found = changes_of(chain, (), (), [True] * len(strengths), resamples=199, seed=0).found
     assert [change.low < ONSET < change.high for change in found["susceptibility"]] == [True]
     assert [change.low < ONSET < change.high for change in found["order parameter"]] == [True]
+
+
+def test_what_the_gradients_leave_of_q_is_no_jump() -> None:
+    ladder, order, chi = np.array([0.1, 0.11, 0.12]), np.array([2.5e-10, 1.1e-19, 0.0]), np.array([4.6e-9, 2e-18, 0.0])
+    gradients, lowest = np.array([3.2e-6, 7.3e-11, 3e-20]), np.array([0.2, 0.22, 0.24])
+    assert len(jumps_by_response(ladder, order, chi, [True] * 3)) == 2
+    _, loose = unsettled(gradients, chi, lowest, ladder)
+    assert jumps_by_response(ladder, order, chi, [True] * 3, loose) == ()
+    (far,) = jumps_by_response(ladder, order + np.array([1e-6, 0, 0]), chi, [True] * 3, loose)
+    assert (far.low, far.high) == (0.1, 0.11)

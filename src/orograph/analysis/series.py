@@ -209,7 +209,8 @@ def order_changes(
     strengths, order, chi = chain.strengths[planned], chain.order_parameter[planned], chain.series("susceptibility")[planned]
     holds = np.array(critical)[planned].tolist()
     steps = envelopes(chain, critical, rounding, chosen=planned)
-    jumps = merged(jumps_by_energy(steps, order, chi), jumps_by_response(strengths, order, chi, holds))
+    loose = _unsettled(chain)[1][planned]
+    jumps = merged(jumps_by_energy(steps, order, chi), jumps_by_response(strengths, order, chi, holds, loose))
     kinks = kinks_by_response(strengths, chi, of_response)
     left = ~decided(holds, chi)
     open_ones = [change for change in searched if left[int(np.searchsorted(strengths, change.strength)) - 1]]
@@ -222,8 +223,7 @@ def envelopes(
     """The envelope identity of every pair of neighbours among the chosen points of a chain; of all when None."""
     taken = np.ones(len(chain.cells), dtype=bool) if chosen is None else chosen
     chi = chain.series("susceptibility")
-    left = chain.series("objective_gradient_norm")
-    loose_energy, loose_order = unsettled(left, chi, chain.series("objective_lambda_min"), chain.strengths)
+    loose_energy, loose_order = _unsettled(chain)
     saddles = np.array([row.get("certificate") == "saddle" for row in chain.rows], dtype=bool)
     return envelope(
         chain.strengths[taken].tolist(),
@@ -235,6 +235,12 @@ def envelopes(
         rounding=rounding,
         uncertainties=(loose_energy[taken].tolist(), loose_order[taken].tolist()),
     )
+
+
+def _unsettled(chain: Chain) -> tuple[Float[ndarray, " T"], Float[ndarray, " T"]]:
+    """What is left of the gradients may change F and q of each point by so much."""
+    left, chi = chain.series("objective_gradient_norm"), chain.series("susceptibility")
+    return unsettled(left, chi, chain.series("objective_lambda_min"), chain.strengths)
 
 
 def pairs_to_compare(names: Sequence[str], score: Score | None = USUAL.score) -> list[tuple[str, str]]:

@@ -203,7 +203,7 @@ def _loop(measured: MeasuredLoop) -> Table:
         if barrier.get(LAW) == "saddle":
             found = (
                 f"{barrier['barrier_saddle_up']:.4g} above the way up and {barrier['barrier_saddle_down']:.4g} above the way "
-                f"down, at the saddle {barrier['barrier_saddle']}; paths rise by {found}"
+                f"down, at the saddle {barrier['barrier_saddle']} of the atlas; paths rise by {found}"
             )
         rows.append(("barrier of L_eff", found))
     for name, text in rows:
@@ -223,9 +223,9 @@ def _spinodal(found: Spinodal) -> str:
     if not math.isfinite(found.estimate):
         return f"not in reach: {last}"
     if found.law == "followed":
-        return f"{found.estimate:.9g}, to which the branch was followed; {last}"
+        return f"{found.estimate:.9g}, of the atlas, to which the branch was followed; {last}"
     law = {"fold": "square root", "linear": "straight line"}[found.law]
-    return f"{found.estimate:.6g} by a {law}, between {found.low:.6g} and {found.high:.6g}; {last}"
+    return f"{found.estimate:.6g}, extrapolated by a {law}, between {found.low:.6g} and {found.high:.6g}; {last}"
 
 
 def _areas(area: LoopAreas) -> str:

@@ -12,6 +12,7 @@ from rich.text import Text
 from orograph.atlas.graph import gather
 from orograph.atlas.ladders import jumps, ladder_points
 from orograph.atlas.measured import Work, measured, to_do
+from orograph.atlas.minima import met
 from orograph.atlas.settings import AtlasSettings
 from orograph.atlas.stretches import Stretch, stretches
 from orograph.branches.bench import FollowBench, followed_settings
@@ -78,7 +79,8 @@ def atlas(settings: AtlasSettings, problem: Problem | None = None, show: Show = 
         tensors=first.tensors,
     ) as run:
         found = _measure(run, work, benches, known, settings, show)
-        points = [each for ladder in ladders for each in ladder_points(ladder, known)]
+        minima = list(dict.fromkeys(met(found).values()))
+        points = [each for ladder in ladders for each in ladder_points(ladder, known, minima)]
         results = {
             **gather(known, found, points, jumps(points, known), first.classes),
             "branches": [_plain(each) for each in branched],

@@ -4,10 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from orograph.atlas.ladders import Jump, LadderPoint
+from orograph.atlas.minima import Minimum, met
 from orograph.atlas.stretches import INDEX, Stretch, lost_classes
+from orograph.continuation.equal_depth import SAME
 from orograph.errors import RunError
-from orograph.store.branch import ATLAS_FILE
+from orograph.store.branch import ATLAS_FILE, THETA
 from orograph.store.encoding import decode
 from orograph.store.findings import Finding
 
@@ -39,8 +43,10 @@ def gather(
     """
     nodes: dict[str, dict[str, Any]] = {}
     edges: list[dict[str, Any]] = []
+    minima = met(findings)
+    points: dict[str, tuple[Stretch, Finding]] = {}
     for stretch in known:
-        first, last = (_node(nodes, stretch, at_end) for at_end in (False, True))
+        first, last = (_node(nodes, points, stretch, at_end) for at_end in (False, True))
         stable = stretch.index == 0 if stretch.index is not None else None
         edges.append(
             {
@@ -57,13 +63,13 @@ def gather(
         )
     for found in findings:
         if found.key.kind == "descent":
-            edges.append(_descended(nodes, found))
+            edges.append(_descended(nodes, found, minima))
     edges += [_leap(each) for each in leaps]
     return {
         "nodes": list(nodes.values()),
         "edges": edges,
         "maxwell": [dict(each.scalars) for each in findings if each.key.kind == "maxwell"],
-        "barriers": _barriers(findings),
+        "barriers": _barriers(findings, minima),
         "lost_classes": [
             {"stretch": each.name, "class": name, "strength": at}
             for each in known
@@ -74,8 +80,8 @@ def gather(
     }
 
 
-def _node(nodes: dict[str, dict[str, Any]], stretch: Stretch, at_end: bool) -> str:
-    """The node in which a stretch begins or ends: an event, or the last point that is known."""
+def _node(nodes: dict[str, dict[str, Any]], points: dict[str, tuple[Stretch, Finding]], stretch: Stretch, at_end: bool) -> str:
+    """The node in which a stretch begins or ends: an event, or the last point that is known; one critical point is one node."""
     event = stretch.ends if at_end else stretch.begins
     branch = f"{stretch.path.resolve().name}/{stretch.course.name}"
     if event is not None:
@@ -84,21 +90,33 @@ def _node(nodes: dict[str, dict[str, Any]], stretch: Stretch, at_end: bool) -> s
         point = stretch.points[-1 if at_end else 0]
         name, scalars = f"{branch}/point {int(point.key.name)}", point.scalars
         kind = "cut" if at_end or int(point.key.name) else "start"
+        name = next((known for known, other in points.items() if _are_one((stretch, point), other)), name)
+        points.setdefault(name, (stretch, point))
     nodes.setdefault(name, {"name": name, "kind": kind, **_told(scalars)})
     return name
+
+
+def _are_one(one: tuple[Stretch, Finding], other: tuple[Stretch, Finding]) -> bool:
+    """Whether two points of branches are one critical point, as both ways begin in one."""
+    if one[1].scalars["strength"] != other[1].scalars["strength"]:
+        return False
+    here, there = (torch.from_numpy(point.arrays(stretch.path)[THETA]) for stretch, point in (one, other))
+    size = max(float(one[1].scalars["order_parameter"]) ** 0.5, 1e-3)
+    return (here - there).double().norm().item() <= SAME[here.dtype] * size
 
 
 def _told(scalars: Mapping[str, Any]) -> dict[str, Any]:
     return {name: scalars[name] for name in (*_TOLD, "kernel_size", "lowest_eigenvalues") if name in scalars}
 
 
-def _descended(nodes: dict[str, dict[str, Any]], found: Finding) -> dict[str, Any]:
+def _descended(nodes: dict[str, dict[str, Any]], found: Finding, minima: Mapping[str, Minimum]) -> dict[str, Any]:
     scalars = found.scalars
-    goal = str(scalars["second_stretch"])
-    if not goal:
-        goal = f"{found.key.kind} {found.key.name}"
+    goal = _goal(found, minima)
+    if not scalars["second_stretch"] and goal not in nodes:
         kind = "minimum" if scalars["certified"] and scalars.get(INDEX) == 0 else "unfinished"
         place = {"strength": scalars["strength"], "objective": scalars["arrives_objective"]}
+        if (minimum := minima.get(found.key.name)) is not None:
+            place["strength"] = minimum.strength  # of the first descent that met it
         nodes[goal] = {"name": goal, "kind": kind, **place, "order_parameter": scalars["arrives_order_parameter"]}
     return {
         "kind": "descent",
@@ -109,6 +127,12 @@ def _descended(nodes: dict[str, dict[str, Any]], found: Finding) -> dict[str, An
         "strength": scalars["strength"],
         "height": scalars["height"],
     }
+
+
+def _goal(found: Finding, minima: Mapping[str, Minimum]) -> str:
+    """Where a descent ends: a stretch, or a node of its own."""
+    name = found.key.name
+    return str(found.scalars["second_stretch"]) or (minima[name].name if name in minima else f"{found.key.kind} {name}")
 
 
 def _leap(jump: Jump) -> dict[str, Any]:
@@ -123,7 +147,7 @@ def _leap(jump: Jump) -> dict[str, Any]:
     }
 
 
-def _barriers(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+def _barriers(findings: Sequence[Finding], minima: Mapping[str, Minimum]) -> list[dict[str, Any]]:
     """Saddles from which both sides come down to minima: the barrier between these, from each of them."""
     sides: dict[tuple[str, float], dict[str, Finding]] = {}
     for each in findings:
@@ -134,8 +158,8 @@ def _barriers(findings: Sequence[Finding]) -> list[dict[str, Any]]:
             "saddle": saddle,
             "strength": strength,
             "objective": both["+"].scalars["objective"],
-            "one": both["+"].scalars["second_stretch"],
-            "other": both["-"].scalars["second_stretch"],
+            "one": _goal(both["+"], minima),
+            "other": _goal(both["-"], minima),
             "from_one": both["+"].scalars["height"],
             "from_other": both["-"].scalars["height"],
         }

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orograph.atlas.minima import Minimum
 from orograph.atlas.stretches import Stretch
 from orograph.store.cells import Cell
 from orograph.store.run import Run
@@ -23,7 +24,7 @@ class LadderPoint:
         order_parameter: q.
         train_loss: L.
         objective: L_eff.
-        stretch: name of the one on which it lies; empty where it is on none that is known.
+        stretch: name of the one on which it lies, or of the minimum of a descent; empty where it is on none that is known.
     """
 
     run: str
@@ -42,8 +43,8 @@ class Jump:
     Attributes:
         run: name of the sweep.
         chain: its seed and its way.
-        leaves: name of the stretch before; empty for none that is known.
-        arrives: that behind it.
+        leaves: name of the stretch before, or of the minimum of a descent.
+        arrives: that behind it; empty for none that is known.
         before: λ of the first.
         behind: λ of the second.
     """
@@ -56,8 +57,8 @@ class Jump:
     behind: float
 
 
-def ladder_points(run: Run, known: Sequence[Stretch]) -> list[LadderPoint]:
-    """Every good point of a sweep, chain by chain in the order in which the ladder was gone."""
+def ladder_points(run: Run, known: Sequence[Stretch], minima: Sequence[Minimum]) -> list[LadderPoint]:
+    """Every good point of a sweep, chain by chain in the order in which the ladder was gone; a stretch comes before a minimum."""
     found = []
     for cell, record in run.records.items():
         if record.status != "done":
@@ -66,7 +67,7 @@ def ladder_points(run: Run, known: Sequence[Stretch]) -> list[LadderPoint]:
         name = "final_train_loss" if "final_train_loss" in scalars else "train_loss"
         loss, q = float(scalars[name]), float(scalars["anchor_distance"]) ** 2
         energy = loss + cell.strength * q
-        place = stretch_of(cell.strength, q, loss, known)
+        place = stretch_of(cell.strength, q, loss, known) or stretch_of(cell.strength, q, loss, minima)
         found.append(LadderPoint(run.path.resolve().name, _chain(cell), cell.strength, q, loss, energy, place))
     places = {(_chain(cell), cell.strength): number for number, cell in enumerate(run.plan.cells)}
     return sorted(found, key=lambda each: (each.chain, places[each.chain, each.strength]))
@@ -78,7 +79,10 @@ def jumps(points: Sequence[LadderPoint], known: Sequence[Stretch]) -> list[Jump]
     found = []
     for one, other in itertools.pairwise(points):
         if (one.run, one.chain) == (other.run, other.chain) and one.stretch != other.stretch and one.stretch:
-            if other.stretch and _goes_on(by_name[one.stretch], by_name[other.stretch]):
+            followed = [by_name.get(each.stretch) for each in (one, other)]
+            if followed[0] is None and not other.stretch:  # a minimum is known at certain λ alone: it may go on
+                continue
+            if followed[0] is not None and followed[1] is not None and _goes_on(followed[0], followed[1]):
                 continue
             found.append(Jump(one.run, one.chain, one.stretch, other.stretch, one.strength, other.strength))
     return found
@@ -95,8 +99,8 @@ def _chain(cell: Cell) -> str:
     return f"{cell.seed}-{cell.direction}"
 
 
-def stretch_of(strength: float, q: float, loss: float, known: Sequence[Stretch]) -> str:
-    """The stretch whose q and L at this λ are nearest, if both are alike."""
+def stretch_of(strength: float, q: float, loss: float, known: Sequence[Stretch] | Sequence[Minimum]) -> str:
+    """The stretch, or the minimum, whose q and L at this λ are nearest, if both are alike."""
     best, nearest = "", 1.0
     for stretch in known:
         if not stretch.covers(strength):

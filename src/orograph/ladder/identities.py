@@ -63,6 +63,7 @@ def jumps_by_response(
     order: Float[ndarray, " T"],
     susceptibilities: Float[ndarray, " T"],
     critical: Sequence[bool],
+    uncertain: Sequence[float] | Float[ndarray, " T"] | None = None,
 ) -> tuple[ChangePoint, ...]:
     """Steps over which the order parameter changes by more than the susceptibilities at both ends allow.
 
@@ -70,13 +71,15 @@ def jumps_by_response(
         strengths, order: λ ascending, and q.
         susceptibilities: χ, NaN where unknown.
         critical: which points are critical; steps beside others are left out.
+        uncertain: of q, as `unsettled` bounds it: a smaller difference is what the gradients leave; 0 when None.
     """
     found = []
+    loose = np.zeros(len(strengths)) if uncertain is None else np.asarray(uncertain)
     for a in range(len(strengths) - 1):
         b, step = a + 1, float(strengths[a + 1] - strengths[a])
         change = float(order[b] - order[a])
         allowed = step * max(susceptibilities[a], susceptibilities[b])
-        small = abs(change) <= _LEAST * max(order[a], order[b])
+        small = abs(change) <= max(_LEAST * max(order[a], order[b]), loose[a] + loose[b])
         if not (critical[a] and critical[b]) or not np.isfinite(susceptibilities[a : b + 1]).all() or small:
             continue
         if abs(change) > _BEYOND * allowed:

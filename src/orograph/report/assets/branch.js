@@ -113,6 +113,7 @@ function show(report) {
         edges.filter((edge) => edge.kind === "jump" && edge.from === name && edge.to).forEach((edge) => links.push(go(edge.to, `${edge.run} jumps between λ ${format(edge.low)} and ${format(edge.high)} to`)));
         maxwell.filter((each) => each.certified && [each.first_stretch, each.second_stretch].includes(name)).forEach((each) => links.push(go(each.first_stretch === name ? each.second_stretch : each.first_stretch, `equal depth at λ ${format(each.strength, 8)} with`)));
       } else edges.filter((edge) => edge.kind === "stretch" && [edge.from, edge.to].includes(name)).forEach((edge) => links.push(go(edge.name, kindOf(edge))));
+      if (!stretch) edges.filter((edge) => ["descent", "jump"].includes(edge.kind) && edge.to === name).forEach((edge) => links.push(go(edge.from, edge.kind === "jump" ? `${edge.run} jumps here from` : `saddle above, barrier ${format(edge.height)} at λ ${format(edge.strength)}`)));
       const known = stretch
         ? [["stretch", name], ["what", kindOf(stretch)], ["λ", `${format(stretch.low)} to ${format(stretch.high)}`], ["points", String(stretch.points)],
           ...lost.filter((each) => each.stretch === name).map((each) => [`loses ${each.class}`, `λ ${format(each.strength)}`])]
