@@ -1,4 +1,4 @@
-"""Minima in which descents ended and which lie on no stretch that is known: nodes of an atlas, and where a ladder's points lie."""
+"""Minima in which descents ended on no stretch that is known: nodes of an atlas, and where a ladder's points lie."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
