@@ -17,10 +17,11 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from scipy.interpolate import CubicSpline, KroghInterpolator
+from scipy.interpolate import KroghInterpolator
 from scipy.optimize import brentq
 
 import orograph as og
+from orograph.continuation.envelope import work_along
 from orograph.figures.courses import course, handle, legend_of, mark
 from orograph.figures.style import PALETTE, styled
 from sections import insert, number, table
@@ -130,15 +131,14 @@ def predicted(points: Sequence[Row]) -> float | None:
 def envelope_defect(points: Sequence[Row], event: Row) -> float:
     """Largest |ΔL_eff − ∫ q dλ| on the way from ten points before an event, as far as there are, to two behind it.
 
-    λ is a spline in q, which goes on through folds, and ∫ q dλ = [qλ] − ∫ λ dq; L_eff does not enter.
+    L_eff does not enter the integral.
     """
     after = int(event["after"]) + 1
     before = points[max(after - 10, 0) : after]
     way = [*before, event, *points[after : after + 6]]  # further than is asked for: a spline is least sharp at its ends
-    q, strength, objective = (np.array([each[name] for each in way]) for name in ("order_parameter", "strength", "objective"))
-    area = CubicSpline(-q, strength).antiderivative()
-    work = q * strength + area(-q)
-    return float(np.abs((objective - objective[0]) - (work - work[0]))[: len(before) + 3].max())
+    names = ("arclength", "strength", "order_parameter", "objective")
+    s, strength, q, objective = (np.array([each[name] for each in way]) for name in names)
+    return float(np.abs(objective - objective[0] - work_along(s, strength, q))[: len(before) + 3].max())
 
 
 def picture(branches: Sequence[Branch], trained: Sequence[Row], *, lowest: bool) -> Figure:

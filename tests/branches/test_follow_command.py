@@ -145,7 +145,8 @@ def test_an_analysis_has_the_fold_both_stretches_and_the_work_of_the_closed_form
     ]
     assert stable["high"]["strength"] == saddle["high"]["strength"] == pytest.approx(0.09375, abs=1e-10)
     assert saddle["low"]["strength"] == 0.04
-    assert branch["envelope"]["largest_difference"] < 2e-4  # h⁴ of the spline
+    assert branch["envelope"]["largest_difference"] < 2e-6  # h⁴ of the splines: the points themselves are good to 1e-10
+    assert branch["envelope"]["largest_difference"] < 2 * branch["envelope"]["integral_error"] < 1e-4
     assert branch["envelope"]["range"] > 0.01
     assert json.loads((tmp_path / "run/analysis.json").read_text())["stretches"] == found["stretches"]
     assert main(["doctor", str(tmp_path / "run")]) == 0

@@ -1,7 +1,7 @@
 """What `orograph analyze` finds of a run of branches: stretches, events, lost classes, equal depth, and F against ∫ q dλ.
 
-Along a branch L_eff changes by dF = q dλ alone: what the points say of F is held against the integral of what they say of q, by
-a cubic spline in the arclength s, in which q·dλ/ds is smooth through folds. Where two stretches of minima are equally deep is
+Along a branch L_eff changes by dF = q dλ alone: what the points say of F is held against the integral of what they say of q, with
+the error of that integral beside it. Where two stretches of minima are equally deep is
 found between their points; `orograph atlas` certifies it.
 """
 
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from scipy.interpolate import CubicSpline
 
 from orograph.analysis.command import FILE, reopened
 from orograph.analysis.command import analyze as analyze_sweep
 from orograph.analysis.settings import AnalyzeSettings
 from orograph.atlas.stretches import Stretch, crossings, lost_classes, stretches
+from orograph.continuation.envelope import FEWEST, work_again, work_along
 from orograph.errors import ConfigurationError, RunError, shown
 from orograph.problem import Problem
 from orograph.remarks import answer
@@ -28,7 +28,6 @@ from orograph.store.run import Run
 from orograph.work.progress import Show
 
 _ANY = {"run", "quiet", "json_output", "dry_run", "data_dir"}  # settings that are of every kind of run
-_FEWEST = 4  # points through which a cubic spline goes
 
 
 def analyze(settings: AnalyzeSettings, problem: Problem | None = None, show: Show = "terminal") -> int:
@@ -102,16 +101,18 @@ def _branch(course: Course) -> dict[str, Any]:
 
 
 def _envelope(course: Course) -> dict[str, float] | None:
-    """F at the points against F at the first and ∫ q dλ from there: the largest difference, and how far F goes in all."""
-    if len(course.points) < _FEWEST:
+    """F at the points against F at the first and ∫ q dλ from there: the largest difference, how far two rules for the
+    integral are apart, and how far F goes in all."""
+    if len(course.points) < FEWEST:
         return None
-    s, energy, q, rate = (
+    s, energy, strength, q, rate = (
         np.array([each.scalars[name] for each in course.points])
-        for name in ("arclength", "objective", "order_parameter", "strength_rate")
+        for name in ("arclength", "objective", "strength", "order_parameter", "strength_rate")
     )
-    gained = CubicSpline(s, q * rate).antiderivative()
+    gained = work_along(s, strength, q)
     return {
-        "largest_difference": float(np.abs(energy - energy[0] - (gained(s) - gained(s[0]))).max()),
+        "largest_difference": float(np.abs(energy - energy[0] - gained).max()),
+        "integral_error": float(np.abs(gained - work_again(s, strength, q, rate)).max()),
         "range": float(np.ptp(energy)),
     }
 
@@ -148,4 +149,5 @@ def _print(results: dict[str, Any], console: Console) -> None:
     for each in results["branches"]:
         if (found := each["envelope"]) is not None:
             text = f"L_eff differs from ∫ q dλ by {found['largest_difference']:.2g} at most, of a range of {found['range']:.3g}"
+            text += f"; from these points that integral is known to {found['integral_error']:.1g}"
             console.print(f"{each['name']}: {text}", highlight=False, markup=False)
