@@ -1,6 +1,6 @@
 """∫ q dλ along a branch, by which alone L_eff changes: dL_eff = q dλ, since the gradient vanishes.
 
-λ and q are each a cubic spline in the arclength, smooth through folds and turns, and the integral of q(s)·λ'(s) is exact for them.
+λ and q are each a cubic spline in the arclength, smooth through folds and turns, and ∫ q(s) λ'(s) ds is exact for them.
 It does not depend on how s is counted, where q·dλ/ds at the points would: steps are counted along tangents, λ' along the branch.
 """
 
