@@ -3,22 +3,29 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import factors
 import numpy as np
 import pytest
+import torch
 
 import orograph as og
 from forked import finish_despite_kills, lasting
 from orograph.cli import main
-from orograph.errors import RunError
+from orograph.errors import ConfigurationError, RunError
+from orograph.escapes.bench import EscapeBench
 from orograph.escapes.heights import known_branches, saddle
 from orograph.escapes.jumps import chosen_jump, ladder_jumps
+from orograph.escapes.settings import EscapeSettings
+from orograph.escapes.wells import measured_well
+from orograph.settings.shared import Execution
 from orograph.store.encoding import decode
 from orograph.store.escape import ESCAPE_FILE
 from orograph.store.lookup import find
 from orograph.store.run import Run
+from orograph.work.progress import WorkProgress
 from run_bytes import bytes_of
 
 OWN = ("--model", "factors:three_factors", "--data", "factors:scattered", "--loss", "factors:half_squared", "--metrics", "r2")
@@ -205,7 +212,12 @@ def test_jumps_of_a_ladder_are_its_steep_steps(made: Path) -> None:
         (lambda folder: [], "escape needs a run"),
         (lambda folder: [str(folder / "fold")], "is a run of kind branch; escape begins"),
         (lambda folder: [str(folder / "ladder"), "--jump", "2"], "--jump 2 is not there"),
-        (lambda folder: [str(folder / "ladder"), "--at", "0.099", *EXACT], "was lost at λ = 0.09"),
+        (lambda folder: [str(folder / "ladder"), "--at", "0.099", *EXACT], "was lost near λ = 0.0937"),
+        (lambda folder: [str(folder / "ladder"), "--at", "0.5", *EXACT], "was lost near λ = 0.0937"),
+        (
+            lambda folder: [str(folder / "ladder"), "--at", "0.08,0.099", "--path-steps", "0", *EXACT],
+            "--at 0.099: on the way from",
+        ),
         (lambda folder: [str(folder / "ladder"), "--seed", "3"], "no good point of --seed 3"),
         (lambda folder: [str(folder / "ladder"), "--atlas", str(folder / "ladder")], "is a run of kind sweep; heights"),
     ],
@@ -218,6 +230,16 @@ def test_bad_input_is_one_sentence(
     assert said in error
     assert error.count("error:") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_state_that_is_none_of_its_own_is_refused(made: Path) -> None:
+    chosen = {"run": str(made / "ladder"), "well": {"at": [0.085], "path_steps": 0}, "numerics": {"dtype": "float64"}}
+    bench = EscapeBench.prepare(EscapeSettings.model_validate(chosen), Execution())
+    for u, said in ((1e-12, "they are one"), (u_of(0.085)[0], "no height between")):  # the origin, and the saddle
+        state = replace(bench, before=torch.full_like(bench.before, u))
+        with WorkProgress("results", 1, quiet=True) as progress, pytest.raises(ConfigurationError, match=said):
+            measured_well(state, 0, progress)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,9 @@ def escape_states(settings: EscapeSettings, execution: Execution, problem: Probl
     chains, size = settings.sgd.chains, settings.numerics.cohort
     parts = [range(first, min(first + size, chains)) for first in range(0, chains, size)]
     with WorkProgress("results", len(wells) + len(settings.cells()) * len(parts), quiet=execution.quiet, show=show) as progress:
-        first = None if old is not None and well_key(0) in old.findings else measured_well(bench, 0, progress)
+        known = {} if old is None else old.findings
+        # All others are found before anything is written: one of them may be refused.
+        found = {number: measured_well(bench, number, progress) for number in wells if well_key(number) not in known}
         with Run.create(
             folder,
             kind=ESCAPE,
@@ -76,11 +78,9 @@ def escape_states(settings: EscapeSettings, execution: Execution, problem: Probl
         ) as run:
             done = len(run.findings)
             progress.passed(done, done)
-            for number in wells:
-                if well_key(number) not in run.findings:
-                    found = first if number == 0 and first is not None else measured_well(bench, number, progress)
-                    run.commit_finding(well_key(number), scalars=found.scalars, arrays=found.arrays)
-                    progress.completed(f"state at λ = {settings.well.at[number]:g}", f"height {found.scalars['height']:.4g}")
+            for number, well in found.items():
+                run.commit_finding(well_key(number), scalars=well.scalars, arrays=well.arrays)
+                progress.completed(f"state at λ = {settings.well.at[number]:g}", f"height {well.scalars['height']:.4g}")
             for number in range(len(settings.cells())):
                 for members in parts:
                     if passages_key(number, members.start) not in run.findings:

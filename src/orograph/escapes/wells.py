@@ -4,6 +4,7 @@ Both are polished where the sweep has them and then followed along their branche
 its q crosses that of the saddle, where one was followed, and else the middle between both states.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from orograph.spectral.eigenpairs import lanczos
 from orograph.store.branch import THETA
 from orograph.store.findings import Finding, Result
 from orograph.training.advancing import advance
-from orograph.training.polishing import polish
+from orograph.training.polishing import LOSS_ROUNDING, gradient_target, polish
 from orograph.work.progress import WorkProgress
 
 OTHER = "other_theta"
@@ -36,7 +37,12 @@ def measured_well(bench: EscapeBench, number: int, progress: WorkProgress) -> Re
     state = _followed(bench, bench.before, jump.before[-1].strength, number, "before", progress)
     other = _followed(bench, bench.behind, jump.behind.strength, number, "behind", progress)
     q, q_other = (objective.offset(each).double().square().sum().item() for each in (state, other))
-    if abs(q - q_other) <= 1e-3 * max(q, q_other):
+    hessian = bench.sweep.instruments.hessian.at(state)
+    apart = other - state
+    # What ∇L_eff changes by from one to the other: of two states in one basin no more than the tolerance left of both.
+    left = 2 * sum(gradient_target(bench.tolerance, strength, math.sqrt(each)) for each in (q, q_other))
+    alike = (hessian @ apart + 2 * strength * apart).double().norm().item() <= left
+    if alike or abs(q - q_other) <= 1e-3 * max(q, q_other):
         raise ConfigurationError(
             f"`at` {strength:g}: the states before and behind the jump have the same q there, {q:.6g}: they are one; give "
             f"strengths nearer to the jump, between {jump.ends[0]:g} and {jump.ends[1]:g}, or another jump."
@@ -46,8 +52,12 @@ def measured_well(bench: EscapeBench, number: int, progress: WorkProgress) -> Re
     if top is None:
         progress.say(f"a path at λ = {strength:g}")
         top = path_top(objective, state, other, steps=bench.settings.well.path_steps, seed=bench.settings.sgd.order_seed)
+    if not top.height > LOSS_ROUNDING * abs(loss + strength * q):
+        raise ConfigurationError(
+            f"`at` {strength:g}: there is no height between the states before and behind the jump, {top.height:.3g}: the first "
+            f"is not left by chance; give strengths further from λ = {jump.ends[1]:g}."
+        )
     inside = top.source == "saddle" and min(q, q_other) < top.order_parameter < max(q, q_other)
-    hessian = bench.sweep.instruments.hessian.at(state)
     largest = lanczos(hessian, 1, which="LA").eigenvalues[0].item() + 2 * strength
     gradient = objective.value_gradient(state).double().norm().item()
     scalars = {
@@ -97,9 +107,19 @@ def _followed(
     if goal == begin:
         return first.theta
     end = advance(bench.at(number), first.theta, begin, on_product=told, **given)
-    if not end.kept:
+    if end.products >= chosen.polish_products and not (end.kept and end.polished.converged):
         raise ConfigurationError(
-            f"`at` {goal:g}: the branch of the state {which} the jump was lost at λ = {end.strength:.6g} on the way from "
-            f"{begin:g}, where it may end; give strengths nearer to {begin:g}."
+            f"`at` {goal:g}: the state {which} the jump was followed from λ = {begin:g} to {end.strength:.6g} with "
+            f"`polish_products` {chosen.polish_products}; give more of them, or strengths nearer to {begin:g}."
+        )
+    if not end.kept:
+        # Once more, by finer steps. Points on the way are loose, and a step of more than about a quarter of what is left fails.
+        near = end.strength + 2 * (end.beyond - end.strength)
+        finer = advance(train.penalised(near, bench.sweep.anchor), end.theta, end.strength, on_product=told, **given)
+        last = finer.strength if finer.kept else finer.strength + 4 * (finer.beyond - finer.strength)
+        raise ConfigurationError(
+            f"`at` {goal:g}: on the way from {begin:g} the branch of the state {which} the jump was lost near λ = "
+            f"{finer.strength:.4g}; if it ends there, then between {end.strength:.6g} and {last:.6g}; give strengths nearer to "
+            f"{begin:g}."
         )
     return end.theta
