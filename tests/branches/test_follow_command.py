@@ -13,6 +13,7 @@ import orograph as og
 from forked import finish_despite_kills, lasting
 from orograph.cli import main
 from orograph.commands.exporting import columns, table
+from orograph.report.branch import branch_data
 from orograph.store.branch import courses
 from orograph.store.run import Run
 from run_bytes import bytes_of
@@ -119,6 +120,10 @@ def test_it_is_reported_watched_exported_and_inspected(followed: Path, capsys: p
     assert main(["report", str(followed), "--out", str(followed.parent / "report.html")]) == 0
     page = (followed.parent / "report.html").read_text()
     assert '"event_kind": "fold"' in page.replace('":"', '": "')
+    assert "activation" not in page.split('"about"')[1].split('"branches"')[0]  # a linear network has none
+    shown = branch_data(Run.open(followed))["tables"]["branch"]
+    assert "train_loss" in shown
+    assert "test_accuracy" not in shown  # a regression has none
     assert main(["watch", str(followed), "--once"]) == 0
     assert "up, point" in capsys.readouterr().out
     run = Run.open(followed)

@@ -1,12 +1,12 @@
 """What the report of branches shows: the bifurcation diagram, what changes along each branch, and its events."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orograph.report.about import about
 from orograph.store.branch import Course, courses
-from orograph.store.lookup import TABLES, described, in_order
+from orograph.store.lookup import described, in_order, tables_of
 from orograph.store.run import Run
 
 _SHOWN = ("strength", "order_parameter", "train_loss", "objective", "arclength", "products")
@@ -43,9 +43,15 @@ def _page(run: Run, branches: list[dict[str, Any]]) -> dict[str, Any]:
         "metrics": metrics,
         "classes": list(run.classes),
         "names": names,
-        "tables": {name: list(TABLES[name]) for name in ("branch", "events")},
+        "tables": {"branch": _columns(run, "branch", names), "events": _columns(run, "events", events)},
         "quantities": described([*names, *events, "branch_name", "point", "event_kind", "ended"]),
     }
+
+
+def _columns(run: Run, table: str, known: Iterable[str]) -> list[str]:
+    """Those of a table that some row has a value in."""
+    columns = tables_of([each["name"] for each in run.metrics if not run.is_list(each["name"])])[table]
+    return [name for name in columns if name in {"branch_name", "point", *known}]
 
 
 def _course(course: Course) -> dict[str, Any]:

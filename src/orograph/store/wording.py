@@ -11,6 +11,7 @@ from typing import Any
 
 from orograph.data.names import TEACHER
 from orograph.metrics import ACCURACY
+from orograph.models.names import MODELS
 from orograph.settings.base import is_own
 from orograph.store.quantities import Quantity
 from orograph.store.summaries import SUMMARIES
@@ -120,12 +121,15 @@ def wording_of_results(results: Mapping[str, Any]) -> Wording:
 
 
 def stated(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without what says nothing: options of named models and data where these are one's own."""
+    """A configuration without what says nothing: options of named models and data where these are one's own or have none such."""
     found = dict(configuration)
     for table, name, idle in _IDLE:
         values = found.get(table)
         if isinstance(values, Mapping) and is_own(str(values.get(name, ""))):
             found[table] = {key: value for key, value in values.items() if key not in idle}
+    model = found.get("model")
+    if isinstance(model, Mapping) and "activation" not in MODELS.get(str(model.get("model", "")), ("activation",)):
+        found["model"] = {key: value for key, value in model.items() if key != "activation"}
     return found
 
 

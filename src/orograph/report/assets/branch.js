@@ -13,8 +13,10 @@ function show(report) {
   const all = branches.flatMap((branch) => branch.points);
   const met = branches.flatMap((branch) => branch.events);
   const count = (kind) => String(met.filter((event) => event.event_kind === kind).length);
+  const edges = (kind) => String(report.atlas.edges.filter((edge) => edge.kind === kind).length);
+  const joined = report.atlas ? [["descents", edges("descent")], ["barriers", String(report.atlas.barriers.length)], ["jumps", edges("jump")]] : [];
   facts(top, [["branches", String(branches.length)], ["points", String(all.length)], ["folds", count("fold")], ["branch points", count("branch")],
-    ["turns of q", count("turn")], ["products", String(branches.reduce((sum, branch) => sum + last(branch.points).products, 0))]]);
+    ["turns of q", count("turn")], ["products", String(branches.reduce((sum, branch) => sum + last(branch.points).products, 0))], ...joined]);
   notices(top, branches.map((branch) => [branch.ended ? "good" : "bad",
     `${branch.name}: ${branch.points.length} points, λ from ${format(branch.points[0].strength)} to ${format(last(branch.points).strength)}; ${branch.ended || "not finished: the same command goes on"}.`]));
 
