@@ -11,6 +11,7 @@ from teacher import checkpoint
 from test_follow_command import FOLD
 
 from forked import finish_despite_kills, lasting
+from orograph.analysis.folds import ends_in_words
 from orograph.atlas import read_atlas
 from orograph.cli import main
 from orograph.store.branch import ATLAS_FILE
@@ -133,6 +134,8 @@ def test_an_analysis_takes_the_fold_of_the_atlas_in_place_of_an_extrapolation(
     barrier, strength = loop["barrier"], loop["barrier_at"]
     assert barrier["barrier_law"] == "saddle"
     assert "barrier_law" not in plain["barrier"]
+    (told,) = ends_in_words(decode(made / "atlas" / ATLAS_FILE), "ladder")
+    assert "between λ = 0.09 and 0.1 the ladder leaves fold/up/0 for origin/up/0; by the atlas it ends in a fold at" in told
     saddle, minimum = roots(strength)
     # L_eff of the saddles is a cubic between points, of an error of the fourth power of their distance in λ
     assert barrier["barrier_saddle_up"] == pytest.approx(depth(saddle, strength) - depth(minimum, strength), rel=1e-3)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from orograph.analysis.chain import Chain, chains
 from orograph.analysis.comparisons import LoopAreas, commands, loop_areas, other_run
-from orograph.analysis.folds import NONE, known_atlas, with_folds
+from orograph.analysis.folds import NONE, ends_in_words, known_atlas, with_folds
 from orograph.analysis.loops import MeasuredLoop, measured_loops
 from orograph.analysis.omissions import left_out
 from orograph.analysis.parts.every import parts
@@ -107,7 +107,7 @@ def analyze(settings: AnalyzeSettings, problem: Problem | None = None, show: Sho
         answer(json_text(results))
     elif show == "terminal" and not settings.quiet:
         print_summary(run, found, measured, areas, results["commands"], console)
-        for sentence in missing:
+        for sentence in (*(ends_in_words(atlas, run.path.resolve().name) if atlas is not None else ()), *missing):
             console.print(sentence, highlight=False, markup=False)
         numbers, folder = shown(run.path / FILE), shown(pictures[0].parent)
         console.print(Text.assemble("numbers in ", (numbers, "bold"), ", pictures in ", (folder, "bold")), highlight=False)

@@ -53,12 +53,38 @@ def _followed(spinodal: Spinodal, atlas: Mapping[str, Any], run: str, chain: str
         if edge["kind"] == "jump" and (edge["run"], edge["chain"]) == (run, chain) and _meet((edge["low"], edge["high"]), escape)
     ]
     for jump in jumps:
-        stretch = next(edge for edge in atlas["edges"] if edge["kind"] == "stretch" and edge["name"] == jump["from"])
-        wanted = stretch["high"] if upward else stretch["low"]
-        for node in atlas["nodes"]:
-            if node["name"] in (stretch["from"], stretch["to"]) and node["kind"] in DIVIDING and node["strength"] == wanted:
-                return replace(spinodal, estimate=wanted, law="followed", low=wanted, high=wanted)
+        if (node := _end(atlas, jump, upward=upward)) is not None:
+            wanted = node["strength"]
+            return replace(spinodal, estimate=wanted, law="followed", low=wanted, high=wanted)
     return spinodal
+
+
+def _end(atlas: Mapping[str, Any], jump: Mapping[str, Any], *, upward: bool) -> Mapping[str, Any] | None:
+    """The event in which the stretch ends that a ladder left; None where it was not followed so far."""
+    stretch = next((edge for edge in atlas["edges"] if edge["kind"] == "stretch" and edge["name"] == jump["from"]), None)
+    if stretch is None:  # the minimum of a descent
+        return None
+    wanted = stretch["high"] if upward else stretch["low"]
+    near = (node for node in atlas["nodes"] if node["name"] in (stretch["from"], stretch["to"]))
+    return next((node for node in near if node["kind"] in DIVIDING and node["strength"] == wanted), None)
+
+
+def ends_in_words(atlas: Mapping[str, Any], run: str) -> list[str]:
+    """A sentence for each jump of a sweep: where its branch ends, as far as the atlas knows.
+
+    Args:
+        atlas: as its file has it.
+        run: name of the sweep.
+    """
+    told = []
+    for jump in atlas["edges"]:
+        if jump["kind"] == "jump" and jump["run"] == run:
+            seed, way = jump["chain"].rsplit("-", 1)
+            node = _end(atlas, jump, upward=way == "up")
+            end = "its end was not followed" if node is None else f"it ends in a {node['kind']} at λ = {node['strength']:.9g}"
+            leaves = f"seed {seed}, {way}: between λ = {jump['low']:.6g} and {jump['high']:.6g} the ladder leaves {jump['from']}"
+            told.append(f"{leaves}{' for ' + jump['to'] if jump['to'] else ''}; by the atlas {end}")
+    return told
 
 
 def _meet(one: Interval, other: Interval) -> bool:
