@@ -1,6 +1,7 @@
 """The strengths of a loop in a family whose fold, loss of stability and Maxwell point are known in closed form."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,6 +46,15 @@ def test_two_equal_ways_have_no_loop() -> None:
     noisy = way(states)
     other = Way(noisy.energy, noisy.order * 1.001, noisy.accuracy, noisy.objective_lambda_min, noisy.certificates)
     assert loops(LADDER, noisy, other) == ()
+
+
+def test_two_ways_at_one_point_but_for_what_their_training_left_have_no_loop() -> None:
+    states = [second_order(float(x)) for x in LADDER]
+    here, left = way(states), np.linspace(1e-12, 1e-10, len(LADDER))
+    at_reference = replace(here, order=left)
+    assert loops(LADDER, at_reference, replace(here, order=0 * left))
+    assert loops(LADDER, replace(at_reference, uncertain=2 * left), replace(here, order=0 * left)) == ()
+    assert len(loops(LADDER, replace(at_reference, uncertain=0.5 * left), replace(here, order=0 * left))) == 1
 
 
 def test_a_loop_that_the_ladder_cuts_says_so() -> None:

@@ -209,7 +209,7 @@ def order_changes(
     strengths, order, chi = chain.strengths[planned], chain.order_parameter[planned], chain.series("susceptibility")[planned]
     holds = np.array(critical)[planned].tolist()
     steps = envelopes(chain, critical, rounding, chosen=planned)
-    loose = _unsettled(chain)[1][planned]
+    loose = unsettled_of(chain)[1][planned]
     jumps = merged(jumps_by_energy(steps, order, chi), jumps_by_response(strengths, order, chi, holds, loose))
     kinks = kinks_by_response(strengths, chi, of_response)
     left = ~decided(holds, chi)
@@ -223,7 +223,7 @@ def envelopes(
     """The envelope identity of every pair of neighbours among the chosen points of a chain; of all when None."""
     taken = np.ones(len(chain.cells), dtype=bool) if chosen is None else chosen
     chi = chain.series("susceptibility")
-    loose_energy, loose_order = _unsettled(chain)
+    loose_energy, loose_order = unsettled_of(chain)
     saddles = np.array([row.get("certificate") == "saddle" for row in chain.rows], dtype=bool)
     return envelope(
         chain.strengths[taken].tolist(),
@@ -237,7 +237,7 @@ def envelopes(
     )
 
 
-def _unsettled(chain: Chain) -> tuple[Float[ndarray, " T"], Float[ndarray, " T"]]:
+def unsettled_of(chain: Chain) -> tuple[Float[ndarray, " T"], Float[ndarray, " T"]]:
     """What is left of the gradients may change F and q of each point by so much."""
     left, chi = chain.series("objective_gradient_norm"), chain.series("susceptibility")
     return unsettled(left, chi, chain.series("objective_lambda_min"), chain.strengths)

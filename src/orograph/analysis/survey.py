@@ -13,7 +13,7 @@ import numpy as np
 
 from orograph.analysis.chain import Chain, with_vectors
 from orograph.analysis.refine import ladder_interval
-from orograph.analysis.series import ORDER, Changes, changes_of, envelopes, pairs_to_compare, score_series
+from orograph.analysis.series import ORDER, Changes, changes_of, envelopes, pairs_to_compare, score_series, unsettled_of
 from orograph.ladder.branches import Branches, Meeting, Pairs, follow, meetings
 from orograph.ladder.changes import ChangePoint
 from orograph.ladder.hysteresis import Loop, Way, loops, spinodal, with_ends
@@ -248,12 +248,14 @@ def way_of(chain: Chain, common: Sequence[float], score: Score | None) -> Way:
     names = [*score_series(score).values(), ""]
     known = next(name for name in names if not name or np.isfinite(chain.series(name)).any())
     chosen = np.isin(chain.strengths, list(common))
+    certificates = np.array([str(row.get("certificate", "")) for row in chain.rows], dtype=object)[chosen]
     return Way(
         energy=chain.series("objective")[chosen],
         order=chain.order_parameter[chosen],
         accuracy=chain.series(known)[chosen],
         objective_lambda_min=chain.series("objective_lambda_min")[chosen],
-        certificates=tuple(str(row.get("certificate", "")) for row, taken in zip(chain.rows, chosen, strict=True) if taken),
+        certificates=tuple(certificates.tolist()),
+        uncertain=np.where(certificates == "minimum", unsettled_of(chain)[1][chosen], 0.0),
     )
 
 

@@ -99,6 +99,7 @@ class Way:
         accuracy: `(T,)`, of the test set, in percent.
         objective_lambda_min: `(T,)`, of L_eff.
         certificates: of each point.
+        uncertain: `(T,)`, by how much q may differ from that of the critical point nearby; 0 when None.
     """
 
     energy: Float[ndarray, " T"]
@@ -106,6 +107,7 @@ class Way:
     accuracy: Float[ndarray, " T"]
     objective_lambda_min: Float[ndarray, " T"]
     certificates: tuple[str, ...]
+    uncertain: Float[ndarray, " T"] | None = None
 
 
 def apart(up: Float[ndarray, " T"], down: Float[ndarray, " T"]) -> Bool[ndarray, " T"]:
@@ -126,6 +128,8 @@ def loops(strengths: Float[ndarray, " T"], up: Way, down: Way) -> tuple[Loop, ..
         One entry for each stretch on which the ways differ, by strength.
     """
     differ = apart(up.order, down.order)
+    for way in (up, down):
+        differ &= way.uncertain is None or np.abs(up.order - down.order) > way.uncertain
     edges = np.flatnonzero(np.diff(np.concatenate([[False], differ, [False]]).astype(int)))
     return tuple(_loop(strengths, up, down, first, stop - 1) for first, stop in edges.reshape(-1, 2).tolist())
 
