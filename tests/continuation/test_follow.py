@@ -304,6 +304,27 @@ def test_where_two_branches_cross_the_point_is_as_sharp_on_the_one_as_on_the_oth
 
 
 @pytest.mark.slow
+def test_a_pitchfork_is_a_branch_point_along_its_arms_too() -> None:
+    def height(theta: torch.Tensor) -> torch.Tensor:
+        x, y, z = theta
+        return (x * x - 1) ** 2 / 4 + (y * y - 1) ** 2 / 4 + 0.12 * (x - y) ** 2 + 0.05 * (x + y) + z**2
+
+    # on x = y: x³ − x + 0.05 + 2λx = 0, and across it 3x² − 0.52 + 2λ = 0
+    (x,) = (each.real for each in np.roots([-2, 0, -0.48, 0.05]) if abs(each.imag) < 1e-9)
+    strength = (0.52 - 3 * x**2) / 2
+    start = 0.09
+    near = on_potential(height, [start, start, 0.0], (start - start**3 - 0.05) / (2 * start))
+    (event,) = (each for each in og.follow(near, pairs=2, points=12).events if each.kind == "branch")
+    arm, _ = og.switch_branch(near, event)
+    along = og.follow(near.penalised(arm.strength).moved(arm.theta), pairs=2, points=12)
+    (again,) = along.events
+    for found in (event, again):
+        assert (found.kind, found.strength) == ("branch", pytest.approx(strength, abs=1e-10))
+        assert (found.theta[:2] - x).abs().max() < 1e-8
+        assert len(found.kernel) == 1
+
+
+@pytest.mark.slow
 def test_a_closed_branch_is_gone_round_once() -> None:
     def height(theta: torch.Tensor) -> torch.Tensor:
         x, y = theta

@@ -25,6 +25,7 @@ _NODES = np.array([-0.3, -0.2, -0.1, 0.1, 0.2, 0.3])  # of the step: where point
 _ZERO = 1e-6  # of the largest of the lowest eigenvalues, or of 1: an eigenvalue that has vanished
 
 Guess = tuple[Reached, Reached, float]  # two points of the branch, and the share of the way from one to the other
+Placed = tuple[str, float, Reached]  # kind, share of the step, the point there
 Between = Callable[[Guess], Reached | None]  # the critical point next to a guess
 Look = Callable[[Reached], Reached]  # the same with its lowest eigenpairs
 
@@ -127,6 +128,7 @@ def found_between(stretch: Stretch, after: int, arclength: float, length: float)
         passing = passing[:0] if folds and len(passing) == 1 else passing  # the fold's own
         wanted += [("branch", _eigenvalue(number)) for number in passing if number < len(here.low.values)]
     placed = [(kind, *found) for kind, value in wanted if (found := _placed(value, stretch, look=kind == "branch")) is not None]
+    placed = _met_across(stretch, placed)
     seen: list[float] = [way for kind, way, _ in placed if kind == "fold"]
     crossings = [way for kind, way, _ in placed if kind == "branch"]
     events = []
@@ -139,6 +141,18 @@ def found_between(stretch: Stretch, after: int, arclength: float, length: float)
             continue  # q turns where branches meet
         events.append(_event(kind, after, arclength + way * length, point))
     return events
+
+
+def _met_across(stretch: Stretch, placed: list[Placed]) -> list[Placed]:
+    """A fold and a turn in one place are a branch point, passed along a branch on which λ and q both turn, as of a pitchfork."""
+    own = {kind: (way, point) for kind, way, point in placed if kind != "branch"}
+    if len(own) < 2 or stretch.here.low is None or abs(own["fold"][0] - own["turn"][0]) > _NODES[-1]:
+        return placed
+    fold = _sharpened(lambda point: point.rate, stretch, *own["fold"])
+    turn = _sharpened(lambda point: point.growth, stretch, *own["turn"])
+    if abs(fold[0] - turn[0]) > _SAME:
+        return placed
+    return [("branch", *fold), *(each for each in placed if each[0] == "branch")]
 
 
 def _end(stretch: Stretch, after: int, arclength: float, length: float) -> Event | None:
