@@ -213,7 +213,9 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_tried_on_the_networ
     for each in (sweep_bench, study_bench):
         monkeypatch.setattr(each, "objectives", tried)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
-    flags = {"sweep": ["--strengths", "0.001"], "follow": ["x.pth", "--strength", "0.001"], "study": []}[command]
+    start = tmp_path / "x.pth"
+    start.touch()
+    flags = {"sweep": ["--strengths", "0.001"], "follow": [str(start), "--strength", "0.001"], "study": []}[command]
     network = ["--data", "digits", "--subset-size", "100", *(["--widths", "2"] if command != "study" else ["--model", "MLP1"])]
     assert main([command, *flags, *network, "--out", str(tmp_path / "run"), "--quiet"]) == 2
     assert "has 10 B free" in capsys.readouterr().err
