@@ -3,7 +3,7 @@ them stay. A sweep of λ‖θ − θ_ref‖² around the factors as they begin, 
 
     python examples/lora_classifier.py [FOLDER [--quick]]
 
-writes a run into the folder (`runs/lora` when none is given) with its report, in about a minute; needs `orograph[hf]`. Model and
+writes a run into the folder (`runs/lora` when none is given) with its report, in about a minute on two cores; needs `orograph[hf]`. Model and
 sentences are those of `anchored_finetuning.py`.
 """
 
@@ -29,7 +29,7 @@ def adapted(model: nn.Module) -> nn.Module:
 
 def main(folder: Path, quick: bool) -> None:
     """Pretrain, adapt, sweep, analyse, report."""
-    steps, blocks, count, epochs, k = (5, 1, 30, 1, 2) if quick else (600, 2, 150, 15, 8)
+    steps, blocks, count, epochs, k = (5, 1, 30, 1, 2) if quick else (600, 2, 120, 15, 5)
     base = pretrained(steps, blocks)
 
     def lora() -> nn.Module:
