@@ -3,7 +3,7 @@ them stay. A sweep of λ‖θ − θ_ref‖² around the factors as they begin, 
 
     python examples/lora_classifier.py [FOLDER [--quick]]
 
-writes a run into the folder (`runs/lora` when none is given) with its report, in about a minute on two cores; needs `orograph[hf]`. Model and
+writes a run into the folder (`runs/lora` when none is given) with its report, in about a minute; needs `orograph[hf]`. Model and
 sentences are those of `anchored_finetuning.py`.
 """
 
