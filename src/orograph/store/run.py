@@ -20,7 +20,7 @@ held against what was recorded of it (`integrity`, seals). In a study each confi
 
 import datetime
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -87,7 +87,7 @@ class Run(RecordedRun):
         tensors: Mapping[str, Sequence[int]] | None = None,
         asked: Mapping[str, Any] | None = None,
         defaults: Mapping[str, Mapping[str, Any]] | None = None,
-        defined_by: Mapping[str, Any] | None = None,
+        defined_by: Callable[[], Mapping[str, Any]] | None = None,
     ) -> "Run":
         """A run to write to, and the only one: new, or resumed where the directory holds the same run already.
 
@@ -105,7 +105,8 @@ class Run(RecordedRun):
             tensors: shape of each parameter tensor by name, in the order of the flat vector.
             asked: the numerics as they were asked for, before the machine settled them; for `configuration.toml` of a new run.
             defaults: groups of settings that a configuration leaves out where they are these, by name.
-            defined_by: what tells a new run from others, whose digest is its identity; the configuration when None.
+            defined_by: gives what tells a new run from others, whose digest is its identity; asked of a new run alone. The
+                configuration when None.
 
         Returns:
             The run, which this process alone may write to until `close`.
@@ -142,7 +143,7 @@ class Run(RecordedRun):
                 if not (path / name).exists() and restorable(path, name):
                     restore(path, name)
             if found is None:
-                found = content | begun_as(path, identity_of(defined_by or content["configuration"]))
+                found = content | begun_as(path, identity_of(defined_by() if defined_by else content["configuration"]))
                 write_own(path, MARKER, sealed(found))
             write_configuration(path, content, asked or {})
             keep_copies(path)

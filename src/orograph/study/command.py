@@ -106,7 +106,7 @@ def study(settings: StudySettings, execution: StudyExecution, problems: Sequence
             cells=bench.cells(),
             classes=bench.names,
             metrics=bench.metrics,
-            defined_by=definition(
+            defined_by=lambda: definition(
                 settings, bench.problem, {each.name: bench.objectives(each)[0] for each in bench.configurations}
             ),
         ) as run:

@@ -118,7 +118,7 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
             classes=bench.instruments.names,
             metrics=bench.instruments.metrics,
             tensors=dict(zip(bench.layout.names, bench.layout.shapes, strict=True)),
-            defined_by=definition(settings, bench.problem, {"": bench.instruments.train}),
+            defined_by=lambda: definition(settings, bench.problem, {"": bench.instruments.train}),
         )
         with run:
             if told_all:

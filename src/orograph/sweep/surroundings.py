@@ -33,8 +33,10 @@ def around(model: nn.Module, layout: Layout, *, every: bool) -> set[str]:
 
 def saved_in(run: Run | None) -> Saved:
     """A network of a run, as it was saved: its anchor, or its first point; None where there is none yet."""
-    if run is None or (kept := run.kept(ANCHOR)) is not None:
-        return None if run is None else kept
+    if run is None:
+        return None
+    if (kept := run.kept(ANCHOR)) is not None:
+        return kept
     cell = next((cell for cell, record in run.records.items() if record.status == "done"), None)
     return None if cell is None else run.weights(cell)
 

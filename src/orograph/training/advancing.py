@@ -158,19 +158,7 @@ def advance(
         newton.turn_to(goal, tolerance)
         fallen = newton.run(here, told)
         there, norm, level = fallen.theta, fallen.gradient_norm, newton.value(fallen.theta)
-    polished = Polished(
-        theta=there,
-        converged=norm <= newton.target(there),
-        bounded=goal > 0,
-        products=newton.products,
-        evaluations=newton.evaluations,
-        steps=newton.steps,
-        distance=_norm(there - theta),
-        objective_change=level - value,
-        gradient_norm_before=before,
-        gradient_norm=norm,
-        negative_curvature=newton.negative_curvature,
-    )
+    polished = newton.outcome(theta, there, change=level - value, before=before, norm=norm)
     angle = _angle(tangent, there - theta)
     return Advanced(here, at, math.nan if kept else beyond, kept, parts, predicted, corrected, angle, curvature, spent, polished)
 

@@ -191,6 +191,18 @@ class Newton:
             told(self.products)
             if on_step is not None:
                 on_step(self.products, norm)
+        return self.outcome(start, theta, change=value - before, before=first, norm=norm)
+
+    def outcome(self, start: Tensor, theta: Tensor, *, change: float, before: float, norm: float) -> Polished:
+        """The way from one θ to another as `polish` tells of it, with all that was spent.
+
+        Args:
+            start: θ before.
+            theta: θ after.
+            change: of L_eff.
+            before: ‖∇L_eff‖ at the start.
+            norm: ‖∇L_eff‖ after.
+        """
         return Polished(
             theta=theta,
             converged=norm <= self.target(theta),
@@ -199,8 +211,8 @@ class Newton:
             evaluations=self.evaluations,
             steps=self.steps,
             distance=_norm(theta - start),
-            objective_change=value - before,
-            gradient_norm_before=first,
+            objective_change=change,
+            gradient_norm_before=before,
             gradient_norm=norm,
             negative_curvature=self.negative_curvature,
         )
