@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from orograph.autocast import uncast
 from orograph.errors import ConfigurationError
 
 
+@uncast()
 def half_squared(outputs: Tensor, targets: Tensor) -> Tensor:
     """½‖y − f(x)‖² of each sample: that of the closed forms of linear networks.
 

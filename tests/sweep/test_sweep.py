@@ -163,7 +163,7 @@ def test_seeds_of_a_continuation_train_together(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_diverging_point_is_recorded_and_the_sweep_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    args = ("--strengths", "0,0.01,1e30,1e31", "--optimizer", "SGD", "--lr", "0.1")
+    args = ("--strengths", "0,0.01,1e30,1e31", "--optimizer", "SGD", "--lr", "0.1", "--end", "train")
     assert run_sweep(out, *args) == 1  # a point failed
     run = Run.open(out)
     states = [record.status for record in run.records.values()]
