@@ -37,7 +37,8 @@ NAMES = st.sampled_from(
         *("failed_epoch", "noise_level", "anchor_distance", "certificate", "status"),
     ]
 )
-QUICK, LONG = settings(max_examples=100), settings(max_examples=1000)
+SEARCHING = settings.get_current_profile_name() == "search"
+QUICK, LONG = settings(max_examples=100), settings(max_examples=1000 if SEARCHING else 250)
 
 
 def place_in(value: Any, draw: st.DrawFn) -> list[Any]:

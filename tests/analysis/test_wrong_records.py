@@ -18,7 +18,7 @@ from orograph.report.packing import script_json
 from orograph.report.sweep import sweep_data
 from orograph.store.analysis import Analysis
 from orograph.store.encoding import decode, encode, sealed
-from wrong_json import LONG, QUICK, changed
+from wrong_json import LONG, changed
 
 OLD = Path(__file__).parents[1] / "old_runs" / "sweep.tar.xz"
 
@@ -48,20 +48,6 @@ def changes(draw: st.DrawFn, run: Path) -> tuple[Path, bytes]:
     return file, json.dumps(content).encode()
 
 
-def is_read_or_refused(path: Path, draws: st.DataObject) -> None:
-    file, content = draws.draw(changes(path))
-    before = file.read_bytes()
-    try:
-        file.write_bytes(content)
-        settings = AnalyzeSettings(run=str(path), resamples=19)
-        with contextlib.suppress(OrographError):
-            run = checked_run(settings)
-            script_json(sweep_data(run))
-            surveys(run, Analysis(run), sweep_settings(run), settings)
-    finally:
-        file.write_bytes(before)
-
-
 def test_what_is_changed_below_is_read_when_it_is_whole(run: Path) -> None:
     settings = AnalyzeSettings(run=str(run), resamples=19)
     opened = checked_run(settings)
@@ -73,11 +59,14 @@ def test_what_is_changed_below_is_read_when_it_is_whole(run: Path) -> None:
 @LONG
 @given(st.data())
 def test_what_an_analysis_and_a_report_read_is_values_or_a_sentence(run: Path, data: st.DataObject) -> None:
-    is_read_or_refused(run, data)
-
-
-@pytest.mark.slow
-@QUICK
-@given(st.data())
-def test_a_few_of_these(run: Path, data: st.DataObject) -> None:
-    is_read_or_refused(run, data)
+    file, content = data.draw(changes(run))
+    before = file.read_bytes()
+    try:
+        file.write_bytes(content)
+        settings = AnalyzeSettings(run=str(run), resamples=19)
+        with contextlib.suppress(OrographError):
+            opened = checked_run(settings)
+            script_json(sweep_data(opened))
+            surveys(opened, Analysis(opened), sweep_settings(opened), settings)
+    finally:
+        file.write_bytes(before)

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from orograph import cli
 
-QUICK, SLOW = 250, 3000
+QUICK, SLOW = 250, 3000 if settings.get_current_profile_name() == "search" else 1000
 
 TEXTS = """0 -1 -0.0 ² 1e39 1e400 nan inf -inf 1_000 0x10 1,2,3 , 1,,2 1,1 None auto all true False [1] {} =cmd [/b] [bold] train:
 train:-1 train:² os:system : a:b:c meta mps cuda:99 -- -h0 ../../x /dev/null"""

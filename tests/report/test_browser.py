@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,17 @@ class Visit:
 Open = Callable[..., Visit]
 
 
+@cache
+def html_of(run: Path) -> str:
+    """The page of a run, which no test changes once it is looked at."""
+    return render(Run.open(run))
+
+
 @pytest.fixture
 def visit(browser: Any, tmp_path: Path) -> Open:
     def open_report(run: Path, width: int = 1280, scheme: str = "light") -> Visit:
         file = tmp_path / "report.html"
-        file.write_text(render(Run.open(run)), encoding="utf-8")
+        file.write_text(html_of(run), encoding="utf-8")
         page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
         found = Visit(page)
         page.on("console", lambda message: found.complaints.append(message.text) if message.type == "error" else None)
@@ -85,7 +92,7 @@ def test_the_first_figure_of_501_points_is_drawn_before_anything_is_scrolled_to(
 
 
 def test_the_first_curves_are_painted_before_plotly_is_run(browser: Any, long: Path, tmp_path: Path) -> None:
-    html = render(Run.open(long))
+    html = html_of(long)
     file = tmp_path / "report.html"
     file.write_text(
         html.replace("loadPlotly();", "String();").replace("loadPlotly);", "String);"), encoding="utf-8"
