@@ -13,8 +13,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+import drawing
 from orograph.data import embedded
-from orograph.figures.style import STYLE
 from orograph.process import keep_imports
 
 HABITS = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
@@ -56,10 +56,12 @@ def own_state() -> Iterator[None]:
     torch.random.set_rng_state(state)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """The quick tests draw coarsely, with fonts as they are: two thirds of a figure's time. The slow ones draw as users do."""
-    if config.option.markexpr.startswith("not slow"):
-        STYLE.update({"savefig.dpi": 40, "pdf.fonttype": 3})
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Figures are rendered in their own tests, in the slow ones as users do, and in those of examples."""
+    own = item.path.parent.name == "figures"
+    as_users = own and item.get_closest_marker("slow")
+    drawing.draw("as users do" if as_users else "coarsely" if own or item.path.stem == "test_examples" else "blank")
 
 
 def pytest_collection_finish() -> None:

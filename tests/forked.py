@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 
+import drawing
+
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     ["orograph.cli", "orograph.sweep.command", "orograph.study.command", "torch._dynamo", "orograph.figures"]
@@ -16,7 +18,7 @@ CONTEXT.set_forkserver_preload(
 
 def start(words: Sequence[str]) -> multiprocessing.context.ForkServerProcess:
     """Begins a command, given without the word `orograph`."""
-    process = CONTEXT.Process(target=_command, args=(list(words),))
+    process = CONTEXT.Process(target=_command, args=(list(words), drawing.now))
     process.start()
     return process
 
@@ -61,7 +63,8 @@ def finish_despite_kills(words: Sequence[str], attempts: int, seconds: float) ->
     finish(words)
 
 
-def _command(words: list[str]) -> None:
+def _command(words: list[str], how: drawing.How) -> None:
     from orograph.cli import main
 
+    drawing.draw(how)  # as in the test's own process
     sys.exit(main(words))

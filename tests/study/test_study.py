@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from drawing import drawn
 from orograph.cli import main
 from orograph.data.catalogue import load_data
 from orograph.store.dataset import open_run
@@ -42,7 +43,8 @@ def results(out: Path) -> dict[str, Any]:
 def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One configuration, and everything that can be asked for."""
     path = tmp_path_factory.mktemp("rich") / "run"
-    assert main(["study", *RICH.split(), "--out", str(path)]) == 0
+    with drawn("coarsely"):
+        assert main(["study", *RICH.split(), "--out", str(path)]) == 0
     return path
 
 

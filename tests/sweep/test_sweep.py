@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from drawing import drawn
 from orograph.cli import main
 from orograph.data.catalogue import load_data
 from orograph.store.dataset import open_run
@@ -42,7 +43,8 @@ class Net(nn.Module):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("sweeps") / "small"
-    assert run_sweep(out, "--points", "3", "--max", "0.01", "--direction", "both") == 0
+    with drawn("coarsely"):
+        assert run_sweep(out, "--points", "3", "--max", "0.01", "--direction", "both") == 0
     return out
 
 
@@ -134,7 +136,7 @@ def test_a_resolved_configuration_runs_again_from_its_file(folder: Path, tmp_pat
 @pytest.mark.parametrize("start", [("fresh",), ("anchor", "--anchor", "train:3"), ("anchor", "--perturb", "0.1")])
 def test_independent_points_train_as_a_cohort(tmp_path: Path, start: tuple[str, ...]) -> None:
     out = tmp_path / "run"
-    args = ("--points", "3", "--max", "0.01", "--seeds", "1,2", "--start", *start)
+    args = ("--points", "2", "--max", "0.01", "--seeds", "1,2", "--k", "1", "--subset-size", "200", "--start", *start)
     assert run_sweep(out, *args, "--cohort", "2") == 0
     ds = open_run(out)
     assert ds.sizes["seed"] == 2
