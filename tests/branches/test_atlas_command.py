@@ -118,6 +118,40 @@ def test_both_ways_from_a_start_meet_in_one_node_and_a_minimum_that_a_descent_me
     assert {each["stretch"] for each in content["ladders"] if each["chain"] == "0-down"} == {origin}
 
 
+@pytest.mark.slow
+def test_a_minimum_that_a_descent_met_is_carried_to_the_strengths_of_the_ladder_as_far_as_its_branch_reaches(
+    made: Path,
+) -> None:
+    start, _ = roots(0.085)  # a branch of saddles alone: the minimum is on no stretch
+    begin = checkpoint(str(made / "saddle.pth"), [start] * 3)
+    saddles = ("--strength", "0.085", "--direction", "down", "--points", "3", "--pairs", "2", "--min", "0.01", "--step", "0.01")
+    assert main(["follow", begin, *OWN, *saddles, "--out", str(made / "saddles"), "--quiet"]) == 0
+    words = ["atlas", str(made / "saddles"), str(made / "ladder"), "--descents", "2", "--out", str(made / "carried"), "--quiet"]
+    assert main(words) == 0
+    whole = bytes_of(made / "carried")
+    content = decode(made / "carried" / ATLAS_FILE)
+    carried = next(each for each in content["nodes"] if each.get("reached"))
+    assert carried["strength"] not in (0.08, 0.09)
+    for each in carried["reached"]:
+        u = roots(each["strength"])[-1]
+        assert each["order_parameter"] == pytest.approx(3 * u**2, rel=1e-8)
+        assert each["objective"] == pytest.approx(depth(u, each["strength"]), rel=1e-12)
+    reached = [each["strength"] for each in carried["reached"]]
+    assert {0.08, 0.09} <= set(reached)
+    assert max(reached) < 0.09375  # the branch ends there
+    minima = {each["to"] for each in content["edges"] if each["kind"] == "descent"}
+    assert len(minima) == 2  # descents from two places meet the same two
+    up = [each["stretch"] for each in content["ladders"] if each["chain"] == "0-up"]
+    (origin,) = minima - {carried["name"]}
+    assert up == [carried["name"]] * 2 + [origin] * 2
+    (jump,) = read_atlas(made / "carried").graph["jumps"]
+    assert (jump["from"], jump["to"], jump["low"], jump["high"]) == (carried["name"], origin, 0.09, 0.1)
+    (made / "carried" / ATLAS_FILE).unlink()
+    next((made / "carried/findings/carried").rglob("*.json")).unlink()
+    assert main(words) == 0
+    assert bytes_of(made / "carried") == whole
+
+
 def test_an_analysis_takes_the_fold_of_the_atlas_in_place_of_an_extrapolation(
     made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

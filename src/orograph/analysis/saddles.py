@@ -56,8 +56,9 @@ def _stretch_at(atlas: Mapping[str, Any], run: str, chain: str, strength: float)
 def _energy(atlas: Mapping[str, Any], stretch: str, strength: float) -> float | None:
     """L_eff on a stretch, between its points the cubic that has their slopes dL_eff/dλ = q; None where it does not reach."""
     node = next((each for each in atlas["nodes"] if each["name"] == stretch), None)
-    if node is not None:  # a minimum of a descent, known here because it is θ_ref or λ is its own
-        return float(node["objective"] + node["order_parameter"] * (strength - node["strength"]))
+    if node is not None:  # a minimum of a descent, known here because it is θ_ref, λ is its own or it was carried here
+        there = next((each for each in node.get("reached", []) if each["strength"] == strength), node)
+        return float(there["objective"] + there["order_parameter"] * (strength - there["strength"]))
     corners = {each["strength"]: each for each in _corners(atlas, stretch)}
     places = sorted(corners)
     if len(places) < 2 or not places[0] <= strength <= places[-1]:

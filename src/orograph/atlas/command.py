@@ -9,13 +9,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orograph.atlas.carrying import carried_to
 from orograph.atlas.graph import gather
-from orograph.atlas.ladders import jumps, ladder_points
+from orograph.atlas.ladders import LadderPoint, jumps, ladder_points
 from orograph.atlas.measured import Work, measured, to_do
-from orograph.atlas.minima import met
+from orograph.atlas.minima import CARRIED, met
 from orograph.atlas.settings import AtlasSettings
 from orograph.atlas.stretches import Stretch, stretches
 from orograph.branches.bench import FollowBench, followed_settings
+from orograph.branches.stages import tensor_of
 from orograph.errors import ConfigurationError, RunError, shown
 from orograph.figures.atlases import atlas as draw
 from orograph.figures.style import save
@@ -24,7 +26,7 @@ from orograph.remarks import answer
 from orograph.settings.base import folder_name
 from orograph.settings.shared import Execution
 from orograph.store.atomic import require_writable
-from orograph.store.branch import ATLAS, ATLAS_FILE, BRANCH, courses
+from orograph.store.branch import ATLAS, ATLAS_FILE, BRANCH, THETA, courses
 from orograph.store.encoding import json_text
 from orograph.store.findings import Finding, FindingKey
 from orograph.store.provenance import provenance
@@ -79,8 +81,8 @@ def atlas(settings: AtlasSettings, problem: Problem | None = None, show: Show = 
         tensors=first.tensors,
     ) as run:
         found = _measure(run, work, benches, known, settings, show)
-        minima = list(dict.fromkeys(met(found).values()))
-        points = [each for ladder in ladders for each in ladder_points(ladder, known, minima)]
+        found = _carry(run, found, benches, known, ladders, settings, show)
+        points = _points(ladders, known, found)
         results = {
             **gather(known, found, points, jumps(points, known), first.classes),
             "branches": [_plain(each) for each in branched],
@@ -143,6 +145,42 @@ def _measure(
             run.commit_finding(key, scalars=result.scalars, arrays=result.arrays)
             progress.completed(f"{each.kind} {each.name}", f"λ = {result.scalars['strength']:.6g}")
     return [run.findings[key] for key in keys]
+
+
+def _points(ladders: Sequence[Run], known: Sequence[Stretch], found: Sequence[Finding]) -> list[LadderPoint]:
+    minima = list(dict.fromkeys(met(found).values()))
+    return [each for ladder in ladders for each in ladder_points(ladder, known, minima)]
+
+
+def _carry(
+    run: Run,
+    found: list[Finding],
+    benches: dict[str, FollowBench],
+    known: Sequence[Stretch],
+    ladders: Sequence[Run],
+    settings: AtlasSettings,
+    show: Show,
+) -> list[Finding]:
+    """All findings, with how far the minima of descents reach to the λ of points of ladders that lie on nothing known, and to
+    those of each other."""
+    path_of = {each.name: str(each.path) for each in known}
+    alone = {each.strength for each in _points(ladders, known, found) if not each.stretch}
+    fixed = {name: each for name, each in met(found).items() if not each.at_reference}
+    if not alone or not fixed:
+        return found
+    wanted = alone | {each.strength for each in fixed.values()}
+    with WorkProgress("minima", len(fixed), quiet=settings.quiet, show=show) as progress:
+        for name in fixed:
+            key = FindingKey(CARRIED, ATLAS, name)
+            if key not in run.findings and met(found)[name].name == fixed[name].name:  # else it is one that was carried before
+                descent = run.findings[FindingKey("descent", ATLAS, name)]
+                bench = benches[path_of[descent.scalars["first_stretch"]]]
+                theta = tensor_of(bench, descent.arrays(run.path)[THETA])
+                result = carried_to(wanted, theta, fixed[name].strength, bench, settings.descent_products)
+                run.commit_finding(key, scalars=result.scalars)
+            found = [*found, *([run.findings[key]] if key in run.findings else [])]
+            progress.completed(f"minimum of descent {name}", f"λ = {fixed[name].strength:.6g}")
+    return found
 
 
 def _plain(run: Run) -> dict[str, Any]:

@@ -117,6 +117,9 @@ def _descended(nodes: dict[str, dict[str, Any]], found: Finding, minima: Mapping
         place = {"strength": scalars["strength"], "objective": scalars["arrives_objective"]}
         if (minimum := minima.get(found.key.name)) is not None:
             place["strength"] = minimum.strength  # of the first descent that met it
+            place["reached"] = [
+                {"strength": at, "order_parameter": q, "objective": loss + at * q} for at, loss, q in minimum.reached
+            ]
         nodes[goal] = {"name": goal, "kind": kind, **place, "order_parameter": scalars["arrives_order_parameter"]}
     return {
         "kind": "descent",

@@ -18,7 +18,7 @@ from orograph.objective import Objective
 
 SAME = {torch.float64: 1e-5, torch.float32: 1e-3}  # of ‖θ − θ_ref‖: two critical points nearer than that are one
 _STEPS = 80  # of λ
-_NEAR = 1e-3  # of λ: how near to its end a branch is followed
+NEAR = 1e-3  # of λ: how near to its end a branch is followed
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ def maxwell(objective: Objective, one: Float[Tensor, " P"], other: Float[Tensor,
         if abs(move) <= 1e-14 * max(strength, 1e-300) or abs(gap) <= 1e-15 * abs(here.objective):
             return Maxwell(strength, here.objective, here.theta, there.theta, slope)
         move = math.copysign(min(abs(move), 0.2 * strength, longest), move)
-        ahead = [_carried(follower, each, strength + move) for each in (here, there)]
+        ahead = [carried(follower, each, strength + move) for each in (here, there)]
         first, second = ahead
         if first is not None and second is not None:
             if _are_one(first, second):
@@ -91,7 +91,7 @@ def maxwell(objective: Objective, one: Float[Tensor, " P"], other: Float[Tensor,
             here, there, strength = first, second, strength + move
             continue
         longest = 0.5 * abs(move)
-        if longest < _NEAR * strength:
+        if longest < NEAR * strength:
             lost = "one" if first is None else "other"
             raise ConfigurationError(
                 f"The branch of `{lost}` ends near λ = {strength:.3g}, before the two are equally deep: there is no such λ."
@@ -99,7 +99,7 @@ def maxwell(objective: Objective, one: Float[Tensor, " P"], other: Float[Tensor,
     raise ConfigurationError(f"No λ near {objective.strength} was found at which the two points have equal L_eff.")
 
 
-def _carried(follower: Follower, state: State, strength: float) -> State | None:
+def carried(follower: Follower, state: State, strength: float) -> State | None:
     """The point of the same branch at another λ; None where Newton's method meets none, or one of another branch.
 
     On a branch dL_eff = q dλ, so that L_eff changes by no less and no more than q of both ends allows.
