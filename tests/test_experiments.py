@@ -7,6 +7,7 @@ Independent of the code: the command line is the truth for the bytes, run.json i
 import json
 import logging
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -44,16 +45,24 @@ def recorded(run: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of parts that have names."""
+    out = tmp_path_factory.mktemp("named") / "run"
+    og.sweep(own_problem.problem(), out=out, **SMALL)
+    return out
+
+
 @pytest.mark.slow
-def test_a_sweep_of_named_parts_is_that_of_the_command_line(tmp_path: Path) -> None:
-    found = og.sweep(own_problem.problem(), out=tmp_path / "python", **SMALL)
+def test_a_sweep_of_named_parts_is_that_of_the_command_line(named: Path, tmp_path: Path) -> None:
+    found = og.open_run(named)
     assert found.test_accuracy.shape == found.test_confident.shape == (1, 1, 2)
     assert main(["sweep", *NAMED.split(), *WORDS.split(), "--out", str(tmp_path / "command")]) == 0
-    assert bytes_of(tmp_path / "python") == bytes_of(tmp_path / "command")
-    chosen = recorded(tmp_path / "python")
+    assert bytes_of(named) == bytes_of(tmp_path / "command")
+    chosen = recorded(named)
     assert chosen["model"]["model"] == "own_problem:net"
     assert set(chosen["problem"]["sources"]) == {"model", "data", "loss", "confident"}
-    assert main(["sweep", *NAMED.split(), *WORDS.split(), "--out", str(tmp_path / "python")]) == 0  # goes on with it
+    assert main(["sweep", *NAMED.split(), *WORDS.split(), "--out", str(named)]) == 0  # goes on with it
 
 
 @pytest.mark.slow
@@ -74,16 +83,15 @@ def made_in_memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_a_run_of_objects_says_so_and_has_the_numbers_of_the_named_one(made_in_memory: Path, tmp_path: Path) -> None:
+def test_a_run_of_objects_says_so_and_has_the_numbers_of_the_named_one(made_in_memory: Path, named: Path) -> None:
     chosen = recorded(made_in_memory)
     assert chosen["model"]["model"] == "object:lambda"
     assert chosen["data"]["dataset"] == "object:tensors"
     assert set(chosen["problem"]["sources"]) == {"loss", "confident"}
     assert len(chosen["problem"]["checksum"]) == 64
-    named = og.sweep(own_problem.problem(), out=tmp_path / "named", **SMALL)
-    found = og.open_run(made_in_memory)
+    wanted, found = og.open_run(named), og.open_run(made_in_memory)
     for name in ("theta", "eigenvalue", "test_accuracy", "test_confident"):
-        assert np.array_equal(named[name], found[name]), name
+        assert np.array_equal(wanted[name], found[name]), name
 
 
 def test_a_run_of_objects_asks_for_them_in_one_sentence(made_in_memory: Path) -> None:
@@ -122,15 +130,13 @@ def test_a_sweep_of_objects_is_resumed_by_the_same_call_and_not_with_other_data(
 
 
 @pytest.mark.slow
-def test_an_analysis_with_the_problem_finds_what_it_finds_of_names(tmp_path: Path) -> None:
-    runs = []
-    for name, problem in (("named", own_problem.problem()), ("memory", own_problem.in_memory())):
-        run = og.sweep(problem, out=tmp_path / name, **SMALL)
-        runs.append(og.analyze(run, problem if name == "memory" else None, path_steps=0, quiet=True))
-    named, memory = runs
-    assert set(named.data_vars) == set(memory.data_vars)
-    assert np.array_equal(named.scalar_curvature, memory.scalar_curvature)
-    assert np.array_equal(named.class_share, memory.class_share)
+def test_an_analysis_with_the_problem_finds_what_it_finds_of_names(made_in_memory: Path, named: Path, tmp_path: Path) -> None:
+    few: dict[str, Any] = {"path_steps": 0, "probes": 3, "resamples": 19, "quiet": True}
+    wanted = og.analyze(shutil.copytree(named, tmp_path / "named"), **few)
+    found = og.analyze(shutil.copytree(made_in_memory, tmp_path / "memory"), own_problem.in_memory(), **few)
+    assert set(wanted.data_vars) == set(found.data_vars)
+    assert np.array_equal(wanted.scalar_curvature, found.scalar_curvature)
+    assert np.array_equal(wanted.class_share, found.class_share)
 
 
 @pytest.mark.slow
@@ -299,13 +305,22 @@ def test_progress_is_lines_where_nothing_is_set_up(monkeypatch: pytest.MonkeyPat
     assert capsys.readouterr().err == "[1/1] here: done ETA 0 s\n"
 
 
+MANY = SMALL | {"start": "fresh", "cohort": 1}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Independent points of objects, without workers."""
+    out = tmp_path_factory.mktemp("alone") / "run"
+    og.sweep(own_problem.in_memory(), out=out, **MANY)
+    return out
+
+
 @pytest.mark.slow
-def test_workers_write_the_same_bytes_of_names_and_of_objects(tmp_path: Path) -> None:
-    many = SMALL | {"start": "fresh", "cohort": 1}
-    for name, problem in (("named", own_problem.problem()), ("memory", own_problem.in_memory())):
-        og.sweep(problem, out=tmp_path / name, **many)
-        og.sweep(problem, out=tmp_path / f"{name}-two", parallel="processes", jobs=2, **many)
-        assert bytes_of(tmp_path / f"{name}-two") == bytes_of(tmp_path / name)
+def test_workers_write_the_same_bytes_of_objects(alone: Path, tmp_path: Path) -> None:
+    """Of names: `sweep/test_parallel.py`."""
+    og.sweep(own_problem.in_memory(), out=tmp_path / "two", parallel="processes", jobs=2, **MANY)
+    assert bytes_of(tmp_path / "two") == bytes_of(alone)
 
 
 @pytest.mark.slow
@@ -340,13 +355,11 @@ def test_a_script_without_a_guard_is_not_run_again_by_its_workers(tmp_path: Path
 
 @pytest.mark.cluster
 @pytest.mark.parametrize("kind", ["dask", "ray"])
-def test_clusters_write_the_same_bytes_of_names_and_of_objects(tmp_path: Path, kind: str) -> None:
+def test_clusters_write_the_same_bytes_of_objects(alone: Path, tmp_path: Path, kind: str) -> None:
+    """Of names: `sweep/test_parallel.py`."""
     pytest.importorskip("distributed" if kind == "dask" else "ray")
-    many = SMALL | {"start": "fresh", "cohort": 1}
-    for name, problem in (("named", own_problem.problem()), ("memory", own_problem.in_memory())):
-        og.sweep(problem, out=tmp_path / name, **many)
-        og.sweep(problem, out=tmp_path / f"{name}-two", parallel=kind, jobs=2, **many)
-        assert bytes_of(tmp_path / f"{name}-two") == bytes_of(tmp_path / name)
+    og.sweep(own_problem.in_memory(), out=tmp_path / "two", parallel=kind, jobs=2, **MANY)
+    assert bytes_of(tmp_path / "two") == bytes_of(alone)
 
 
 def test_what_cannot_be_sent_to_workers_is_said_before_anything_is_written(

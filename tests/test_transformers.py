@@ -74,7 +74,8 @@ def test_a_language_models_loss_gradient_and_hessian_are_those_of_transformers_o
     assert operator.over == "counted targets"
     assert float(operator.loss) == pytest.approx(own, rel=1e-6)  # transformers takes it in float32
     assert float(operator.loss) == pytest.approx(loss(theta).item(), rel=exact)
-    gradient, dense = torch.autograd.functional.jacobian(loss, theta), torch.autograd.functional.hessian(loss, theta)
+    gradient = torch.autograd.functional.jacobian(loss, theta)
+    dense = torch.autograd.functional.hessian(loss, theta, vectorize=True)
     assert (operator.gradient - gradient).norm() <= exact * gradient.norm()
     assert (operator @ torch.eye(len(theta), dtype=theta.dtype) - dense).norm() <= exact * dense.norm()
 
@@ -138,5 +139,5 @@ def test_the_factors_of_lora_are_theta_and_the_weights_around_them_stay() -> Non
         return torch.func.functional_call(model, given, (), {**inputs, "labels": labels}).loss
 
     theta = torch.cat([each.detach().flatten() for each in moved.values()])
-    dense = torch.autograd.functional.hessian(loss, theta)
+    dense = torch.autograd.functional.hessian(loss, theta, vectorize=True)
     torch.testing.assert_close(operator @ torch.eye(len(theta), dtype=theta.dtype), dense, rtol=1e-8, atol=1e-11)

@@ -210,7 +210,7 @@ def test_what_was_measured_is_not_measured_again_and_the_bytes_are_the_same(made
 @pytest.mark.slow
 def test_kills_leave_no_trace(made: Path) -> None:
     whole = lasting(words(made, "whole"))
-    finish_despite_kills(words(made, "killed"), 5, whole)
+    finish_despite_kills(words(made, "killed"), 3, whole)
     assert bytes_of(made / "killed") == bytes_of(made / "whole")
 
 

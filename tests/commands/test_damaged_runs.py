@@ -99,6 +99,8 @@ def test_a_damaged_file_is_told_or_changes_nothing_and_is_mended(tmp_path: Path,
     assert all(right)
     shutil.copytree(out, tmp_path / "kept")
     names = [name for name in whole if not name.endswith((".lock", ".png", ".pdf", ".svg"))]  # drawn anew; a lock is empty
+    arrays = [name for name in names if name.startswith("arrays.zarr/")]  # all alike: one in three is damaged
+    names = sorted({*names} - {*arrays} | {*arrays[::3]})
     for number, name in enumerate(names):
         how = list(DAMAGES)[number % len(DAMAGES)]
         file, before = out / name, (out / name).read_bytes()

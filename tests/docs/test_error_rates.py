@@ -9,9 +9,9 @@ import error_rates
 
 PAGE = Path(__file__).parents[2] / "docs" / "error-rates.md"
 FEW = {
-    "identities": 10,
-    "orders": 10,
-    "spinodals": 40,
+    "identities": 40,
+    "orders": 40,
+    "spinodals": 60,
     "ladders": 40,
     "correlations": 12,
     "places": 6,
@@ -29,12 +29,6 @@ def test_few_families_keep_what_is_stated(name: str) -> None:
     # Without a stated share: orders are right, jumps and kinks are found.
     least = {"identities": 0.8, "orders": 0.9, "correlations": 0.2}.get(name, 0.0)
     assert min((each.found for each in rates if each.most is None and each.least is None), default=1.0) >= least
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["identities", "orders", "spinodals"])  # the others take the script many minutes
-def test_many_families_keep_what_is_stated(name: str) -> None:
-    assert [each for each in error_rates.SECTIONS[name][1](100) if not each.kept] == []
 
 
 def test_a_rate_beyond_two_standard_errors_is_not_kept() -> None:

@@ -12,7 +12,7 @@ from small_studies import STUDIES, words
 from forked import finish_despite_kills, lasting, start, wait_until
 from run_bytes import bytes_of, wait_for_worker
 
-KILLS = 3
+KILLS = 2
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from orograph.store.run import Run
 from own_flags import PARTS, own
 from run_bytes import bytes_of
 
-LADDER = ("--strengths", "0.001,0.01,0.1", "--k", "2", "--epochs", "2", "--threads", "1", "--quiet")
+LADDER = ("--strengths", "0.001,0.1", "--k", "2", "--epochs", "2", "--threads", "1", "--quiet")
 QUICK = ("--resamples", "19", "--probes", "3", "--lowest-products", "20", "--response-products", "20", "--path-steps", "0")
 
 KINDS = own_flags.KINDS | {

@@ -50,7 +50,7 @@ def parts() -> tuple[nn.Module, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "more", [["--points", "3"], ["--points", "2", "--start", "fresh", "--polish"], ["--points", "2", "--published"]]
+    "more", [["--points", "2"], ["--points", "2", "--start", "fresh", "--polish"], ["--points", "2", "--published"]]
 )
 def test_what_is_recorded_is_of_the_network_that_is_kept(source: Path, more: list[str]) -> None:
     run = sweep(source / "run", *more)
