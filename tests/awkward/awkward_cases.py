@@ -224,23 +224,23 @@ def _() -> Any:
 
 @case("a recurrent network, time first")
 def _() -> Any:
-    batches = [(torch.randint(7, (4, 3)), torch.randint(7, (4, 3))) for _ in range(3)]
+    batches = [(torch.randint(7, (3, 4)), torch.randint(7, (3, 4))) for _ in range(3)]
     return Recurrent(), nn.CrossEntropyLoss(), batches
 
 
 @case("a recurrent network, batch first")
 def _() -> Any:
-    return Last("LSTM"), F.cross_entropy, split(torch.randn(N, 5, 3), torch.randint(2, (N,)), 8, 4)
+    return Last("LSTM"), F.cross_entropy, split(torch.randn(N, 3, 3), torch.randint(2, (N,)), 8, 4)
 
 
 @case("a GRU over batches of unequal length")
 def _() -> Any:
-    return Last("GRU"), nn.CrossEntropyLoss(), [(torch.randn(4, length, 3), torch.randint(2, (4,))) for length in (5, 8, 6)]
+    return Last("GRU"), nn.CrossEntropyLoss(), [(torch.randn(4, length, 3), torch.randint(2, (4,))) for length in (2, 4)]
 
 
 @case("outputs written into a tensor made before")
 def _() -> Any:
-    return Decoder(), nn.CrossEntropyLoss(ignore_index=-1), split(torch.randint(7, (N, 4)), torch.randint(7, (N, 4)))
+    return Decoder(), nn.CrossEntropyLoss(ignore_index=-1), split(torch.randint(7, (N, 3)), torch.randint(7, (N, 3)))
 
 
 @case("Embedding with padding_idx", frozen=(("e.weight", 0),))

@@ -167,13 +167,13 @@ def _() -> Any:
     return (
         Packed(),
         F.cross_entropy,
-        [((torch.randn(6, 5, 3), torch.tensor([5, 4, 4, 2, 1, 1])), torch.randint(2, (6,))) for _ in "ab"],
+        [((torch.randn(4, 3, 3), torch.tensor([3, 1, 2, 1])), torch.randint(2, (4,))) for _ in "ab"],
     )
 
 
 @case("a bidirectional LSTM with projections")
 def _() -> Any:
-    return Projected(), F.cross_entropy, split(torch.randn(N, 4, 3), torch.randint(2, (N,)), 7, 5)
+    return Projected(), F.cross_entropy, split(torch.randn(N, 2, 3), torch.randint(2, (N,)), 7, 5)
 
 
 @case("time first, targets of the sequences")
