@@ -79,15 +79,15 @@ def pretrained(steps: int, blocks: int) -> nn.Module:
 
 def main(folder: Path, quick: bool) -> None:
     """Pretrain, sweep, analyse, report."""
-    steps, blocks, count, epochs, k = (5, 1, 30, 1, 2) if quick else (600, 2, 150, 15, 8)
+    steps, blocks, count, epochs, k, strengths = (5, 1, 30, 1, 2, STRENGTHS[::4]) if quick else (600, 2, 150, 15, 8, STRENGTHS)
     problem = og.Problem(
         pretrained(steps, blocks), judgement, train=sentences(count, 0.9, 0), test=sentences(4 * count, 0.5, 1), groups=words
     )
-    ladder = {"anchor": "initial:0", "start": "anchor", "strengths": STRENGTHS}
+    ladder = {"anchor": "initial:0", "start": "anchor", "strengths": strengths}
     run = og.sweep(problem, **ladder, k=k, tolerance=0.01, epochs=epochs, batch_size=30, lr=3e-3, out=folder)
     run = og.analyze(run, problem, lowest_products=20, response_products=20)
     by_group = run.group_accuracy.sel({"class": ["old words", "new words"]}).values[0, 0]
-    for strength, (old, fresh), largest in zip(STRENGTHS, by_group, run.eigenvalue.values[0, 0, :, 0], strict=True):
+    for strength, (old, fresh), largest in zip(strengths, by_group, run.eigenvalue.values[0, 0, :, 0], strict=True):
         print(f"λ = {strength:<6g}: accuracy {old:.1f} % on old words, {fresh:.1f} % on new ones, λ_max = {largest:.2f}")
     orograph(["report", str(folder)])
 

@@ -66,15 +66,15 @@ def llama() -> nn.Module:
 
 def main(folder: Path, model: str, quick: bool) -> None:
     """Sweep, analyse, report."""
-    count, epochs, k = (20, 1, 2) if quick else (150, 15, 8)
+    count, epochs, k, strengths = (20, 1, 2, STRENGTHS[::4]) if quick else (150, 15, 8, STRENGTHS)
     train, test = lines(count)
     metrics = ["next_token_accuracy", "next_token_perplexity"]
     problem = og.Problem({"gpt2": gpt2, "llama": llama}[model], next_token, train, test, metrics=metrics, groups=length)
-    ladder = {"anchor": "train:0", "start": "anchor", "strengths": STRENGTHS}
+    ladder = {"anchor": "train:0", "start": "anchor", "strengths": strengths}
     run = og.sweep(problem, **ladder, k=k, tolerance=0.01, epochs=epochs, batch_size=20, lr=0.01, out=folder)
     run = og.analyze(run, problem, lowest_products=20, response_products=20)
     perplexities, largest = run.test_next_token_perplexity.values.ravel(), run.eigenvalue.values[0, 0, :, 0]
-    for strength, perplexity, curvature in zip(STRENGTHS, perplexities, largest, strict=True):
+    for strength, perplexity, curvature in zip(strengths, perplexities, largest, strict=True):
         print(f"λ = {strength:<7g}: perplexity {perplexity:.2f}, λ_max = {curvature:.2f}")
     orograph(["report", str(folder)])
 

@@ -29,7 +29,7 @@ def adapted(model: nn.Module) -> nn.Module:
 
 def main(folder: Path, quick: bool) -> None:
     """Pretrain, adapt, sweep, analyse, report."""
-    steps, blocks, count, epochs, k = (5, 1, 30, 1, 2) if quick else (600, 2, 120, 15, 5)
+    steps, blocks, count, epochs, k, strengths = (5, 1, 30, 1, 2, STRENGTHS[::4]) if quick else (600, 2, 120, 15, 5, STRENGTHS)
     base = pretrained(steps, blocks)
 
     def lora() -> nn.Module:
@@ -37,12 +37,12 @@ def main(folder: Path, quick: bool) -> None:
 
     train, test = sentences(count, 0.9, 0), sentences(4 * count, 0.5, 1)
     problem = og.Problem(lora, judgement, train=train, test=test, groups=words)
-    ladder = {"anchor": "initial:0", "start": "anchor", "strengths": STRENGTHS}
+    ladder = {"anchor": "initial:0", "start": "anchor", "strengths": strengths}
     run = og.sweep(problem, **ladder, k=k, tolerance=0.01, epochs=epochs, batch_size=30, lr=0.01, out=folder)
     run = og.analyze(run, problem, lowest_products=20, response_products=20)
     print(f"θ has {run.sizes['parameter']:,} of {sum(each.numel() for each in problem.build(0).parameters()):,} parameters")
     for strength, accuracy, largest in zip(
-        STRENGTHS, run.test_accuracy.values[0, 0], run.eigenvalue.values[0, 0, :, 0], strict=True
+        strengths, run.test_accuracy.values[0, 0], run.eigenvalue.values[0, 0, :, 0], strict=True
     ):
         print(f"λ = {strength:<6g}: accuracy {accuracy:.1f} %, λ_max = {largest:.2f}")
     orograph(["report", str(folder)])

@@ -14,7 +14,6 @@ import torch
 from hypothesis import HealthCheck, settings
 
 import drawing
-from orograph.data import embedded
 from orograph.process import keep_imports
 
 HABITS = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
@@ -38,13 +37,6 @@ LONGEST = [
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
-
-
-@pytest.fixture
-def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`mnist-5k` with one in four of its images, as many of each class."""
-    images, labels = embedded.mnist_5k()
-    monkeypatch.setattr(embedded, "mnist_5k", lambda: (images[::4], labels[::4]))
 
 
 @pytest.fixture

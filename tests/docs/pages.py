@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -41,20 +41,23 @@ def blocks(page: Path) -> list[Block]:
 
 
 def run(page: Path, fewer: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Runs a page's blocks, in the working directory; `fewer` replaces words by others that take less time.
+    """Runs a page's blocks, in the working directory; `fewer` replaces text in them by other that takes less time.
 
     Commands under a note are parsed only: an unknown flag or a value out of range still fails. A block that begins with the name
     of a file is that file.
     """
     session: dict[str, Any] = {"__name__": page.stem}
-    for block in blocks(page):
+    found = blocks(page)
+    for many, few in fewer.items():
+        assert any(many in block.code for block in found), f"{page.name} has no {many}"
+        found = [replace(block, code=block.code.replace(many, few)) for block in found]
+    for block in found:
         if file := _FILE.match(block.code):
             Path(file["name"]).write_text(block.code, encoding="utf-8")
         elif block.kind == "python":
             exec(compile(block.code, str(page), "exec"), session)
         elif block.kind == "sh":
             for words in block.commands():
-                words = [other for word in words for other in fewer.get(word, word).split()]
                 if block.note:
                     check(words)
                 else:

@@ -16,6 +16,33 @@ from pages import DOCS, blocks, run
 
 from orograph.cli import main
 
+# What takes fewer points, images, networks, pairs or random vectors.
+QUICKLY = "--probes 3 --images 2 --path-steps 0 --resamples 19 --lowest-products 60 --response-products 60"
+FEWER = {
+    "analyze": {"analyze runs/demo": f"analyze runs/demo {QUICKLY}"},
+    "branches": {"--epochs 60": "--epochs 20", "runs/few --points 12": "runs/few --points 5", "--points 8": "--points 4"},
+    "cluster": {"--k 5 --epochs 5": "--k 2 --epochs 2"},
+    "escapes": {"--chains 8": "--chains 3", "--steps 400": "--steps 100"},
+    "anchor-sweeps": {"--points 5": "--points 2", "--k 5 --epochs 5": "--k 2 --epochs 2"},
+    "my-experiment": {
+        "0.0003,0.001,0.003 --k 5": "0.001,0.003 --k 2 --epochs 3",
+        "[0.0003, 0.001, 0.003], k=5": "[0.001, 0.003], k=2, epochs=3",
+        "analyze runs/mine": f"analyze runs/mine {QUICKLY}",
+        "og.analyze(run)": "og.analyze(run, probes=3, images=2, path_steps=0, resamples=19)",
+        "path_steps=0, quiet=True": "path_steps=0, probes=3, resamples=19, lowest_products=60, response_products=60, quiet=True",
+        "points=3": "points=2",
+        "epochs=5, k=5": "epochs=1, k=2",
+        '"0.00030", "0.00300"': '"0.00100", "0.00300"',
+    },
+    "study": {"16,64": "4", "h16-AdamW": "h4-AdamW", "mnist-5k": "digits --subset-size 300", "--epochs 3": "--epochs 1"},
+    "sweep": {"--k 4": "--k 2", "--epochs 10": "--epochs 5"},
+    "track": {"range(40)": "range(10)"},
+    "tutorial": {
+        "--points 11": "--points 3",
+        "mnist-5k": "digits --subset-size 300",
+        "analyze runs/demo": f"analyze runs/demo {QUICKLY}",
+    },
+}
 PAGES = sorted(page for page in DOCS.rglob("*.md"))
 QUICK = [page for page in PAGES if page.name not in ("tutorial.md", "study.md") and blocks(page)]
 
@@ -37,11 +64,11 @@ def _job(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("few_images", "own_state")
+@pytest.mark.usefixtures("own_state")
 @pytest.mark.parametrize("page", QUICK, ids=lambda page: page.stem)
 def test_every_block_of_a_page_runs(page: Path, demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(demo)
-    run(page)
+    run(page, FEWER.get(page.stem, {}))
 
 
 @pytest.mark.slow
@@ -49,8 +76,7 @@ def test_every_block_of_a_page_runs(page: Path, demo: Path, monkeypatch: pytest.
 @pytest.mark.parametrize("name", ["tutorial", "study"])
 def test_pages_that_make_their_own_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    fewer = {"11": "3", "16,64": "16", "mnist-5k": "digits --subset-size 300"}  # points of a sweep, widths of a study, images
-    run(DOCS / f"{name}.md", fewer)
+    run(DOCS / f"{name}.md", FEWER[name])
     if name == "tutorial":
         for made in ("runs/demo/figures/sweep.png", "runs/demo/report.html", "eigenvalues.png", "first.json", "first.png"):
             assert (tmp_path / made).stat().st_size > 0

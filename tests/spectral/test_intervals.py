@@ -111,13 +111,13 @@ def test_five_losses_on_either_side_hold_the_rise_along_a_single_direction() -> 
 
 @pytest.mark.slow
 def test_all_stated_intervals_hold_the_truth() -> None:
-    rows = error_bars.rows(SEEDS // 4)
+    rows = error_bars.rows(SEEDS // 6)
     groups: dict[tuple[str, str], list[float]] = {}
     for where, quantity, _, share, _ in rows:
         groups.setdefault((where, quantity), []).append(share)
     means = {group: float(np.mean(shares)) for group, shares in groups.items()}
-    # 375 intervals each: three standard deviations of 1.1 % about 95. Those without pairs err to the safe side, up to 98.
-    assert {group: share for group, share in means.items() if not 0.916 <= share <= 0.995} == {}
+    # 250 intervals each: three standard deviations of 1.4 % about 95. Those without pairs err to the safe side, up to 98.
+    assert {group: share for group, share in means.items() if not 0.908 <= share <= 0.995} == {}
 
 
 @pytest.mark.slow

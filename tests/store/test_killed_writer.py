@@ -94,7 +94,7 @@ def gone_at(call: str, number: int, work: Callable[[], object]) -> int:
     [
         pytest.param(call, first, marks=[] if (call, first) == ("replace", 0) else pytest.mark.slow)
         for call in ("replace", "fsync", "mkdir")
-        for first in range(9)
+        for first in range(0, 9, 3 if call == "fsync" else 1)  # what lies on the disk is what lies there at a `replace` nearby
     ],
 )
 def test_gone_at_any_call_of_the_system_and_resumed_the_bytes_are_the_same(tmp_path: Path, call: str, first: int) -> None:

@@ -21,7 +21,7 @@ from orograph.sweep.settings import SweepSettings
 from run_bytes import bytes_of
 
 LADDER = ("--strengths", "0.005,0.02,0.021", "--direction", "both", "--subset-size", "100", "--k", "2")
-SEEDS = ("--end", "newton", "--polish-products", "200", *LADDER, "--seeds", "0,1")
+SEEDS = ("--end", "newton", "--polish-products", "200", *LADDER, "--seeds", "0,1", "--epochs", "4")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from run_bytes import bytes_of
 def test_kills_leave_no_trace(tmp_path: Path) -> None:
     args = ("--direction", "both", "--points", "2", "--polish", "--polish-products", "50")
     whole = lasting(words(tmp_path / "whole", *args))
-    finish_despite_kills(words(tmp_path / "killed", *args), 10, whole)
+    finish_despite_kills(words(tmp_path / "killed", *args), 4, whole)
     assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
 
 
