@@ -154,6 +154,13 @@ def test_an_analysis_has_the_fold_both_stretches_and_the_work_of_the_closed_form
     assert branch["envelope"]["largest_difference"] < 2 * branch["envelope"]["integral_error"] < 1e-4
     assert branch["envelope"]["range"] > 0.01
     assert json.loads((tmp_path / "run/analysis.json").read_text())["stretches"] == found["stretches"]
+    run = Run.open(tmp_path / "run")
+    points = [row for row in table(run) if "point" in row]
+    assert [row["stretch"] for row in points] == ["up/0"] * stable["points"] + ["up/1"] * saddle["points"]
+    first, *_, last = points
+    assert last["work"] == pytest.approx(last["objective"] - first["objective"], abs=2e-6)
+    shown = branch_data(run)["analysis"]
+    assert (shown["stretches"], shown["grown"]) == (found["stretches"], [])
     assert main(["doctor", str(tmp_path / "run")]) == 0
     words = fold(followed.parent, "run")
     words[words.index(str(followed))] = str(tmp_path / "run")

@@ -5,10 +5,12 @@ the error of that integral beside it. Where two stretches of minima are equally 
 found between their points; `orograph atlas` certifies it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 from rich.console import Console
 from rich.table import Table
 
@@ -20,9 +22,9 @@ from orograph.continuation.envelope import FEWEST, work_again, work_along
 from orograph.errors import ConfigurationError, RunError, shown
 from orograph.problem import Problem
 from orograph.remarks import answer
-from orograph.store.analysis import of_run
+from orograph.store.analysis import of_another, of_run
 from orograph.store.branch import BRANCH, Course, courses
-from orograph.store.encoding import json_text
+from orograph.store.encoding import decode, json_text
 from orograph.store.marker import has_marker
 from orograph.store.run import Run
 from orograph.work.progress import Show
@@ -77,7 +79,7 @@ def found_of(run: Run) -> dict[str, Any]:
     pairs = [(one, other) for number, one in enumerate(minima) for other in minima[number + 1 :]]
     return {
         "run": run.path.resolve().name,
-        "branches": [_branch(each) for each in courses(run).values()],
+        "branches": [_branch(each, [one for one in known if one.course.name == each.name]) for each in courses(run).values()],
         "stretches": [_stretch(each) for each in known],
         "maxwell": [
             {"one": _name(one), "other": _name(other), "strength": at} for one, other in pairs for at in crossings(one, other)
@@ -90,26 +92,51 @@ def found_of(run: Run) -> dict[str, Any]:
     }
 
 
-def _branch(course: Course) -> dict[str, Any]:
+def found_before(run: Run) -> dict[str, Any] | None:
+    """What `analyze` has written of a run of branches; None where it was not there yet.
+
+    Args:
+        run: of branches.
+
+    Raises:
+        RunError: the file is damaged, or of another run.
+    """
+    path = run.path / FILE
+    if not path.is_file():
+        return None
+    if of_another(run, found := decode(path)):
+        raise RunError(f"{path} was found in another run; have it made anew by: orograph analyze {run.path}.")
+    return dict(found)
+
+
+def _branch(course: Course, known: Sequence[Stretch]) -> dict[str, Any]:
+    """What is found of a branch: of each of its points the stretch on which it lies, and ∫ q dλ from the first to it."""
+    gained = _gained(course)
     return {
         "name": course.name,
         "points": len(course.points),
         "ended": course.ended,
         "events": [dict(each.scalars) for each in course.events],
-        "envelope": _envelope(course),
+        "envelope": None if gained is None else _envelope(course, gained),
+        "stretch": [_name(each) for each in known for _ in each.points],
+        "work": None if gained is None else gained.tolist(),
     }
 
 
-def _envelope(course: Course) -> dict[str, float] | None:
-    """F at the points against F at the first and ∫ q dλ from there: the largest difference, how far two rules for the
-    integral are apart, and how far F goes in all."""
+def _gained(course: Course) -> Float64[np.ndarray, " n"] | None:
     if len(course.points) < FEWEST:
         return None
-    s, energy, strength, q, rate = (
-        np.array([each.scalars[name] for each in course.points])
-        for name in ("arclength", "objective", "strength", "order_parameter", "strength_rate")
-    )
-    gained = work_along(s, strength, q)
+    return work_along(*_along(course, "arclength", "strength", "order_parameter"))
+
+
+def _along(course: Course, *names: str) -> list[Float64[np.ndarray, " n"]]:
+    return [np.array([each.scalars[name] for each in course.points]) for name in names]
+
+
+def _envelope(course: Course, gained: Float64[np.ndarray, " n"]) -> dict[str, float]:
+    """F at the points against F at the first and ∫ q dλ from there: the largest difference, how far two rules for the
+    integral are apart, and how far F goes in all."""
+    s, energy, strength, q, rate = _along(course, "arclength", "objective", "strength", "order_parameter", "strength_rate")
     return {
         "largest_difference": float(np.abs(energy - energy[0] - gained).max()),
         "integral_error": float(np.abs(gained - work_again(s, strength, q, rate)).max()),

@@ -13,6 +13,7 @@ import xarray as xr
 from rich.console import Console
 from rich.text import Text
 
+from orograph.commands.branch_analysis import found_before
 from orograph.commands.settings import ExportSettings
 from orograph.errors import ConfigurationError, RunError, shown
 from orograph.memory import format_bytes
@@ -72,7 +73,12 @@ def table(run: Run) -> list[Row]:
     if run.kind == TRACK:
         return [{"step": step, "status": each.status, **_flat(each.scalars, ())} for step, each in moments(run).items()]
     if run.kind == BRANCH:
-        return [row for course in courses(run).values() for row in _along(course, run.classes)]
+        analysed = {each["name"]: each for each in (found_before(run) or {}).get("branches", [])}
+        return [
+            row
+            for course in courses(run).values()
+            for row in _along(course, run.classes, _by_point(course, analysed.get(course.name, {})))
+        ]
     if run.kind == ESCAPE:
         chains = [(where, zip(*lists.values(), strict=True), [*lists]) for where, lists in cells(run)]
         return [
@@ -102,14 +108,22 @@ def table(run: Run) -> list[Row]:
     return rows
 
 
-def _along(course: Course, classes: Sequence[str]) -> list[Row]:
-    """The points of a branch, each followed by the events behind it."""
+def _along(course: Course, classes: Sequence[str], analysed: Sequence[Row]) -> list[Row]:
+    """The points of a branch with what an analysis found of them, each followed by the events behind it."""
     rows = []
-    for number, point in enumerate(course.points):
-        rows.append({"branch_name": course.name, "point": number, **_flat(point.scalars, classes)})
+    for number, (point, found) in enumerate(zip(course.points, analysed, strict=True)):
+        rows.append({"branch_name": course.name, "point": number, **_flat(point.scalars, classes), **found})
         behind = [each for each in course.events if each.scalars["after"] == number]
         rows += [{"branch_name": course.name, **_flat(each.scalars, classes)} for each in behind]
     return rows
+
+
+def _by_point(course: Course, analysed: Mapping[str, Any]) -> list[Row]:
+    """Of each point of a branch what an analysis found; nothing where the branch has gone on since."""
+    known = {name: values for name in ("stretch", "work") if (values := analysed.get(name)) is not None}
+    if any(len(values) != len(course.points) for values in known.values()):
+        known = {}
+    return [{name: values[number] for name, values in known.items()} for number in range(len(course.points))]
 
 
 def _flat(scalars: Mapping[str, Any], classes: Sequence[str]) -> Row:

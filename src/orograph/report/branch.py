@@ -1,10 +1,13 @@
 """What the report of branches shows: the bifurcation diagram, what changes along each branch, and its events."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from orograph.analysis.command import FILE
+from orograph.commands.branch_analysis import found_before
 from orograph.report.about import about
+from orograph.report.shapes import BranchAnalysis, require
 from orograph.store.branch import Course, courses
 from orograph.store.lookup import described, in_order, tables_of
 from orograph.store.run import Run
@@ -30,7 +33,18 @@ def atlas_data(run: Run, atlas: Mapping[str, Any]) -> dict[str, Any]:
 def branch_data(run: Run) -> dict[str, Any]:
     """All that the page of branches is made of."""
     title = f"{run.path.resolve().name}: branches of critical points"
-    return {**_page(run, [_course(each) for each in courses(run).values()]), "kind": run.kind, "title": title}
+    known = [_course(each) for each in courses(run).values()]
+    return {**_page(run, known), "kind": run.kind, "title": title, "analysis": _analysis(run, known)}
+
+
+def _analysis(run: Run, known: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """What `orograph analyze` found; `grown` names the branches that have gone on since."""
+    if (found := found_before(run)) is None:
+        return None
+    shown = require(BranchAnalysis, found, run.path / FILE, f"orograph analyze {run.path}")
+    counts = {each["name"]: each["points"] for each in shown["branches"]}
+    grown = [each["name"] for each in known if len(each["points"]) != counts.get(each["name"])]
+    return {name: shown[name] for name in ("stretches", "maxwell", "lost_classes", "branches")} | {"grown": grown}
 
 
 def _page(run: Run, branches: list[dict[str, Any]]) -> dict[str, Any]:
@@ -44,7 +58,7 @@ def _page(run: Run, branches: list[dict[str, Any]]) -> dict[str, Any]:
         "classes": list(run.classes),
         "names": names,
         "tables": {"branch": _columns(run, "branch", names), "events": _columns(run, "events", events)},
-        "quantities": described([*names, *events, "branch_name", "point", "event_kind", "ended"]),
+        "quantities": described([*names, *events, "branch_name", "point", "event_kind", "ended", "stretch", "work"]),
     }
 
 

@@ -197,6 +197,40 @@ class Results(TypedDict):
     left_out: NotRequired[list[StrictStr]]
 
 
+class Corner(TypedDict):
+    strength: Number
+
+
+class Stretch(TypedDict):
+    name: StrictStr
+    index: StrictInt | None
+    points: StrictInt
+    low: Corner
+    high: Corner
+    begins: Text
+    ends: Text
+
+
+class Envelope(TypedDict):
+    largest_difference: Number
+    integral_error: Number
+    range: Number
+
+
+class Branch(TypedDict):
+    name: StrictStr
+    points: StrictInt
+    envelope: Envelope | None
+    work: NotRequired[Numbers | None]
+
+
+class BranchAnalysis(TypedDict):
+    stretches: list[Stretch]
+    maxwell: list[dict[str, Any]]
+    lost_classes: list[dict[str, Any]]
+    branches: list[Branch]
+
+
 @cache
 def _adapter(shape: Any) -> TypeAdapter[Any]:
     return TypeAdapter(shape)
@@ -206,7 +240,7 @@ def require(shape: Any, content: Any, path: Path, again: str) -> dict[str, Any]:
     """The content of a file that has a shape.
 
     Args:
-        shape: `Analysis` or `Results`.
+        shape: `Analysis`, `BranchAnalysis` or `Results`.
         content: as it was decoded.
         path: of the file.
         again: the command that writes it again.

@@ -20,6 +20,8 @@ BRANCHES = {
     "kernel_size": Q("directions that the Hessian of L_eff maps to zero", short="kernel"),
     "branches": Q("branches that leave the event"),
     "ended": Q("why the branch ends", short="ended"),
+    "stretch": Q("stretch of critical points of one index", short="stretch"),
+    "work": Q("∫ q dλ along the branch from its first point", "nat", short="∫ q dλ"),
     "first_stretch": Q("stretch of a branch that it leaves, or the first of two", short="one"),
     "second_stretch": Q("stretch of a branch that it arrives at, or the second of two", short="other"),
     "certified": Q("whether the critical points at both ends met their tolerance", short="certified"),
@@ -39,5 +41,5 @@ BRANCHES = {
     "kernel": Q("orthonormal basis of what the Hessian of L_eff maps to zero", dims=("kernel_direction", "parameter")),
 }
 BRANCH_TEXTS = frozenset(
-    {"branch_name", "event_kind", "branches", "ended", "first_stretch", "second_stretch", "descent_side", "likeness"}
+    {"branch_name", "event_kind", "branches", "ended", "stretch", "first_stretch", "second_stretch", "descent_side", "likeness"}
 )

@@ -17,6 +17,7 @@ function show(report) {
   const joined = report.atlas ? [["descents", edges("descent")], ["barriers", String(report.atlas.barriers.length)], ["jumps", edges("jump")]] : [];
   facts(top, [["branches", String(branches.length)], ["points", String(all.length)], ["folds", count("fold")], ["branch points", count("branch")],
     ["turns of q", count("turn")], ["products", String(branches.reduce((sum, branch) => sum + last(branch.points).products, 0))], ...joined]);
+  if (report.analysis === null) notices(top, [["", "Not analysed: orograph analyze adds stretches, equal depth, lost classes and L_eff against ∫ q dλ to this report."]]);
   notices(top, branches.map((branch) => [branch.ended ? "good" : "bad",
     `${branch.name}: ${branch.points.length} points, λ from ${format(branch.points[0].strength)} to ${format(last(branch.points).strength)}; ${branch.ended || "not finished: the same command goes on"}.`]));
 
@@ -95,6 +96,8 @@ function show(report) {
     data: classes.map((each, k) => ({ type: "scatter", mode: "lines", name: each, x: branches[0].points.map((point) => point.arclength), y: branches[0].points.map((point) => point[name][k]), line: { color: colour(k), dash: DASHES[Math.floor(k / 7) % 5], width: 1.5 } })),
     layout: { xaxis: axis(word("arclength")), yaxis: axis(word(name) + unitOf(quantities, name)) } }), { height: 380 }));
 
+  if (report.analysis) showAnalysis(report);
+
   /* The graph of an atlas, one stretch or point at a time; what joins it is a button that leads there. */
   if (report.atlas) {
     const { nodes, edges, maxwell, barriers, lost_classes: lost } = report.atlas;
@@ -140,4 +143,34 @@ function show(report) {
   if (events.length) table(tables, { title: "Events", name: "events", rows: events, columns: columnsOf(report, "events").map((column) => (["strength", "order_parameter"].includes(column.key) ? { ...column, digits: 8 } : column)) });
   table(tables, { title: "Points", name: "points", rows: branches.flatMap((branch) => branch.points.map((point) => ({ branch_name: branch.name, ...point }))), all: ["branch_name", "point", ...report.names], columns: columnsOf(report, "branch") });
   about(report.about);
+}
+
+/* What orograph analyze found of branches. */
+function showAnalysis({ quantities, branches, analysis }) {
+  const word = (name) => label(quantities, name);
+  const lambda = headingOf(quantities, "strength");
+  const named = (names) => names.map(([key, text, digits]) => ({ key, label: text, title: text, digits }));
+  const node = section("analysis", "Analysis", "Stretches of one index between events, where two of minima are equally deep, the classes lost, and L_eff against the work ∫ q dλ, by which alone it changes.");
+  if (analysis.grown.length) notices(node, analysis.grown.map((name) => ["warn", `${name} has other points than were analysed: orograph analyze again.`]));
+  const worked = analysis.branches.filter(({ name, work }) => work && work.length === branches.find((each) => each.name === name).points.length);
+  if (worked.length) {
+    const plots = el("div", { class: "figures" });
+    node.append(plots);
+    figure(plots, "L_eff less ∫ q dλ", "Zero but for the splines through the points that the integral is taken by: a step would be a change of branch.", () => ({
+      data: worked.map(({ name, work }, k) => {
+        const { points } = branches.find((each) => each.name === name);
+        return { type: "scatter", mode: "lines+markers", name, x: points.map((point) => point.arclength), y: points.map((point, i) => point.objective - points[0].objective - work[i]), line: { color: colour(k), dash: DASHES[Math.floor(k / 7) % 5], width: 1.7 }, marker: { size: 4 } };
+      }),
+      layout: { xaxis: axis(word("arclength")), yaxis: axis("difference, nat", { exponentformat: "e" }) } }), { height: 380 });
+  }
+  const what = (index) => (index === null ? "index not known" : index === 0 ? "minima" : `saddles of index ${index}`);
+  table(node, { title: "Stretches", name: "stretches", rows: analysis.stretches.map((each) => ({ ...each, what: what(each.index), low: each.low.strength, high: each.high.strength, begins: each.begins || "the start", ends: each.ends || "the end" })),
+    columns: named([["name", "stretch"], ["what", "what"], ["points", "points"], ["low", "from λ", 8], ["high", "to λ", 8], ["begins", "begins in"], ["ends", "ends in"]]) });
+  const enveloped = analysis.branches.filter((each) => each.envelope).map((each) => ({ name: each.name, ...each.envelope }));
+  if (enveloped.length) table(node, { title: "L_eff against ∫ q dλ", name: "envelope", rows: enveloped,
+    columns: named([["name", "branch"], ["largest_difference", "largest difference"], ["integral_error", "how well the integral is known"], ["range", "range of L_eff"]]) });
+  if (analysis.maxwell.length) table(node, { title: "Equal depth", name: "equal-depth", rows: analysis.maxwell, note: "Between the points of two stretches; orograph atlas certifies it.",
+    columns: named([["strength", lambda, 8], ["one", "one"], ["other", "other"]]) });
+  if (analysis.lost_classes.length) table(node, { title: "Lost classes", name: "lost-classes", rows: analysis.lost_classes, note: "Where the test accuracy of a class falls below a half along a stretch of minima.",
+    columns: named([["stretch", "stretch"], ["class", "class"], ["strength", lambda, 6]]) });
 }
