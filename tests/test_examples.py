@@ -47,7 +47,7 @@ open("done.html", "w", encoding="utf-8").write(HTMLExporter().from_notebook_node
 @pytest.mark.usefixtures("own_state")
 def test_an_example_leaves_its_pictures(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pydoc_data.topics, "topics", {"few": str(pydoc_data.topics.topics)[:2_000]})
-    monkeypatch.setattr(og, "load_data", lambda name, **_: load_data(name, subset_size=200))
+    monkeypatch.setattr(og, "load_data", lambda name, subset_size=5_000: load_data(name, subset_size=subset_size // 80))
     monkeypatch.setattr(og, "lanczos", partial(lanczos, max_products=60))
     narrow = {"mlp": {"widths": (8, 8)}}
     monkeypatch.setattr(og, "build_model", lambda name, **given: build_model(name, **given, **narrow.get(name, {})))

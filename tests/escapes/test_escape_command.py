@@ -149,7 +149,7 @@ def test_whatever_it_was_stopped_at_it_ends_with_the_same_bytes(made: Path, tmp_
 
 @pytest.mark.slow
 def test_kills_leave_no_trace(made: Path) -> None:
-    few = ("--at", "0.085", "--batch-sizes", "2", "--steps", "200")
+    few = ("--at", "0.085", "--batch-sizes", "2", "--steps", "100")
     whole = lasting([*followed(made, "whole"), *few])
     finish_despite_kills([*followed(made, "killed"), *few], 2, whole)
     assert bytes_of(made / "killed") == bytes_of(made / "whole")
