@@ -22,14 +22,15 @@ settings.register_profile("search", derandomize=False, **HABITS)
 settings.load_profile("same")
 
 LONGEST = [
-    "test_pages",
-    "test_parallel",
-    "test_memory",
-    "test_same_bytes",
+    "test_awkward",
     "test_examples",
-    "test_killed_sweep",
+    "test_pages",
     "test_benchmark_scripts",
     "test_operators",
+    "test_intervals",
+    "test_parallel",
+    "test_experiments",
+    "test_same_bytes",
     "test_analyze",
 ]
 
