@@ -15,7 +15,7 @@ from orograph.store.run import Run
 def test_every_number_of_the_solvable_networks_is_true(tmp_path: Path, capsys: pytest.CaptureFixture[str], dtype: str) -> None:
     assert main(["verify", "--dtype", dtype, "--json", "--quiet", "--out", str(tmp_path)]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert len(found) == (63 if dtype == "float64" else 61)
+    assert len(found) == 63
     assert all(each["passed"] for each in found)
     # stated with the closed forms, once more by hand
     by_name = {each["name"]: each["found"] for each in found}

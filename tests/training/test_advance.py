@@ -11,7 +11,7 @@ from orograph.curvature.hessian import HessianOperator
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 from orograph.training import Advanced, advance
-from orograph.training.advancing import _End, _same_branch
+from orograph.training.ends import End, one_branch
 
 FOLD = 0.375 * 0.25 ** (1 / 3)  # of three factors: ⅜σ(σ/4)^⅓
 
@@ -95,14 +95,14 @@ def test_a_far_goal_does_not_hide_the_end_of_the_branch(at: float, to: float) ->
 
 
 def test_two_branches_are_told_apart_by_the_objective() -> None:
-    def end(u: float, strength: float) -> _End:
-        return _End(0.5 * (1 - u**3) ** 2 + strength * 3 * u**2, 3 * u**2, 0.0)
+    def end(u: float, strength: float) -> End:
+        return End(0.5 * (1 - u**3) ** 2 + strength * 3 * u**2, 3 * u**2, 0.0)
 
     here = end(unit(3, 0.22), 0.22)
     for strength in (0.21, 0.225, 0.235):
-        assert _same_branch(here, end(unit(3, strength), strength), strength - 0.22, 0.1)
-    assert not _same_branch(here, end(0.0, 0.3), 0.08, 1.0)  # the origin, which is lower at 0.22 already
-    assert not _same_branch(end(0.0, 0.1), end(unit(3, 0.05), 0.05), -0.05, 1.0)  # down from the origin, which is higher at 0.1
+        assert one_branch(here, end(unit(3, strength), strength), strength - 0.22, 0.1)
+    assert not one_branch(here, end(0.0, 0.3), 0.08, 1.0)  # the origin, which is lower at 0.22 already
+    assert not one_branch(end(0.0, 0.1), end(unit(3, 0.05), 0.05), -0.05, 1.0)  # down from the origin, which is higher at 0.1
 
 
 def test_the_budget_is_kept_and_a_lost_way_says_where_it_was() -> None:

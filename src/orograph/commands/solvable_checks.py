@@ -12,7 +12,6 @@ from torch import Tensor
 
 from orograph.commands.solvable_runs import Runs, Solvable, course
 from orograph.continuation import Event, follow, follow_spheres, layer_rotations, switch_branch
-from orograph.continuation.follower import Follower, default_tolerance
 from orograph.continuation.solvable import (
     deep_linear,
     distance_of,
@@ -25,7 +24,6 @@ from orograph.continuation.solvable import (
     merged_units,
     strength_of_three,
 )
-from orograph.continuation.stability import lowest
 from orograph.objective import Objective
 from orograph.settings.shared import THREE_MODES, DataSettings, ModelSettings
 from orograph.store.branch import KERNEL, Course, courses
@@ -110,10 +108,7 @@ def checks(
     yield from _tanh(runs, allowed)
     for count in (1, 2, 3):
         say(f"two factors, rank {count}: all critical points")
-        if count < 3 or dtype == "float64":
-            yield from _families(THREE_MODES[:count], getattr(torch, dtype))
-        else:  # in float32 branches of three modes end early: indices where the closed form has the points
-            yield from _indices(THREE_MODES, torch.float32)
+        yield from _families(THREE_MODES[:count], getattr(torch, dtype))
 
 
 def _one_mode(runs: Runs, sigma: float, allowed: Allowed) -> Iterator[Check]:
@@ -267,20 +262,9 @@ def _families(singular: Sequence[float], dtype: torch.dtype) -> Iterator[Check]:
     yield Check(f"families whose index is wrong, rank {rank}", wrong, 0, 0)
 
 
-def _indices(singular: Sequence[float], dtype: torch.dtype) -> Iterator[Check]:
-    """The index at every critical point of two factors, where the closed form has it."""
-    width, strength, wrong = 3, 0.1, 0
-    for modes in itertools.chain.from_iterable(itertools.combinations(range(len(singular)), n) for n in range(len(singular) + 1)):
-        start = learnt(deep_linear(singular, 2, width, strength, dtype), singular, 2, modes)
-        state = Follower(start, default_tolerance(dtype), 0, None, 0).begin(start.theta, strength)
-        found = lowest(state, 12, None, tolerance=1e-3, seed=0).index
-        wrong += found != index_of(singular, width, strength, modes)
-    yield Check(f"critical points of two factors, rank {len(singular)}, whose index is wrong", float(wrong), 0, 0)
-
-
 def _leaving(objective: Objective, event: Event) -> list[Objective]:
     """One of the branches that leave a branch point, from where it is followed on: the others are its images."""
-    found = switch_branch(objective, event, amplitude=0.2, tolerance=default_tolerance(objective.dtype))
+    found = switch_branch(objective, event, amplitude=0.2)
     return [objective.penalised(each.strength).moved(each.theta) for each in found[:1]]
 
 

@@ -12,13 +12,15 @@ from torch import Tensor
 
 from orograph.arguments import checked
 from orograph.continuation.equation import State
-from orograph.continuation.follower import Follower, require_penalty
+from orograph.continuation.follower import Follower, default_tolerance, require_penalty
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
+from orograph.training.ends import End, one_branch
 
 SAME = {torch.float64: 1e-5, torch.float32: 1e-3}  # of ‖θ − θ_ref‖: two critical points nearer than that are one
 _STEPS = 80  # of λ
 NEAR = 1e-3  # of λ: how near to its end a branch is followed
+_UNITS = 100  # in the last place of L_eff, which a loss in the dtype of θ is good to
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +43,16 @@ class Maxwell:
 
 
 @checked
-def maxwell(objective: Objective, one: Float[Tensor, " P"], other: Float[Tensor, " P"], *, tolerance: float = 1e-9) -> Maxwell:
+def maxwell(
+    objective: Objective, one: Float[Tensor, " P"], other: Float[Tensor, " P"], *, tolerance: float | None = None
+) -> Maxwell:
     """The λ near that of the objective at which two critical points, kept on their branches, have equal L_eff.
 
     Args:
         objective: L, θ_ref and the λ of both points.
         one: `(P,)`, a critical point there.
         other: `(P,)`, another.
-        tolerance: τ of ‖∇L_eff‖, as of `follow`.
+        tolerance: τ of ‖∇L_eff‖, as of `follow`; 1e-9 in float64, 1e-5 in float32 if not given.
 
     Returns:
         λ, L_eff and both points there.
@@ -65,7 +69,7 @@ def maxwell(objective: Objective, one: Float[Tensor, " P"], other: Float[Tensor,
         0.198425
     """
     require_penalty(objective.strength)
-    follower = Follower(objective, tolerance, 0, None, 0)
+    follower = Follower(objective, tolerance or default_tolerance(objective.dtype), 0, None, 0)
     strength, longest = objective.strength, math.inf
     here, there = (follower.begin(theta.detach().to(objective.dtype), strength) for theta in (one, other))
     if _are_one(here, there):
@@ -100,18 +104,15 @@ def maxwell(objective: Objective, one: Float[Tensor, " P"], other: Float[Tensor,
 
 
 def carried(follower: Follower, state: State, strength: float) -> State | None:
-    """The point of the same branch at another λ; None where Newton's method meets none, or one of another branch.
-
-    On a branch dL_eff = q dλ, so that L_eff changes by no less and no more than q of both ends allows.
-    """
+    """The point of the same branch at another λ; None where Newton's method meets none, or one of another branch."""
     try:
         found = follower.begin(state.theta, strength)
     except ConfigurationError:
         return None
-    step, gained = strength - state.strength, found.objective - state.objective
-    least, most = sorted((state.distance2 * step, found.distance2 * step))
-    rounding = torch.finfo(state.theta.dtype).eps ** 0.75 * (abs(state.objective) + abs(found.objective))
-    return found if least - rounding <= gained <= most + rounding else None
+    old, new = (End(each.objective, each.distance2, max(each.residual, follower.target(each))) for each in (state, found))
+    length = (found.theta - state.theta).double().norm().item()
+    rounding = _UNITS * torch.finfo(state.theta.dtype).eps
+    return found if one_branch(old, new, strength - state.strength, length, rounding=rounding, minima=False) else None
 
 
 def _are_one(one: State, other: State) -> bool:

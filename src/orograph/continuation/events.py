@@ -5,7 +5,9 @@ Where an eigenvalue of A = H + 2λI vanishes with eigenvector φ, bᵀφ ≠ 0 m
 point at which branches meet. Where only dq/ds vanishes nothing happens to the stability.
 
 Where branches cross, F is a product of what vanishes on each: points nearer than √τ to the crossing fulfil the tolerance without
-being on either. The crossing is placed from points further away, between which θ, λ and the eigenvalue are smooth.
+being on either. The crossing is placed from points further away, between which θ, λ and the eigenvalue are smooth, and what is
+nearer than the √τ of those points is one: crossings, which make the kernel together, and an eigenvalue and zero. τ is 1e-12 where
+float64 and the default allow it, and the rounding of float32.
 """
 
 import math
@@ -20,12 +22,13 @@ from orograph.continuation.branch import Event
 from orograph.continuation.reached import Reached
 
 _PLACED = 1e-10  # of the step: the precision of an event's place
-_SAME = 1e-4  # of the step: events nearer than that are one
+_SAME = 1e-4  # of the step: events nearer than that are one, or nearer than they are known
 _NODES = np.array([-0.3, -0.2, -0.1, 0.1, 0.2, 0.3])  # of the step: where points are met from which a branch point is placed
-_ZERO = 1e-6  # of the largest of the lowest eigenvalues, or of 1: an eigenvalue that has vanished
+_GONE = 1e-6  # of the larger q of a step: a q that has vanished
+_ZERO = 1e-6  # of the largest of the lowest eigenvalues, or of 1: one that has vanished, as far as it can be known
 
 Guess = tuple[Reached, Reached, float]  # two points of the branch, and the share of the way from one to the other
-Placed = tuple[str, float, Reached]  # kind, share of the step, the point there
+Placed = tuple[str, int, float, Reached]  # kind, number of the eigenvalue, share of the step, the point there
 Between = Callable[[Guess], Reached | None]  # the critical point next to a guess
 Look = Callable[[Reached], Reached]  # the same with its lowest eigenpairs
 
@@ -38,14 +41,26 @@ class Stretch:
         there: the second.
         between: meets a point.
         look: finds its lowest eigenpairs.
-        sharp: meets a point to a tighter tolerance; None where the dtype allows none.
-        blur: share of the step within which a point cannot be told from a crossing of branches.
+        sharp: meets a point to a tighter tolerance, or as well as rounding allows.
+        length: of the step.
+        blur: √τ of the points of the branch: nearer than that to a crossing of branches they cannot be told from it.
+        sharpness: the same of points that are met sharply.
     """
 
     def __init__(
-        self, here: Reached, there: Reached, between: Between, look: Look, *, sharp: Between | None = None, blur: float = 0.0
+        self,
+        here: Reached,
+        there: Reached,
+        between: Between,
+        look: Look,
+        *,
+        sharp: Between,
+        length: float,
+        blur: float,
+        sharpness: float,
     ) -> None:
-        self.here, self.there, self._between, self._look, self._sharp, self.blur = here, there, between, look, sharp, blur
+        self.here, self.there, self._between, self._look, self._sharp = here, there, between, look, sharp
+        self.length, self.blur, self.sharpness = length, blur, sharpness
         self._known = {0.0: here, 1.0: there}
 
     def at(self, way: float) -> Reached:
@@ -78,7 +93,7 @@ class Stretch:
         Raises:
             ArithmeticError: one is not met.
         """
-        found = [None if self._sharp is None else self._sharp(self._guess(float(way))) for way in ways]
+        found = [self._sharp(self._guess(float(way))) for way in ways]
         if any(each is None for each in found):
             raise ArithmeticError
         return [self.look(each) for each in found if each is not None]
@@ -101,68 +116,75 @@ class Stretch:
         return min(looked, key=lambda way: abs(value(self._known[way])))
 
 
-def found_between(stretch: Stretch, after: int, arclength: float, length: float) -> list[Event]:
+def found_between(stretch: Stretch, after: int, arclength: float) -> list[Event]:
     """The events between two neighbouring points.
 
     Args:
         stretch: the step between them.
         after: number of the first.
         arclength: s of the first.
-        length: of the step.
 
     Returns:
         In the order of the branch.
     """
     here, there = stretch.here, stretch.there
     folds, turns = here.rate * there.rate < 0, here.growth * there.growth < 0
-    wanted: list[tuple[str, Callable[[Reached], float]]] = []
-    if folds and turns and (event := _end(stretch, after, arclength, length)) is not None:
+    wanted: list[tuple[str, int, Callable[[Reached], float]]] = []
+    if folds and turns and (event := _end(stretch, after, arclength)) is not None:
         return [event]
     if folds:
-        wanted.append(("fold", lambda point: point.rate))
+        wanted.append(("fold", -1, lambda point: point.rate))
     if turns:
-        wanted.append(("turn", lambda point: point.growth))
+        wanted.append(("turn", -1, lambda point: point.growth))
     if here.low is not None and there.low is not None:
         first, second = here.low.index, there.low.index
         passing = range(min(first, second), max(first, second))
         passing = passing[:0] if folds and len(passing) == 1 else passing  # the fold's own
-        wanted += [("branch", _eigenvalue(number)) for number in passing if number < len(here.low.values)]
-    placed = [(kind, *found) for kind, value in wanted if (found := _placed(value, stretch, look=kind == "branch")) is not None]
+        wanted += [("branch", number, _eigenvalue(number)) for number in passing if number < len(here.low.values)]
+    placed = [
+        (kind, number, *found)
+        for kind, number, value in wanted
+        if (found := _placed(value, stretch, look=kind == "branch")) is not None
+    ]
     placed = _met_across(stretch, placed)
-    seen: list[float] = [way for kind, way, _ in placed if kind == "fold"]
-    crossings = [way for kind, way, _ in placed if kind == "branch"]
-    events = []
-    for kind, way, point in sorted(placed, key=lambda each: each[1]):
+    same = max(_SAME, stretch.sharpness / stretch.length)
+    passed = [(way, list[int]()) for kind, _, way, _ in placed if kind == "fold"]  # with the eigenvalues that vanish there
+    crossings = [way for kind, _, way, _ in placed if kind == "branch"]
+    told: list[tuple[str, float, Reached, list[int]]] = []
+    for kind, number, way, point in sorted(placed, key=lambda each: each[2]):
+        numbers = next((numbers for other, numbers in passed if abs(way - other) < same), None)
         if kind == "branch":
-            if any(abs(way - other) < _SAME for other in seen):  # one of the fold's, or a further one of a kernel
+            if numbers is not None:  # one of the fold's, or a further one of a kernel
+                numbers.append(number)
                 continue
-            seen.append(way)
-        if kind == "turn" and any(abs(way - other) < max(_SAME, stretch.blur) for other in crossings):
+            numbers = [number]
+            passed.append((way, numbers))
+        if kind == "turn" and any(abs(way - other) < max(_SAME, stretch.blur / stretch.length) for other in crossings):
             continue  # q turns where branches meet
-        events.append(_event(kind, after, arclength + way * length, point))
-    return events
+        told.append((kind, way, point, [] if kind == "turn" or numbers is None else numbers))
+    return [_event(stretch, kind, after, arclength, way, point, numbers) for kind, way, point, numbers in told]
 
 
 def _met_across(stretch: Stretch, placed: list[Placed]) -> list[Placed]:
     """A fold and a turn in one place are a branch point, passed along a branch on which λ and q both turn, as of a pitchfork."""
-    own = {kind: (way, point) for kind, way, point in placed if kind != "branch"}
+    own = {kind: (way, point) for kind, _, way, point in placed if kind != "branch"}
     if len(own) < 2 or stretch.here.low is None or abs(own["fold"][0] - own["turn"][0]) > _NODES[-1]:
         return placed
     fold = _sharpened(lambda point: point.rate, stretch, *own["fold"])
     turn = _sharpened(lambda point: point.growth, stretch, *own["turn"])
     if abs(fold[0] - turn[0]) > _SAME:
         return placed
-    return [("branch", *fold), *(each for each in placed if each[0] == "branch")]
+    return [("branch", -1, *fold), *(each for each in placed if each[0] == "branch")]
 
 
-def _end(stretch: Stretch, after: int, arclength: float, length: float) -> Event | None:
+def _end(stretch: Stretch, after: int, arclength: float) -> Event | None:
     """θ passes through θ_ref, critical at every λ: there the branch ends, at the λ where the curvature along its way vanishes."""
     here, there = stretch.here, stretch.there
     placed = _placed(lambda point: point.growth, stretch, look=False)
     if placed is None:
         return None
     state, low = placed[1].state, placed[1].low
-    if state.distance2 > _ZERO * max(here.state.distance2, there.state.distance2):
+    if state.distance2 > _GONE * max(here.state.distance2, there.state.distance2):
         return None
     way = here.state.theta - state.theta
     way = way / way.norm()
@@ -170,7 +192,7 @@ def _end(stretch: Stretch, after: int, arclength: float, length: float) -> Event
     if low is not None:  # of the eigenvector on which it lies: the way is that one only in the limit
         curvature = low.values[(low.vectors @ way).abs().argmax().item()].item()
     met = state.equation.at(state.theta, state.strength - curvature / 2)
-    return _event("end", after, arclength + placed[0] * length, Reached(met, placed[1].tangent))
+    return _event(stretch, "end", after, arclength, placed[0], Reached(met, placed[1].tangent), [])
 
 
 def _eigenvalue(number: int) -> Callable[[Reached], float]:
@@ -184,16 +206,21 @@ def _eigenvalue(number: int) -> Callable[[Reached], float]:
 def _placed(value: Callable[[Reached], float], stretch: Stretch, *, look: bool) -> tuple[float, Reached] | None:
     """Where a value passes zero, as a share of the step, and the point there; None where it keeps its sign or none is met.
 
-    With `look` the value is one of the lowest eigenpairs, which are otherwise found in the end alone.
+    With `look` the value is one of the lowest eigenvalues, which are otherwise found in the end alone: zero where it is noise, as
+    at an end of the step it may be where the index changes.
     """
 
     def at(way: float) -> float:
-        return value(stretch.looked_at(way) if look else stretch.at(way))
+        point = stretch.looked_at(way) if look else stretch.at(way)
+        found = value(point)
+        return 0.0 if look and point.low is not None and abs(found) <= point.low.noise else found
 
-    if not at(0.0) * at(1.0) < 0:
+    ends = at(0.0), at(1.0)
+    if not (
+        ends[0] * ends[1] < 0 or (look and 0.0 in ends)
+    ):  # with `look` the index changes, and one end at least is none of noise
         return None
     try:
-        # In float32 an eigenvalue is noise where it passes zero: the place is then as good as 60 evaluations make it.
         way = float(brentq(at, 0.0, 1.0, xtol=_PLACED, rtol=1e-14, maxiter=60, disp=False))
         point = stretch.looked_at(way)
     except ArithmeticError:
@@ -224,17 +251,20 @@ def _sharpened(value: Callable[[Reached], float], stretch: Stretch, way: float, 
     return way + aside, stretch.look(Reached(point.state.equation.at(theta, strength), point.tangent))
 
 
-def _event(kind: str, after: int, arclength: float, point: Reached) -> Event:
+def _event(stretch: Stretch, kind: str, after: int, arclength: float, way: float, point: Reached, numbers: list[int]) -> Event:
+    """What is told of it; `numbers` are of the lowest eigenvalues: of those that pass zero there."""
     state, low = point.state, point.low
     nearest, kernel = math.nan, state.theta.new_zeros(0, len(state.theta))
     if low is not None:
         sizes = low.values.abs()
-        kernel = low.vectors[(sizes <= _ZERO * sizes.max().clamp_min(1.0)).to(low.vectors.device)]
+        vanished = sizes <= max(_ZERO, stretch.sharpness) * sizes.max().clamp_min(1.0)
+        vanished[[number for number in numbers if number >= 0]] = True
+        kernel = low.vectors[vanished.to(low.vectors.device)]
         nearest = low.values[sizes.argmin()].item()
     return Event(
         kind=kind,
         after=after,
-        arclength=arclength,
+        arclength=arclength + way * stretch.length,
         theta=state.theta,
         strength=state.strength,
         distance2=state.distance2,

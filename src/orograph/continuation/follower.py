@@ -30,7 +30,8 @@ from orograph.training.polishing import gradient_target
 TURN, SMALL_TURN = 0.95, 0.995  # cosines between tangents: a step is refused below the first, the next longer above the second
 SHORT = 0.35  # of the step: the longest way that a corrector may take
 ITERATIONS = 8  # of a corrector
-SHARPER = 1e-3  # of the tolerance: how well the points are met from which a branch point is placed
+SHARPER = 1e-3  # of the tolerance, rounding allowing: how well the points are met from which a branch point is placed
+STALLED = 0.5  # of ‖∇L_eff‖: what a step of Newton's method leaves, at least, where rounding alone is left of it
 MET_AGAIN = 1e-3  # of the step: nearer than that to the start the branch has come back to it
 CLOSED = "the branch closed"
 
@@ -154,10 +155,11 @@ class Follower:
     def __init__(self, objective: Objective, tolerance: float, pairs: int, symmetry: Symmetry | None, seed: int) -> None:
         self.equation = Equation(objective, HessianOperator.of(objective))
         self.tolerance, self.pairs, self.symmetry, self.seed = tolerance, pairs, symmetry, seed
+        self.enough = tolerance  # where a tighter one is asked for than rounding lets through
         self.longest_solve = 20 * objective.layout.size + 200
 
-    def target(self, state: State) -> float:
-        return gradient_target(self.tolerance, state.strength, state.distance2**0.5)
+    def target(self, state: State, tolerance: float | None = None) -> float:
+        return gradient_target(tolerance or self.tolerance, state.strength, state.distance2**0.5)
 
     def begin(self, theta: Tensor, strength: float) -> State:
         """The start, put right by Newton's method where a few steps do."""
@@ -226,7 +228,7 @@ class Follower:
         else:
             there, step, ended, edge = *closing, CLOSED, None  # a bound that is passed lies behind the start
         stretch = self._stretch(here, there, step)
-        passed = found_between(stretch, after, standing.arclength, step)
+        passed = found_between(stretch, after, standing.arclength)
         if edge is not None and landed is not None:
             there, ended = self.looked(landed), f"λ reached {edge:g}"
             way = (edge - here.state.strength) / (here.rate or math.inf)
@@ -274,18 +276,19 @@ class Follower:
         return Reached(start, origin.tangent, origin.low, there.iterations), gone
 
     def _stretch(self, here: Reached, there: Reached, step: float) -> Stretch:
-        """A step, as events are sought on it: where float64 allows, points are met better than they are followed, too."""
-        sharper = None
-        if here.state.theta.dtype == torch.float64:
-            sharper = copy.copy(self)
-            sharper.tolerance *= SHARPER
+        """A step, as events are sought on it: points are met better than they are followed, too, as far as rounding allows."""
+        sharper = copy.copy(self)
+        sharper.tolerance = max(SHARPER * self.tolerance, torch.finfo(here.state.theta.dtype).eps)
+        sharper.enough = self.tolerance
         return Stretch(
             here,
             there,
             self._within(here, step),
-            lambda point: self.looked(point, 1e-8),
-            sharp=None if sharper is None else sharper._within(here, step),
-            blur=self.tolerance**0.5 / step,
+            lambda point: self.looked(point, max(1e-8, 10 * torch.finfo(here.state.theta.dtype).eps)),
+            sharp=sharper._within(here, step),
+            length=step,
+            blur=self.tolerance**0.5,
+            sharpness=sharper.tolerance**0.5,
         )
 
     def _within(self, here: Reached, length: float) -> Between:
@@ -303,13 +306,16 @@ class Follower:
         state = here.state
         corner = state.corner(here.tangent)
         guess = now = self.equation.at(theta, strength)
+        before = math.inf
         for count in range(ITERATIONS + 1):
             if not math.isfinite(now.residual):
                 return None
-            if now.residual <= self.target(now):
+            stalled = now.residual > STALLED * before and now.residual <= self.target(now, self.enough)
+            if stalled or now.residual <= self.target(now):
                 return Reached(now, self._tangent(now, corner, here.tangent), None, count, self.apart(now, guess))
             if self.apart(now, guess) > 2 * length:
                 return None
+            before = now.residual
             now = self._newton(now, here.tangent, corner, state.scale)
         return None
 

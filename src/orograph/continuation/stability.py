@@ -24,6 +24,12 @@ class Lowest:
     vectors: Float[Tensor, "k P"]
     index: int
 
+    @property
+    def noise(self) -> float:
+        """What rounding can make of an eigenvalue that is zero."""
+        rounding = torch.finfo(self.vectors.dtype).eps * self.vectors.shape[1] ** 0.5
+        return rounding * max(1.0, self.values.abs().max().item())
+
 
 def lowest(state: State, k: int, deflated: Float[Tensor, "m P"] | None, *, tolerance: float, seed: int) -> Lowest:
     """The k lowest eigenpairs of A = H + 2λI on what is orthogonal to the rows of `deflated`.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from orograph.arguments import checked
 from orograph.continuation.branch import Event
-from orograph.continuation.follower import Follower
+from orograph.continuation.follower import Follower, default_tolerance
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 
@@ -39,7 +39,7 @@ def switch_branch(
     *,
     amplitude: float = 0.05,
     directions: Sequence[Float[Tensor, " P"]] | None = None,
-    tolerance: float = 1e-9,
+    tolerance: float | None = None,
 ) -> tuple[Switched, ...]:
     """Points on the branches that leave an event, at ± a small amplitude along the directions of its kernel.
 
@@ -51,7 +51,7 @@ def switch_branch(
         event: of kind `branch`, with its kernel.
         amplitude: how far along each direction, in θ.
         directions: `(P,)` each, within the kernel; its basis if not given.
-        tolerance: τ of ‖∇L_eff‖, as of `follow`.
+        tolerance: τ of ‖∇L_eff‖, as of `follow`; 1e-9 in float64, 1e-5 in float32 if not given.
 
     Returns:
         What was found at λ ≥ 0, at most two a direction; `follow` them from
@@ -72,7 +72,7 @@ def switch_branch(
         raise ConfigurationError(f"The {event.kind} at λ = {event.strength:.6g} has no kernel: no branch leaves it.")
     if not amplitude > 0:
         raise ConfigurationError(f"`amplitude` {amplitude} must be positive.")
-    follower = Follower(objective, tolerance, 0, None, 0)
+    follower = Follower(objective, tolerance or default_tolerance(objective.dtype), 0, None, 0)
     found = []
     for direction in event.kernel if directions is None else directions:
         unit = direction.to(event.theta) / direction.norm()

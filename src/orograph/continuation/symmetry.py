@@ -25,7 +25,8 @@ def layer_rotations(layout: Layout, theta: Float[Tensor, " P"], layers: Sequence
         layers: names of the weight matrices from the input to the output, each `(out, in)`; biases must be absent or zero.
 
     Returns:
-        `(m, P)`, orthonormal rows; m is the rank of the orbit, which falls where θ is symmetric itself.
+        `(m, P)`, orthonormal rows; m is the rank of the orbit, which falls where θ is symmetric itself, up to √ε of its dtype:
+        a critical point is known no better, and what its rounding would turn into is any direction.
 
     Examples:
         >>> import torch, orograph as og
@@ -46,4 +47,4 @@ def layer_rotations(layout: Layout, theta: Float[Tensor, " P"], layers: Sequence
     if not rows:
         return theta.new_zeros(0, len(theta))
     _, sizes, basis = torch.linalg.svd(torch.stack(rows), full_matrices=False)
-    return basis[sizes > max(sizes[0].item(), 1.0) * torch.finfo(theta.dtype).eps * len(theta) ** 0.5]
+    return basis[sizes > max(sizes[0].item(), 1.0) * torch.finfo(theta.dtype).eps ** 0.5]

@@ -34,7 +34,8 @@ from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct, counter
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
-from orograph.training.polishing import LOSS_ROUNDING, MovableHessian, Newton, Polished
+from orograph.training.ends import End, one_branch
+from orograph.training.polishing import MovableHessian, Newton, Polished
 
 _SOLVED = 0.05  # residual of a prediction, relative to the gradient
 _FORCING = 0.25  # largest residual of a correction, likewise
@@ -127,7 +128,7 @@ def advance(
     step, parts, predicted, corrected, steady, kept = goal - at, 0, 0.0, 0.0, True, False
     tangent, curvature, beyond = torch.zeros_like(here), math.nan, math.nan
     q = _offset(newton, here) ** 2
-    end = _End(value + (strength - goal) * q, q, math.nan)
+    end = End(value + (strength - goal) * q, q, math.nan)
     while not kept:
         last = abs(step) >= _INSIDE * abs(goal - at)
         to = goal if last else at + step
@@ -145,7 +146,7 @@ def advance(
         if not tangent.any():
             tangent = found.prediction
         new = None if found.theta is None else _reached(newton, found.theta, found.norm)
-        if found.theta is None or new is None or not _same_branch(end, new, to - at, _norm(found.theta - here)):
+        if found.theta is None or new is None or not one_branch(end, new, to - at, _norm(found.theta - here)):
             step, steady, beyond = step / 2, False, to
             if abs(step) <= min(abs(goal - strength), at or math.inf) / 2**_HALVINGS or newton.products >= max_products:
                 break
@@ -163,24 +164,8 @@ def advance(
     return Advanced(here, at, math.nan if kept else beyond, kept, parts, predicted, corrected, angle, curvature, spent, polished)
 
 
-@dataclass(frozen=True)
-class _End:
-    """An end of a step: L_eff and q there, and the ‖∇L_eff‖ that is left."""
-
-    level: float
-    q: float
-    residual: float
-
-
-def _reached(newton: Newton, theta: Tensor, norm: float) -> _End:
-    return _End(newton.value(theta), _offset(newton, theta) ** 2, max(norm, newton.target(theta)))
-
-
-def _same_branch(old: _End, new: _End, step: float, length: float) -> bool:
-    """Whether L_eff changed by what lies between q Δλ of both ends, up to rounding and to what their gradients leave."""
-    low, change, high = new.q * step, new.level - old.level, old.q * step
-    slack = LOSS_ROUNDING * (abs(new.level) + abs(old.level) + abs(high)) + (new.residual + old.residual) * length
-    return low - slack <= change <= high + slack
+def _reached(newton: Newton, theta: Tensor, norm: float) -> End:
+    return End(newton.value(theta), _offset(newton, theta) ** 2, max(norm, newton.target(theta)))
 
 
 @dataclass(frozen=True)
