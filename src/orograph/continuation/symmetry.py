@@ -25,8 +25,8 @@ def layer_rotations(layout: Layout, theta: Float[Tensor, " P"], layers: Sequence
         layers: names of the weight matrices from the input to the output, each `(out, in)`; biases must be absent or zero.
 
     Returns:
-        `(m, P)`, orthonormal rows; m is the rank of the orbit, which falls where θ is symmetric itself, up to √ε of its dtype:
-        a critical point is known no better, and what its rounding would turn into is any direction.
+        `(m, P)`, orthonormal rows; m is the rank of the orbit, which falls where θ is symmetric itself, up to √ε of its dtype,
+        since a critical point is known no better, and what its rounding would turn into is any direction.
 
     Examples:
         >>> import torch, orograph as og
