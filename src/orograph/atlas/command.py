@@ -178,7 +178,8 @@ def _carry(
                 theta = tensor_of(bench, descent.arrays(run.path)[THETA])
                 result = carried_to(wanted, theta, fixed[name].strength, bench, settings.descent_products)
                 run.commit_finding(key, scalars=result.scalars)
-            found = [*found, *([run.findings[key]] if key in run.findings else [])]
+            if key in run.findings:
+                found = [*found, run.findings[key]]
             progress.completed(f"minimum of descent {name}", f"λ = {fixed[name].strength:.6g}")
     return found
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from orograph.arguments import checked
 from orograph.continuation.equation import State
-from orograph.continuation.follower import Follower, default_tolerance, require_penalty
+from orograph.continuation.follower import Follower, require_penalty
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 from orograph.training.ends import End, one_branch
@@ -69,7 +69,7 @@ def maxwell(
         0.198425
     """
     require_penalty(objective.strength)
-    follower = Follower(objective, tolerance or default_tolerance(objective.dtype), 0, None, 0)
+    follower = Follower(objective, tolerance, 0, None, 0)
     strength, longest = objective.strength, math.inf
     here, there = (follower.begin(theta.detach().to(objective.dtype), strength) for theta in (one, other))
     if _are_one(here, there):

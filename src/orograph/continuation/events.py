@@ -216,9 +216,8 @@ def _placed(value: Callable[[Reached], float], stretch: Stretch, *, look: bool) 
         return 0.0 if look and point.low is not None and abs(found) <= point.low.noise else found
 
     ends = at(0.0), at(1.0)
-    if not (
-        ends[0] * ends[1] < 0 or (look and 0.0 in ends)
-    ):  # with `look` the index changes, and one end at least is none of noise
+    in_noise = look and 0.0 in ends  # the index has changed: it passes zero
+    if not in_noise and not ends[0] * ends[1] < 0:
         return None
     try:
         way = float(brentq(at, 0.0, 1.0, xtol=_PLACED, rtol=1e-14, maxiter=60, disp=False))

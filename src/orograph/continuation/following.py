@@ -10,7 +10,7 @@ from torch import Tensor
 from orograph.arguments import checked
 from orograph.continuation.branch import Branch, BranchPoint, Event
 from orograph.continuation.equation import only_strength
-from orograph.continuation.follower import Follower, Limits, Origin, Symmetry, default_tolerance, require_followable, size_of
+from orograph.continuation.follower import Follower, Limits, Origin, Symmetry, require_followable, size_of
 from orograph.curvature.counting import OnProduct, counter
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
@@ -83,7 +83,7 @@ def follow(
             raise ConfigurationError(f"`{name}` {value} must be at least {least}.")
     given = {"step": step, "longest_step": longest_step, "tolerance": tolerance, "max_products": max_products}
     require_followable(objective, given)
-    follower = Follower(objective, tolerance or default_tolerance(objective.dtype), pairs, symmetry, seed)
+    follower = Follower(objective, tolerance, pairs, symmetry, seed)
     first = follower.begin(start, objective.strength)
     size = size_of(first.distance2**0.5, objective.strength, objective.dtype)
     limits = Limits((low, high), longest_step or 0.1 * size, max_products or math.inf)

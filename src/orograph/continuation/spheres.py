@@ -24,7 +24,6 @@ from orograph.continuation.follower import (
     Follower,
     Standing,
     Symmetry,
-    default_tolerance,
     require_followable,
     require_penalty,
 )
@@ -91,7 +90,7 @@ def follow_spheres(
     for name, value, least in (("points", points, 1), ("pairs", pairs, 0)):
         if value < least:
             raise ConfigurationError(f"`{name}` {value} must be at least {least}.")
-    follower = Follower(objective, tolerance or default_tolerance(objective.dtype), pairs, symmetry, seed)
+    follower = Follower(objective, tolerance, pairs, symmetry, seed)
     first = follower.begin(start, objective.strength)
     way = to - first.distance2
     if first.distance2 == 0 or way == 0:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from orograph.arguments import checked
 from orograph.continuation.branch import Event
-from orograph.continuation.follower import Follower, default_tolerance
+from orograph.continuation.follower import Follower
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 
@@ -72,7 +72,7 @@ def switch_branch(
         raise ConfigurationError(f"The {event.kind} at λ = {event.strength:.6g} has no kernel: no branch leaves it.")
     if not amplitude > 0:
         raise ConfigurationError(f"`amplitude` {amplitude} must be positive.")
-    follower = Follower(objective, tolerance or default_tolerance(objective.dtype), 0, None, 0)
+    follower = Follower(objective, tolerance, 0, None, 0)
     found = []
     for direction in event.kernel if directions is None else directions:
         unit = direction.to(event.theta) / direction.norm()
