@@ -28,6 +28,8 @@ LIBRARY = [
     "spectral",
     "training",
     "geometry",
+    "blockwise",
+    "response",
     "connectivity",
     "continuation",
     "escapes",

@@ -51,6 +51,16 @@ from .spectral import outliers as outliers
 from .spectral import ranks as ranks
 from .spectral import split as split
 
+# By blocks of parameters
+from .blockwise import BlockCurvature as BlockCurvature
+from .blockwise import block_curvature as block_curvature
+
+# How a point answers
+from .response import Influence as Influence
+from .response import curvature_gradients as curvature_gradients
+from .response import influence as influence
+from .response import sharpening as sharpening
+
 # Between minima: paths, barriers, alignment, surfaces
 from .connectivity import align as align
 from .connectivity import barrier as barrier
@@ -93,6 +103,7 @@ from .store import open_run as open_run
 
 # Packages, which hold more
 from . import atlas as atlas
+from . import blockwise as blockwise
 from . import connectivity as connectivity
 from . import continuation as continuation
 from . import curvature as curvature
@@ -102,6 +113,7 @@ from . import figures as figures
 from . import geometry as geometry
 from . import ladder as ladder
 from . import models as models
+from . import response as response
 from . import settings as settings
 from . import spectral as spectral
 from . import store as store

@@ -1,0 +1,176 @@
+"""How large every block A_AB of a matrix is, by random signs: squared Frobenius norms, and what a block-diagonal one leaves out.
+
+For signs z on the columns of block B, zero elsewhere, E‖(Az)_A‖² = tr A_ABᵀA_AB = ‖A_AB‖_F² for every A at once, and
+E z_Bᵀ(Az)_B = tr A_BB without the noise of the other blocks (Hutchinson 1990). So m products a block give all traces, all norms
+and, with ‖A‖_F² = Σ‖A_AB‖_F², the share of it outside the diagonal blocks: what a block-diagonal approximation is wrong by, in
+the norm that weighs every entry alike. Norms of A_AB and A_BA are the same number, estimated twice, independently.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from orograph.arguments import checked
+from orograph.blockwise.block_operator import BlockOperator, spread
+from orograph.curvature.counting import OnProduct, counter
+from orograph.curvature.operator import LinearOperator, not_finite, require_digits
+from orograph.errors import ConfigurationError
+from orograph.spectral.intervals import Estimate, estimate, from_crossed, from_variances, jackknifed, welch_degrees
+from orograph.spectral.traces import EntryVariances, rademacher
+
+_COLUMNS = 8  # multiplied at once
+
+
+@dataclass(frozen=True, eq=False)
+class Couplings:
+    """Traces of diagonal blocks and squared norms of all.
+
+    Attributes:
+        names: of the n blocks.
+        sizes: parameters of each.
+        traces: tr A_BB of each, with its error.
+        squares: `(n, n)` float64, ‖A_AB‖_F², symmetric.
+        square_errors: `(n, n)` float64, standard errors of them.
+        samples: `(m, n, n)` float64, ‖(Az)_A‖² for the m-th signs z on B, the last dimension.
+        products: of A, m for each block.
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    traces: tuple[Estimate, ...]
+    squares: Float64[Tensor, "n n"]
+    square_errors: Float64[Tensor, "n n"]
+    samples: Float64[Tensor, "m n n"]
+    products: int
+
+    @property
+    def trace(self) -> Estimate:
+        """Σ tr A_BB: tr A where the blocks make up all of θ."""
+        errors = [each.error for each in self.traces]
+        value, degrees = sum(each.value for each in self.traces), [each.degrees for each in self.traces]
+        return Estimate(value, sum(error**2 for error in errors) ** 0.5, self.products, degrees=welch_degrees(errors, degrees))
+
+    @cached_property
+    def off_diagonal(self) -> Estimate:
+        """Σ_{A≠B}‖A_AB‖_F² / Σ‖A_AB‖_F², between 0 and 1: 0 of a block-diagonal matrix."""
+
+        def share(off: Float64[Tensor, " m"], whole: Float64[Tensor, " m"]) -> Float64[Tensor, ""]:
+            return off.mean() / whole.mean()
+
+        whole = self.samples.sum((1, 2))
+        return estimate(jackknifed(share, whole - self.samples.diagonal(dim1=1, dim2=2).sum(1), whole), self.products, floor=0.0)
+
+    @property
+    def cosines(self) -> Float64[Tensor, "n n"]:
+        """‖A_AB‖_F / √(‖A_AA‖_F ‖A_BB‖_F), `(n, n)`; at most 1 for a positive semidefinite A."""
+        own = self.squares.diagonal().sqrt().sqrt()
+        return self.squares.sqrt() / torch.outer(own, own)
+
+    def effective_rank(self, name: str) -> Estimate:
+        """(tr A_BB)²/‖A_BB‖_F², the participation ratio of the block's eigenvalues, with an error to first order.
+
+        Args:
+            name: of the block.
+
+        Returns:
+            A pure number, at most the number of the block's parameters.
+        """
+        place = self.names.index(name)
+        found, square = self.traces[place], self.squares[place, place].item()
+        if not square > 0:
+            return Estimate(float("nan"), float("nan"), found.products)
+        value = max(0.0, found.value**2 - found.error**2) / square  # the square of a mean is too large by its variance
+        relative = ((2 * found.error / found.value) ** 2 + (self.square_errors[place, place].item() / square) ** 2) ** 0.5
+        return Estimate(value, value * relative, found.products, degrees=found.degrees, floor=0.0)
+
+
+@checked
+def couplings(
+    operator: LinearOperator,
+    blocks: Mapping[str, Int[Tensor, " p"]],
+    *,
+    probes: int = 16,
+    seed: int = 0,
+    on_product: OnProduct | None = None,
+) -> Couplings:
+    """Traces of the diagonal blocks and squared norms of all blocks of A, with errors.
+
+    Args:
+        operator: A, symmetric.
+        blocks: by name the places in θ, `(p,)` int64, as `partition` gives them, none in two.
+        probes: m, random signs for each block, at least 3; each costs one product of A. A block of at most m parameters is
+            multiplied column by column instead, and exact.
+        seed: of the signs.
+        on_product: called with "blocks" and the products so far; see `orograph.curvature.counting`.
+
+    Returns:
+        Traces `(n,)` and squared norms `(n, n)`, in the unit of A and its square.
+
+    Raises:
+        ConfigurationError: fewer than 3 probes, no blocks, or places shared or outside A.
+        DataError: a product is not finite.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> A = og.MatrixOperator(torch.tensor([[2.0, 1.0, 0.0], [1.0, 3.0, 0.0], [0.0, 0.0, 4.0]]))
+        >>> found = og.blockwise.couplings(A, {"first": torch.tensor([0]), "rest": torch.tensor([1, 2])})
+        >>> found.trace.value, found.squares.tolist()
+        (9.0, [[4.0, 1.0], [1.0, 25.0]])
+    """
+    require_digits(operator, "the couplings of the blocks")
+    if probes < 3:
+        raise ConfigurationError(f"`probes` {probes} must be at least 3, for the error of a ratio.")
+    places = [BlockOperator(operator, each).places for each in blocks.values()]
+    if not places:
+        raise ConfigurationError("there are no blocks; give at least one, as partition does.")
+    if len(torch.cat(places).unique()) < sum(map(len, places)):
+        raise ConfigurationError("two blocks share a place of θ; give blocks without common entries.")
+    operator.examine()
+    generator, tell = torch.Generator().manual_seed(seed), counter(on_product, "blocks")
+    count, spent = len(places), 0
+    traces, norms, errors = [], torch.zeros(count, count, dtype=torch.float64), torch.zeros(count, count, dtype=torch.float64)
+    samples = torch.zeros(probes, count, count, dtype=torch.float64)
+    for column, own in enumerate(places):
+        exact = len(own) <= probes
+        signs = torch.eye(len(own), dtype=operator.dtype, device=operator.device) if exact else None
+        signs = rademacher(len(own), probes, operator, generator) if signs is None else signs
+        images = []
+        for part in signs.split(_COLUMNS, dim=1):
+            images.append(operator @ spread(part, own, operator.size))
+            spent += part.shape[1]
+            if not images[-1].isfinite().all():
+                raise not_finite(operator, spent)
+            tell(spent)
+        image = torch.cat(images, dim=1)
+        traces.append(_trace(signs, image[own], exact))
+        for row, other in enumerate(places):
+            gram = _gram(image[other])
+            if exact:
+                samples[:, row, column] = norms[row, column] = gram.trace()
+            else:
+                found = from_crossed(gram.diagonal(), gram, len(own), probes)
+                samples[:, row, column], norms[row, column], errors[row, column] = gram.diagonal(), found.value, found.error
+    weights = errors.square().T / (errors.square() + errors.square().T)  # of A_AB against A_BA, by what each is worth
+    weights = torch.where(weights.isfinite(), weights, torch.full_like(weights, 0.5))
+    merged = weights * norms + weights.T * norms.T
+    spread_of = ((weights * errors).square() + (weights.T * errors.T).square()).sqrt()
+    merged.diagonal().copy_(norms.diagonal())
+    spread_of.diagonal().copy_(errors.diagonal())
+    return Couplings(tuple(blocks), tuple(map(len, places)), tuple(traces), merged, spread_of, samples, spent)
+
+
+def _trace(signs: Float[Tensor, "p m"], images: Float[Tensor, "p m"], exact: bool) -> Estimate:
+    if exact:
+        return Estimate(images.double().trace().item(), 0.0, signs.shape[1])
+    variances = EntryVariances()
+    variances.add(signs, images)
+    return from_variances((signs.double() * images.double()).sum(0).cpu(), variances.variances(), signs.shape[1])
+
+
+def _gram(image: Float[Tensor, "p m"]) -> Float64[Tensor, "m m"]:
+    wide = image.double()
+    return (wide.T @ wide).cpu()

@@ -1,0 +1,5 @@
+from .reweighing import Influence as Influence
+from .reweighing import influence as influence
+from .third_order import Sharpening as Sharpening
+from .third_order import curvature_gradients as curvature_gradients
+from .third_order import sharpening as sharpening
