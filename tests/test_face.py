@@ -30,6 +30,7 @@ LIBRARY = [
     "geometry",
     "blockwise",
     "response",
+    "degeneracy",
     "connectivity",
     "continuation",
     "escapes",

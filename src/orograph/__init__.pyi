@@ -61,6 +61,10 @@ from .response import curvature_gradients as curvature_gradients
 from .response import influence as influence
 from .response import sharpening as sharpening
 
+# Degeneracy
+from .degeneracy import LearningCoefficient as LearningCoefficient
+from .degeneracy import local_learning_coefficient as local_learning_coefficient
+
 # Between minima: paths, barriers, alignment, surfaces
 from .connectivity import align as align
 from .connectivity import barrier as barrier
@@ -108,6 +112,7 @@ from . import connectivity as connectivity
 from . import continuation as continuation
 from . import curvature as curvature
 from . import data as data
+from . import degeneracy as degeneracy
 from . import escapes as escapes
 from . import figures as figures
 from . import geometry as geometry
