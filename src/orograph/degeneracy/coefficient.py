@@ -25,7 +25,7 @@ from torch import Tensor
 from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct
 from orograph.curvature.hessian import HessianOperator
-from orograph.degeneracy.langevin import Chains, OnStep, Sampler, langevin
+from orograph.degeneracy.sampling import Chains, OnStep, Sampler, langevin
 from orograph.degeneracy.mixing import effective_size, split_rhat
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
