@@ -25,8 +25,8 @@ from torch import Tensor
 from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct
 from orograph.curvature.hessian import HessianOperator
-from orograph.degeneracy.sampling import Chains, OnStep, Sampler, langevin
 from orograph.degeneracy.mixing import effective_size, split_rhat
+from orograph.degeneracy.sampling import Chains, OnStep, Sampler, langevin
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 from orograph.spectral.densities import Density, density
