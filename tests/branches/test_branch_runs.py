@@ -10,6 +10,7 @@ from teacher import checkpoint, half_squared, one_mode, three_factors
 import orograph as og
 from orograph.cli import main
 from orograph.errors import ConfigurationError
+from orograph.figures import courses
 from run_bytes import bytes_of
 
 
@@ -72,3 +73,17 @@ def test_an_unknown_setting_is_one_sentence(tmp_path: Path) -> None:
         og.follow_run(
             tmp_path / "start.pth", og.Problem(lambda: three_factors(), half_squared, one_mode()["train"]), loss="squared"
         )
+
+
+def test_heights_are_above_the_deepest_branch_and_break_where_one_begins() -> None:
+    # Two parabolas in λ with slopes q, the second known from λ = 1 on only, and deeper there.
+    def row(strength: float, arclength: float, deep: float) -> dict[str, float]:
+        return {"strength": strength, "arclength": arclength, "objective": strength**2 - deep, "order_parameter": 2 * strength}
+
+    first, second = ([row(at, at, deep) for at in places] for places, deep in (((0.0, 2.0), 0.0), ((1.0, 2.0), 0.5)))
+    deepest = courses.deepest_of([(first, []), (second, [])])
+    values, jumps = deepest(np.array([0.5, 0.9, 1.1, 1.5]))
+    assert np.allclose(values, [0.25, 0.81, 0.71, 1.75], rtol=1e-14)  # cubics with exact slopes are exact of parabolas
+    assert jumps.tolist() == [False, False, True, False]
+    assert courses.height_above(deepest)(first[1]) == pytest.approx(0.5)
+    assert courses.deepest_of([])(np.array([1.0]))[0].tolist() == [np.inf]

@@ -1,4 +1,9 @@
-"""Branches of critical points: the bifurcation diagram, L_eff along it, the lowest curvatures, and the first metric."""
+"""Branches of critical points: the bifurcation diagram, how deep they lie, the lowest curvatures, and the first metric.
+
+L_eff of all branches at one λ differs by far less than it changes along λ. So it is drawn as the height above the deepest known
+critical point at the same λ: 0 for the global minimum as far as it is known, and where branches cross 0 they are equally deep.
+Between points L_eff is a cubic in λ with its exact slopes dL_eff/dλ = q.
+"""
 
 import itertools
 import math
@@ -10,8 +15,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
-from scipy.interpolate import PchipInterpolator
+from matplotlib.ticker import FixedLocator, MaxNLocator, ScalarFormatter
+from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
 
 from orograph.figures.labels import label
 from orograph.figures.style import PALETTE, styled
@@ -19,9 +24,14 @@ from orograph.store.branch import DIVIDING
 
 _LOOKS = (("-", PALETTE[0]), ("--", PALETTE[1]), ("-.", PALETTE[2]), (":", PALETTE[3]))  # by index, the last for all above
 MARKS = {"fold": ("o", "fold"), "turn": ("s", "turn of q"), "branch": ("D", "branch point"), "end": ("X", "end")}
+_ORDER = ("lowest", "second", "third", "fourth")
+_SHADES = ("#222222", "#777777", "#a5a5a5", "#c8c8c8")  # no colour of an index
 Row = Mapping[str, Any]
 _UNKNOWN = ("-", "#555555")
 _FINE = 12  # places drawn between two points, by monotone cubics in s
+_SEEN = 0.02  # of a panel's width or height: what is smaller is not in the legend
+_DECADES = 3  # of heights drawn logarithmically; below, linearly
+Deepest = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def bifurcations(tree: xr.DataTree, title: str = "") -> Figure:
@@ -43,41 +53,75 @@ def bifurcations(tree: xr.DataTree, title: str = "") -> Figure:
         return float(point["objective"] - point["strength"] * point["order_parameter"])
 
     with styled():
-        figure = Figure(figsize=(10, 7.4), layout="constrained")
+        figure = Figure(figsize=(11, 7.4), layout="constrained")
         ((order, lowest), (energy, last)) = figure.subplots(2, 2)
-        seen: set[int] = set()
-        marked: set[str] = set()
         rows = {name: _rows(node.to_dataset(), "point") for name, node in nodes.items()}
-        excess = less_chord([point for each in rows.values() for point in each])
+        events = {
+            name: _rows(node.children["events"].to_dataset(), "event") if "events" in node.children else []
+            for name, node in nodes.items()
+        }
+        deepest = deepest_of([(rows[name], events[name]) for name in nodes])
         for name, node in nodes.items():
-            events = _rows(node.children["events"].to_dataset(), "event") if "events" in node.children else []
-            seen |= course(order, rows[name], events, lambda point: point["order_parameter"])
-            course(energy, rows[name], events, excess)
-            course(last, rows[name], [] if scored else events, told)
-            for axes, value in ((order, lambda point: point["order_parameter"]), (energy, excess)):
-                marked |= mark(axes, events, value)
-            _lowest(lowest, node.to_dataset())
-        order.set(
-            title=r"Order parameter $q = \|\theta-\theta_{\mathrm{ref}}\|^2$",
-            xlabel=label("strength"),
-            ylabel=label("order_parameter"),
-        )
-        energy.set(title=r"$L_{\mathrm{eff}}$, less its chord", xlabel=label("strength"), ylabel=label("excess"))
+            course(order, rows[name], events[name], lambda point: point["order_parameter"])
+            course(energy, rows[name], events[name], above=deepest)
+            course(last, rows[name], [] if scored else events[name], told, straight=scored)
+            for axes, value in ((order, lambda point: point["order_parameter"]), (energy, height_above(deepest))):
+                mark(axes, events[name], value)
+            _lowest(lowest, node.to_dataset(), events[name], named=name == next(iter(nodes)))
+        order.set(title=r"Order parameter $q = \|\theta-\theta_{\mathrm{ref}}\|^2$", ylabel=label("order_parameter"))
+        heights(energy)
         lowest.axhline(0, color="#555555", lw=0.8)
-        lowest.set(
-            title=r"Lowest eigenvalues of $H + 2\lambda I$", xlabel=label("arclength"), ylabel=label("eigenvalue_of_objective")
-        )
+        lowest.set(title=r"Lowest eigenvalues of $H + 2\lambda I$", xlabel="arclength s along the branch", ylabel="eigenvalue")
         lowest.set_yscale("symlog", linthresh=_threshold(nodes))
-        last.set(title="Test accuracy" if scored else "Training loss", xlabel=label("strength"))
+        lowest.yaxis.set_major_locator(FixedLocator(_decades(_threshold(nodes))))
+        if lowest.lines:
+            lowest.legend(loc="best")
+        last.set(title="Test accuracy" if scored else "Training loss")
         last.set_ylabel(label("test_accuracy" if scored else "train_loss"))
         for axes in (order, energy, last):
-            axes.xaxis.set_major_locator(MaxNLocator(5))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
-        handles = [handle(index) for index in sorted(seen)]
-        handles += [legend_of(kind) for kind in MARKS if kind in marked]
+            strengths(axes)
+        handles = legend_handles((order, energy, last))
         figure.legend(handles=handles, loc="outside lower center", ncols=max(1, len(handles)))
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
         return figure
+
+
+def strengths(axes: Axes) -> None:
+    """λ on the axis, with few ticks of as many digits each."""
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(ScalarFormatter(useOffset=False))
+    axes.set_xlabel(label("strength"))
+
+
+def heights(axes: Axes) -> None:
+    """An axis of heights above the deepest known: linear near 0, logarithmic above, and never below."""
+    axes.set_title(r"Height of $L_{\mathrm{eff}}$ above the deepest known")
+    axes.set_ylabel("height (nat)")
+    drawn = [line.get_ydata() for line in axes.lines if line.get_gid()]
+    top = max((float(np.nanmax(each)) for each in drawn), default=0.0)
+    if top > 0:
+        threshold = 10.0 ** (math.floor(math.log10(top)) - _DECADES)
+        axes.set_yscale("symlog", linthresh=threshold, linscale=0.6)
+        axes.set_ylim(-0.25 * threshold, 2 * top)
+
+
+def legend_handles(panels: Sequence[Axes]) -> list[Line2D]:
+    """An entry for each index and each event that can be seen in a panel."""
+    indices, kinds = set(), set()
+    for axes in panels:
+        box = axes.viewLim
+        for line in axes.lines:
+            name, _, of = str(line.get_gid() or "").partition(" ")
+            if name == "event":
+                kinds.add(of)
+            elif name == "index":
+                along, up = (np.asarray(each, dtype=float) for each in line.get_data())
+                if (
+                    max(np.ptp(along) / box.width, np.nanmax(up, initial=-np.inf) / box.height - np.nanmin(up) / box.height)
+                    > _SEEN
+                ):
+                    indices.add(int(of))
+    return [handle(index) for index in sorted(indices)] + [legend_of(kind) for kind in MARKS if kind in kinds]
 
 
 def handle(index: int) -> Line2D:
@@ -103,14 +147,24 @@ def look(index: int) -> tuple[str, str]:
     return _UNKNOWN if index < 0 else _LOOKS[min(index, len(_LOOKS) - 1)]
 
 
-def course(axes: Axes, points: Sequence[Row], events: Sequence[Row], value: Callable[[Row], float]) -> set[int]:
-    """A branch as lines of one look each, which meet in its events; the indices there are, as `look` takes them.
+def course(
+    axes: Axes,
+    points: Sequence[Row],
+    events: Sequence[Row],
+    value: Callable[[Row], float] | None = None,
+    *,
+    above: Deepest | None = None,
+    straight: bool = False,
+) -> None:
+    """A branch as lines of one look each, which meet in its events.
 
     Args:
         axes: to draw on, over λ.
         points: numbers of each point by name, in the order of the branch.
         events: likewise.
-        value: what is drawn of each.
+        value: what is drawn of each; None for L_eff.
+        above: what L_eff is drawn above, interrupted where that jumps.
+        straight: whether between points the value goes straight, as of what is counted; else by monotone cubics in s.
     """
     indices = [_index(point) for point in points]
     places = [(float(point["arclength"]), index) for point, index in zip(points, indices, strict=True)]
@@ -119,34 +173,101 @@ def course(axes: Axes, points: Sequence[Row], events: Sequence[Row], value: Call
         if event["event_kind"] in DIVIDING and after + 1 < len(points):
             places.append((float(event["arclength"]), indices[after + 1]))
     places.sort()
-    known = {float(each["arclength"]): (each["strength"], value(each)) for each in (*points, *events)}
-    if len(known) < 2:
-        return set(indices)
-    arclengths = sorted(known)
-    smooth = PchipInterpolator(arclengths, np.array([known[each] for each in arclengths], dtype=float))
-    seen = set()
+    knots = _knots(points, events)
+    if len(knots) < 2:
+        return
     for index, group in itertools.groupby(itertools.pairwise(places), key=lambda pair: pair[0][1]):
         style, colour = look(index)
-        line = smooth(np.concatenate([np.linspace(first[0], second[0], _FINE) for first, second in group]))
-        axes.plot(line[:, 0], line[:, 1], style, color=colour, lw=1.5)
-        seen.add(index)
-    return seen
+        at = np.concatenate([np.linspace(first[0], second[0], _FINE) for first, second in group])
+        strength, deep = _energies(knots, at)
+        if value is None:
+            shown = deep if above is None else _unbroken(deep, above, strength)
+        else:
+            arclengths, values = [each["arclength"] for each in knots], [float(value(each)) for each in knots]
+            shown = np.interp(at, arclengths, values) if straight else PchipInterpolator(arclengths, values)(at)
+        axes.plot(strength, shown, style, color=colour, lw=1.8, gid=f"index {index}")
 
 
-def mark(axes: Axes, events: Sequence[Row], value: Callable[[Row], float]) -> set[str]:
-    """The events of a branch as markers; which kinds there are."""
+def mark(axes: Axes, events: Sequence[Row], value: Callable[[Row], float]) -> None:
+    """The events of a branch as markers."""
+    divides = [float(each["strength"]) for each in events if each["event_kind"] in DIVIDING]
     for event in events:
-        kind = str(event["event_kind"])
-        axes.plot(event["strength"], value(event), ls="", zorder=3 if kind == "turn" else 3.1, **_looks(kind))
-    return {str(event["event_kind"]) for event in events}
+        kind, at = str(event["event_kind"]), float(event["strength"])
+        if kind == "turn" and any(abs(each - at) < 0.01 * abs(at) for each in divides):
+            continue  # q turns just beside every fold
+        looks = {"zorder": 3 if kind == "turn" else 3.1, "gid": f"event {kind}", **_looks(kind)}
+        axes.plot(at, value(event), ls="", **looks)
 
 
-def less_chord(points: Sequence[Row]) -> Callable[[Row], float]:
-    """L_eff less the line between its lowest values at both ends of the range of λ."""
-    low, high = (choose(float(each["strength"]) for each in points) for choose in (min, max))
-    first, last = (min(float(each["objective"]) for each in points if each["strength"] == end) for end in (low, high))
-    slope = (last - first) / (high - low) if high > low else 0.0
-    return lambda point: float(point["objective"]) - first - slope * (float(point["strength"]) - low)
+def height_above(deepest: Deepest) -> Callable[[Row], float]:
+    """L_eff of a point or an event above the deepest known at its λ."""
+    return lambda row: float(row["objective"]) - float(deepest(np.array([float(row["strength"])]))[0][0])
+
+
+def deepest_of(branches: Sequence[tuple[Sequence[Row], Sequence[Row]]]) -> Deepest:
+    """The least L_eff of all branches (points and events of each) over λ, and where it jumps because one begins or ends."""
+    pieces, ranges, rising = [], [], 0.0
+    for points, events in branches:
+        knots, rising = _knots(points, events), 0.0
+        for first, second in itertools.pairwise(knots):
+            low, high = sorted((first, second), key=lambda each: float(each["strength"]))
+            ends, way = (float(low["strength"]), float(high["strength"])), float(second["strength"]) - float(first["strength"])
+            if way == 0:
+                continue
+            if way * rising <= 0:  # λ turns: another stretch
+                ranges.append(ends)
+            rising = way
+            ranges[-1] = min(ranges[-1][0], ends[0]), max(ranges[-1][1], ends[1])
+            pieces.append((*ends, _hermite(low, high), len(ranges) - 1))
+
+    def deepest(strength: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found, stretch = np.full(len(strength), np.inf), np.zeros(len(strength), dtype=int)
+        for low, high, curve, number in pieces:
+            inside = np.flatnonzero((strength >= low) & (strength <= high))
+            values = curve(strength[inside])
+            lower = inside[values < found[inside]]
+            found[lower], stretch[lower] = values[values < found[inside]], number
+        if not ranges:
+            return found, np.zeros(len(strength), dtype=bool)
+        known = np.array(ranges)[stretch]
+        # It goes on where what was deepest still is there, and what is deepest was there before.
+        starts = (known[1:, 0] <= strength[:-1]) & (strength[:-1] <= known[1:, 1])
+        goes_on = (known[:-1, 0] <= strength[1:]) & (strength[1:] <= known[:-1, 1])
+        return found, np.concatenate([[False], ~(starts & goes_on)])
+
+    return deepest
+
+
+def _unbroken(deep: np.ndarray, above: Deepest, strength: np.ndarray) -> np.ndarray:
+    """Heights, missing where what they are above begins anew."""
+    reference, jumps = above(strength)
+    return np.where(jumps, np.nan, deep - reference)
+
+
+def _knots(points: Sequence[Row], events: Sequence[Row]) -> list[Row]:
+    """Points and events in the order of s, each place once."""
+    return [row for _, row in sorted({float(each["arclength"]): each for each in (*points, *events)}.items())]
+
+
+def _hermite(first: Row, second: Row) -> CubicHermiteSpline:
+    ends = (first, second)
+    where, value, slope = ([float(each[name]) for each in ends] for name in ("strength", "objective", "order_parameter"))
+    return CubicHermiteSpline(where, value, slope)
+
+
+def _energies(knots: Sequence[Row], at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """λ and L_eff at places along s."""
+    arclengths = np.array([float(each["arclength"]) for each in knots])
+    strength = PchipInterpolator(arclengths, [float(each["strength"]) for each in knots])(at)
+    deep = np.empty(len(at))
+    piece = np.clip(np.searchsorted(arclengths, at, side="right") - 1, 0, len(knots) - 2)
+    for number in np.unique(piece):
+        inside, ends = piece == number, sorted(knots[number : number + 2], key=lambda each: float(each["strength"]))
+        if float(ends[0]["strength"]) == float(ends[1]["strength"]):
+            deep[inside] = np.interp(at[inside], arclengths[number : number + 2], [float(each["objective"]) for each in ends])
+        else:
+            deep[inside] = _hermite(*ends)(strength[inside])
+    return strength, deep
 
 
 def _index(point: Row) -> int:
@@ -161,11 +282,24 @@ def _rows(ds: xr.Dataset, dim: str) -> list[Row]:
     return [{name: values[place] for name, values in own.items()} for place in range(ds.sizes[dim])]
 
 
-def _lowest(axes: Axes, points: xr.Dataset) -> None:
+def _lowest(axes: Axes, points: xr.Dataset, events: Sequence[Row], *, named: bool) -> None:
+    """The lowest eigenvalues along s, the events on the line of zero."""
     if "lowest_eigenvalues" not in points:
         return
-    for number, colour in zip(range(points.sizes["lowest_mode"]), itertools.cycle(PALETTE)):
-        axes.plot(points.arclength, points["lowest_eigenvalues"][:, number], color=colour, lw=1.2)
+    for number, (name, colour) in enumerate(zip(_ORDER, _SHADES, strict=True)):
+        if number < points.sizes["lowest_mode"]:
+            values = points["lowest_eigenvalues"][:, number]
+            axes.plot(points.arclength, values, color=colour, lw=1.4, label=name if named else None)
+    for event in events:
+        if event["event_kind"] in DIVIDING:
+            axes.plot(event["arclength"], 0.0, ls="", zorder=3.1, **_looks(str(event["event_kind"])))
+
+
+def _decades(threshold: float) -> list[float]:
+    """0 and the powers of ten that stand clear of it on such a scale."""
+    first = math.ceil(math.log10(3 * threshold))
+    powers = [10.0**power for power in range(first, first + 12)]
+    return [*(-each for each in reversed(powers)), 0.0, *powers]
 
 
 def _threshold(nodes: dict[str, xr.DataTree]) -> float:

@@ -10,11 +10,13 @@ from orograph.store.lookup import quantity
 from orograph.store.quantities import Quantity
 from orograph.store.wording import Wording
 
+_FORMULA = re.compile(r"\b(\w)_([^\W_]+)")  # within words, where other names may hold a _, too
+
 
 def label(name: str, *, unit: bool = True, of: xr.Dataset | Wording | None = None) -> str:
     """A quantity as it is written on an axis: its symbol or its name, and its unit; in the words of a run where that is given."""
     known = said(name, of)
-    text = typeset(known.symbol) or known.long_name
+    text = typeset(known.symbol) or _FORMULA.sub(r"\1$_{\\mathrm{\2}}$", known.long_name)
     return f"{text} ({known.units})" if unit and known.units != "1" else text
 
 
