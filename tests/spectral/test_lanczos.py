@@ -365,3 +365,14 @@ def test_pairs_of_a_small_operator_are_found_where_the_basis_is_the_whole_space(
     turned = torch.linalg.qr(torch.randn(12, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64))[0]
     found = lanczos(MatrixOperator(turned * values @ turned.T), 10, which="SA")
     torch.testing.assert_close(found.eigenvalues.flip(0), values[:10])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_copy_is_found_beside_a_level_that_nearly_every_direction_lies_in(seed: int) -> None:
+    # A random direction has 1/20 along the second copy: after a step its residual is below the tolerance, and shows nothing.
+    values = torch.full((400,), 0.9, dtype=torch.float64)
+    values[:2] = 1.0
+    axes = torch.linalg.qr(torch.randn(400, 400, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)))[0]
+    found = lanczos(MatrixOperator(axes @ torch.diag(values) @ axes.T), k=2, which="LA", tolerance=1e-2, seed=seed)
+    assert torch.allclose(found.eigenvalues, torch.ones(2, dtype=torch.float64), rtol=1e-10)
+    assert found.searched

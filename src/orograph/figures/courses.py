@@ -21,6 +21,7 @@ from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
 from orograph.figures.labels import label
 from orograph.figures.style import PALETTE, styled
 from orograph.store.branch import DIVIDING
+from orograph.store.lookup import quantity
 
 _LOOKS = (("-", PALETTE[0]), ("--", PALETTE[1]), ("-.", PALETTE[2]), (":", PALETTE[3]))  # by index, the last for all above
 MARKS = {"fold": ("o", "fold"), "turn": ("s", "turn of q"), "branch": ("D", "branch point"), "end": ("X", "end")}
@@ -71,7 +72,9 @@ def bifurcations(tree: xr.DataTree, title: str = "") -> Figure:
         order.set(title=r"Order parameter $q = \|\theta-\theta_{\mathrm{ref}}\|^2$", ylabel=label("order_parameter"))
         heights(energy)
         lowest.axhline(0, color="#555555", lw=0.8)
-        lowest.set(title=r"Lowest eigenvalues of $H + 2\lambda I$", xlabel="arclength s along the branch", ylabel="eigenvalue")
+        lowest.set(
+            title=r"Lowest eigenvalues of $H + 2\lambda I$", xlabel="arclength s along the branch", ylabel=label("eigenvalue")
+        )
         lowest.set_yscale("symlog", linthresh=_threshold(nodes))
         lowest.yaxis.set_major_locator(FixedLocator(_decades(_threshold(nodes))))
         if lowest.lines:
@@ -96,7 +99,7 @@ def strengths(axes: Axes) -> None:
 def heights(axes: Axes) -> None:
     """An axis of heights above the deepest known: linear near 0, logarithmic above, and never below."""
     axes.set_title(r"Height of $L_{\mathrm{eff}}$ above the deepest known")
-    axes.set_ylabel("height (nat)")
+    axes.set_ylabel(f"height ({quantity('objective').units})")
     drawn = [line.get_ydata() for line in axes.lines if line.get_gid()]
     top = max((float(np.nanmax(each)) for each in drawn), default=0.0)
     if top > 0:

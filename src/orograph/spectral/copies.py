@@ -10,7 +10,10 @@ seen.) A Ritz value beyond the limit proves a missed eigenvalue (Cauchy interlac
 
     p ≤ 1.648 √P exp(−√ε (2s − 1)),
 
-and the chain goes on until p is small, or until its largest Ritz pair has converged, short of the limit.
+and the chain goes on until p is small, or until its largest Ritz pair (θ, y) has converged so well that none can hide. The
+eigenvector u of μ has a part (uᵀy)(μ − θ) of the residual r. With y = π(B)b for the first vector b of the chain, π a polynomial
+that vanishes at the other Ritz values and grows beyond θ, |uᵀy| is at least |uᵀb|/τ, τ the weight of b in y; and |uᵀb| is
+below p √(π/2P) for a random b with the probability p. So μ would show in r > (ℓ − θ) p √(π/2P)/τ.
 """
 
 import math
@@ -107,29 +110,40 @@ class Chain:
     def verdict(self) -> Search:
         """What the vectors multiplied so far say of missed eigenvalues."""
         krylov, limits = self.krylov, self.limits
-        images, values, weights = self._solved()
+        images, values = self._solved()
         lowest, largest = float(values[0]), float(values[-1])
         if largest > limits.upper + limits.slack or lowest < limits.lower - limits.slack:
             return Search.FOUND
-        size, ends = krylov.operator.size, weights[:, [0, -1]]
-        couplings = self._outside(images @ ends).norm(dim=0).tolist()
+        size = krylov.operator.size
         floor = max(limits.lower - limits.slack, self.spread[0])
         ceiling = min(limits.upper + limits.slack, self.spread[1])
         sides = []
         if math.isfinite(limits.upper):
             escape = escape_probability(self.steps, largest, limits.upper + limits.slack, floor, size)
-            sides.append((couplings[1], escape))
+            sides.append((escape, limits.upper + limits.slack, 1))
         if math.isfinite(limits.lower):
             escape = escape_probability(self.steps, -lowest, limits.slack - limits.lower, -ceiling, size)
-            sides.append((couplings[0], escape))
-        clear = all(coupling <= limits.slack or escape <= _ESCAPE for coupling, escape in sides)
+            sides.append((escape, limits.slack - limits.lower, -1))
+        clear = all(escape <= _ESCAPE or self._shows(images, limit, sign) for escape, limit, sign in sides)
         return Search.CLEAR if clear or krylov.pool == 0 else Search.UNSURE
 
-    def _solved(self) -> tuple[Float64[Tensor, "n s"], Float64[Tensor, " s"], Float64[Tensor, "s s"]]:
-        """What the operator makes of the probes and the chain, the Ritz values on them, ascending, and their vectors."""
+    def _shows(self, images: Float64[Tensor, "n s"], limit: float, sign: int) -> bool:
+        """Whether the outermost Ritz pair of the chain alone is so good that an eigenvalue beyond the limit would show in it.
+
+        `sign` is −1 for the lower end, where values and the limit are those of −B.
+        """
+        own, chain = images[:, -self.steps :], self._space[:, -self.steps :]
+        projected = sign * (chain.T @ own[: len(chain)])
+        values, weights = torch.linalg.eigh((projected + projected.T) / 2)
+        residual = float(self._outside(own @ weights[:, -1]).norm())
+        least = _ESCAPE * math.sqrt(math.pi / 2 / self.krylov.operator.size)
+        return residual * abs(float(weights[0, -1])) <= (limit - float(values[-1])) * least
+
+    def _solved(self) -> tuple[Float64[Tensor, "n s"], Float64[Tensor, " s"]]:
+        """What the operator makes of the probes and the chain, and the Ritz values on them, ascending."""
         images = self.krylov.coefficients[: self.krylov.count, : self.krylov.multiplied] @ self._space
         projected = self._space.T @ images[: len(self._space)]
-        return images, *torch.linalg.eigh((projected + projected.T) / 2)
+        return images, torch.linalg.eigvalsh((projected + projected.T) / 2)
 
     def _outside(self, vectors: Float64[Tensor, "n *b"]) -> Float64[Tensor, "n *b"]:
         """What is left of vectors without their parts along the wanted pairs, the probes and the chain; twice, to be exact."""
