@@ -17,14 +17,8 @@ from typing import Any
 
 from sections import insert, number, pictures, table
 
-PICTURES = (
-    "sweep",
-    "hysteresis-{seed}",
-    "thermodynamics-{seed}",
-    "curvature-{seed}-up",
-    "classes-{seed}-up",
-    "branches-{seed}-up",
-)
+PICTURES = ("sweep", "hysteresis-{seed}", "thermodynamics-{seed}", "classes-{seed}-up")
+LEVEL = 0.05  # of what is told from chance
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,43 +115,56 @@ def transition_table(transitions: Iterable[Mapping[str, Any]]) -> str:
 
 
 def change_table(changes: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """One row a quantity that changes abruptly, where and how."""
     rows = [
         (
             name,
-            change["kind"],
-            f"{change['strength']:.5g}",
-            f"{change['low']:.5g} to {change['high']:.5g}",
-            number(change["p_value"]),
+            "; ".join(f"{each['kind']} at {each['strength']:.5g} ({each['low']:.5g} to {each['high']:.5g})" for each in found),
+            number(max((each["p_value"] for each in found if each["p_value"] is not None), default=None)),
         )
         for name, found in changes.items()
-        for change in found
+        if found
     ]
-    return table(("quantity", "change", "λ", "95 %", "p"), rows) if rows else "No quantity changes abruptly on this ladder."
+    return (
+        table(("quantity", "change at λ (95 %)", "p, at most"), rows) if rows else "No quantity changes abruptly on this ladder."
+    )
 
 
-def coincidence_table(rows: Iterable[Mapping[str, Any]]) -> str:
+def coincidence_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The quantities whose changes come together more often than by chance; one sentence on the others."""
+    held = [row for row in rows if all(row["counts"])]
+    if not held:
+        return "Nothing to hold side by side."
+    told = [row for row in held if row["adjusted"] is not None and row["adjusted"] < LEVEL]
+    least = min((row["p_value"] for row in held if row["p_value"] is not None), default=None)
+    others = f"{len(held) - len(told)} pairs of quantities change together no more often than by chance"
+    said = f"{others} (p of single pairs {number(least)} at least, after Holm's rule none below {LEVEL:g})."
     cells = [
         (
             row["first"],
             row["second"],
             f"{row['together']} of {row['counts'][0]} and {row['counts'][1]}",
-            number(row["p_value"]),
             number(row["adjusted"]),
         )
-        for row in rows
-        if all(row["counts"])
+        for row in told
     ]
-    return (
-        table(("quantity", "with", "together", "p by shifts", "after Holm"), cells) if cells else "Nothing to hold side by side."
-    )
+    head = ("quantity", "with", "together", "p after Holm")
+    return table(head, cells) if len(told) == len(held) else "\n\n".join([table(head, cells)] * bool(told) + [said])
 
 
-def relation_table(rows: Iterable[Mapping[str, Any]]) -> str:
+def relation_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The classes whose accuracy goes with their share of the curvature; one sentence on the others."""
+    told = [row for row in rows if row["p_value"] < LEVEL]
     cells = [
         (row["name"], number(row["correlation"], "{:.2f}"), number(row["p_value"]), f"{row['lost_at']:.5g}", f"{row['lost']:.0f}")
-        for row in rows
+        for row in told
     ]
-    return table(("class", "accuracy with share of curvature", "p", "loses most at λ", "percentage points"), cells)
+    head = ("class", "accuracy with share of curvature", "p", "loses most at λ", "percentage points")
+    blocks = [table(head, cells)] if told else []
+    if len(told) < len(rows):
+        names = ", ".join(str(row["name"]) for row in rows if row["p_value"] >= LEVEL)
+        blocks.append(f"Not told from chance: the accuracy of class {names} with its share of the curvature.")
+    return "\n\n".join(blocks)
 
 
 def loop_table(loop: Mapping[str, Any]) -> str:

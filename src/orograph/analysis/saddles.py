@@ -4,16 +4,12 @@ A path between the branches gives the height of that path, which no barrier exce
 sides come down to the two of them is where the lowest path near it goes over; that no lower saddle parts them is not shown.
 """
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from scipy.interpolate import CubicHermiteSpline
-
 from orograph.analysis.loops import MeasuredLoop
-from orograph.store.branch import DIVIDING
+from orograph.store.stretches import stretches_told
 
 LAW = "barrier_law"  # which of the two was used: `saddle` or `path`
 
@@ -59,26 +55,7 @@ def _energy(atlas: Mapping[str, Any], stretch: str, strength: float) -> float | 
     if node is not None:  # a minimum of a descent, known here because it is θ_ref, λ is its own or it was carried here
         there = next((each for each in node.get("reached", []) if each["strength"] == strength), node)
         return float(there["objective"] + there["order_parameter"] * (strength - there["strength"]))
-    corners = {each["strength"]: each for each in _corners(atlas, stretch)}
-    places = sorted(corners)
-    if len(places) < 2 or not places[0] <= strength <= places[-1]:
+    known = next((each for each in stretches_told(atlas) if each.name == stretch), None)
+    if known is None or known.energy is None or not known.covers(strength):
         return None
-    energies, slopes = (np.array([corners[at][name] for at in places]) for name in ("objective", "order_parameter"))
-    return float(CubicHermiteSpline(np.array(places), energies, slopes)(strength))
-
-
-def _corners(atlas: Mapping[str, Any], stretch: str) -> list[Mapping[str, Any]]:
-    """The points of a stretch, `run/branch/number`, with the events at its ends that divide the branch."""
-    run, name, number = stretch.rsplit("/", 2)
-    branches: Sequence[Mapping[str, Any]] = next((each["branches"] for each in atlas["branches"] if each["run"] == run), [])
-    branch = next((each for each in branches if each["name"] == name), None)
-    if branch is None:
-        return []
-    dividing = [event for event in branch["events"] if event["event_kind"] in DIVIDING]
-    ends = [0, *(int(event["after"]) + 1 for event in dividing), len(branch["points"])]
-    parts = [
-        [*dividing[place - 1 : place], *branch["points"][first:last], *dividing[place : place + 1]]
-        for place, (first, last) in enumerate(itertools.pairwise(ends))
-        if last > first  # two events between the same points leave no stretch
-    ]
-    return parts[int(number)] if int(number) < len(parts) else []
+    return float(known.energy(strength))

@@ -15,7 +15,6 @@ from orograph.atlas.ladders import LadderPoint, jumps, ladder_points
 from orograph.atlas.measured import Work, measured, to_do
 from orograph.atlas.minima import CARRIED, met
 from orograph.atlas.settings import AtlasSettings
-from orograph.atlas.stretches import Stretch, stretches
 from orograph.branches.bench import FollowBench, followed_settings
 from orograph.branches.stages import tensor_of
 from orograph.errors import ConfigurationError, RunError, shown
@@ -32,6 +31,7 @@ from orograph.store.findings import Finding, FindingKey
 from orograph.store.provenance import provenance
 from orograph.store.resume import begun_run
 from orograph.store.run import Run
+from orograph.store.stretches import Stretch, stretches
 from orograph.work.progress import Show, WorkProgress
 
 

@@ -8,12 +8,12 @@ import torch
 
 from orograph.atlas.ladders import Jump, LadderPoint
 from orograph.atlas.minima import Minimum, met
-from orograph.atlas.stretches import INDEX, Stretch, lost_classes
 from orograph.continuation.equal_depth import SAME
 from orograph.errors import RunError
 from orograph.store.branch import ATLAS_FILE, THETA
 from orograph.store.encoding import decode
 from orograph.store.findings import Finding
+from orograph.store.stretches import INDEX, Stretch, lost_classes
 
 if TYPE_CHECKING:
     import networkx

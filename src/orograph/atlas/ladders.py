@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orograph.atlas.minima import Minimum
-from orograph.atlas.stretches import Stretch
 from orograph.store.cells import Cell
 from orograph.store.run import Run
+from orograph.store.stretches import Stretch
 
 ALIKE = 5e-3  # of q and of L: how far a trained point may be from the critical point that it is taken for
 LEAST = 1e-3  # of q and of L: below it they count as that much

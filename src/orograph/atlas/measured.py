@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import torch
 
-from orograph.atlas.stretches import Stretch, crossings
 from orograph.branches.bench import FollowBench, Say
 from orograph.branches.stages import array_of, tensor_of
 from orograph.continuation.equal_depth import SAME, maxwell
@@ -20,6 +19,7 @@ from orograph.continuation.stability import lowest
 from orograph.errors import ConfigurationError
 from orograph.store.branch import LOW, THETA
 from orograph.store.findings import Result
+from orograph.store.stretches import Stretch, crossings
 from orograph.training.polishing import polish
 
 NUDGE = 1e-2  # of ‖θ − θ_ref‖: how far beside the saddle a descent begins

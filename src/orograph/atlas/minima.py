@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orograph.atlas.stretches import INDEX
 from orograph.store.findings import Finding
+from orograph.store.stretches import INDEX
 
 AT_REFERENCE = 5e-6  # of q: θ_ref, but for what training leaves
 CARRIED = "carried"  # the kind of finding that says how far a minimum was carried

@@ -17,7 +17,6 @@ from rich.table import Table
 from orograph.analysis.command import FILE, reopened
 from orograph.analysis.command import analyze as analyze_sweep
 from orograph.analysis.settings import AnalyzeSettings
-from orograph.atlas.stretches import Stretch, crossings, lost_classes, stretches
 from orograph.continuation.envelope import FEWEST, work_again, work_along
 from orograph.errors import ConfigurationError, RunError, shown
 from orograph.problem import Problem
@@ -27,6 +26,7 @@ from orograph.store.branch import BRANCH, Course, courses
 from orograph.store.encoding import decode, json_text
 from orograph.store.marker import has_marker
 from orograph.store.run import Run
+from orograph.store.stretches import Stretch, crossings, lost_classes, stretches
 from orograph.work.progress import Show
 
 _ANY = {"run", "quiet", "json_output", "dry_run", "data_dir"}  # settings that are of every kind of run

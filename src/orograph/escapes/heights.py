@@ -9,16 +9,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.atlas.ladders import stretch_of
-from orograph.atlas.stretches import Stretch, divided, stretches
 from orograph.connectivity.band import nudged_elastic_band
 from orograph.connectivity.barriers import curve_profile
 from orograph.connectivity.curves import line
 from orograph.errors import RunError
 from orograph.objective import Objective
-from orograph.store.branch import ATLAS_FILE, BRANCH, Course, event_key, point_key
+from orograph.store.branch import ATLAS_FILE, BRANCH
 from orograph.store.encoding import decode
-from orograph.store.findings import Finding
 from orograph.store.run import Run
+from orograph.store.stretches import Stretch, stretches, stretches_told
 
 FOLLOWED, PATH = "saddle", "path"
 _POSITIONS = 41  # at which L_eff is looked at along a path
@@ -77,22 +76,8 @@ def known_branches(path: str) -> Known:
             raise RunError(f"{path} is a run of kind {run.kind}; heights are of an atlas, or of a run of orograph follow.")
         return Known(stretches(run), frozenset())
     content = decode(file)
-    found = [
-        stretch
-        for each in content["branches"]
-        for branch in each["branches"]
-        for stretch in divided(Path(each["run"]), _course(branch))
-    ]
     edges = (edge for edge in content["edges"] if edge["kind"] == "descent")
-    return Known(found, frozenset((edge["from"], edge["to"]) for edge in edges))
-
-
-def _course(branch: dict[str, list[dict[str, object]]]) -> Course:
-    """A branch as an atlas tells of it: without vectors."""
-    name = str(branch["name"])
-    points = tuple(Finding(point_key(name, i), "done", each, {}) for i, each in enumerate(branch["points"]))
-    events = tuple(Finding(event_key(name, i), "done", each, {}) for i, each in enumerate(branch["events"]))
-    return Course(name, points, events, str(branch["ended"]))
+    return Known(stretches_told(content), frozenset((edge["from"], edge["to"]) for edge in edges))
 
 
 def saddle(known: Known, strength: float, q: float, loss: float) -> Top | None:

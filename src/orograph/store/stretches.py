@@ -4,7 +4,7 @@ F = L_eff is known at the points with its slope dF/dλ = q exactly, so that betw
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 
-from orograph.store.branch import DIVIDING, Course, courses
+from orograph.store.branch import DIVIDING, Course, courses, event_key, point_key
 from orograph.store.findings import Finding
 from orograph.store.run import Run
 
@@ -93,6 +93,18 @@ class Stretch:
 def stretches(run: Run) -> list[Stretch]:
     """Those of all branches of a run."""
     return [each for course in courses(run).values() for each in divided(run.path, course)]
+
+
+def stretches_told(atlas: Mapping[str, Any]) -> list[Stretch]:
+    """Those of all branches that an atlas tells of, as its file has it: without vectors."""
+    found = []
+    for each in atlas["branches"]:
+        for branch in each["branches"]:
+            name = str(branch["name"])
+            points = tuple(Finding(point_key(name, i), "done", point, {}) for i, point in enumerate(branch["points"]))
+            events = tuple(Finding(event_key(name, i), "done", event, {}) for i, event in enumerate(branch["events"]))
+            found += divided(Path(each["run"]), Course(name, points, events, str(branch["ended"])))
+    return found
 
 
 def divided(path: Path, course: Course) -> list[Stretch]:
