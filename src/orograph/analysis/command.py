@@ -130,7 +130,7 @@ def checked_run(settings: AnalyzeSettings) -> Run:
         raise ConfigurationError("analyze needs a run: the directory that a sweep wrote.")
     run = Run.open(settings.run)
     if run.kind != "sweep":
-        raise RunError(f"{run.path} is a run of kind {run.kind}; analyze reads sweeps.")
+        raise RunError(f"{run.path} is a run of kind {run.kind}; analyze reads sweeps and runs of orograph follow.")
     if not any(record.status == "done" for record in run.records.values()):
         raise RunError(f"{run.path} has no finished point; run the sweep first.")
     return run

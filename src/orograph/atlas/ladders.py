@@ -1,6 +1,7 @@
 """Points of sweeps beside branches: which stretch each lies on, and where the ladder jumps from one to another."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from orograph.store.run import Run
 from orograph.store.stretches import Stretch
 
 ALIKE = 5e-3  # of q and of L: how far a trained point may be from the critical point that it is taken for
+TIE = 0.02  # of that: stretches that a point fits as well as this are copies of one by a symmetry
 LEAST = 1e-3  # of q and of L: below it they count as that much
 
 
@@ -84,6 +86,8 @@ def jumps(points: Sequence[LadderPoint], known: Sequence[Stretch]) -> list[Jump]
                 continue
             if followed[0] is not None and followed[1] is not None and _goes_on(followed[0], followed[1]):
                 continue
+            if followed[0] is not None and _far(followed[0], other) <= min(1.0, _far(followed[1], other) + TIE):
+                continue  # the branch that it came from has this point as well as its mirror image has
             found.append(Jump(one.run, one.chain, one.stretch, other.stretch, one.strength, other.strength))
     return found
 
@@ -100,14 +104,22 @@ def _chain(cell: Cell) -> str:
 
 
 def stretch_of(strength: float, q: float, loss: float, known: Sequence[Stretch] | Sequence[Minimum]) -> str:
-    """The stretch, or the minimum, whose q and L at this λ are nearest, if both are alike."""
+    """The stretch, or the minimum, whose q and L at this λ are nearest, if both are alike; of copies the first."""
     best, nearest = "", 1.0
     for stretch in known:
-        if not stretch.covers(strength):
-            continue
-        loss_there, q_there = stretch.at(strength)
-        by_q = abs(q_there - q) / (ALIKE * max(q_there, q, LEAST))
-        by_loss = abs(loss_there - loss) / (ALIKE * (loss + LEAST))
-        if (far := max(by_q, by_loss)) < nearest:
+        if (far := _apart(stretch, strength, q, loss)) < nearest - (TIE if best else 0.0):
             best, nearest = stretch.name, far
     return best
+
+
+def _far(stretch: Stretch | None, point: LadderPoint) -> float:
+    return math.inf if stretch is None else _apart(stretch, point.strength, point.order_parameter, point.train_loss)
+
+
+def _apart(stretch: Stretch | Minimum, strength: float, q: float, loss: float) -> float:
+    """The larger of the differences in q and in L, in units of what counts as alike; infinite where it does not reach."""
+    if not stretch.covers(strength):
+        return math.inf
+    loss_there, q_there = stretch.at(strength)
+    by_q = abs(q_there - q) / (ALIKE * max(q_there, q, LEAST))
+    return max(by_q, abs(loss_there - loss) / (ALIKE * (loss + LEAST)))

@@ -1,7 +1,7 @@
 """What `orograph analyze` finds of a run of branches: stretches, events, lost classes, equal depth, and F against ∫ q dλ.
 
 Along a branch L_eff changes by dF = q dλ alone: what the points say of F is held against the integral of what they say of q, with
-the error of that integral beside it. Where two stretches of minima are equally deep is
+how far two rules for that integral differ beside it. Where two stretches of minima are equally deep is
 found between their points; `orograph atlas` certifies it.
 """
 
@@ -176,5 +176,5 @@ def _print(results: dict[str, Any], console: Console) -> None:
     for each in results["branches"]:
         if (found := each["envelope"]) is not None:
             text = f"L_eff differs from ∫ q dλ by {found['largest_difference']:.2g} at most, of a range of {found['range']:.3g}"
-            text += f"; from these points that integral is known to {found['integral_error']:.1g}"
+            text += f"; two rules for that integral differ by {found['integral_error']:.2g} on these points"
             console.print(f"{each['name']}: {text}", highlight=False, markup=False)

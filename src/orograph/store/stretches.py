@@ -17,6 +17,7 @@ from orograph.store.branch import DIVIDING, Course, courses, event_key, point_ke
 from orograph.store.findings import Finding
 from orograph.store.run import Run
 
+_LOOKS = 33  # places at which a gap is looked at between two roots
 INDEX = "objective_negative_eigenvalues"
 
 
@@ -78,6 +79,16 @@ class Stretch:
         )
         return CubicHermiteSpline(strengths, energies, slopes)
 
+    @cached_property
+    def error(self) -> float:
+        """How far L_eff may be off between the corners: a sixteenth (h⁴) of what half of them are off by at the others."""
+        rounding = 1e-10 * max(abs(float(each["objective"])) for each in self.corners)
+        if self.energy is None or len(self.corners) < 5:
+            return rounding
+        coarse = CubicHermiteSpline(self.energy.x[::2], self.energy(self.energy.x[::2]), self.energy(self.energy.x[::2], 1))
+        inside = self.energy.x[1:-1:2]
+        return rounding + float(np.abs(coarse(inside) - self.energy(inside)).max()) / 16
+
     def covers(self, strength: float) -> bool:
         """Whether it reaches so far."""
         return self.low <= strength <= self.high
@@ -128,7 +139,10 @@ def _end(course: Course) -> Finding | None:
 
 
 def crossings(one: Stretch, other: Stretch) -> list[float]:
-    """Every λ at which two stretches have equal L_eff."""
+    """Every λ at which two stretches pass equal L_eff, on both sides of which they differ by more than they are known to.
+
+    So copies of one branch, of its symmetry, are equally deep nowhere for being so everywhere.
+    """
     low, high = max(one.low, other.low), min(one.high, other.high)
     if one.energy is None or other.energy is None or not low < high:
         return []
@@ -136,9 +150,17 @@ def crossings(one: Stretch, other: Stretch) -> list[float]:
     knots = knots[(knots >= low) & (knots <= high)]
     gap = CubicHermiteSpline(knots, one.energy(knots) - other.energy(knots), one.energy(knots, 1) - other.energy(knots, 1))
     inside: Sequence[float] = [float(root) for root in gap.roots(extrapolate=False) if np.isfinite(root)]
+    inside = _clear(gap, sorted(inside), (low, high), one.error + other.error)
     # Stretches that meet in an event have equal L_eff there, which is no Maxwell point.
     ends = [float(each.scalars["strength"]) for each in (one.begins, one.ends, other.begins, other.ends) if each is not None]
     return [root for root in inside if all(abs(root - end) > 1e-6 * max(abs(end), 1e-12) for end in ends)]
+
+
+def _clear(gap: CubicHermiteSpline, roots: Sequence[float], ends: tuple[float, float], error: float) -> list[float]:
+    """The roots between which and their neighbours a gap rises above the error."""
+    places = [ends[0], *roots, ends[1]]
+    told = [bool(np.abs(gap(np.linspace(first, second, _LOOKS))).max() > error) for first, second in itertools.pairwise(places)]
+    return [root for number, root in enumerate(roots) if told[number] and told[number + 1]]
 
 
 def lost_classes(stretch: Stretch, classes: Sequence[str]) -> list[tuple[str, float]]:
