@@ -335,6 +335,13 @@ def test_a_pitchfork_is_a_branch_point_along_its_arms_too() -> None:
         assert (found.kind, found.strength) == ("branch", pytest.approx(strength, abs=1e-10))
         assert (found.theta[:2] - x).abs().max() < 1e-8
         assert len(found.kernel) == 1
+    assert (event.turns, again.turns) == (False, True)
+    *arms, above, below = og.switch_branch(near, again)
+    assert len(arms) == 2
+    assert below.strength < strength < above.strength
+    for stem in (above, below):  # on x = y again
+        assert (stem.theta[0] - stem.theta[1]).abs() < 1e-8
+        assert stem.theta[0] ** 3 - stem.theta[0] + 0.05 + 2 * stem.strength * stem.theta[0] == pytest.approx(0, abs=1e-8)
 
 
 @pytest.mark.slow

@@ -99,7 +99,10 @@ class Schedule:
             self._commit(key, Result({"branches": ",".join(names)}))
 
         title = f"what leaves event {number} of {course.name}"
-        return Task("switch", (dict(event.scalars), event.arrays(self._run.path)), done, title)
+        after, at = int(event.scalars["after"]), event.scalars["strength"]
+        sides = [each.scalars["strength"] - at for each in course.points[after : after + 2]]
+        turns = len(sides) == 2 and sides[0] * sides[1] > 0
+        return Task("switch", ({**event.scalars, "turns": turns}, event.arrays(self._run.path)), done, title)
 
     def point(self, branch: str, number: int, found: Result) -> None:
         """Commits a point of a branch, unless it is there."""

@@ -17,6 +17,7 @@ from orograph.continuation.branch import Event
 from orograph.continuation.equation import State, only_strength
 from orograph.continuation.follower import Origin, Standing
 from orograph.continuation.stability import Lowest
+from orograph.continuation.switching import stems
 from orograph.settings.shared import Execution
 from orograph.store.branch import KERNEL, LOW, TANGENT, THETA
 from orograph.store.findings import Result
@@ -88,9 +89,19 @@ def switch(bench: FollowBench, scalars: Mapping[str, Any], arrays: Mapping[str, 
             state = bench.follower.constrained(theta + sign * amplitude * direction, strength, direction)
             if state is None or not bench.limits.between[0] <= state.strength <= bench.limits.between[1]:
                 continue
-            away = torch.cat([state.theta - theta, (state.theta - theta).new_tensor([state.scale * (state.strength - strength)])])
-            found[f"{'' if len(kernel) == 1 else number}{named}"] = begin(bench, state, away)
+            found[f"{'' if len(kernel) == 1 else number}{named}"] = begin(bench, state, _away(state, theta, strength))
+    if scalars["turns"]:
+        bench.follower.equation.products = 0
+        for state in stems(bench.follower, theta, strength, amplitude):
+            if bench.limits.between[0] <= state.strength <= bench.limits.between[1]:
+                named = "above" if state.strength > strength else "below"
+                found[named] = begin(bench, state, _away(state, theta, strength))
     return found
+
+
+def _away(state: State, theta: Tensor, strength: float) -> Tensor:
+    """From the branch point to a point on a branch that leaves it, in θ and λ."""
+    return torch.cat([state.theta - theta, (state.theta - theta).new_tensor([state.scale * (state.strength - strength)])])
 
 
 def tensor_of(bench: FollowBench, array: np.ndarray) -> Tensor:

@@ -58,6 +58,7 @@ class Event:
         eigenvalue: that of H + 2λI which is nearest to zero there, continuous symmetries left out; nan for a turn.
         kernel: `(m, P)`, orthonormal: what H + 2λI maps to zero, up to the precision with which the event was found.
         residual: ‖∇L_eff‖.
+        turns: whether λ turns at a branch point, as on the arms of a pitchfork: what goes on in λ is another branch then.
     """
 
     kind: str
@@ -70,6 +71,7 @@ class Event:
     eigenvalue: float
     kernel: Float[Tensor, "m P"]
     residual: float
+    turns: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,7 @@ _PLACED = 1e-10  # of the step: the precision of an event's place
 _SAME = 1e-4  # of the step: events nearer than that are one, or nearer than they are known
 _NODES = np.array([-0.3, -0.2, -0.1, 0.1, 0.2, 0.3])  # of the step: where points are met from which a branch point is placed
 _GONE = 1e-6  # of the larger q of a step: a q that has vanished
+_ACROSS = -1  # in the place of an eigenvalue's number, of a branch point where λ and q turn
 _ZERO = 1e-6  # of the largest of the lowest eigenvalues, or of 1: one that has vanished, as far as it can be known
 
 Guess = tuple[Reached, Reached, float]  # two points of the branch, and the share of the way from one to the other
@@ -174,7 +175,7 @@ def _met_across(stretch: Stretch, placed: list[Placed]) -> list[Placed]:
     turn = _sharpened(lambda point: point.growth, stretch, *own["turn"])
     if abs(fold[0] - turn[0]) > _SAME:
         return placed
-    return [("branch", -1, *fold), *(each for each in placed if each[0] == "branch")]
+    return [("branch", _ACROSS, *fold), *(each for each in placed if each[0] == "branch")]
 
 
 def _end(stretch: Stretch, after: int, arclength: float) -> Event | None:
@@ -271,4 +272,5 @@ def _event(stretch: Stretch, kind: str, after: int, arclength: float, way: float
         eigenvalue=nearest,
         kernel=kernel,
         residual=state.residual,
+        turns=kind == "branch" and _ACROSS in numbers,
     )

@@ -166,7 +166,7 @@ class Follower:
         """The start, put right by Newton's method where a few steps do."""
         first = self.equation.at(theta, strength)
         before, allowed = first.residual, 0.1 * max(theta.norm().item(), 1.0)
-        state, _ = self._solved(first, only_strength(theta), -1.0, ITERATIONS)
+        state, _ = self.solved(first, only_strength(theta), -1.0, ITERATIONS)
         moved = (state.theta - theta).norm().item()
         if not state.residual <= self.target(state) or moved > allowed:
             raise ConfigurationError(
@@ -332,7 +332,7 @@ class Follower:
         way = (strength - here.state.strength) / (there.state.strength - here.state.strength)
         guess = self.equation.at(torch.lerp(here.state.theta, there.state.theta, way), strength)
         corner = there.state.corner(there.tangent)
-        state, count = self._solved(guess, only_strength(guess.theta), corner, ITERATIONS - 1)
+        state, count = self.solved(guess, only_strength(guess.theta), corner, ITERATIONS - 1)
         if not state.residual <= self.target(state):
             return None
         return Reached(state, self._tangent(state, corner, there.tangent), None, count)
@@ -340,10 +340,10 @@ class Follower:
     def constrained(self, theta: Tensor, strength: float, along: Tensor) -> State | None:
         """The critical point next to a guess, λ free, that keeps `along`·θ; None where Newton's method finds none."""
         row = torch.cat([along, torch.zeros_like(along[:1])])
-        state, _ = self._solved(self.equation.at(theta, strength), row, -1.0, 2 * ITERATIONS - 1)
+        state, _ = self.solved(self.equation.at(theta, strength), row, -1.0, 2 * ITERATIONS - 1)
         return state if state.residual <= self.target(state) else None
 
-    def _solved(self, state: State, row: Tensor, corner: float, most: int) -> tuple[State, int]:
+    def solved(self, state: State, row: Tensor, corner: float, most: int) -> tuple[State, int]:
         """Where Newton's method that keeps row·(θ, βλ) ends: at a critical point, or after `most` steps; and how many it took."""
         for count in range(most):
             if state.residual <= self.target(state) or not math.isfinite(state.residual):
