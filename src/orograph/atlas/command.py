@@ -88,7 +88,7 @@ def atlas(settings: AtlasSettings, problem: Problem | None = None, show: Show = 
             "branches": [_plain(each) for each in branched],
         }
         run.keep_results(ATLAS_FILE, results)
-        picture, _ = save(draw(results), run.path / "figures" / ATLAS)
+        picture, _ = save(draw(results, wording=first.wording), run.path / "figures" / ATLAS)
     if settings.json_output:
         answer(json_text(results))
     elif show == "terminal" and not settings.quiet:

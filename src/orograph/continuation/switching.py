@@ -19,7 +19,6 @@ from orograph.continuation.follower import ITERATIONS, Follower
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 
-
 _BESIDE = (1.0, 0.25, 0.0625)  # of λ and the amplitude: how far from a branch point its stem is looked for
 
 

@@ -12,16 +12,18 @@ from orograph.figures.courses import course, deepest_of, height_above, heights, 
 from orograph.figures.labels import label
 from orograph.figures.style import PALETTE, styled
 from orograph.store.branch import DIVIDING
+from orograph.store.wording import Wording
 
 _LADDER, _MAXWELL, _DESCENT = "#888888", PALETTE[4], PALETTE[5]
 
 
-def atlas(results: Mapping[str, Any], title: str = "") -> Figure:
+def atlas(results: Mapping[str, Any], title: str = "", *, wording: Wording | None = None) -> Figure:
     """Order parameter and height of L_eff of every branch that an atlas knows.
 
     Args:
         results: what `atlas.json` holds.
         title: the line above the figure.
+        wording: how its runs are spoken of.
 
     Returns:
         A matplotlib figure.
@@ -48,7 +50,7 @@ def atlas(results: Mapping[str, Any], title: str = "") -> Figure:
         descents = [each for each in results["edges"] if each["kind"] == "descent"]
         for each in descents:
             _arrow(energy, each, results["barriers"], height)
-        heights(energy)
+        heights(energy, of=wording)
         _lost(order, results["lost_classes"], branches)
         for axes in (order, energy):
             for each in certified:

@@ -18,10 +18,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, ScalarFormatter
 from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
 
-from orograph.figures.labels import label
+from orograph.figures.labels import label, said
 from orograph.figures.style import PALETTE, styled
 from orograph.store.branch import DIVIDING
-from orograph.store.lookup import quantity
+from orograph.store.wording import Wording
 
 _LOOKS = (("-", PALETTE[0]), ("--", PALETTE[1]), ("-.", PALETTE[2]), (":", PALETTE[3]))  # by index, the last for all above
 MARKS = {"fold": ("o", "fold"), "turn": ("s", "turn of q"), "branch": ("D", "branch point"), "end": ("X", "end")}
@@ -56,6 +56,7 @@ def bifurcations(tree: xr.DataTree, title: str = "") -> Figure:
     with styled():
         figure = Figure(figsize=(11, 7.4), layout="constrained")
         ((order, lowest), (energy, last)) = figure.subplots(2, 2)
+        words = next(iter(nodes.values())).to_dataset()
         rows = {name: _rows(node.to_dataset(), "point") for name, node in nodes.items()}
         events = {
             name: _rows(node.children["events"].to_dataset(), "event") if "events" in node.children else []
@@ -70,7 +71,7 @@ def bifurcations(tree: xr.DataTree, title: str = "") -> Figure:
                 mark(axes, events[name], value)
             _lowest(lowest, node.to_dataset(), events[name], named=name == next(iter(nodes)))
         order.set(title=r"Order parameter $q = \|\theta-\theta_{\mathrm{ref}}\|^2$", ylabel=label("order_parameter"))
-        heights(energy)
+        heights(energy, of=words)
         lowest.axhline(0, color="#555555", lw=0.8)
         lowest.set(
             title=r"Lowest eigenvalues of $H + 2\lambda I$", xlabel="arclength s along the branch", ylabel=label("eigenvalue")
@@ -80,7 +81,7 @@ def bifurcations(tree: xr.DataTree, title: str = "") -> Figure:
         if lowest.lines:
             lowest.legend(loc="best")
         last.set(title="Test accuracy" if scored else "Training loss")
-        last.set_ylabel(label("test_accuracy" if scored else "train_loss"))
+        last.set_ylabel(label("test_accuracy" if scored else "train_loss", of=words))
         for axes in (order, energy, last):
             strengths(axes)
         handles = legend_handles((order, energy, last))
@@ -96,10 +97,11 @@ def strengths(axes: Axes) -> None:
     axes.set_xlabel(label("strength"))
 
 
-def heights(axes: Axes) -> None:
+def heights(axes: Axes, *, of: xr.Dataset | Wording | None = None) -> None:
     """An axis of heights above the deepest known: linear near 0, logarithmic above, and never below."""
     axes.set_title(r"Height of $L_{\mathrm{eff}}$ above the deepest known")
-    axes.set_ylabel(f"height ({quantity('objective').units})")
+    unit = said("objective", of).units
+    axes.set_ylabel("height" if unit == "1" else f"height ({unit})")
     drawn = [line.get_ydata() for line in axes.lines if line.get_gid()]
     top = max((float(np.nanmax(each)) for each in drawn), default=0.0)
     if top > 0:

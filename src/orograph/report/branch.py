@@ -58,7 +58,7 @@ def _page(run: Run, branches: list[dict[str, Any]]) -> dict[str, Any]:
         "classes": list(run.classes),
         "names": names,
         "tables": {"branch": _columns(run, "branch", names), "events": _columns(run, "events", events)},
-        "quantities": described([*names, *events, "branch_name", "point", "event_kind", "ended", "stretch", "work"]),
+        "quantities": described([*names, *events, "branch_name", "point", "event_kind", "ended", "stretch", "work"], run.wording),
     }
 
 

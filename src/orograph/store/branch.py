@@ -105,6 +105,8 @@ def _numbers(dim: str, found: tuple[Finding, ...], run: Run) -> xr.Dataset:
         lists = [each.scalars.get(name, []) for each in found]
         if len({len(each) for each in lists}) == 1:
             ds[name] = ((dim, *quantity(name).dims), np.array(lists, dtype=np.float64), attributes(quantity(name)))
+    for each in map(str, ds.data_vars):
+        ds[each].attrs |= attributes(run.wording.of(each, quantity(each)))
     return ds
 
 
