@@ -5,6 +5,7 @@ its q crosses that of the saddle, where one was followed, and else the middle be
 """
 
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orograph.errors import ConfigurationError
+from orograph.errors import ConfigurationError, OrographWarning
 from orograph.escapes.bench import EscapeBench
 from orograph.escapes.heights import path_top, saddle
 from orograph.spectral.eigenpairs import lanczos
@@ -50,6 +51,13 @@ def measured_well(bench: EscapeBench, number: int, progress: WorkProgress) -> Re
     loss = objective.loss(state)
     top = None if bench.known is None else saddle(bench.known, strength, q, loss)
     if top is None:
+        if bench.known is not None:
+            warnings.warn(
+                f"What `atlas` knows holds no saddle for the state at λ = {strength:g}, or not its branch (is it of this run?); "
+                "its height is that of a path.",
+                OrographWarning,
+                stacklevel=2,
+            )
         progress.say(f"a path at λ = {strength:g}")
         top = path_top(objective, state, other, steps=bench.settings.well.path_steps, seed=bench.settings.sgd.order_seed)
     if not top.height > LOSS_ROUNDING * abs(loss + strength * q):
