@@ -14,11 +14,14 @@ before; `ROperator` adds the elementwise rest by hand, and shows that the list i
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from workload import Workload
 
@@ -238,7 +241,37 @@ def _single(left: Tensor, right: Tensor, *, out: Tensor) -> None:
     torch.mm(left[0], right[0], out=out[0])
 
 
-def random_vector(workload: Workload, seed: int = 0) -> Tensor:
+class Sized(Protocol):
+    """What has parameters."""
+
+    @property
+    def theta(self) -> Tensor: ...
+
+
+def random_vector(workload: Sized, seed: int = 0) -> Tensor:
     """A unit vector `(P,)`, the same for every competitor."""
     vector = torch.randn(len(workload.theta), generator=torch.Generator().manual_seed(seed))
     return (vector / vector.norm()).to(workload.theta.device)
+
+
+def random_block(workload: Sized, columns: int = 16) -> Tensor:
+    """Vectors in columns, the same for every competitor."""
+    theta = workload.theta
+    return torch.randn(len(theta), columns, generator=torch.Generator().manual_seed(1)).to(theta.device)
+
+
+def counted_flops(model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[int, int]:
+    """FLOPs of the matrix products of one Hessian and one Gauss–Newton product of any network, by PyTorch's own count.
+
+    The first are those of differentiating ∇L·v where the graph of ∇L is there: each product of the graph has two in it, as in
+    Pearlmutter's operator. The second are twice those of a backward pass: Jv and Jᵀu go through the layers once each.
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    vectors = [torch.ones_like(parameter) for parameter in parameters]
+    with sdpa_kernel(SDPBackend.MATH):
+        loss = F.cross_entropy(model(inputs), targets)
+        with FlopCounterMode(display=False) as backward:
+            gradients = torch.autograd.grad(loss, parameters, create_graph=True)
+        with FlopCounterMode(display=False) as second:
+            torch.autograd.grad(gradients, parameters, grad_outputs=vectors)
+    return second.get_total_flops(), 2 * backward.get_total_flops()

@@ -9,7 +9,7 @@ one short batch of random tokens. Peak resident memory is the process's own, pag
 import time
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 import orograph as og
@@ -17,43 +17,9 @@ from contest import peak_resident
 from orograph.memory import format_bytes
 from quiet import Watch, require_quiet
 from report import Report, Table, parser, seconds, set_threads, verdict
+from subjects import GPT, VOCABULARY
 
-TOKENS, WIDTH, HEADS, LAYERS, PLACES = 50_257, 768, 12, 12, 1024
-
-
-class Block(nn.Module):
-    """Causal self-attention and a perceptron, each behind a LayerNorm and beside a shortcut."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attend, self.project = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, values: Tensor) -> Tensor:
-        n, length, width = values.shape
-        parts = self.attend(self.norm1(values)).view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        query, key, value = parts.unbind(0)
-        hidden = torch.ones(length, length, dtype=torch.bool, device=values.device).triu(1)
-        scores = (query @ key.transpose(-2, -1) / key.shape[-1] ** 0.5).masked_fill(hidden, float("-inf"))
-        values = values + self.project((scores.softmax(-1) @ value).transpose(1, 2).reshape(n, length, width))
-        return values + self.narrow(F.gelu(self.widen(self.norm2(values)), approximate="tanh"))
-
-
-class GPT(nn.Module):
-    """Tokens → logits `(n, tokens, length)` of the next one."""
-
-    def __init__(self, tokens: int = TOKENS, width: int = WIDTH, heads: int = HEADS, layers: int = LAYERS) -> None:
-        super().__init__()
-        self.embed, self.place = nn.Embedding(tokens, width), nn.Embedding(PLACES, width)
-        self.blocks, self.norm = nn.Sequential(*(Block(width, heads) for _ in range(layers))), nn.LayerNorm(width)
-        nn.init.normal_(self.embed.weight, std=0.02)
-        nn.init.normal_(self.place.weight, std=0.02)
-
-    def forward(self, text: Tensor) -> Tensor:
-        values = self.embed(text) + self.place.weight[: text.shape[1]]
-        return (self.norm(self.blocks(values)) @ self.embed.weight.T).transpose(1, 2)
+LAYERS = 12
 
 
 def next_token(logits: Tensor, text: Tensor) -> Tensor:
@@ -71,8 +37,8 @@ def main() -> None:
     set_threads(chosen.threads)
     quiet = require_quiet(force=chosen.force)
     torch.manual_seed(0)
-    model = GPT(layers=chosen.layers)
-    text = torch.randint(TOKENS, (1, chosen.length + 1))
+    model = GPT(layers=chosen.layers).to(chosen.device)
+    text = torch.randint(VOCABULARY, (1, chosen.length + 1)).to(chosen.device)
     count = sum(parameter.numel() for parameter in model.parameters())
     report, watch = Report(f"Large: a transformer of {count:,} parameters, one text of {chosen.length} tokens"), Watch()
     table = Table(f"Memory budget {chosen.memory}", ("", "value", "products", "time", "peak resident so far"))

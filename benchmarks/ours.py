@@ -8,22 +8,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from floors import random_vector, synchronise
-from orograph.curvature import CurvatureOperator, HessianOperator, LinearOperator
-from orograph.spectral import lanczos
-from peers import Pairs
-from workload import Workload
+from floors import random_block, random_vector, synchronise
+from judge import Measured
+from orograph.curvature import CurvatureOperator, GaussNewtonOperator, HessianOperator, LinearOperator
+from orograph.spectral import density, lanczos, trace
+from peers import Number, Pairs
 
 
 class Orograph:
     """`HessianOperator` and `lanczos`, used as the library's documentation shows."""
 
-    def __init__(self, workload: Workload, memory: str = "4GiB") -> None:
+    def __init__(self, workload: Measured, memory: str = "4GiB") -> None:
         self.workload, self.memory = workload, memory
         self.vector = random_vector(workload)
         self.model = workload.model()
         self.data = [(workload.inputs, workload.targets)]
         self._operator: CurvatureOperator | None = None
+        self._gauss_newton: CurvatureOperator | None = None
         self._moves = 0
 
     @property
@@ -37,6 +38,26 @@ class Orograph:
 
     def product(self) -> np.ndarray:
         return (self.operator @ self.vector).cpu().numpy()
+
+    def block(self) -> np.ndarray:
+        """H times 16 columns."""
+        return (self.operator @ random_block(self.workload)).cpu().numpy()
+
+    def gauss_newton(self) -> np.ndarray:
+        """The Gauss–Newton matrix times the fixed vector."""
+        if self._gauss_newton is None:
+            self._gauss_newton = GaussNewtonOperator(self.model, F.cross_entropy, self.data, memory=self.memory)
+        return (self._gauss_newton @ self.vector).cpu().numpy()
+
+    def trace(self, tolerance: float) -> Number:
+        """tr H by XTrace, with as many products as bring its standard error to the tolerance."""
+        found = trace(self.operator, tolerance=tolerance)
+        return Number(found.value, found.error, found.products)
+
+    def density(self, probes: int, steps: int, ends: tuple[float, float]) -> Number:
+        """Stochastic Lanczos quadrature, for the trace that it implies; the ends it finds by itself."""
+        found = density(self.operator, probes=probes, steps=steps)
+        return Number(found.trace.value, found.trace.error, found.products)
 
     def plan(self) -> str:
         """How the operator multiplies, in its own words."""

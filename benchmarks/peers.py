@@ -1,25 +1,27 @@
-"""The competitors at Hessian-vector products and eigenpairs, each used as its own documentation says, at its best.
+"""The competitors, each used as its own documentation says, at its best.
 
 `hvp()` multiplies a fixed vector; `product()` returns that product, for comparison; `pairs(k, tolerance)` returns the k
-eigenpairs of largest magnitude and the number of products they took. Where a batch length is free, each tries some when it is
-made and keeps its fastest.
+eigenpairs of largest magnitude and the number of products they took; `block`, `gauss_newton`, `trace` and `density` are there
+where the competitor has them. Where a batch length is free, each tries some when it is made and keeps its fastest.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from floors import divisors, fastest, random_vector
-from workload import Batches, Workload
+from floors import divisors, fastest, random_block, random_vector
+from judge import Measured, double_backward
+from workload import Workload
 
-_LENGTHS = (1000, 5000, 10_000)
+_LENGTHS = (25, 125, 1000, 5000, 10_000)
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,24 @@ class Pairs:
     details: dict[str, Any]
 
 
-class _Peer:
-    """A competitor that multiplies with `multiply(v)`."""
+@dataclass(frozen=True)
+class Number:
+    """An estimate, its standard error (NaN where the competitor states none), and the products that it took."""
 
-    def __init__(self, workload: Workload) -> None:
-        self.workload, self.model = workload, workload.model()
+    value: float
+    error: float
+    products: int
+
+
+class Missing(Exception):
+    """The competitor does not have this."""
+
+
+class _Peer:
+    """A competitor that multiplies with `multiply(v)`; it may be told the batch length that it found fastest before."""
+
+    def __init__(self, workload: Measured, length: int | None = None) -> None:
+        self.workload, self.model, self.length = workload, workload.model(), length
         self.parameters = list(self.model.parameters())
         self.vector = random_vector(workload)
 
@@ -58,15 +73,35 @@ class _Peer:
 
         return arpack(LinearOperator((size, size), matvec=matvec, dtype=np.float32), k, tolerance)
 
+    def block(self) -> np.ndarray:
+        """H times 16 columns, one by one."""
+        return torch.stack([self.multiply(column) for column in random_block(self.workload).T], 1).detach().cpu().numpy()
+
+    def gauss_newton(self) -> np.ndarray:
+        """The Gauss–Newton matrix times the fixed vector."""
+        raise Missing("has no Gauss–Newton product")
+
+    def trace(self, products: int) -> Number:
+        """tr H from about so many products."""
+        raise Missing("has no trace")
+
+    def density(self, probes: int, steps: int, ends: tuple[float, float]) -> Number:
+        """Stochastic Lanczos quadrature, for the trace that it implies; all eigenvalues lie between the ends."""
+        raise Missing("has no density")
+
     def use_fastest(self, use: Callable[[int], None]) -> None:
         """Tries batch lengths and leaves the fastest in use."""
+        if self.length is not None:
+            use(self.length)
+            return
         candidates = divisors(self.workload.count, _LENGTHS)
 
         def attempt(length: int) -> None:
             use(length)
             self.hvp()
 
-        use(fastest(candidates, attempt, self.vector.device))
+        self.length = fastest(candidates, attempt, self.vector.device) if len(candidates) > 1 else candidates[0]
+        use(self.length)
 
 
 def arpack(operator: Any, k: int, tolerance: float) -> Pairs:
@@ -106,33 +141,25 @@ class DoubleBackward(_Peer):
         return double_backward(self.model, self.parameters, self.batches, self.workload.count, vector)
 
 
-def double_backward(model: nn.Module, parameters: list[nn.Parameter], batches: Any, count: int, vector: Tensor) -> Tensor:
-    """∇(∇L·v), batch by batch, weighted by their sizes (Pearlmutter 1994)."""
-    total = torch.zeros_like(vector)
-    for inputs, targets in batches:
-        loss = F.cross_entropy(model(inputs.to(vector.device)), targets.to(vector.device))
-        gradients = torch.autograd.grad(loss, parameters, create_graph=True)
-        inner = torch.cat([gradient.reshape(-1) for gradient in gradients]) @ vector
-        products = torch.autograd.grad(inner, parameters)
-        total += torch.cat([product.reshape(-1) for product in products]) * (len(targets) / count)
-    return total
-
-
 class Curvlinops(_Peer):
-    """curvlinops' Hessian operator, exported to SciPy as its documentation shows, and ARPACK."""
+    """curvlinops' operators; its Hessian exported to SciPy as its documentation shows, and ARPACK."""
 
-    def __init__(self, workload: Workload) -> None:
-        super().__init__(workload)
+    def __init__(self, workload: Measured, length: int | None = None) -> None:
+        super().__init__(workload, length)
         self.use_fastest(self._use)
 
     def _use(self, length: int) -> None:
-        from curvlinops import HessianLinearOperator
+        self.length = length
+        self.operator = self._operator("HessianLinearOperator")
 
-        self.operator = HessianLinearOperator(
+    def _operator(self, kind: str) -> Any:
+        import curvlinops
+
+        return getattr(curvlinops, kind)(
             self.model,
             nn.CrossEntropyLoss(),
             self.parameters,
-            self.workload.batches(length),
+            self.workload.batches(self.length or self.workload.count),
             check_deterministic=False,  # a check, not part of the product
             num_data=self.workload.count,
         )
@@ -141,7 +168,42 @@ class Curvlinops(_Peer):
         return self.operator @ vector
 
     def pairs(self, k: int, tolerance: float) -> Pairs:
-        return arpack(self.operator.to_scipy(dtype=np.float32), k, tolerance)
+        return arpack(self._operator("HessianLinearOperator").to_scipy(dtype=np.float32), k, tolerance)
+
+    def block(self) -> np.ndarray:
+        return (self.operator @ random_block(self.workload)).detach().cpu().numpy()
+
+    def gauss_newton(self) -> np.ndarray:
+        return (self._gauss_newton @ self.vector).detach().cpu().numpy()
+
+    @cached_property
+    def _gauss_newton(self) -> Any:
+        return self._operator("GGNLinearOperator")
+
+    def trace(self, products: int) -> Number:
+        """By XTrace, which states no error."""
+        from curvlinops import xtrace
+
+        torch.manual_seed(0)
+        return Number(float(xtrace(self.operator, products - products % 2)), math.nan, products - products % 2)
+
+    def density(self, probes: int, steps: int, ends: tuple[float, float]) -> Number:
+        from curvlinops import lanczos_approximate_spectrum
+
+        torch.manual_seed(0)
+        options = {"num_repeats": probes, "boundaries": ends}
+        grid, values = lanczos_approximate_spectrum(self.operator, steps, **options)
+        mean = float((grid * values).sum() / values.sum())
+        return Number(mean * len(self.vector), math.nan, probes * steps)
+
+    def compile(self) -> None:
+        """Replaces a batch's product by its recorded graph, compiled; `torch.compile` of the function itself changes nothing."""
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        inputs, targets = self.workload.batches(self.length or self.workload.count)[0]
+        columns = [torch.randn(*parameter.shape, 1, device=parameter.device) for parameter in self.parameters]
+        compiled = torch.compile(make_fx(self.operator._mp)(inputs, targets, *columns))
+        self.operator._mp = lambda *given: compiled(*given)
 
 
 class HessianEigenthings(_Peer):
@@ -152,8 +214,8 @@ class HessianEigenthings(_Peer):
     switched on.
     """
 
-    def __init__(self, workload: Workload) -> None:
-        super().__init__(workload)
+    def __init__(self, workload: Measured, length: int | None = None) -> None:
+        super().__init__(workload, length)
         self.steps = 0
         self.use_fastest(self._use)
 
@@ -161,7 +223,32 @@ class HessianEigenthings(_Peer):
         from hessian_eigenthings.loss_fns.standard import supervised_loss
         from hessian_eigenthings.operators.hessian import HessianOperator
 
+        self.length = length
         self.operator = HessianOperator(self.model, self.workload.batches(length), supervised_loss(nn.CrossEntropyLoss()))
+
+    def gauss_newton(self) -> np.ndarray:
+        return self._gauss_newton.matvec(self.vector).detach().cpu().numpy()
+
+    @cached_property
+    def _gauss_newton(self) -> Any:
+        from hessian_eigenthings.loss_fns.standard import supervised_forward, supervised_loss_of_output
+        from hessian_eigenthings.operators.ggn import GGNOperator
+
+        criterion = supervised_loss_of_output(nn.CrossEntropyLoss())
+        return GGNOperator(self.model, self.workload.batches(self.length or 1), supervised_forward, criterion)
+
+    def trace(self, products: int) -> Number:
+        """By Hutch++, the method that it takes by itself."""
+        from hessian_eigenthings.algorithms.trace import trace
+
+        found = trace(self.operator, num_matvecs=products, seed=0)
+        return Number(found.estimate, found.stderr, 3 * (products // 3))
+
+    def density(self, probes: int, steps: int, ends: tuple[float, float]) -> Number:
+        from hessian_eigenthings.algorithms.spectral_density import spectral_density
+
+        found = spectral_density(self.operator, num_runs=probes, lanczos_steps=steps, seed=0)
+        return implied(found.raw_eigenvalues * len(self.vector), found.raw_weights)
 
     def multiply(self, vector: Tensor) -> Tensor:
         return self.operator.matvec(vector)
@@ -203,15 +290,22 @@ class PyHessian(_Peer):
     the tolerance.
     """
 
-    def __init__(self, workload: Workload) -> None:
-        super().__init__(workload)
+    def __init__(self, workload: Measured, length: int | None = None) -> None:
+        super().__init__(workload, workload.count)
         import pyhessian
 
         self._products = 0
-        source = (workload.inputs, workload.targets)
-        self.computer = pyhessian.hessian(self.model, nn.CrossEntropyLoss(), data=source, cuda=self.vector.is_cuda)
-        self._multiply = pyhessian.hessian.__init__.__globals__["hessian_vector_product"]
+        self._multiply = pyhessian.utils.hessian_vector_product
         pyhessian.hessian.eigenvalues.__globals__["hessian_vector_product"] = self._counted
+        self._begin()
+
+    def _begin(self) -> None:
+        """The gradient, with its graph."""
+        import pyhessian
+
+        source = (self.workload.inputs, self.workload.targets)
+        self.model.zero_grad()
+        self.computer = pyhessian.hessian(self.model, nn.CrossEntropyLoss(), data=source, cuda=self.vector.is_cuda)
 
     def _counted(self, *arguments: Any) -> Any:
         self._products += 1
@@ -222,8 +316,21 @@ class PyHessian(_Peer):
         parts = self._multiply(self.computer.gradsH, self.computer.params, shaped)
         return torch.cat([part.reshape(-1) for part in parts])
 
+    def trace(self, products: int) -> Number:
+        """By Hutchinson's estimator, all products asked for."""
+        torch.manual_seed(0)
+        samples = torch.tensor(self.computer.trace(maxIter=products, tol=-math.inf), dtype=torch.float64)
+        return Number(float(samples.mean()), float(samples.std()) / len(samples) ** 0.5, len(samples))
+
+    def density(self, probes: int, steps: int, ends: tuple[float, float]) -> Number:
+        torch.manual_seed(0)
+        self.computer.density(iter=1, n_v=1)  # where torch has no `eig` any more, this fails at once
+        nodes, weights = self.computer.density(iter=steps, n_v=probes)
+        return implied(torch.tensor(nodes) * len(self.vector), torch.tensor(weights))
+
     def pairs(self, k: int, tolerance: float) -> Pairs:
         """The top k, with as many as 100 products each."""
+        self._begin()
         torch.manual_seed(0)
         self._products = 0
         values, vectors = self.computer.eigenvalues(maxIter=100, tol=tolerance**2, top_n=k)
@@ -231,37 +338,7 @@ class PyHessian(_Peer):
         return Pairs(np.array(values), flat.detach().cpu().numpy(), self._products, {})
 
 
-class Judge:
-    """What all results are compared with: double backward in plain PyTorch, in batches of 1,000, accumulated in float64.
-
-    Args:
-        dtype: of the products, `float32` or `float64`.
-    """
-
-    def __init__(self, workload: Workload, dtype: str = "float32") -> None:
-        kind = getattr(torch, dtype)
-        self.count, self.dtype = workload.count, kind
-        self.model = workload.model().to(kind)
-        self.parameters = list(self.model.parameters())
-        self.batches: Batches = [(inputs.to(kind), targets) for inputs, targets in workload.batches(1000)]
-        self.vector = random_vector(workload).double()
-
-    def multiply(self, vector: Tensor) -> Tensor:
-        """H v in float64, from products of the chosen dtype."""
-        total = torch.zeros_like(vector)
-        for batch in self.batches:
-            share = len(batch[1]) / self.count
-            total += double_backward(self.model, self.parameters, [batch], len(batch[1]), vector.to(self.dtype)).double() * share
-        return total
-
-    def product(self) -> np.ndarray:
-        return self.multiply(self.vector).cpu().numpy()
-
-    def residuals(self, eigenvalues: np.ndarray, eigenvectors: np.ndarray) -> np.ndarray:
-        """‖Hv − λv‖ / |λ| of each pair, its vector normalised first."""
-        result = []
-        for value, vector in zip(eigenvalues, eigenvectors, strict=True):
-            unit = torch.from_numpy(vector).double().to(self.vector.device)
-            unit /= unit.norm()
-            result.append(((self.multiply(unit) - float(value) * unit).norm() / abs(float(value))).item())
-        return np.array(result)
+def implied(nodes: Tensor, weights: Tensor) -> Number:
+    """The trace that the quadratures of some probes imply, nodes `(probes, steps)` times P, and its standard error."""
+    samples = (nodes.double() * weights.double()).sum(1)
+    return Number(float(samples.mean()), float(samples.std()) / len(samples) ** 0.5, nodes.numel())

@@ -16,10 +16,11 @@ import numpy as np
 
 from contest import CompetitorFailed, Contest, Entry, Timing
 from floors import ProductFloor, ROperator, gemm_rate, product_flops
+from judge import Judge
 from orograph.memory import format_bytes
 from orograph.training import TrainingSettings, train
 from ours import Orograph
-from peers import Curvlinops, DoubleBackward, HessianEigenthings, Judge, Pairs, Published, PyHessian
+from peers import Curvlinops, DoubleBackward, HessianEigenthings, Pairs, Published, PyHessian
 from quiet import Watch, require_quiet
 from report import Report, Table, chosen, gflops, parser, ratio, seconds, set_threads, verdict
 from trainers import Chain, PlainLoop

@@ -6,7 +6,11 @@
 import copy
 import doctest
 import importlib
+import itertools
+import statistics
 import types
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +34,7 @@ EXAMPLES = [
     "loss_increase",
     "sharpness",
     "class_gradients",
+    "class_shares",
     "class_accuracies",
     "fisher_rao_norm",
     "ensemble",
@@ -164,6 +169,77 @@ def test_spectra_one_by_one_and_in_step_agree_with_those_of_the_cpu() -> None:
         for found in (og.lanczos(operator, k=3), *together):
             # float32 residuals of 1e-3 give eigenvalues of 1e-6
             torch.testing.assert_close(found.eigenvalues, expected, rtol=1e-4, atol=1e-6)
+
+
+def steps(ask: Callable[..., Any]) -> list[Counter[str]]:
+    """How often the host waited between one report of products and the next, from the second report on."""
+    model, loss, data = problem()
+    with guarded() as guard:
+        objective = og.Objective(model.to(DEVICE), loss, data)
+        operator = og.HessianOperator.of(objective)
+        seen: list[Counter[str]] = []
+
+        def told(_: str, products: int) -> None:
+            seen.append(guard.trips.copy())
+
+        ask(operator, on_product=told)
+    return [after - before for before, after in itertools.pairwise(seen)][1:]
+
+
+WAITS = {
+    # the new row of the projection, its norms and whether it is finite; where convergence is looked at, residuals too
+    "lanczos": (lambda operator, **told: og.lanczos(operator, k=3, max_products=20, **told), 5, 10),
+    # the rows of the recurrence, of all probes at once
+    "density": (lambda operator, **told: og.density(operator, probes=2, steps=10, **told), 6, 6),
+    # blocks of eight; between two kinds of block the small matrices go to the host
+    "trace": (lambda operator, **told: og.trace(operator, probes=24, **told), 1, 5),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WAITS)
+def test_between_two_products_the_host_waits_for_small_things_only_and_as_often_as_stated(name: str) -> None:
+    ask, typical, most = WAITS[name]
+    waits = [each.total() for each in steps(ask)]
+    assert statistics.median(waits) <= typical
+    assert max(waits) <= most
+
+
+@pytest.mark.slow
+def test_newton_s_method_waits_for_numbers_and_sends_nothing() -> None:
+    model, loss, data = problem()
+    with guarded() as guard:
+        objective = og.Objective(model.to(DEVICE), loss, data).penalised(0.05)
+        hessian = og.HessianOperator.of(objective)
+        hessian @ objective.theta
+        guard.clear()
+        found = og.polish(objective, objective.theta, hessian=hessian, tolerance=1e-4, max_products=60)
+    assert found.converged
+    assert not guard.uploads
+    assert set(guard.trips) == {"aten._local_scalar_dense.default"}  # no vector
+    # three a product (curvature, residual, length), the rest by steps: losses, gradients, the trust region
+    assert guard.trips.total() <= 5 * found.products + 20 * found.steps
+
+
+@pytest.mark.slow
+def test_a_surface_waits_as_often_whatever_its_points_and_shares_lie_where_eigenvalues_do() -> None:
+    model, loss, data = problem()
+    with guarded() as guard:
+        objective = og.Objective(model.to(DEVICE), loss, data)
+        waits: list[Counter[str]] = []
+        for points in (4, 3, 5):  # in the first, a block of points is tried against single ones
+            guard.clear()
+            og.surface(objective, objective.theta, og.random_orthonormal(objective.theta, count=2), points=points)
+            waits.append(guard.trips.copy())
+        assert waits[1] == waits[2]
+        spectrum = og.lanczos(og.HessianOperator.of(objective), k=3)
+        guard.clear()
+        shares = og.class_shares(objective, objective.theta, spectrum)
+        assert guard.trips.total() < 40  # by class and chunk
+        gradients = og.class_gradients(objective, objective.theta)
+    assert isinstance(gradients.gradients, Elsewhere)
+    here = [shares.shares, shares.gauss_newton, shares.sample_shares, shares.defect, gradients.cosines, spectrum.eigenvalues]
+    assert not any(isinstance(each, Elsewhere) for each in here)
 
 
 class Placing:

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from floors import EpochFloor, ProductFloor, ROperator, divisors, gradient_flops, product_flops
+from floors import EpochFloor, ProductFloor, ROperator, counted_flops, divisors, gradient_flops, product_flops
+from judge import Judge
 from orograph.parameters import layout_of
-from peers import DoubleBackward, Judge
+from peers import DoubleBackward
 from workload import Workload, module
 
 
@@ -63,6 +64,11 @@ def test_the_r_operator_needs_no_other_matrix_product(workload: Workload) -> Non
     with counter() as counted:
         operator.hvp()
     assert counted.get_total_flops() == product_flops(workload.sizes, workload.count)
+
+
+def test_flops_that_are_counted_on_any_network_are_those_of_the_formula(workload: Workload) -> None:
+    found = counted_flops(workload.model(), workload.inputs, workload.targets)[0]
+    assert found == product_flops(workload.sizes, workload.count)
 
 
 @pytest.mark.parametrize("models", [1, 3])

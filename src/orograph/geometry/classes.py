@@ -27,7 +27,7 @@ NO_CLASS = -1  # the label of a sample whose target the loss ignores
 
 @dataclass(frozen=True)
 class ClassShares:
-    """How the curvature along k directions is made up; all float64.
+    """How the curvature along k directions is made up; all float64 on the CPU, as the eigenvalues are that it belongs to.
 
     Attributes:
         shares: `(C, k)`, (n_c/N) v_iᵀH_c v_i.
@@ -61,7 +61,7 @@ class ClassShares:
 
 @dataclass(frozen=True)
 class ClassGradients:
-    """How the classes pull on the parameters.
+    """How the classes pull on the parameters. All but the gradients is on the CPU.
 
     Attributes:
         gradients: `(C, P)`, the mean gradient over each class; Σ (n_c/N) g_c = ∇L.
@@ -131,16 +131,17 @@ def class_shares(
         >>> shares = og.class_shares(objective, objective.theta, spectrum).shares  # they sum to the eigenvalues
         >>> assert torch.allclose(shares.sum(dim=0), spectrum.eigenvalues, rtol=1e-4)
     """
-    members = class_labels(objective, labels)
+    members = class_labels(objective, labels).cpu()
     count = _class_count(members, classes)
     found = sample_derivatives(objective, theta, spectrum.eigenvectors.to(theta))
-    shares = _class_sums(found.curvatures, members, count) / objective.count
+    curvatures = found.curvatures.cpu()
+    shares = _class_sums(curvatures, members, count) / objective.count
     clusters = spectrum.clusters
     together = [shares[:, start:stop].sum(1) for start, stop in clusters]
     return ClassShares(
         shares,
-        gauss_newton=_class_sums(found.gauss_newton, members, count) / objective.count,
-        sample_shares=found.curvatures.T / objective.count,
+        gauss_newton=_class_sums(found.gauss_newton.cpu(), members, count) / objective.count,
+        sample_shares=curvatures.T / objective.count,
         counts=_counts(members, count),
         defect=shares.sum(0) - spectrum.eigenvalues.to(shares),
         clusters=clusters,
@@ -189,9 +190,9 @@ def class_gradients(
     units = totals.double() / torch.linalg.vector_norm(totals.double(), dim=1, keepdim=True)
     return ClassGradients(
         totals / counts.clamp_min(1)[:, None],
-        counts,
-        cosines=units @ units.T,
-        cosines_with_total=(units @ (total / torch.linalg.vector_norm(total)).T)[:, 0],
+        counts.cpu(),
+        cosines=(units @ units.T).cpu(),
+        cosines_with_total=(units @ (total / torch.linalg.vector_norm(total)).T)[:, 0].cpu(),
     )
 
 
@@ -214,7 +215,7 @@ def class_accuracies(objective: Objective, theta: Float[Tensor, " P"], *, classe
         torch.Size([2])
     """
     right, counts = class_hits(objective, theta, classes=classes)
-    return right / counts
+    return (right / counts).cpu()
 
 
 def class_hits(
