@@ -1,6 +1,7 @@
 """The run that a command reads from, and how much of it there is."""
 
 from orograph.errors import ConfigurationError, RunError
+from orograph.store.branch import ATLAS, ATLAS_FILE
 from orograph.store.run import Run
 
 
@@ -14,7 +15,7 @@ def finished_run(path: str, command: str) -> Run:
     if not path:
         raise ConfigurationError(f"{command} needs a run: the directory that a sweep or a study wrote.")
     run = Run.open(path)
-    if not run.records and not run.findings:
+    if not run.records and not run.findings and not (run.kind == ATLAS and (run.path / ATLAS_FILE).is_file()):
         raise RunError(f"{run.path} has no finished point yet; run the {run.kind} first.")
     return run
 
