@@ -157,11 +157,15 @@ def test_an_analysis_takes_the_fold_of_the_atlas_in_place_of_an_extrapolation(
 ) -> None:
     analyze = ["analyze", str(made / "ladder"), "--path-steps", "0", "--json", "--quiet"]
     assert main(analyze) == 0
-    (plain,) = json.loads(capsys.readouterr().out)["loops"]
+    before = json.loads(capsys.readouterr().out)
+    (plain,) = before["loops"]
     assert plain["spinodal_up"]["law"] == "fold"
     assert plain["spinodal_up"]["estimate"] == pytest.approx(0.09375, rel=0.05)  # from the last points
     assert main([*analyze, "--atlas", str(made / "atlas")]) == 0
-    (loop,) = json.loads(capsys.readouterr().out)["loops"]
+    after = json.loads(capsys.readouterr().out)
+    (loop,) = after["loops"]
+    orders = [[each["judgement"]["order"] for each in found["chains"][0]["transitions"]] for found in (before, after)]
+    assert orders == [["unresolved"], ["first"]]  # a fold is
     assert loop["spinodal_up"]["law"] == "followed"
     assert loop["spinodal_up"]["estimate"] == loop["spinodal_up"]["high"] == pytest.approx(0.09375, abs=1e-9)
     assert loop["spinodal_down"] == plain["spinodal_down"]

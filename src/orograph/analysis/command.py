@@ -13,7 +13,7 @@ from rich.text import Text
 
 from orograph.analysis.chain import Chain, chains
 from orograph.analysis.comparisons import LoopAreas, commands, loop_areas, other_run
-from orograph.analysis.folds import NONE, ends_in_words, known_atlas, with_folds
+from orograph.analysis.folds import NONE, ends_in_words, known_atlas, with_folds, with_orders
 from orograph.analysis.loops import MeasuredLoop, measured_loops
 from orograph.analysis.omissions import left_out
 from orograph.analysis.parts.every import parts
@@ -93,6 +93,7 @@ def analyze(settings: AnalyzeSettings, problem: Problem | None = None, show: Sho
             if atlas is not None:
                 name = run.path.resolve().name
                 measured = with_saddles(with_folds(measured, atlas, name), atlas, name)
+                found = with_orders(found, atlas, name)
         areas = loop_areas(run, known, rate, null)
         results = {
             "settings": settings.model_dump(exclude={"run", "quiet", "json_output", "dry_run", "data_dir", *_unused(settings)}),

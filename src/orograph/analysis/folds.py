@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from orograph.analysis.loops import MeasuredLoop
+from orograph.analysis.survey import Survey, Transition
 from orograph.errors import ConfigurationError
 from orograph.ladder.hysteresis import Interval, Spinodal, with_ends
 from orograph.store.branch import ATLAS_FILE, DIVIDING
@@ -47,16 +48,20 @@ def with_folds(found: Sequence[MeasuredLoop], atlas: Mapping[str, Any], run: str
 
 
 def _followed(spinodal: Spinodal, atlas: Mapping[str, Any], run: str, chain: str, escape: Interval, *, upward: bool) -> Spinodal:
-    jumps = [
-        edge
-        for edge in atlas["edges"]
-        if edge["kind"] == "jump" and (edge["run"], edge["chain"]) == (run, chain) and _meet((edge["low"], edge["high"]), escape)
-    ]
-    for jump in jumps:
+    for jump in _jumps(atlas, run, chain, escape):
         if (node := _end(atlas, jump, upward=upward)) is not None:
             wanted = node["strength"]
             return replace(spinodal, estimate=wanted, law="followed", low=wanted, high=wanted)
     return spinodal
+
+
+def _jumps(atlas: Mapping[str, Any], run: str, chain: str, where: Interval) -> list[Mapping[str, Any]]:
+    """Those of a chain that meet an interval of λ."""
+    return [
+        edge
+        for edge in atlas["edges"]
+        if edge["kind"] == "jump" and (edge["run"], edge["chain"]) == (run, chain) and _meet((edge["low"], edge["high"]), where)
+    ]
 
 
 def _end(atlas: Mapping[str, Any], jump: Mapping[str, Any], *, upward: bool) -> Mapping[str, Any] | None:
@@ -67,6 +72,29 @@ def _end(atlas: Mapping[str, Any], jump: Mapping[str, Any], *, upward: bool) -> 
     wanted = stretch["high"] if upward else stretch["low"]
     near = (node for node in atlas["nodes"] if node["name"] in (stretch["from"], stretch["to"]))
     return next((node for node in near if node["kind"] in DIVIDING and node["strength"] == wanted), None)
+
+
+def with_orders(found: Sequence[Survey], atlas: Mapping[str, Any], run: str) -> list[Survey]:
+    """Chains whose jumps are of first order where the atlas has the ladder leave a branch that ends in a fold, if nothing has
+    judged them before.
+
+    Args:
+        found: the chains.
+        atlas: as its file has it.
+        run: name of the sweep.
+    """
+    return [replace(each, transitions=tuple(_ordered(each, one, atlas, run) for one in each.transitions)) for each in found]
+
+
+def _ordered(survey: Survey, transition: Transition, atlas: Mapping[str, Any], run: str) -> Transition:
+    judgement, chain = transition.judgement, survey.chain
+    if judgement.order != "unresolved" or transition.change.kind != "jump":
+        return transition
+    for jump in _jumps(atlas, run, f"{chain.seed}-{chain.direction}", (judgement.low, judgement.high)):
+        node = _end(atlas, jump, upward=chain.direction == "up")
+        if node is not None and node["kind"] == "fold":
+            return replace(transition, judgement=replace(judgement, order="first"))
+    return transition
 
 
 def ends_in_words(atlas: Mapping[str, Any], run: str) -> list[str]:

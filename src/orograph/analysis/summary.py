@@ -134,7 +134,7 @@ def _transitions(each: Survey, console: Console, unit: str) -> None:
             table.add_column(column, justify="left" if column in ("kind", "order", "loses most") else "right")
         for transition in each.transitions:
             change, judgement = transition.change, transition.judgement
-            order = judgement.order if judgement.order != "unresolved" else "not judged (--refine)"
+            order = judgement.order if judgement.order != "unresolved" else "not judged (--refine, --atlas)"
             worst = max(transition.classes.items(), key=lambda item: item[1][0], default=None)
             table.add_row(
                 _between(judgement.low, judgement.high),
