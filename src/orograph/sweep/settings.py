@@ -40,8 +40,6 @@ class LadderSettings(Settings):
                 raise ConfigurationError(f"`{name}` {value}: a strength λ must be a number ≥ 0")
         if self.min > self.max:
             raise ConfigurationError(f"`min` {self.min} is larger than `max` {self.max}")
-        if self.spacing == "adaptive" and self.strengths:
-            raise ConfigurationError("`spacing` adaptive places the strengths, and `strengths` names them; leave one out.")
         if self.spacing != "linear" and not self.strengths and self.min == 0:
             raise ConfigurationError(f"`spacing` {self.spacing} needs `min` above 0")
         ladder = self.ladder()
