@@ -1,5 +1,7 @@
 from .alignment import Alignment as Alignment
 from .alignment import align as align
+from .anchored import AnchoredPath as AnchoredPath
+from .anchored import anchored_path as anchored_path
 from .band import nudged_elastic_band as nudged_elastic_band
 from .barriers import Barriers as Barriers
 from .barriers import CurveProfile as CurveProfile

@@ -1,0 +1,64 @@
+"""Anchored paths against the closed form of quadratics, and of a double well, where they jump."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import orograph as og
+from orograph.connectivity import anchored_path
+from orograph.errors import ConfigurationError
+
+ONE = [(torch.ones(1, 1, dtype=torch.float64), torch.zeros(1))]
+
+
+class Potential(nn.Module):
+    """A function of θ alone."""
+
+    def __init__(self, height: object, size: int) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.zeros(size, dtype=torch.float64))
+        self.height = height
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs[:, 0] * self.height(self.theta)  # type: ignore[operator]
+
+
+def objective(height: object, size: int) -> og.Objective:
+    return og.Objective(Potential(height, size), lambda z, y: z, ONE)
+
+
+def test_the_path_of_a_quadratic_is_the_closed_form() -> None:
+    curvatures = torch.tensor([10.0, 1.0, 0.1], dtype=torch.float64)
+    centre, end = torch.tensor([1.0, 2.0, -1.0], dtype=torch.float64), torch.tensor([-1.0, 0.5, 2.0], dtype=torch.float64)
+    found = anchored_path(objective(lambda x: 0.5 * (curvatures * (x - centre) ** 2).sum(), 3), centre, end)
+    assert all(found.converged)
+    assert not found.jumps
+    assert torch.equal(found.curve.controls[0], centre)
+    assert torch.equal(found.curve.controls[-1], end)
+    for strength, theta in zip(found.strengths.tolist(), found.curve.controls[1:-1], strict=True):
+        exact = (curvatures * centre + 2 * strength * end) / (curvatures + 2 * strength)
+        assert torch.allclose(theta, exact, atol=1e-5)  # of a gradient of 1e-6 and a curvature of 0.1 and more
+    steps = torch.linalg.vector_norm(found.curve.controls.diff(dim=0), dim=1)
+    assert steps.max() <= 2.1 * torch.linalg.vector_norm(end - centre) / 12  # of an elbow no more than twice the way
+    losses = og.curve_profile(objective(lambda x: 0.5 * (curvatures * (x - centre) ** 2).sum(), 3), found.curve).train.losses
+    assert (losses.diff() >= -1e-12).all()  # L rises with λ
+
+
+def test_between_two_wells_the_path_jumps_where_the_first_ends() -> None:
+    # ¼(x² − 1)² + λ(x − 1)²: the minimum that begins at −1 ends where x³ − x + 2λ(x − 1) = 0 has a double root, x = −½.
+    well = objective(lambda x: 0.25 * (x[0] ** 2 - 1) ** 2 + x[1] ** 2, 2)
+    found = anchored_path(well, torch.tensor([-1.0, 0.0]).double(), torch.tensor([1.0, 0.0]).double())
+    ((before, behind, length),) = found.jumps
+    assert before <= 0.125 <= behind  # x(x + 1) + 2λ = 0 has its roots together at λ = 1/8
+    assert behind / before < 1.03
+    assert length == pytest.approx(1.5, abs=0.15)  # from −½, where it comes as a square root of the rest, to 1
+    assert og.curve_profile(well, found.curve).barriers.train_loss > 0.2  # 1/4 at 0, by the straight line between
+
+
+def test_what_is_no_path_is_refused() -> None:
+    well = objective(lambda x: (x**2).sum(), 2)
+    with pytest.raises(ConfigurationError, match="two different ends"):
+        anchored_path(well, torch.ones(2).double(), torch.ones(2).double())
+    hill = objective(lambda x: -(x**2).sum(), 2)
+    with pytest.raises(ConfigurationError, match="is no minimum"):
+        anchored_path(hill, torch.zeros(2).double(), torch.ones(2).double())
