@@ -22,6 +22,7 @@ from orograph.errors import ConfigurationError
 
 SEEDS = 2**63  # below which every generator takes a seed
 _OWN = "orograph."
+_OF_SHARDS = ("lanczos", "trace", "density")  # that take operators of which every process has its part of vectors
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -45,6 +46,11 @@ def checked(function: Callable[_P, _R]) -> Callable[_P, _R]:
             return function(*args, **kwargs)
         sizes = _parameters(given)
         for name, value in given.items():
+            if name != "self" and getattr(value, "sharded", False) and function.__name__ not in _OF_SHARDS:
+                raise ConfigurationError(
+                    f"`{name}` gives every process its part of vectors, and {function.__name__} takes whole ones; "
+                    f"{', '.join(_OF_SHARDS)} take such an operator."
+                )
             _require(name, value, signature.parameters[name].annotation, sizes)
         with uncast():
             return function(*args, **kwargs)
@@ -55,7 +61,7 @@ def checked(function: Callable[_P, _R]) -> Callable[_P, _R]:
 def _parameters(given: Mapping[str, Any]) -> dict[str, int]:
     """P, where an objective, an operator or a layout tells it."""
     for value in given.values():
-        size = getattr(value, "size", None)
+        size = getattr(value, "width", getattr(value, "size", None))  # of vectors that are passed
         if type(value).__module__.startswith(_OWN) and isinstance(getattr(value, "theta", None), Tensor):
             return {"P": len(value.theta)}
         if type(value).__module__.startswith(_OWN) and isinstance(size, int):

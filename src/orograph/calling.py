@@ -143,6 +143,11 @@ def unhooked(called: Any) -> Iterator[None]:
             hooks.update(before)
 
 
+def look_once(model: nn.Module) -> None:
+    """The module is taken to write into its inputs at most, of which it gets clones, and is not looked at at its first call."""
+    _known[model] = _Known(frozenset(), (), True, needs_replacements(model))
+
+
 def forget(model: nn.Module) -> None:
     """The module is looked at anew at its next call: it may have other layers now."""
     _known.pop(model, None)

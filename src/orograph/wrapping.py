@@ -9,14 +9,20 @@ _WRAPPERS = ("_orig_mod", "module")  # of torch.compile, and of DataParallel and
 PREFIXES = tuple(f"{name}." for name in _WRAPPERS)
 
 
+def inner(model: nn.Module) -> nn.Module:
+    """The module that computes, whether it has values or not."""
+    while isinstance(model, torch._dynamo.OptimizedModule | nn.DataParallel | nn.parallel.DistributedDataParallel):
+        model = model._orig_mod if isinstance(model, torch._dynamo.OptimizedModule) else model.module
+    return model
+
+
 def unwrapped(model: nn.Module) -> nn.Module:
     """The module that computes, which is what names of parameters refer to.
 
     Raises:
         ConfigurationError: a module that cannot be differentiated twice or has no values yet; says what to pass instead.
     """
-    while isinstance(model, torch._dynamo.OptimizedModule | nn.DataParallel | nn.parallel.DistributedDataParallel):
-        model = model._orig_mod if isinstance(model, torch._dynamo.OptimizedModule) else model.module
+    model = inner(model)
     for name, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise ConfigurationError(

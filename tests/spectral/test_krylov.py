@@ -6,9 +6,9 @@ import torch
 from designed import turned
 
 from orograph.curvature.operator import MatrixOperator
+from orograph.curvature.shards import Shards
 from orograph.spectral.basis import Basis
 from orograph.spectral.krylov import Krylov
-from orograph.spectral.shards import Shards
 
 
 def holds(krylov: Krylov, matrix: torch.Tensor, tolerance: float) -> None:

@@ -19,10 +19,10 @@ from forked import CONTEXT
 from orograph.curvature.ggn import GaussNewtonOperator
 from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.operator import MatrixOperator
+from orograph.curvature.shards import Shards
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 from orograph.spectral.eigenpairs import lanczos
-from orograph.spectral.shards import Shards
 
 
 def together(work: Callable[[], Any], ranks: int) -> list[Any]:

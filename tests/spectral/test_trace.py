@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orograph.curvature.operator import FunctionOperator, MatrixOperator
+from orograph.curvature.shards import Shards
 from orograph.errors import ConfigurationError, DataError
 from orograph.spectral.traces import METHODS, EntryVariances, Method, rademacher, trace
 
@@ -108,7 +109,7 @@ def test_all_signs_together_tell_the_variance_of_their_quadratic_form() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_the_variances_of_few_signs_are_those_of_the_entries(seed: int) -> None:
     matrix = SPECTRA["outliers"]
-    signs = rademacher(80, 6, matrix, torch.Generator().manual_seed(seed))
+    signs = rademacher(Shards(80), 6, matrix, torch.Generator().manual_seed(seed))
     entries = EntryVariances()
     for columns in signs.split(4, dim=1):
         entries.add(columns, matrix @ columns)

@@ -7,3 +7,4 @@ from .matrix import CurvatureOperator as CurvatureOperator
 from .operator import FunctionOperator as FunctionOperator
 from .operator import LinearOperator as LinearOperator
 from .operator import MatrixOperator as MatrixOperator
+from .sharded import ShardedHessian as ShardedHessian

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from orograph.arguments import checked, require_vectors
 from orograph.autocast import uncast
+from orograph.curvature.shards import shards_of
 from orograph.errors import ConfigurationError, DataError
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class LinearOperator(ABC):
 
     `A @ v` takes `(P,)`, `A @ V` takes `(P, b)`. Sums, scalings and shifts of operators are operators: `H + G`, `2 * H`,
     `H.shifted(0.1)` is H + 0.1·I. `products` counts the columns multiplied so far. `group` is the process group that computes
-    the products together, each process with its share of the data; None for one process.
+    the products together, each process with its share of the data; None for one process. Where it is `sharded`, each process
+    gives and gets its `width` entries of every vector, and none has a whole one.
 
     Examples:
         >>> import torch, orograph as og
@@ -44,6 +46,7 @@ class LinearOperator(ABC):
     device: torch.device
     products: int = 0
     group: Any = None
+    sharded: bool = False
 
     @abstractmethod
     def product(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
@@ -71,6 +74,11 @@ class LinearOperator(ABC):
     def shape(self) -> tuple[int, int]:
         return (self.size, self.size)
 
+    @property
+    def width(self) -> int:
+        """How many entries the vectors have that this process gives and gets."""
+        return shards_of(self).width if self.sharded else self.size
+
     def double(self) -> "LinearOperator | None":
         """The same matrix with products in float64, to measure the noise of this one.
 
@@ -93,7 +101,8 @@ class LinearOperator(ABC):
         return
 
     def __matmul__(self, other: Tensor) -> Tensor:
-        require_vectors(f"a {self.shape} operator", other, self.size)
+        part = f", of whose vectors this process has {self.width} entries," if self.sharded else ""
+        require_vectors(f"a {self.shape} operator{part}", other, self.width)
         if other.ndim == 2 and not other.shape[1]:
             return torch.empty(other.shape, dtype=self.dtype, device=self.device)
         self.products += 1 if other.ndim == 1 else other.shape[1]
@@ -134,6 +143,8 @@ class LinearOperator(ABC):
         from scipy.sparse.linalg import LinearOperator as SciPyOperator  # half a second, which workers do without
 
         own = torch.float32 if self.dtype == torch.bfloat16 else self.dtype  # numpy has no bfloat16
+        if self.sharded:
+            raise ConfigurationError("an operator whose vectors are shared among processes cannot be one of SciPy's.")
         dtype = dtype or torch.empty(0, dtype=own).numpy().dtype
 
         def matmul(array: Any) -> Any:
@@ -166,7 +177,10 @@ class _Combination(LinearOperator):
         if any(operator.size != first.size for _, operator in terms):
             raise ConfigurationError(f"operators of sizes {[operator.size for _, operator in terms]} cannot be added.")
         self.terms, self.shift = terms, shift
-        self.size, self.dtype, self.device, self.group = first.size, first.dtype, first.device, first.group
+        if any(operator.sharded != first.sharded for _, operator in terms):
+            raise ConfigurationError("an operator whose vectors are shared among processes can be added to others such alone.")
+        self.size, self.dtype, self.device = first.size, first.dtype, first.device
+        self.group, self.sharded = first.group, first.sharded
 
     def double(self) -> LinearOperator | None:
         doubled = [(factor, operator.double()) for factor, operator in self.terms]

@@ -17,6 +17,7 @@ from torch import Tensor
 from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator
+from orograph.curvature.shards import Shards
 from orograph.errors import ConfigurationError
 from orograph.geometry.perturbations import seeded
 from orograph.spectral.effective_ranks import quotient
@@ -119,7 +120,7 @@ def scalar_curvature(
     spent, former, entries = min(size, probes), list[tuple[Tensor, Tensor, float]](), EntryVariances()
     crossed, turned = torch.zeros(2, probes, probes, dtype=torch.float64)  # z_iᵀHz_j and z_iᵀH²z_j, i ≠ j
     for probe in range(probes if size > probes else 0):
-        signs = rademacher(len(gradient), 1, gradient, seeded(seed, probe))[:, 0]
+        signs = rademacher(Shards(len(gradient)), 1, gradient, seeded(seed, probe))[:, 0]
         if basis is not None:
             signs = signs - (basis @ signs) @ basis
         image = (operator @ signs).double()

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from orograph.curvature.shards import Shards
 from orograph.errors import RunError
 from orograph.memory import format_bytes, parse_bytes
-from orograph.spectral.shards import Shards
 
 _SPAN = 1 << 15  # columns rotated at a time, so that a restart needs no second basis
 _SUM_SPAN = 1 << 11  # columns summed in the rows' own dtype

@@ -22,11 +22,11 @@ from torch import Tensor
 from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator, not_finite, require_digits
+from orograph.curvature.shards import Shards, shards_of
 from orograph.errors import ConfigurationError
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.spectral.basis import Basis, require_room
 from orograph.spectral.intervals import Estimate, estimate, from_variances
-from orograph.spectral.shards import Shards
 from orograph.spectral.spectrum import Spectrum
 from orograph.spectral.traces import limit_of, rademacher
 
@@ -236,7 +236,7 @@ def require_density(operator: LinearOperator, steps: int, memory: str | int) -> 
     Raises:
         RunError: they would lie in a file that does not fit on the disk.
     """
-    require_room(min(steps, operator.size), Shards(operator.size, operator.group), dtype=operator.dtype, memory=memory)
+    require_room(min(steps, operator.size), shards_of(operator), dtype=operator.dtype, memory=memory)
 
 
 class _Chains:
@@ -260,14 +260,14 @@ class _Chains:
     def run(self, probes: int) -> None:
         """So many further chains, in groups that fit into memory."""
         operator = self.operator
-        shards = Shards(operator.size, operator.group)
+        shards = shards_of(operator)
         fitting = max(1, parse_bytes(self.memory) // (self.steps * shards.width * operator.dtype.itemsize))
         while probes > 0:
             group = min(probes, fitting)
-            starts = rademacher(operator.size, group, operator, self.generator).T / math.sqrt(operator.size)
-            self._run_group(shards.local(starts), shards)
+            starts = rademacher(shards, group, operator, self.generator).T / math.sqrt(operator.size)
+            self._run_group(starts, shards)
             if self.spectrum is not None:
-                shares = shards.local(starts).double() @ self.spectrum.eigenvectors.T.to(starts).double()
+                shares = starts.double() @ self.spectrum.eigenvectors.T.to(starts).double()
                 self.overlaps.append(operator.size * shards.total(shares).square().cpu())
             probes -= group
 
@@ -282,8 +282,8 @@ class _Chains:
         growing = torch.ones(b, dtype=torch.bool)
         for step in range(self.steps):
             block = torch.zeros(b, size, dtype=rows.dtype, device=rows.device)
-            whole = shards.whole(rows[growing, step].to(self.operator.device))
-            block[growing] = shards.local(self._multiply(whole)).to(rows.device)
+            given = shards.given(rows[growing, step].to(self.operator.device))
+            block[growing] = shards.taken(self._multiply(given, shards)).to(rows.device)
             scales = shards.norms(block).cpu()
             known = rows[:, : step + 1]
             coefficients = _project_out(known, block, shards) + _project_out(known, block, shards)
@@ -306,11 +306,11 @@ class _Chains:
         self.nodes.append(torch.cat([nodes, nodes[-1:].expand(missing)]))
         self.weights.append(torch.cat([vectors[0].square(), torch.zeros(missing, dtype=torch.float64)]))
 
-    def _multiply(self, block: Float[Tensor, "b P"]) -> Float[Tensor, "b P"]:
+    def _multiply(self, block: Float[Tensor, "b V"], shards: Shards) -> Float[Tensor, "b V"]:
         images = (self.operator @ block[0])[None] if len(block) == 1 else (self.operator @ block.T).T
         self.products += len(block)
         self.told(self.products)
-        if not torch.isfinite(images).all():
+        if not shards.longest(images) < math.inf:
             raise not_finite(self.operator, self.products)
         return images
 

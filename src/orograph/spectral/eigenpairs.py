@@ -27,11 +27,11 @@ from torch import Tensor
 from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator, require_digits
+from orograph.curvature.shards import Shards, shards_of
 from orograph.errors import ConfigurationError, unknown
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.spectral.iteration import WHICH, Iteration, Which
 from orograph.spectral.krylov import Krylov
-from orograph.spectral.shards import Shards
 from orograph.spectral.spectrum import Spectrum, certified
 from orograph.spectral.verification import verified_residuals
 
@@ -123,13 +123,13 @@ def begin(
         raise ConfigurationError(f"`tolerance` {tolerance} must lie between 0 and 1.")
     if not 1 <= block <= operator.size:
         raise ConfigurationError(f"`block` {block} must lie between 1 and P = {operator.size}.")
-    if start is not None and (start.shape != (operator.size,) or not start.isfinite().all() or not start.any()):
+    shards = shards_of(operator)
+    if start is not None and (start.shape != (operator.width,) or not 0 < shards.longest(start[None]) < float("inf")):
         raise ConfigurationError(f"`start` must be a finite vector of P = {operator.size} numbers, not all 0.")
     operator.examine()
     widest = max(block, min(k + 1, _WIDEST))
-    width = Shards(operator.size, operator.group).width
     least, pool = _rows(k, widest)
-    fitting = parse_bytes(memory) // (width * operator.dtype.itemsize) - pool
+    fitting = parse_bytes(memory) // (shards.width * operator.dtype.itemsize) - pool
     longest = min(operator.size, max(least, min(2 * least, fitting)))
     krylov = Krylov(operator, longest + pool, seed=seed, memory=memory, told=told)
     if start is not None:

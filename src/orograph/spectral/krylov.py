@@ -23,8 +23,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from orograph.curvature.operator import LinearOperator, not_finite
+from orograph.curvature.shards import shards_of
 from orograph.spectral.basis import Basis
-from orograph.spectral.shards import Shards
 
 _PASSES = 4  # after the first; one suffices for any vector that is not wholly rounding
 _LARGE = 1e-3  # of |λ₁|: components worth a subtraction of their own
@@ -51,7 +51,7 @@ class Krylov:
         told: Callable[[int], Any] = lambda count: None,
     ) -> None:
         self.operator = operator
-        self.shards = Shards(operator.size, operator.group)
+        self.shards = shards_of(operator)
         self.basis = Basis(capacity, self.shards, dtype=operator.dtype, device=operator.device, memory=memory)
         self.coefficients = torch.zeros(capacity, capacity, dtype=torch.float64)
         self.multiplied = 0  # m
@@ -81,11 +81,11 @@ class Krylov:
 
     def _multiplied(self, block: Float[Tensor, "b W"], operator: LinearOperator) -> tuple[Float[Tensor, "b W"], float]:
         """The products, as of `product`, and the largest of their norms, which is finite if all of their entries are."""
-        block = self.shards.whole(block.to(operator.device, operator.dtype))
+        block = self.shards.given(block.to(operator.device, operator.dtype))
         result = (operator @ block[0])[None] if len(block) == 1 else (operator @ block.T).T
-        longest = float(torch.linalg.vector_norm(result, dim=1, dtype=torch.float64).max())
+        longest = self.shards.longest(result)
         self.tally(len(block), finite=longest < float("inf"))
-        return self.shards.local(result), longest
+        return self.shards.taken(result), longest
 
     def tally(self, count: int, *, finite: bool) -> None:
         """Counts products.
@@ -109,7 +109,7 @@ class Krylov:
 
     def add(self, direction: Float[Tensor, " P"]) -> None:
         """The unit vector of a direction, orthogonal to all rows, into the pool."""
-        vector = self.shards.local(direction[None]).to(self.basis.rows, copy=True)
+        vector = self.shards.taken(direction[None]).to(self.basis.rows, copy=True)
         self._append(vector / self._norm(vector), 0.0, known=0, before=float("inf"))
 
     def expand(self, width: int = 1) -> int:

@@ -31,6 +31,7 @@ from torch import Tensor
 from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator, not_finite, require_digits
+from orograph.curvature.shards import Shards, shards_of
 from orograph.errors import ConfigurationError, unknown
 from orograph.spectral.intervals import Estimate, from_variances
 
@@ -43,28 +44,33 @@ _MAX_PRODUCTS = 1000
 _GROUPS = 32  # of the jackknife; each costs a small decomposition
 
 
-def rademacher(size: int, count: int, like: LinearOperator | Tensor, generator: torch.Generator) -> Float[Tensor, "P m"]:
-    """Random signs in columns, drawn on the CPU so that they do not depend on the device."""
-    signs = torch.randint(0, 2, (count, size), generator=generator, dtype=torch.int8)
-    return (2 * signs - 1).T.to(like.device, like.dtype)
+def rademacher(shards: Shards, count: int, like: LinearOperator | Tensor, generator: torch.Generator) -> Float[Tensor, "W m"]:
+    """Random signs in columns, drawn on the CPU so that they do not depend on the device; of each this process's part."""
+    return shards.signs(count, generator).T.to(like.device, like.dtype)
 
 
 class EntryVariances:
-    """What random signs z and their images Az tell of the variance of zᵀAz, by the entries of z∘Az (Welford 1962)."""
+    """What random signs z and their images Az tell of the variance of zᵀAz, by the entries of z∘Az (Welford 1962).
 
-    def __init__(self) -> None:
+    Args:
+        shards: where processes have parts of them.
+    """
+
+    def __init__(self, shards: Shards | None = None) -> None:
         self.count = 0
+        self._shards = shards
         self._mean: Float64[Tensor, " P"] = torch.zeros(1, dtype=torch.float64)
         self._steps: list[Float64[Tensor, ""]] = []
 
-    def add(self, signs: Float[Tensor, "P b"], images: Float[Tensor, "P b"]) -> None:
+    def add(self, signs: Float[Tensor, "W b"], images: Float[Tensor, "W b"]) -> None:
         """A block of them, in columns."""
         for entries in (signs * images).T:
             self._mean = self._mean.to(entries.device)
             change = entries.double() - self._mean
             self.count += 1
             self._mean = self._mean + change / self.count
-            self._steps.append((1 - 1 / self.count) * change.square().sum())
+            step = (1 - 1 / self.count) * change.square().sum()
+            self._steps.append(step if self._shards is None else self._shards.total(step))
 
     def variances(self) -> Float64[Tensor, " n"]:
         """An estimate of the variance of zᵀAz for every vector but the first; each is unbiased."""
@@ -170,19 +176,25 @@ def limit_of(first: int, tolerance: float | None, max_products: int | None, defa
 
 
 class _Products:
-    """Block products of an operator, counted and checked."""
+    """Block products of an operator, counted and checked; of a sharded one all vectors here are this process's part."""
 
     def __init__(self, operator: LinearOperator, told: Callable[[int], Any]) -> None:
         self.operator, self.count, self._told = operator, 0, told
+        self.shards = shards_of(operator) if operator.sharded else Shards(operator.size)
 
-    def __call__(self, block: Float[Tensor, "P b"]) -> Float[Tensor, "P b"]:
+    @property
+    def empty(self) -> Float[Tensor, "W 0"]:
+        """No vector."""
+        return torch.empty(self.operator.width, 0, dtype=self.operator.dtype, device=self.operator.device)
+
+    def __call__(self, block: Float[Tensor, "W b"]) -> Float[Tensor, "W b"]:
         parts = []
         for columns in block.split(_COLUMNS, dim=1):
             parts.append(self.operator @ columns)
             self.count += columns.shape[1]
             self._told(self.count)
         result = torch.cat(parts, dim=1) if parts else block
-        if not torch.isfinite(result).all():
+        if self.shards.total((~torch.isfinite(result)).sum()) > 0:
             raise not_finite(self.operator, self.count)
         return result
 
@@ -203,7 +215,7 @@ class _Estimator(Protocol):
 class _Hutchinson:
     def __init__(self, multiply: _Products, generator: torch.Generator) -> None:
         self.multiply, self.generator = multiply, generator
-        self.samples, self.entries = torch.empty(0, dtype=torch.float64), EntryVariances()
+        self.samples, self.entries = torch.empty(0, dtype=torch.float64), EntryVariances(multiply.shards)
 
     @property
     def exhausted(self) -> bool:
@@ -211,9 +223,9 @@ class _Hutchinson:
 
     def grow(self, probes: int) -> None:
         while (missing := min(probes - len(self.samples), _COLUMNS)) > 0:
-            signs = rademacher(self.multiply.operator.size, missing, self.multiply.operator, self.generator)
+            signs = rademacher(self.multiply.shards, missing, self.multiply.operator, self.generator)
             images = self.multiply(signs)
-            self.samples = torch.cat([self.samples, _diagonal(signs, images)])
+            self.samples = torch.cat([self.samples, _diagonal(signs, images, self.multiply.shards)])
             self.entries.add(signs, images)
 
     def result(self) -> Estimate:
@@ -225,8 +237,7 @@ class _HutchPlusPlus:
 
     def __init__(self, multiply: _Products, generator: torch.Generator) -> None:
         self.multiply, self.generator = multiply, generator
-        operator = multiply.operator
-        self.basis = torch.empty(operator.size, 0, dtype=operator.dtype, device=operator.device)  # Q
+        self.basis = multiply.empty  # Q
         self.images, self.signs, self.turned = self.basis, self.basis, self.basis  # AQ, the vectors g of the remainder and Ag
 
     @property
@@ -234,34 +245,35 @@ class _HutchPlusPlus:
         return self.basis.shape[1] == self.multiply.operator.size
 
     def grow(self, probes: int) -> None:
-        operator = self.multiply.operator
+        operator, shards = self.multiply.operator, self.multiply.shards
         sketch = min(probes // 2, operator.size) - self.basis.shape[1]
         if sketch > 0:
-            image = self.multiply(rademacher(operator.size, sketch, operator, self.generator))
-            _, _, fresh = _extend(self.basis, image)
+            image = self.multiply(rademacher(shards, sketch, operator, self.generator))
+            _, _, fresh = _extend(self.basis, image, shards)
             self.basis = torch.cat([self.basis, fresh], dim=1)
             self.images = torch.cat([self.images, self.multiply(fresh)], dim=1)
-        signs = rademacher(operator.size, probes - probes // 2 - self.signs.shape[1], operator, self.generator)
+        signs = rademacher(shards, probes - probes // 2 - self.signs.shape[1], operator, self.generator)
         self.turned = torch.cat([self.turned, self.multiply(signs)], dim=1)
         self.signs = torch.cat([self.signs, signs], dim=1)
 
     def result(self) -> Estimate:
-        inner = _gram(self.basis, self.images)
-        weights, couplings = _gram(self.basis, self.signs), _gram(self.images, self.signs)
+        shards = self.multiply.shards
+        inner = _gram(self.basis, self.images, shards)
+        weights, couplings = _gram(self.basis, self.signs, shards), _gram(self.images, self.signs, shards)
         # xᵀAx for x = (I − QQᵀ)g, of what is known
-        remainder = _diagonal(self.signs, self.turned) - 2 * (weights * couplings).sum(0) + (weights * (inner @ weights)).sum(0)
-        entries = EntryVariances()
+        remainder = _diagonal(self.signs, self.turned, shards) - 2 * (weights * couplings).sum(0)
+        remainder += (weights * (inner @ weights)).sum(0)
+        entries = EntryVariances(shards)
         for columns in torch.arange(self.signs.shape[1]).split(_COLUMNS):
             left = self.turned[:, columns] - self.images @ weights[:, columns].to(self.images)
-            entries.add(self.signs[:, columns], left - self.basis @ _gram(self.basis, left).to(self.basis))
+            entries.add(self.signs[:, columns], left - self.basis @ _gram(self.basis, left, shards).to(self.basis))
         return from_variances(inner.trace() + remainder, entries.variances(), self.multiply.count)
 
 
 class _XTrace:
     def __init__(self, multiply: _Products, generator: torch.Generator) -> None:
         self.multiply, self.generator = multiply, generator
-        operator = multiply.operator
-        self.vectors = torch.empty(operator.size, 0, dtype=operator.dtype, device=operator.device)  # Ω
+        self.vectors = multiply.empty  # Ω
         self.basis, self.images = self.vectors, self.vectors  # Q and AQ
         self.triangle = torch.empty(0, 0, dtype=torch.float64)  # R
 
@@ -270,21 +282,22 @@ class _XTrace:
         return self.vectors.shape[1] == self.multiply.operator.size
 
     def grow(self, probes: int) -> None:
-        operator, known = self.multiply.operator, self.vectors.shape[1]
+        operator, shards, known = self.multiply.operator, self.multiply.shards, self.vectors.shape[1]
         count = min(probes, operator.size) - known
-        vectors = torch.randn(count, operator.size, generator=self.generator, dtype=operator.dtype).T.to(operator.device)
-        above, corner, fresh = _extend(self.basis, self.multiply(vectors))
+        vectors = shards.gaussian(count, self.generator, operator.dtype).T.to(operator.device)
+        above, corner, fresh = _extend(self.basis, self.multiply(vectors), shards)
         below = torch.zeros(count, known, dtype=torch.float64)
         self.triangle = torch.cat([torch.cat([self.triangle, above], dim=1), torch.cat([below, corner], dim=1)])
         self.vectors, self.basis = torch.cat([self.vectors, vectors], dim=1), torch.cat([self.basis, fresh], dim=1)
         self.images = torch.cat([self.images, self.multiply(fresh)], dim=1)
 
     def result(self) -> Estimate:
-        inner, weights = _gram(self.basis, self.images), _gram(self.basis, self.vectors)
+        shards = self.multiply.shards
+        inner, weights = _gram(self.basis, self.images, shards), _gram(self.basis, self.vectors, shards)
         if self.exhausted:  # nothing is left to estimate, and what leaving out one vector leaves is rounding over rounding
             exact = inner.trace()
             return Estimate(float(exact), 0.0, self.multiply.count, exact.repeat(len(inner)), len(inner) - 1)
-        inner, lengths = (inner + inner.T) / 2, _diagonal(self.vectors, self.vectors)
+        inner, lengths = (inner + inner.T) / 2, _diagonal(self.vectors, self.vectors, shards)
         samples = self._samples(inner, weights, self.triangle, lengths)
         groups = min(len(samples), _GROUPS)
         group = torch.arange(len(samples)) % groups
@@ -335,28 +348,41 @@ def _left_out(triangle: Float64[Tensor, "m m"]) -> Float64[Tensor, "m m"]:
 
 
 def _extend(
-    basis: Float[Tensor, "P n"], block: Float[Tensor, "P b"]
-) -> tuple[Float64[Tensor, "n b"], Float64[Tensor, "b b"], Float[Tensor, "P b"]]:
+    basis: Float[Tensor, "W n"], block: Float[Tensor, "W b"], shards: Shards
+) -> tuple[Float64[Tensor, "n b"], Float64[Tensor, "b b"], Float[Tensor, "W b"]]:
     """block = basis·above + fresh·corner with [basis, fresh] orthonormal; twice, for blocks that have lost rank."""
-    above = _gram(basis, block)
-    fresh, corner = torch.linalg.qr(block - basis @ above.to(basis))
-    again = _gram(basis, fresh)
+    above = _gram(basis, block, shards)
+    fresh, corner = _qr(block - basis @ above.to(basis), shards)
+    again = _gram(basis, fresh, shards)
     corner = corner.double().cpu()
-    fresh, second = torch.linalg.qr(fresh - basis @ again.to(basis))
+    fresh, second = _qr(fresh - basis @ again.to(basis), shards)
     return above + again @ corner, second.double().cpu() @ corner, fresh
 
 
-def _gram(left: Float[Tensor, "P m"], right: Float[Tensor, "P n"]) -> Float64[Tensor, "m n"]:
+def _qr(block: Float[Tensor, "W b"], shards: Shards) -> tuple[Float[Tensor, "W b"], Float[Tensor, "b b"]]:
+    """Q and R. Where processes share columns, each makes a triangle of its part, and all make one of these (Demmel, Grigori,
+    Hoemmen & Langou 2012)."""
+    if shards.group is None:
+        return torch.linalg.qr(block)
+    count = block.shape[1]
+    padded = torch.cat([block, block.new_zeros(max(0, count - len(block)), count)])
+    own, triangle = torch.linalg.qr(padded)
+    turned, corner = torch.linalg.qr(torch.cat(shards.gathered(triangle)))
+    mine = turned[shards.rank * count : (shards.rank + 1) * count]
+    return (own @ mine)[: len(block)], corner
+
+
+def _gram(left: Float[Tensor, "W m"], right: Float[Tensor, "W n"], shards: Shards) -> Float64[Tensor, "m n"]:
     """leftᵀ·right, summed in float64."""
     total = torch.zeros(left.shape[1], right.shape[1], dtype=torch.float64, device=left.device)
     for a, b in zip(left.split(_ROWS), right.split(_ROWS), strict=True):
         total += a.double().T @ b.double()
-    return total.cpu()
+    return shards.total(total).cpu()
 
 
-def _diagonal(left: Float[Tensor, "P m"], right: Float[Tensor, "P m"]) -> Float64[Tensor, " m"]:
+def _diagonal(left: Float[Tensor, "W m"], right: Float[Tensor, "W m"], shards: Shards) -> Float64[Tensor, " m"]:
     """The dot product of every pair of columns, summed in float64."""
     total = torch.zeros(left.shape[1], dtype=torch.float64, device=left.device)
     for a, b in zip(left.split(_ROWS), right.split(_ROWS), strict=True):
         total += (a.double() * b.double()).sum(0)
-    return total.cpu()
+    return shards.total(total).cpu()
