@@ -23,7 +23,7 @@ from orograph.curvature.shards import Shards
 from orograph.errors import ConfigurationError
 
 WIDTH = 40
-LAYERS = 4  # 6,850 parameters: products are taken to be dear
+LAYERS = 3  # 5,210 parameters: products are taken to be dear
 
 
 def network() -> nn.Module:
@@ -71,7 +71,7 @@ def found(path: str, group: bool = True) -> dict[str, Any]:
         memory.most = 0
         operator @ torch.ones(operator.width, dtype=torch.float64)
     made = memory.most - samples[0][0].nbytes  # slices of the inputs hold all of them, which everybody has
-    spectrum = og.lanczos(operator, 2, tolerance=1e-4)
+    spectrum = og.lanczos(operator, 2, tolerance=1e-2)
     traces = [og.trace(operator, method=method, probes=2).value for method in ("hutchinson", "hutch++", "xtrace")]
     density = og.density(operator, probes=2, steps=4)
     whole = [tensor.flatten() for _, tensor in operator.tensors(spectrum.eigenvectors[0])]
@@ -94,7 +94,7 @@ def test_two_processes_with_half_of_everything_find_what_one_finds(tmp_path: Pat
     torch.save(network().state_dict(), path)
     first, second = together(functools.partial(found, path), 2)
     alone, whole = found(path, group=False), og.HessianOperator(network(), nn.CrossEntropyLoss(), data())
-    exact = og.lanczos(whole, 2, tolerance=1e-4)
+    exact = og.lanczos(whole, 2, tolerance=1e-2)
     tensor = WIDTH**2 * 8
     assert alone["bytes"][2] > 50 * tensor
     for each in (first, second):

@@ -18,6 +18,7 @@ from orograph.arguments import checked
 from orograph.blockwise.block_operator import BlockOperator, spread
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator, not_finite, require_digits
+from orograph.curvature.shards import Shards
 from orograph.errors import ConfigurationError
 from orograph.spectral.intervals import Estimate, estimate, from_crossed, from_variances, jackknifed, welch_degrees
 from orograph.spectral.traces import EntryVariances, rademacher
@@ -137,7 +138,7 @@ def couplings(
     for column, own in enumerate(places):
         exact = len(own) <= probes
         signs = torch.eye(len(own), dtype=operator.dtype, device=operator.device) if exact else None
-        signs = rademacher(len(own), probes, operator, generator) if signs is None else signs
+        signs = rademacher(Shards(len(own)), probes, operator, generator) if signs is None else signs
         images = []
         for part in signs.split(_COLUMNS, dim=1):
             images.append(operator @ spread(part, own, operator.size))

@@ -231,7 +231,7 @@ class ShardedHessian(LinearOperator):
         """H V, of one forward pass and gradient for all columns.
 
         Args:
-            block: V, this process's rows of it.
+            block: V, this process's rows of it, `(W, b)`.
 
         Returns:
             `(W, b)`.
