@@ -11,6 +11,7 @@ from small_sweeps import words
 
 from forked import finish
 from orograph.cli import main
+from orograph.errors import ConfigurationError
 from orograph.settings.shared import Execution
 from orograph.store.dataset import open_run
 from orograph.store.resume import recorded_settings
@@ -113,6 +114,18 @@ def test_points_follow_where_they_can(changed: dict[str, Any], end: str) -> None
     small = {"data": {"dataset": "digits", "subset_size": 20}, "model": {"widths": (4,)}, "numerics": {"threads": 1}}
     bench = Bench.prepare(SweepSettings.model_validate({**small, **changed}), Execution())
     assert bench.ended().ending.end == end
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [({"ending": {"end": "newton"}}, "`end` newton"), ({"ladder": {"spacing": "adaptive", "min": 0.01}}, "`spacing` adaptive")],
+)
+def test_no_branch_of_a_network_with_kinks_is_followed(changed: dict[str, Any], what: str) -> None:
+    small = {"data": {"dataset": "digits", "subset_size": 20}, "numerics": {"threads": 1}}
+    kinked = {"model": {"widths": (4,), "activation": "relu"}}
+    bench = Bench.prepare(SweepSettings.model_validate({**small, **kinked, **changed}), Execution())
+    with pytest.raises(ConfigurationError, match=f"{what} follows a branch.*relu of this network is not"):
+        bench.ended()
 
 
 @pytest.mark.parametrize(

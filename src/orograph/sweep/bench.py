@@ -11,6 +11,7 @@ from torch import Tensor
 
 from orograph.errors import ConfigurationError
 from orograph.geometry.scores import require_numbers
+from orograph.geometry.smoothness import nonsmooth_operations
 from orograph.objective import Objective
 from orograph.parameters import Layout, layout_of
 from orograph.problem import Problem
@@ -134,8 +135,18 @@ class Bench:
         return self.instruments.train.layout
 
     def ended(self) -> SweepSettings:
-        """The settings of a new run, with the end of its points decided."""
+        """The settings of a new run, with the end of its points decided.
+
+        Raises:
+            ConfigurationError: a branch is to be followed of a loss that is not twice differentiable.
+        """
         settings = self.settings
+        asked = "`end` newton" if settings.ending.end == "newton" else "`spacing` adaptive" if settings.ladder.unplaced else ""
+        if asked and (kinks := nonsmooth_operations(self.instruments.train)):
+            raise ConfigurationError(
+                f"{asked} follows a branch, which needs a loss that is twice differentiable; {', '.join(kinks)} of this network "
+                "is not: leave it out, or train with tanh, sigmoid, gelu or softplus in its place."
+            )
         if settings.ending.end != "auto":
             return settings
         plain = settings.anchor.start == "previous" and not (settings.training.published or settings.tracking.track_curvature)
