@@ -99,9 +99,9 @@ class Schedule:
             self._commit(key, Result({"branches": ",".join(names)}))
 
         title = f"what leaves event {number} of {course.name}"
-        after, at = int(event.scalars["after"]), event.scalars["strength"]
-        sides = [each.scalars["strength"] - at for each in course.points[after : after + 2]]
-        turns = len(sides) == 2 and sides[0] * sides[1] > 0
+        after = int(event.scalars["after"])
+        rates = [each.scalars["strength_rate"] for each in course.points[after : after + 2]]
+        turns = len(rates) == 2 and rates[0] * rates[1] < 0  # λ turns: these are arms
         return Task("switch", ({**event.scalars, "turns": turns}, event.arrays(self._run.path)), done, title)
 
     def point(self, branch: str, number: int, found: Result) -> None:
