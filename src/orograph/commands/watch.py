@@ -23,7 +23,7 @@ from orograph.commands.settings import WatchSettings
 from orograph.commands.tensorboard import TensorBoardLog
 from orograph.errors import ConfigurationError, RunError, shown
 from orograph.reading import read_file
-from orograph.store.branch import ATLAS, BRANCH, courses
+from orograph.store.branch import ATLAS, ATLAS_FILE, BRANCH, courses
 from orograph.store.escape import ESCAPE, cohorts, planned, wells
 from orograph.store.lock import LOCK_NAME
 from orograph.store.lookup import quantity
@@ -144,11 +144,15 @@ def _along(run: Run) -> list[_Recorded]:
 
 
 def _joined(run: Run) -> list[_Recorded]:
-    """What was measured for an atlas."""
-    return [
+    """What was measured for an atlas, and the graph once it is there."""
+    measured: list[_Recorded] = [
         (run.path / f"{key.stem}.json", f"{key.kind} {key.name}", f"λ {found.scalars['strength']:.6g}", False)
         for key, found in run.findings.items()
     ]
+    graph = run.path / ATLAS_FILE
+    return (
+        [*measured, (graph, "the graph", f"{len(run.configuration['runs'])} runs joined", False)] if graph.is_file() else measured
+    )
 
 
 def _escaped(run: Run) -> list[_Recorded]:
