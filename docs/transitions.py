@@ -43,7 +43,7 @@ def section(run: Path, images: Path) -> str:
     for chain in results["chains"]:
         blocks += chain_blocks(chain)
     blocks += [loop_table(loop) for loop in results["loops"]]
-    if results["loop_areas"]:
+    if any(each["rate"] or each["null"] for each in results["loop_areas"]):
         blocks.append(area_table(results["loop_areas"]))
     seed = results["chains"][0]["seed"]
     blocks += pictures(run, images, [pattern.format(seed=seed) for pattern in PICTURES])
