@@ -10,7 +10,7 @@ from teacher import checkpoint, half_squared, one_mode, three_factors
 import orograph as og
 from orograph.cli import main
 from orograph.errors import ConfigurationError
-from orograph.figures import courses
+from orograph.figures import atlases, courses
 from run_bytes import bytes_of
 
 
@@ -87,3 +87,18 @@ def test_heights_are_above_the_deepest_branch_and_break_where_one_begins() -> No
     assert jumps.tolist() == [False, False, True, False]
     assert courses.height_above(deepest)(first[1]) == pytest.approx(0.5)
     assert courses.deepest_of([])(np.array([1.0]))[0].tolist() == [np.inf]
+
+
+def test_a_lost_class_is_marked_on_the_branch_that_loses_it() -> None:
+    def row(strength: float, order: float) -> dict[str, float]:
+        # L_eff with the slope q, so that q is the same all along
+        return {"strength": strength, "arclength": strength, "objective": order * strength, "order_parameter": order}
+
+    runs = [
+        {"name": name, "points": [row(0.0, q), row(1.0, q)], "events": [], "ended": ""} for name, q in (("a", 3.0), ("b", 1.0))
+    ]
+    empty: dict[str, list[object]] = {name: [] for name in ("ladders", "maxwell", "edges", "barriers")}
+    lost = [{"stretch": "run/b/0", "class": "seven", "strength": 0.5}]
+    figure = atlases.atlas({"branches": [{"run": "run", "branches": runs}], "lost_classes": lost, **empty})
+    (marker,) = (line for line in figure.axes[0].lines if line.get_marker() == "v")
+    assert (float(marker.get_xdata()[0]), float(marker.get_ydata()[0])) == (0.5, pytest.approx(1.0))

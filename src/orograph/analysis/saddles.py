@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from orograph.analysis.loops import MeasuredLoop
-from orograph.store.stretches import stretches_told
+from orograph.store.stretches import Stretch, stretches_told
 
 LAW = "barrier_law"  # which of the two was used: `saddle` or `path`
 
@@ -22,20 +22,21 @@ def with_saddles(found: Sequence[MeasuredLoop], atlas: Mapping[str, Any], run: s
         atlas: as its file has it.
         run: name of the sweep.
     """
+    known = {each.name: each for each in stretches_told(atlas)}
     result = []
     for each in found:
         sides = [_stretch_at(atlas, run, f"{each.seed}-{way}", each.barrier_at) for way in ("up", "down")]
-        result.append(replace(each, barrier={**each.barrier, **_over(atlas, sides, each.barrier_at)}))
+        result.append(replace(each, barrier={**each.barrier, **_over(atlas, known, sides, each.barrier_at)}))
     return result
 
 
-def _over(atlas: Mapping[str, Any], sides: Sequence[str], strength: float) -> dict[str, Any]:
+def _over(atlas: Mapping[str, Any], known: Mapping[str, Stretch], sides: Sequence[str], strength: float) -> dict[str, Any]:
     """The heights of the lowest saddle that parts two stretches of minima at this λ, above each of them."""
     saddles = {
         each["saddle"] for each in atlas["barriers"] if {each["one"], each["other"]} == set(sides) and len(set(sides)) == 2
     }
-    heights = {saddle: height for saddle in saddles if (height := _energy(atlas, saddle, strength)) is not None}
-    minima = [_energy(atlas, side, strength) for side in sides] if heights else []
+    heights = {saddle: height for saddle in saddles if (height := _energy(atlas, known, saddle, strength)) is not None}
+    minima = [_energy(atlas, known, side, strength) for side in sides] if heights else []
     if not heights or None in minima:
         return {LAW: "path"}
     lowest = min(heights, key=lambda name: heights[name])
@@ -49,13 +50,13 @@ def _stretch_at(atlas: Mapping[str, Any], run: str, chain: str, strength: float)
     return str(next((each["stretch"] for each in points), ""))
 
 
-def _energy(atlas: Mapping[str, Any], stretch: str, strength: float) -> float | None:
+def _energy(atlas: Mapping[str, Any], known: Mapping[str, Stretch], name: str, strength: float) -> float | None:
     """L_eff on a stretch, between its points the cubic that has their slopes dL_eff/dλ = q; None where it does not reach."""
-    node = next((each for each in atlas["nodes"] if each["name"] == stretch), None)
+    node = next((each for each in atlas["nodes"] if each["name"] == name), None)
     if node is not None:  # a minimum of a descent, known here because it is θ_ref, λ is its own or it was carried here
         there = next((each for each in node.get("reached", []) if each["strength"] == strength), node)
         return float(there["objective"] + there["order_parameter"] * (strength - there["strength"]))
-    known = next((each for each in stretches_told(atlas) if each.name == stretch), None)
-    if known is None or known.energy is None or not known.covers(strength):
+    stretch = known.get(name)
+    if stretch is None or stretch.energy is None or not stretch.covers(strength):
         return None
-    return float(known.energy(strength))
+    return float(stretch.energy(strength))

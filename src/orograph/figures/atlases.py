@@ -12,6 +12,7 @@ from orograph.figures.courses import course, deepest_of, height_above, heights, 
 from orograph.figures.labels import label
 from orograph.figures.style import PALETTE, styled
 from orograph.store.branch import DIVIDING
+from orograph.store.stretches import Stretch, stretches_told
 from orograph.store.wording import Wording
 
 _LADDER, _MAXWELL, _DESCENT = "#888888", PALETTE[4], PALETTE[5]
@@ -51,7 +52,7 @@ def atlas(results: Mapping[str, Any], title: str = "", *, wording: Wording | Non
         for each in descents:
             _arrow(energy, each, results["barriers"], height)
         heights(energy, of=wording)
-        _lost(order, results["lost_classes"], branches)
+        _lost(order, results["lost_classes"], stretches_told(results))
         for axes in (order, energy):
             for each in certified:
                 axes.axvline(each, color=_MAXWELL, lw=1.2, ls=(0, (4, 2)), zorder=0)
@@ -84,23 +85,23 @@ def _crop(axes: Axes, branches: Sequence[Mapping[str, Any]], certified: Sequence
     axes.set_xlim(low - margin / 4, high + margin / 4)
     if axes.get_yscale() == "linear":
         lines = [(np.asarray(line.get_xdata()), np.asarray(line.get_ydata())) for line in axes.lines if line.get_gid()]
-        inside = np.concatenate([up[(low <= along) & (along <= high)] for along, up in lines])
+        inside = np.concatenate([up[(low <= along) & (along <= high) & np.isfinite(up)] for along, up in lines])
         axes.set_ylim(inside.min() - 0.05 * np.ptp(inside), inside.max() + 0.05 * np.ptp(inside))
 
 
-def _lost(axes: Axes, lost: Sequence[Mapping[str, Any]], branches: Sequence[Mapping[str, Any]]) -> None:
+def _lost(axes: Axes, lost: Sequence[Mapping[str, Any]], known: Sequence[Stretch]) -> None:
     """Where a minimum no longer tells a class, its name above the branch; names that would meet stand on top of each other."""
-    points = [point for each in branches for point in each["points"]]
     placed: list[tuple[float, int]] = []
-    span = max((point["strength"] for point in points), default=1.0) - min((point["strength"] for point in points), default=0.0)
+    span = max((each.high for each in known), default=1.0) - min((each.low for each in known), default=0.0)
+    by_name = {each.name: each for each in known}
     for each in sorted(lost, key=lambda one: one["strength"]):
         near = [row for at, row in placed if abs(each["strength"] - at) < 0.03 * span]
         row = next(number for number in range(len(near) + 1) if number not in near)
         placed.append((each["strength"], row))
-        at = min(points, key=lambda point: abs(point["strength"] - each["strength"]))
-        axes.plot(each["strength"], at["order_parameter"], "v", color="#222222", ms=5, zorder=3.2)
+        _, order = by_name[each["stretch"]].at(each["strength"])
+        axes.plot(each["strength"], order, "v", color="#222222", ms=5, zorder=3.2)
         where: dict[str, Any] = {"xytext": (0, 7 + 10 * row), "textcoords": "offset points", "ha": "center", "fontsize": 8}
-        axes.annotate(str(each["class"]), (each["strength"], at["order_parameter"]), **where)
+        axes.annotate(str(each["class"]), (each["strength"], order), **where)
 
 
 def _chains(points: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:

@@ -8,6 +8,7 @@ Between points L_eff is a cubic in λ with its exact slopes dL_eff/dλ = q.
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
 from orograph.figures.labels import label, said
 from orograph.figures.style import PALETTE, styled
 from orograph.store.branch import DIVIDING
+from orograph.store.stretches import course_told, divided
 from orograph.store.wording import Wording
 
 _LOOKS = (("-", PALETTE[0]), ("--", PALETTE[1]), ("-.", PALETTE[2]), (":", PALETTE[3]))  # by index, the last for all above
@@ -211,42 +213,33 @@ def height_above(deepest: Deepest) -> Callable[[Row], float]:
 
 def deepest_of(branches: Sequence[tuple[Sequence[Row], Sequence[Row]]]) -> Deepest:
     """The least L_eff of all branches (points and events of each) over λ, and where it jumps because one begins or ends."""
-    pieces, ranges, rising = [], [], 0.0
-    for points, events in branches:
-        knots, rising = _knots(points, events), 0.0
-        for first, second in itertools.pairwise(knots):
-            low, high = sorted((first, second), key=lambda each: float(each["strength"]))
-            ends, way = (float(low["strength"]), float(high["strength"])), float(second["strength"]) - float(first["strength"])
-            if way == 0:
-                continue
-            if way * rising <= 0:  # λ turns: another stretch
-                ranges.append(ends)
-            rising = way
-            ranges[-1] = min(ranges[-1][0], ends[0]), max(ranges[-1][1], ends[1])
-            pieces.append((*ends, _hermite(low, high), len(ranges) - 1))
+    told = [course_told(str(number), points, events) for number, (points, events) in enumerate(branches)]
+    stretches = [each for course in told for each in divided(Path(course.name), course)]
+    known = [(each.low, each.high, each.energy) for each in stretches if each.energy is not None]
+    ranges = np.array([ends for *ends, _ in known])
 
     def deepest(strength: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found, stretch = np.full(len(strength), np.inf), np.zeros(len(strength), dtype=int)
-        for low, high, curve, number in pieces:
-            inside = np.flatnonzero((strength >= low) & (strength <= high))
-            values = curve(strength[inside])
-            lower = inside[values < found[inside]]
-            found[lower], stretch[lower] = values[values < found[inside]], number
-        if not ranges:
+        for number, (low, high, energy) in enumerate(known):
+            values = np.where((strength >= low) & (strength <= high), energy(strength), np.inf)
+            stretch[values < found] = number
+            found = np.minimum(found, values)
+        if not known:
             return found, np.zeros(len(strength), dtype=bool)
-        known = np.array(ranges)[stretch]
-        # It goes on where what was deepest still is there, and what is deepest was there before.
-        starts = (known[1:, 0] <= strength[:-1]) & (strength[:-1] <= known[1:, 1])
-        goes_on = (known[:-1, 0] <= strength[1:]) & (strength[1:] <= known[:-1, 1])
-        return found, np.concatenate([[False], ~(starts & goes_on)])
+        lows, highs = ranges[stretch].T
+        # It goes on where what was deepest still is there and what is deepest was there before, or where both meet in an event.
+        starts = (lows[1:] <= strength[:-1]) & (strength[:-1] <= highs[1:])
+        goes_on = (lows[:-1] <= strength[1:]) & (strength[1:] <= highs[:-1])
+        meet = (lows[1:] == highs[:-1]) | (highs[1:] == lows[:-1])
+        return found, np.concatenate([[False], ~(starts & goes_on | meet)])
 
     return deepest
 
 
 def _unbroken(deep: np.ndarray, above: Deepest, strength: np.ndarray) -> np.ndarray:
-    """Heights, missing where what they are above begins anew."""
+    """Heights, missing where what they are above begins anew, or is not known (between two events of one step)."""
     reference, jumps = above(strength)
-    return np.where(jumps, np.nan, deep - reference)
+    return np.where(jumps | ~np.isfinite(reference), np.nan, deep - reference)
 
 
 def _knots(points: Sequence[Row], events: Sequence[Row]) -> list[Row]:
@@ -291,10 +284,10 @@ def _lowest(axes: Axes, points: xr.Dataset, events: Sequence[Row], *, named: boo
     """The lowest eigenvalues along s, the events on the line of zero."""
     if "lowest_eigenvalues" not in points:
         return
-    for number, (name, colour) in enumerate(zip(_ORDER, _SHADES, strict=True)):
-        if number < points.sizes["lowest_mode"]:
-            values = points["lowest_eigenvalues"][:, number]
-            axes.plot(points.arclength, values, color=colour, lw=1.4, label=name if named else None)
+    for number in range(points.sizes["lowest_mode"]):
+        name, colour = _ORDER[number] if number < len(_ORDER) else None, _SHADES[min(number, len(_SHADES) - 1)]
+        values = points["lowest_eigenvalues"][:, number]
+        axes.plot(points.arclength, values, color=colour, lw=1.4, label=name if named else None)
     for event in events:
         if event["event_kind"] in DIVIDING:
             axes.plot(event["arclength"], 0.0, ls="", zorder=3.1, **_looks(str(event["event_kind"])))

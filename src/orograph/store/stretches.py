@@ -111,11 +111,19 @@ def stretches_told(atlas: Mapping[str, Any]) -> list[Stretch]:
     found = []
     for each in atlas["branches"]:
         for branch in each["branches"]:
-            name = str(branch["name"])
-            points = tuple(Finding(point_key(name, i), "done", point, {}) for i, point in enumerate(branch["points"]))
-            events = tuple(Finding(event_key(name, i), "done", event, {}) for i, event in enumerate(branch["events"]))
-            found += divided(Path(each["run"]), Course(name, points, events, str(branch["ended"])))
+            course = course_told(str(branch["name"]), branch["points"], branch["events"], str(branch["ended"]))
+            found += divided(Path(each["run"]), course)
     return found
+
+
+def course_told(name: str, points: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, Any]], ended: str = "") -> Course:
+    """A branch of which only the numbers of its points and events are at hand."""
+    return Course(
+        name,
+        tuple(Finding(point_key(name, i), "done", dict(each), {}) for i, each in enumerate(points)),
+        tuple(Finding(event_key(name, i), "done", dict(each), {}) for i, each in enumerate(events)),
+        ended,
+    )
 
 
 def divided(path: Path, course: Course) -> list[Stretch]:
