@@ -17,13 +17,11 @@ from torch import Tensor
 from orograph.arguments import checked
 from orograph.blockwise.block_operator import BlockOperator, spread
 from orograph.curvature.counting import OnProduct, counter
-from orograph.curvature.operator import LinearOperator, not_finite, require_digits
+from orograph.curvature.operator import LinearOperator, require_digits
 from orograph.curvature.shards import Shards
 from orograph.errors import ConfigurationError
 from orograph.spectral.intervals import Estimate, estimate, from_crossed, from_variances, jackknifed, welch_degrees
-from orograph.spectral.traces import EntryVariances, rademacher
-
-_COLUMNS = 8  # multiplied at once
+from orograph.spectral.traces import COLUMNS, EntryVariances, Products, diagonal, gram, rademacher
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,37 +129,33 @@ def couplings(
     if len(torch.cat(places).unique()) < sum(map(len, places)):
         raise ConfigurationError("two blocks share a place of θ; give blocks without common entries.")
     operator.examine()
-    generator, tell = torch.Generator().manual_seed(seed), counter(on_product, "blocks")
-    count, spent = len(places), 0
+    generator, multiply = torch.Generator().manual_seed(seed), Products(operator, counter(on_product, "blocks"))
+    count = len(places)
     traces, norms, errors = [], torch.zeros(count, count, dtype=torch.float64), torch.zeros(count, count, dtype=torch.float64)
     samples = torch.zeros(probes, count, count, dtype=torch.float64)
     for column, own in enumerate(places):
         exact = len(own) <= probes
-        signs = torch.eye(len(own), dtype=operator.dtype, device=operator.device) if exact else None
-        signs = rademacher(Shards(len(own)), probes, operator, generator) if signs is None else signs
-        images = []
-        for part in signs.split(_COLUMNS, dim=1):
-            images.append(operator @ spread(part, own, operator.size))
-            spent += part.shape[1]
-            if not images[-1].isfinite().all():
-                raise not_finite(operator, spent)
-            tell(spent)
-        image = torch.cat(images, dim=1)
+        if exact:
+            signs = torch.eye(len(own), dtype=operator.dtype, device=operator.device)
+        else:
+            signs = rademacher(Shards(len(own)), probes, operator, generator)
+        parts = signs.split(COLUMNS, dim=1)  # spread one by one
+        image = torch.cat([multiply(spread(part, own, operator.size)) for part in parts], dim=1)
         traces.append(_trace(signs, image[own], exact))
         for row, other in enumerate(places):
-            gram = _gram(image[other])
+            crossed = gram(image[other], image[other], Shards(len(other)))
             if exact:
-                samples[:, row, column] = norms[row, column] = gram.trace()
+                samples[:, row, column] = norms[row, column] = crossed.trace()
             else:
-                found = from_crossed(gram.diagonal(), gram, len(own), probes)
-                samples[:, row, column], norms[row, column], errors[row, column] = gram.diagonal(), found.value, found.error
+                found = from_crossed(crossed.diagonal(), crossed, len(own), probes)
+                samples[:, row, column], norms[row, column], errors[row, column] = crossed.diagonal(), found.value, found.error
     weights = errors.square().T / (errors.square() + errors.square().T)  # of A_AB against A_BA, by what each is worth
     weights = torch.where(weights.isfinite(), weights, torch.full_like(weights, 0.5))
     merged = weights * norms + weights.T * norms.T
     spread_of = ((weights * errors).square() + (weights.T * errors.T).square()).sqrt()
     merged.diagonal().copy_(norms.diagonal())
     spread_of.diagonal().copy_(errors.diagonal())
-    return Couplings(tuple(blocks), tuple(map(len, places)), tuple(traces), merged, spread_of, samples, spent)
+    return Couplings(tuple(blocks), tuple(map(len, places)), tuple(traces), merged, spread_of, samples, multiply.count)
 
 
 def _trace(signs: Float[Tensor, "p m"], images: Float[Tensor, "p m"], exact: bool) -> Estimate:
@@ -169,9 +163,4 @@ def _trace(signs: Float[Tensor, "p m"], images: Float[Tensor, "p m"], exact: boo
         return Estimate(images.double().trace().item(), 0.0, signs.shape[1])
     variances = EntryVariances()
     variances.add(signs, images)
-    return from_variances((signs.double() * images.double()).sum(0).cpu(), variances.variances(), signs.shape[1])
-
-
-def _gram(image: Float[Tensor, "p m"]) -> Float64[Tensor, "m m"]:
-    wide = image.double()
-    return (wide.T @ wide).cpu()
+    return from_variances(diagonal(signs, images, Shards(len(signs))), variances.variances(), signs.shape[1])

@@ -38,7 +38,7 @@ from orograph.spectral.intervals import Estimate, from_variances
 Method = Literal["xtrace", "hutch++", "hutchinson"]
 METHODS = ("xtrace", "hutch++", "hutchinson")
 
-_COLUMNS = 8  # multiplied at once
+COLUMNS = 8  # multiplied at once
 _ROWS = 1 << 14  # converted to float64 at once
 _MAX_PRODUCTS = 1000
 _GROUPS = 32  # of the jackknife; each costs a small decomposition
@@ -124,7 +124,7 @@ def trace(
     if tolerance is not None and not 0 < tolerance < 1:
         raise ConfigurationError(f"`tolerance` {tolerance} must lie between 0 and 1.")
     limit = limit_of(_cost(method, probes, operator.size), tolerance, max_products, _MAX_PRODUCTS)
-    estimator = _ESTIMATORS[method](_Products(operator, counter(on_product, "trace")), torch.Generator().manual_seed(seed))
+    estimator = _ESTIMATORS[method](Products(operator, counter(on_product, "trace")), torch.Generator().manual_seed(seed))
     estimator.grow(probes)
     result = estimator.result()
     while tolerance is not None and not result.error <= tolerance * abs(result.value) and not estimator.exhausted:
@@ -175,7 +175,7 @@ def limit_of(first: int, tolerance: float | None, max_products: int | None, defa
     return max_products
 
 
-class _Products:
+class Products:
     """Block products of an operator, counted and checked; of a sharded one all vectors here are this process's part."""
 
     def __init__(self, operator: LinearOperator, told: Callable[[int], Any]) -> None:
@@ -189,7 +189,7 @@ class _Products:
 
     def __call__(self, block: Float[Tensor, "W b"]) -> Float[Tensor, "W b"]:
         parts = []
-        for columns in block.split(_COLUMNS, dim=1):
+        for columns in block.split(COLUMNS, dim=1):
             parts.append(self.operator @ columns)
             self.count += columns.shape[1]
             self._told(self.count)
@@ -202,7 +202,7 @@ class _Products:
 class _Estimator(Protocol):
     """Grows to a number of random vectors, and gives the estimate from them. `exhausted`: more of them cannot help."""
 
-    def __init__(self, multiply: _Products, generator: torch.Generator) -> None: ...
+    def __init__(self, multiply: Products, generator: torch.Generator) -> None: ...
 
     @property
     def exhausted(self) -> bool: ...
@@ -213,7 +213,7 @@ class _Estimator(Protocol):
 
 
 class _Hutchinson:
-    def __init__(self, multiply: _Products, generator: torch.Generator) -> None:
+    def __init__(self, multiply: Products, generator: torch.Generator) -> None:
         self.multiply, self.generator = multiply, generator
         self.samples, self.entries = torch.empty(0, dtype=torch.float64), EntryVariances(multiply.shards)
 
@@ -222,10 +222,10 @@ class _Hutchinson:
         return False
 
     def grow(self, probes: int) -> None:
-        while (missing := min(probes - len(self.samples), _COLUMNS)) > 0:
+        while (missing := min(probes - len(self.samples), COLUMNS)) > 0:
             signs = rademacher(self.multiply.shards, missing, self.multiply.operator, self.generator)
             images = self.multiply(signs)
-            self.samples = torch.cat([self.samples, _diagonal(signs, images, self.multiply.shards)])
+            self.samples = torch.cat([self.samples, diagonal(signs, images, self.multiply.shards)])
             self.entries.add(signs, images)
 
     def result(self) -> Estimate:
@@ -235,7 +235,7 @@ class _Hutchinson:
 class _HutchPlusPlus:
     """A third of the products each for AS, AQ and the vectors of the remainder: half of the probes are S."""
 
-    def __init__(self, multiply: _Products, generator: torch.Generator) -> None:
+    def __init__(self, multiply: Products, generator: torch.Generator) -> None:
         self.multiply, self.generator = multiply, generator
         self.basis = multiply.empty  # Q
         self.images, self.signs, self.turned = self.basis, self.basis, self.basis  # AQ, the vectors g of the remainder and Ag
@@ -258,20 +258,20 @@ class _HutchPlusPlus:
 
     def result(self) -> Estimate:
         shards = self.multiply.shards
-        inner = _gram(self.basis, self.images, shards)
-        weights, couplings = _gram(self.basis, self.signs, shards), _gram(self.images, self.signs, shards)
+        inner = gram(self.basis, self.images, shards)
+        weights, couplings = gram(self.basis, self.signs, shards), gram(self.images, self.signs, shards)
         # xᵀAx for x = (I − QQᵀ)g, of what is known
-        remainder = _diagonal(self.signs, self.turned, shards) - 2 * (weights * couplings).sum(0)
+        remainder = diagonal(self.signs, self.turned, shards) - 2 * (weights * couplings).sum(0)
         remainder += (weights * (inner @ weights)).sum(0)
         entries = EntryVariances(shards)
-        for columns in torch.arange(self.signs.shape[1]).split(_COLUMNS):
+        for columns in torch.arange(self.signs.shape[1]).split(COLUMNS):
             left = self.turned[:, columns] - self.images @ weights[:, columns].to(self.images)
-            entries.add(self.signs[:, columns], left - self.basis @ _gram(self.basis, left, shards).to(self.basis))
+            entries.add(self.signs[:, columns], left - self.basis @ gram(self.basis, left, shards).to(self.basis))
         return from_variances(inner.trace() + remainder, entries.variances(), self.multiply.count)
 
 
 class _XTrace:
-    def __init__(self, multiply: _Products, generator: torch.Generator) -> None:
+    def __init__(self, multiply: Products, generator: torch.Generator) -> None:
         self.multiply, self.generator = multiply, generator
         self.vectors = multiply.empty  # Ω
         self.basis, self.images = self.vectors, self.vectors  # Q and AQ
@@ -293,11 +293,11 @@ class _XTrace:
 
     def result(self) -> Estimate:
         shards = self.multiply.shards
-        inner, weights = _gram(self.basis, self.images, shards), _gram(self.basis, self.vectors, shards)
+        inner, weights = gram(self.basis, self.images, shards), gram(self.basis, self.vectors, shards)
         if self.exhausted:  # nothing is left to estimate, and what leaving out one vector leaves is rounding over rounding
             exact = inner.trace()
             return Estimate(float(exact), 0.0, self.multiply.count, exact.repeat(len(inner)), len(inner) - 1)
-        inner, lengths = (inner + inner.T) / 2, _diagonal(self.vectors, self.vectors, shards)
+        inner, lengths = (inner + inner.T) / 2, diagonal(self.vectors, self.vectors, shards)
         samples = self._samples(inner, weights, self.triangle, lengths)
         groups = min(len(samples), _GROUPS)
         group = torch.arange(len(samples)) % groups
@@ -351,9 +351,9 @@ def _extend(
     basis: Float[Tensor, "W n"], block: Float[Tensor, "W b"], shards: Shards
 ) -> tuple[Float64[Tensor, "n b"], Float64[Tensor, "b b"], Float[Tensor, "W b"]]:
     """block = basis·above + fresh·corner with [basis, fresh] orthonormal; twice, for blocks that have lost rank."""
-    above = _gram(basis, block, shards)
+    above = gram(basis, block, shards)
     fresh, corner = _qr(block - basis @ above.to(basis), shards)
-    again = _gram(basis, fresh, shards)
+    again = gram(basis, fresh, shards)
     corner = corner.double().cpu()
     fresh, second = _qr(fresh - basis @ again.to(basis), shards)
     return above + again @ corner, second.double().cpu() @ corner, fresh
@@ -372,7 +372,7 @@ def _qr(block: Float[Tensor, "W b"], shards: Shards) -> tuple[Float[Tensor, "W b
     return (own @ mine)[: len(block)], corner
 
 
-def _gram(left: Float[Tensor, "W m"], right: Float[Tensor, "W n"], shards: Shards) -> Float64[Tensor, "m n"]:
+def gram(left: Float[Tensor, "W m"], right: Float[Tensor, "W n"], shards: Shards) -> Float64[Tensor, "m n"]:
     """leftᵀ·right, summed in float64."""
     total = torch.zeros(left.shape[1], right.shape[1], dtype=torch.float64, device=left.device)
     for a, b in zip(left.split(_ROWS), right.split(_ROWS), strict=True):
@@ -380,7 +380,7 @@ def _gram(left: Float[Tensor, "W m"], right: Float[Tensor, "W n"], shards: Shard
     return shards.total(total).cpu()
 
 
-def _diagonal(left: Float[Tensor, "W m"], right: Float[Tensor, "W m"], shards: Shards) -> Float64[Tensor, " m"]:
+def diagonal(left: Float[Tensor, "W m"], right: Float[Tensor, "W m"], shards: Shards) -> Float64[Tensor, " m"]:
     """The dot product of every pair of columns, summed in float64."""
     total = torch.zeros(left.shape[1], dtype=torch.float64, device=left.device)
     for a, b in zip(left.split(_ROWS), right.split(_ROWS), strict=True):
