@@ -16,6 +16,7 @@ What it is not: a limit. It is a number at nβ and γ, and a scan over both show
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -45,8 +46,6 @@ class LearningCoefficient:
     Attributes:
         estimate: λ̂, a pure number, with its standard error from the effective size.
         quadratic: ½ Σ nβλ_i/(nβλ_i + γ) from the density; nan where H_eff has eigenvalues below −γ/nβ.
-        rhat: split R̂ of the chains; see `mixed`.
-        effective_size: how many independent draws they are worth.
         step_bias: by how much the quadratic's number grows because the step is finite; 0 with Metropolis's test,
             nan with `rmsprop`, where it is not known.
         nbeta: nβ.
@@ -66,8 +65,6 @@ class LearningCoefficient:
 
     estimate: Estimate
     quadratic: Estimate
-    rhat: float
-    effective_size: float
     step_bias: float
     nbeta: float
     localisation: float
@@ -75,6 +72,16 @@ class LearningCoefficient:
     chains: Chains
     density: Density
     products: int
+
+    @cached_property
+    def rhat(self) -> float:
+        """Split R̂ of the chains; see `mixed`."""
+        return split_rhat(self.chains.differences)
+
+    @cached_property
+    def effective_size(self) -> float:
+        """How many independent draws the chains are worth."""
+        return effective_size(self.chains.differences)
 
     @property
     def mixed(self) -> bool:
@@ -188,8 +195,6 @@ def local_learning_coefficient(
     return LearningCoefficient(
         found,
         exact,
-        split_rhat(walked.differences),
-        effective_size(walked.differences),
         bias,
         nbeta,
         localisation,

@@ -8,9 +8,9 @@ Stochastic-gradient Langevin dynamics (Welling & Teh 2011):
   al. 2019, arXiv 1706.05439): the noise of the batch goes to zero with w − θ in place of heating the chain, for a second
   gradient a step. So are losses: L(w) − L(θ) on the batch has the noise of the difference alone.
 - M is 1 (`sgld`), or 1/√v of the mean squares v of the slopes, scaled to Σ Mv = Σ v, so that steep directions keep their step and
-  flat ones get longer ones (`rmsprop`; Li et al. 2016, arXiv
-  1512.07666, for learning coefficients arXiv 2507.21449). It is found while the chain burns in and held afterwards: of a constant
-  M the law is the same whatever M is, of one that moves it is not, without a term that is never computed.
+  flat ones get longer ones (`rmsprop`; Li et al. 2016, arXiv 1512.07666, for learning coefficients arXiv 2507.21449). It is found
+  while the chain burns in and held afterwards: of a constant M the law is the same whatever M is, of one that moves it is not,
+  without a term that is never computed.
 - With all data in each step, Metropolis's test takes away what a finite ε does (MALA: Roberts & Tweedie 1996).
 """
 
