@@ -61,7 +61,7 @@ def checked(function: Callable[_P, _R]) -> Callable[_P, _R]:
 def _parameters(given: Mapping[str, Any]) -> dict[str, int]:
     """P, where an objective, an operator or a layout tells it."""
     for value in given.values():
-        size = getattr(value, "width", getattr(value, "size", None))  # of vectors that are passed
+        size = getattr(value, "width" if getattr(value, "sharded", False) else "size", None)  # of vectors that are passed
         if type(value).__module__.startswith(_OWN) and isinstance(getattr(value, "theta", None), Tensor):
             return {"P": len(value.theta)}
         if type(value).__module__.startswith(_OWN) and isinstance(size, int):

@@ -11,6 +11,7 @@ All processes must go the same way through the module: what it computes may depe
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -341,7 +342,7 @@ class ShardedHessian(LinearOperator):
         except ConfigurationError:  # what cannot be computed in float64 tells nothing of the products
             return
         shards = self._shards
-        drawn = shards.random(1, self.size, torch.Generator().manual_seed(0), torch.float64).to(self.device)
+        drawn = shards.random(1, torch.Generator().manual_seed(0), torch.float64).to(self.device)
         lengths = shards.norms(torch.stack([drawn[0], gradient, exact.theta]))
         v = drawn[0] / lengths[0] + gradient / lengths[1].clamp(min=torch.finfo(torch.float64).tiny)
         product, found = exact.product(v), []
@@ -356,27 +357,18 @@ class ShardedHessian(LinearOperator):
                 f"{wrong / size:.2g} of itself; is something detached, or written with a backward of its own?"
             )
 
-    def _forgetting(self) -> Any:
-        return _Forgetting(self)
+    @contextmanager
+    def _forgetting(self) -> Iterator[None]:
+        """Within it graphs keep no whole parameter; after it none is held."""
+        try:
+            with forgetting(self._gathered, self._frozen):
+                yield
+        finally:
+            self._release()
 
     def _release(self) -> None:
         self._gathered.release()
         self._frozen.release()
-
-
-class _Forgetting:
-    """Within it graphs keep no whole parameter; after it none is held."""
-
-    def __init__(self, operator: ShardedHessian) -> None:
-        self.operator = operator
-        self.hooks = forgetting(operator._gathered, operator._frozen)
-
-    def __enter__(self) -> None:
-        self.hooks.__enter__()
-
-    def __exit__(self, *raised: Any) -> None:
-        self.hooks.__exit__(*raised)
-        self.operator._release()
 
 
 def _slope(

@@ -93,10 +93,9 @@ class Shards:
         """The number that a process of the group has among all."""
         return torch.distributed.get_global_rank(self.group, rank)
 
-    def random(self, count: int, size: int, generator: torch.Generator, dtype: torch.dtype) -> Float[Tensor, "b W"]:
+    def random(self, count: int, generator: torch.Generator, dtype: torch.dtype) -> Float[Tensor, "b W"]:
         """This process's part of Gaussian vectors on the CPU: the same vectors however many processes share them."""
-        parts = [self._drawn(1, lambda n: torch.randn(n, generator=generator, dtype=dtype), dtype) for _ in range(count)]
-        return torch.cat(parts)
+        return torch.cat([self.gaussian(1, generator, dtype) for _ in range(count)])
 
     def gaussian(self, count: int, generator: torch.Generator, dtype: torch.dtype) -> Float[Tensor, "b W"]:
         """The same of vectors that are drawn all at once."""

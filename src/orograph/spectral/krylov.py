@@ -102,7 +102,7 @@ class Krylov:
         """Up to `count` random unit vectors, orthogonal to all rows, into the pool; returns how many there was room for."""
         before = self.count
         for _ in range(min(count, self.room)):
-            vector = self.shards.random(1, self.operator.size, self._generator, self.basis.dtype).to(self.basis.rows.device)
+            vector = self.shards.random(1, self._generator, self.basis.dtype).to(self.basis.rows.device)
             vector /= self._norm(vector)
             self._append(vector, 0.0, known=0, before=float("inf"))
         return self.count - before

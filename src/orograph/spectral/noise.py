@@ -42,7 +42,7 @@ def noise_level(krylov: Krylov, suspects: Float64[Tensor, "m c"], scale: float, 
         product = krylov.product(krylov.basis.combine(weights)).double()
         errors = product - krylov.basis.combine(known @ weights).double()
     else:
-        random = krylov.shards.random(_RANDOM, operator.size, generator, operator.dtype).to(operator.device)
+        random = krylov.shards.random(_RANDOM, generator, operator.dtype).to(operator.device)
         vectors = torch.cat([krylov.basis.combine(suspects), random])
         vectors /= krylov.shards.norms(vectors)[:, None].to(vectors)
         product = krylov.product(vectors).double()

@@ -87,7 +87,7 @@ def _fresh_samples(
 ) -> Float64[Tensor, "r k"]:
     """u·e for new Gaussian u, by products of the operator's own `verification`."""
     generator = torch.Generator().manual_seed(seed)
-    random = krylov.shards.random(SAMPLES, krylov.operator.size, generator, vectors.dtype).to(vectors.device)
+    random = krylov.shards.random(SAMPLES, generator, vectors.dtype).to(vectors.device)
     product = krylov.product(random, krylov.operator.verification).to(vectors)
     expected = predicted.clone()
     expected[: krylov.multiplied] += weights * values
