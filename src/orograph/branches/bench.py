@@ -17,7 +17,7 @@ from orograph.continuation.equation import State
 from orograph.continuation.follower import Follower, Limits, default_tolerance, size_of
 from orograph.continuation.symmetry import layer_rotations
 from orograph.errors import ConfigurationError, DataError, RunError, a
-from orograph.geometry.smoothness import nonsmooth_operations
+from orograph.geometry.smoothness import SMOOTHED, require_smooth
 from orograph.models.checkpoint import load_checkpoint
 from orograph.objective import Objective
 from orograph.problem import Problem
@@ -94,11 +94,7 @@ class FollowBench:
                 raise RunError(f"the point at λ = {cell.strength:g} of {source.path} failed; give another `strength`.")
             start, buffers = bench.states.split(state)
             strength, instruments = cell.strength, bench.measuring(buffers)
-        if kinks := nonsmooth_operations(instruments.train):
-            raise ConfigurationError(
-                f"a branch needs a loss that is twice differentiable; {', '.join(kinks)} of this network is not: train it with "
-                "tanh, sigmoid, gelu or softplus in its place."
-            )
+        require_smooth(instruments.train, "a branch needs", f"of this network is not: train it with {SMOOTHED}")
         low, high = settings.branch.between
         if not low <= strength <= high:
             raise ConfigurationError(f"`strength` {strength:g} of the start lies outside `min` {low:g} … `max` {high:g}.")

@@ -23,7 +23,7 @@ from orograph.continuation.reached import Reached
 from orograph.continuation.stability import Lowest, lowest
 from orograph.curvature import HessianOperator
 from orograph.errors import ConfigurationError
-from orograph.geometry.smoothness import nonsmooth_operations
+from orograph.geometry.smoothness import require_smooth
 from orograph.objective import Objective
 from orograph.training.polishing import gradient_target
 
@@ -130,8 +130,7 @@ def require_followable(objective: Objective, positive: Mapping[str, float | None
     for name, value in positive.items():
         if value is not None and not 0 < value < math.inf:
             raise ConfigurationError(f"`{name}` {value} must be positive and finite.")
-    if kinks := nonsmooth_operations(objective):
-        raise ConfigurationError(f"A branch needs a loss that is twice differentiable; {', '.join(kinks)} is not.")
+    require_smooth(objective, "A branch needs", "is not.")
 
 
 def require_penalty(strength: float) -> None:

@@ -13,10 +13,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from orograph.arguments import checked
+from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import Points, losses_at
 from orograph.objective import Objective
 
 FINITE_RADIUS = 1e-3  # of ‖θ‖: along an eigenvector small enough for a parabola, and far above the rounding of float32 losses
+
+SMOOTHED = "tanh, sigmoid, gelu or softplus in its place."  # how to be rid of kinks
 
 # Kinks in the value or the slope. ELU, CELU and SELU have a jump in the second derivative, GELU, SiLU, softplus and tanh none.
 NONSMOOTH = frozenset(
@@ -68,6 +71,21 @@ def is_smooth(objective: Objective) -> bool:
         Whether nothing that is not C² was found.
     """
     return not nonsmooth_operations(objective)
+
+
+def require_smooth(objective: Objective, needs: str, way_out: str) -> None:
+    """Refuses to follow a branch of a loss that is not C².
+
+    Args:
+        objective: of the branch.
+        needs: how the sentence begins, up to what is needed.
+        way_out: how it ends, behind the names of the operations.
+
+    Raises:
+        ConfigurationError: the sentence, with their names.
+    """
+    if kinks := nonsmooth_operations(objective):
+        raise ConfigurationError(f"{needs} a loss that is twice differentiable; {', '.join(kinks)} {way_out}")
 
 
 def finite_companions(

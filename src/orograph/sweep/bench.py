@@ -11,7 +11,7 @@ from torch import Tensor
 
 from orograph.errors import ConfigurationError
 from orograph.geometry.scores import require_numbers
-from orograph.geometry.smoothness import nonsmooth_operations
+from orograph.geometry.smoothness import SMOOTHED, require_smooth
 from orograph.objective import Objective
 from orograph.parameters import Layout, layout_of
 from orograph.problem import Problem
@@ -142,11 +142,9 @@ class Bench:
         """
         settings = self.settings
         asked = "`end` newton" if settings.ending.end == "newton" else "`spacing` adaptive" if settings.ladder.unplaced else ""
-        if asked and (kinks := nonsmooth_operations(self.instruments.train)):
-            raise ConfigurationError(
-                f"{asked} follows a branch, which needs a loss that is twice differentiable; {', '.join(kinks)} of this network "
-                "is not: leave it out, or train with tanh, sigmoid, gelu or softplus in its place."
-            )
+        if asked:
+            way_out = f"of this network is not: leave it out, or train with {SMOOTHED}"
+            require_smooth(self.instruments.train, f"{asked} follows a branch, which needs", way_out)
         if settings.ending.end != "auto":
             return settings
         plain = settings.anchor.start == "previous" and not (settings.training.published or settings.tracking.track_curvature)
