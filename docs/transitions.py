@@ -137,8 +137,6 @@ def coincidence_table(rows: Sequence[Mapping[str, Any]]) -> str:
         return "Nothing to hold side by side."
     told = [row for row in held if row["adjusted"] is not None and row["adjusted"] < LEVEL]
     least = min((row["p_value"] for row in held if row["p_value"] is not None), default=None)
-    others = f"{len(held) - len(told)} pairs of quantities change together no more often than by chance"
-    said = f"{others} (p of single pairs {number(least)} at least, after Holm's rule none below {LEVEL:g})."
     cells = [
         (
             row["first"],
@@ -148,8 +146,11 @@ def coincidence_table(rows: Sequence[Mapping[str, Any]]) -> str:
         )
         for row in told
     ]
-    head = ("quantity", "with", "together", "p after Holm")
-    return table(head, cells) if len(told) == len(held) else "\n\n".join([table(head, cells)] * bool(told) + [said])
+    blocks = [table(("quantity", "with", "together", "p after Holm"), cells)] if told else []
+    if len(told) < len(held):
+        others = f"{len(held) - len(told)} pairs of quantities change together no more often than by chance"
+        blocks.append(f"{others} (p of single pairs {number(least)} at least, after Holm's rule none below {LEVEL:g}).")
+    return "\n\n".join(blocks)
 
 
 def relation_table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -1,30 +1,19 @@
 """Anchored paths against the closed form of quadratics, and of a double well, where they jump."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import orograph as og
+from landscapes import landscape
 from orograph.connectivity import anchored_path
 from orograph.errors import ConfigurationError
 
-ONE = [(torch.ones(1, 1, dtype=torch.float64), torch.zeros(1))]
 
-
-class Potential(nn.Module):
-    """A function of θ alone."""
-
-    def __init__(self, height: object, size: int) -> None:
-        super().__init__()
-        self.theta = nn.Parameter(torch.zeros(size, dtype=torch.float64))
-        self.height = height
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return inputs[:, 0] * self.height(self.theta)  # type: ignore[operator]
-
-
-def objective(height: object, size: int) -> og.Objective:
-    return og.Objective(Potential(height, size), lambda z, y: z, ONE)
+def objective(height: Callable[[Tensor], Tensor], size: int) -> og.Objective:
+    return landscape(height, torch.zeros(size, dtype=torch.float64), samples=1)
 
 
 def test_the_path_of_a_quadratic_is_the_closed_form() -> None:
