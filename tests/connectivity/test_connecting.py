@@ -103,3 +103,22 @@ def test_an_objective_stands_at_the_given_weights_and_on_the_data_asked_for() ->
 def test_data_of_a_function_may_not_have_others_beside_them() -> None:
     with pytest.raises(ConfigurationError, match="have it give the test data too"):
         own_problem.problem(test=own_problem.data()["test"])
+
+
+def test_the_anchored_path_of_a_linear_regression_is_the_ridge_around_the_other_end() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(30, size, generator=generator, dtype=torch.float64) for size in (3, 1))
+    problem = og.Problem(lambda: nn.Linear(3, 1, bias=False).double(), nn.MSELoss(), train=(x, y))
+    least_squares, other = torch.linalg.lstsq(x, y).solution[:, 0], torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
+    found = og.connect(problem, least_squares, other, paths=["anchored", "linear"], points=4)
+    hessian = 2 * x.T @ x / len(x)
+    controls = found.curves["anchored"].controls
+    assert torch.equal(controls[[0, -1]], torch.stack([least_squares, other]))
+    for theta in controls[1:-1]:
+        # (H + 2λ)(θ − θ_a) = 2λ(θ_ref − θ_a): H(θ − θ_a) points to θ_ref, and λ is the ratio
+        pull, way = hessian @ (theta - least_squares), other - theta
+        strength = (pull @ way / (2 * way @ way)).item()
+        exact = torch.linalg.solve(hessian + 2 * strength * torch.eye(3), hessian @ least_squares + 2 * strength * other)
+        assert strength > 0
+        assert torch.allclose(theta, exact, atol=1e-5)  # of a gradient of 1e-6 and a curvature of about 1
+    assert found.barriers["anchored"].train_loss <= found.barriers["linear"].train_loss + 1e-12  # of a convex loss: both 0

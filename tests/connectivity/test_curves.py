@@ -60,3 +60,15 @@ def test_curves_that_are_none_are_refused() -> None:
         bezier(FIRST, SECOND, bends=0)
     with pytest.raises(ConfigurationError, match="apart"):
         through(torch.stack([FIRST, FIRST]))
+
+
+def test_the_length_of_a_curve_is_that_of_many_short_chords() -> None:
+    generator = torch.Generator().manual_seed(0)
+    controls = torch.randn(3, 5, generator=generator, dtype=torch.float64)
+    parabola = bezier(controls[0], controls[2]).with_controls(controls)
+    chords = torch.linalg.vector_norm(parabola.at(torch.linspace(0, 1, 20_001, dtype=torch.float64))[:].diff(dim=0), dim=1)
+    assert parabola.length == pytest.approx(chords.sum().item(), rel=1e-8)  # chords are short by a share of 1/24n²
+    there_and_back = parabola.with_controls(torch.tensor([[0.0], [1.0], [0.0]], dtype=torch.float64))
+    assert there_and_back.length == pytest.approx(1.0, rel=1e-8)  # 2t(1 − t) rises to ½ and falls again: the speed has a kink
+    assert through(controls).length == pytest.approx(torch.linalg.vector_norm(controls.diff(dim=0), dim=1).sum().item())
+    assert line(torch.zeros(4), torch.ones(4)).length == 2.0

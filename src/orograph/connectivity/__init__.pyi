@@ -8,6 +8,9 @@ from .barriers import CurveProfile as CurveProfile
 from .barriers import barrier as barrier
 from .barriers import curve_profile as curve_profile
 from .barriers import published_barrier as published_barrier
+from .by_class import ClassChange as ClassChange
+from .by_class import classes_along as classes_along
+from .by_class import lost_and_found as lost_and_found
 from .connecting import Connection as Connection
 from .connecting import connect as connect
 from .curves import Curve as Curve

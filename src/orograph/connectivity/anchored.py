@@ -56,7 +56,7 @@ class AnchoredPath:
     @property
     def length(self) -> float:
         """Of the chain, in parameter space."""
-        return float(torch.linalg.vector_norm(self.curve.controls.double().diff(dim=0), dim=1).sum())
+        return self.curve.length
 
 
 @checked

@@ -1,7 +1,8 @@
 """Two minima of a problem connected by paths that have names, each with its losses and barriers.
 
 Straight line; quadratic Bézier curve and polygonal chain (Garipov et al., 2018) and nudged elastic band (Draxler et al., 2018),
-trained from it; straight line to the second minimum with its units in the first one's order (Entezari et al., 2022).
+trained from it; straight line to the second minimum with its units in the first one's order (Entezari et al., 2022); and the
+path of minima of L + λ‖θ − θ_ref‖² with the second one as θ_ref (Ersoy et al., 2025).
 """
 
 import math
@@ -15,10 +16,11 @@ from torch import Tensor, nn
 
 from orograph.arguments import checked
 from orograph.connectivity.alignment import align
+from orograph.connectivity.anchored import anchored_path
 from orograph.connectivity.band import nudged_elastic_band
 from orograph.connectivity.barriers import Barriers, CurveProfile, curve_profile
 from orograph.connectivity.curves import Curve, bezier, chain, line
-from orograph.connectivity.names import PATHS
+from orograph.connectivity.names import PATHS, WAYS
 from orograph.connectivity.paths import train_curve
 from orograph.errors import ConfigurationError, OrographError, unknown
 from orograph.objective import Objective
@@ -30,6 +32,7 @@ PIVOTS = 5  # of a band, at first
 MOST_PIVOTS = 20
 CYCLES = 4
 BAND_BYTES = 5 * 2**30  # for the band: about `_COPIES` vectors a pivot
+PRODUCTS = 1000  # of a point of an anchored path
 _COPIES = 9
 
 
@@ -78,7 +81,7 @@ def connect(
         problem: network, loss and data.
         a: where the paths begin: a state dict, the path of one, a module that has the weights, or θ `(P,)`.
         b: where they end, likewise.
-        paths: of `linear`, `bezier`, `chain`, `band` and `aligned`.
+        paths: of `linear`, `bezier`, `chain`, `band`, `aligned`, and `anchored`, which takes Hessian products.
         points: positions at which a path is evaluated, the two ends included.
         epochs: for which a path is trained.
         seed: of mini-batches and small displacements.
@@ -100,19 +103,16 @@ def connect(
     """
     chosen = tuple(dict.fromkeys((paths,) if isinstance(paths, str) else paths))
     for name in chosen:
-        if name not in PATHS:
-            raise unknown("path", name, PATHS)
+        if name not in WAYS:
+            raise unknown("path", name, WAYS)
     if not chosen or points < 2 or epochs < 1:
         raise ConfigurationError(
             f"connecting takes a path, 2 points and 1 epoch at least, not {len(chosen)}, {points} and {epochs}."
         )
     train = problem.objective(a, strength=strength)
     test = None if problem.test is None else problem.objective(a, test=True)
-    first = train.theta
-    second = train.moved(b if isinstance(b, Tensor) else _end(problem.network(b), train)).theta
-    for name, theta in (("a", first), ("b", second)):
-        if not torch.isfinite(theta).all():
-            raise ConfigurationError(f"`{name}` holds NaN or infinity: its training has diverged; give another minimum.")
+    first, second = train.theta, train.moved(b if isinstance(b, Tensor) else end_of(problem.network(b), train)).theta
+    require_finite(first, second)
     profiles: dict[str, CurveProfile] = {}
     curves: dict[str, Curve] = {}
     failures: dict[str, str] = {}
@@ -126,7 +126,18 @@ def connect(
     return Connection(profiles, curves, failures, torch.linalg.vector_norm((second - first).double()).item())
 
 
-def _end(network: nn.Module, train: Objective) -> Float[Tensor, " P"]:
+def require_finite(first: Float[Tensor, " P"], second: Float[Tensor, " P"]) -> None:
+    """Refuses minima that are none.
+
+    Raises:
+        ConfigurationError: naming which.
+    """
+    for name, theta in (("a", first), ("b", second)):
+        if not torch.isfinite(theta).all():
+            raise ConfigurationError(f"`{name}` holds NaN or infinity: its training has diverged; give another minimum.")
+
+
+def end_of(network: nn.Module, train: Objective) -> Float[Tensor, " P"]:
     """θ of the network at the other end, which is that of the first but for θ and buffers: statistics are estimated anew."""
     named = dict(network.named_parameters())
     for name, each in train.constants.items():
@@ -147,6 +158,7 @@ def named_curve(
     epochs: int,
     seed: int,
     told: Callable[[int], None],
+    products: int = PRODUCTS,
 ) -> tuple[Curve, dict[str, Any]]:
     """A path by its name, and what is worth knowing of how it came about."""
     steps = math.ceil(epochs * train.count / min(BATCH, train.count))
@@ -157,6 +169,11 @@ def named_curve(
         moved = sum(int((order != torch.arange(len(order))).sum()) for order in found.permutations.values())
         units = sum(len(order) for order in found.permutations.values())
         return line(first, found.theta), {"distance": found.distance, "moved_units": moved, "units": units}
+    if name == "anchored":
+        pulled = anchored_path(train, first, second, max_products=products, on_product=lambda stage, count: told(count))
+        details: dict[str, Any] = {"controls": len(pulled.curve.controls), "spent_products": pulled.products}
+        details |= {"critical_points": sum(pulled.converged), "strengths": pulled.strengths.tolist(), "jumps": pulled.jumps}
+        return pulled.curve, details
     if name == "band":
         most = max(1, min(MOST_PIVOTS, BAND_BYTES // (_COPIES * len(first) * first.element_size()) - 2))
         pivots = min(PIVOTS, most)

@@ -65,6 +65,22 @@ class Curve:
         """
         return Points(torch.zeros_like(self.controls[0]), self.controls, self.weights(positions))
 
+    @property
+    def length(self) -> float:
+        """∫‖γ'(t)‖dt in parameter space: of a chain the sum of its segments, of a Bézier curve by adaptive quadrature."""
+        steps = self.controls.double().diff(dim=0)
+        if self.kind == "chain":
+            return float(torch.linalg.vector_norm(steps, dim=1).sum())
+        from scipy.integrate import quad  # half a second, which workers of sweeps do without
+
+        products, degree = (steps @ steps.T).cpu().numpy(), len(steps)
+
+        def speed(t: float) -> float:  # γ' is degree times a Bézier curve through the differences of the controls
+            shares = [math.comb(degree - 1, k) * t**k * (1 - t) ** (degree - 1 - k) for k in range(degree)]
+            return degree * math.sqrt(max(0.0, float(shares @ products @ shares)))
+
+        return float(quad(speed, 0.0, 1.0)[0])
+
     def with_controls(self, controls: Float[Tensor, "K P"]) -> "Curve":
         """The same curve through other control points.
 
