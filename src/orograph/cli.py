@@ -17,6 +17,7 @@ from orograph.commands.descriptions import (
     ANALYZE_HELP,
     ATLAS_HELP,
     CARD_HELP,
+    CONNECT_HELP,
     DOCTOR_HELP,
     ESCAPE_HELP,
     EXPORT_HELP,
@@ -127,6 +128,12 @@ COMMANDS = {
         ESCAPE_HELP,
         "orograph.escapes.settings:EscapeCommand",
         "orograph.escapes.command:escape_command",
+    ),
+    "connect": Command(
+        "two minima by curves, with the barriers between them",
+        CONNECT_HELP,
+        "orograph.connections.settings:ConnectCommand",
+        "orograph.connections.command:connect_command",
     ),
     "verify": Command(
         "exactly solvable networks: what is found beside what is true",

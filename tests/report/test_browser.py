@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from connected import write_connection
 from studies import write_study
 
 import made_up_sweep
@@ -217,6 +218,24 @@ def test_a_study_is_shown_to_its_end_with_a_surface_that_turns(visit: Open, tmp_
     surface.get_by_role("button", name="turn in 3-D").click()
     surface.locator("canvas").first.wait_for()
     assert surface.locator(".plot").evaluate("node => node.data[0].type") == "surface"
+    assert found.complaints == []
+
+
+def test_curves_between_two_minima_are_shown_to_the_end(visit: Open, tmp_path: Path) -> None:
+    paths = {"linear": (0.0, 3.0, 1.0), "band": (0.0, 0.75, 1.0)}
+    write_connection(tmp_path / "run", paths, why="no chain of layers")
+    found = visit(tmp_path / "run", width=360)
+    found.scroll_through()
+    assert found.page.evaluate("document.documentElement.scrollWidth") <= 360
+    overview = found.page.locator("#overview").inner_text()
+    assert "line after matching: no chain of layers" in overview
+    assert "straight line: lost cat at 0.25; found cat at 0.75." in overview
+    assert [found.trace("training loss L", number) for number in (0, 1)] == [list(losses) for losses in paths.values()]
+    bars = found.drawn("barrier of the training loss")
+    assert bars.evaluate("node => Array.from(node.data[0].x)") == [2.5, 0.25]
+    chosen = found.figure("test accuracy of each class: straight line")
+    chosen.get_by_label("curve").select_option("band")
+    assert found.trace("test accuracy of each class: elastic band") == [100.0, 100.0, 100.0]
     assert found.complaints == []
 
 

@@ -50,14 +50,24 @@ def brought(settings: MeasureSettings) -> tuple[nn.Module, Problem]:
         dtype, k = getattr(torch, settings.dtype), settings.k
         memory: dict[str, Any] = {"kept": k, "rows": least_rows(k), "memory": settings.memory}
         require_memory(network.model, options, dtype=dtype, device=torch.device("cpu"), **memory)
-    model = _measurable(settings.model, problem.build(0))
-    if settings.dtype == "float64":  # not rounded to the dtype in which the model is made
-        model = model.double()
-    require_as_committed(Path(settings.checkpoint))
-    theta = layout_of(model, problem.parameters).names
-    model.load_state_dict(load_checkpoint(settings.checkpoint, model, names=theta), strict=False)
+    model = with_weights(settings.checkpoint, settings.model, problem, getattr(torch, settings.dtype))
     tried(settings, model, problem.loss, problem.train)
     return model, problem
+
+
+def with_weights(checkpoint: str, name: str, problem: Problem, dtype: torch.dtype) -> nn.Module:
+    """The network of a problem with the weights in a file.
+
+    Raises:
+        OrographError: there is no such file, it is damaged or of another network, or no such network can be measured.
+    """
+    model = _measurable(name, problem.build(0))
+    if dtype == torch.float64:  # not rounded to the dtype in which the model is made
+        model = model.double()
+    require_as_committed(Path(checkpoint))
+    theta = layout_of(model, problem.parameters).names
+    model.load_state_dict(load_checkpoint(checkpoint, model, names=theta), strict=False)
+    return model
 
 
 def tried(settings: MeasureSettings, model: nn.Module, loss: Loss, data: Iterable[Any]) -> None:

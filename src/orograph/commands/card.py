@@ -19,6 +19,7 @@ from orograph.memory import format_bytes
 from orograph.store.artifacts import FOLDER
 from orograph.store.atomic import write_bytes
 from orograph.store.branch import ATLAS, BRANCH
+from orograph.store.connection import CONNECTION
 from orograph.store.escape import ESCAPE
 from orograph.store.finished import finished_run
 from orograph.store.names import require_free
@@ -53,7 +54,7 @@ def card(settings: CardSettings) -> int:
         OrographError: there is no such run, or nothing in it yet.
     """
     run = finished_run(settings.run, "card")
-    if run.kind in (TRACK, BRANCH, ATLAS, ESCAPE):
+    if run.kind in (TRACK, BRANCH, ATLAS, ESCAPE, CONNECTION):
         raise RunError(f"{run.path} is a run of kind {run.kind}; card describes sweeps and studies.")
     out = Path(settings.out or run.path / FILE)
     if out.is_dir():

@@ -117,6 +117,19 @@ Examples:
 
 The same command again resumes a run that was stopped."""
 
+CONNECT_HELP = """Two minima of one network, connected: by the straight line, a Bézier curve, a chain, an elastic band, the line
+after units were matched, and the path of minima of L + λ‖θ − θ_ref‖² from the first to θ_ref, the second. Of each: losses and
+accuracies along it, its barriers, its length, and the classes that are lost and found on the way.
+
+Examples:
+  orograph connect A.pth B.pth --data mnist-5k                     two networks as sweep and study train them
+  orograph connect A.pth B.pth --model mine.py:build --data mine.py:load --loss mse_loss
+  orograph connect A.pth B.pth --paths linear,aligned,anchored --curve-points 51 --out runs/between
+  orograph connect A.pth B.pth --dry-run                           what it would cost
+
+The folder has the numbers (connection.json, connection.csv), figures, and report.html. The same command again resumes a run that
+was stopped."""
+
 VERIFY_HELP = """Networks whose critical points are known in closed form: folds, turns, branch points, Maxwell points, indices and
 multiplicities, found by following branches, beside the true ones. A minute; exit code 1 where one is wrong.
 

@@ -20,6 +20,7 @@ from orograph.memory import format_bytes
 from orograph.store.analysis import Analysis
 from orograph.store.atomic import write_bytes
 from orograph.store.branch import ATLAS, ATLAS_FILE, BRANCH, Course, courses, open_branch
+from orograph.store.connection import CONNECTION, by_position, open_connection
 from orograph.store.dataset import open_sweep
 from orograph.store.escape import ESCAPE, cells, open_escape
 from orograph.store.findings import FindingKey
@@ -65,8 +66,8 @@ def export(settings: ExportSettings) -> int:
 
 
 def table(run: Run) -> list[Row]:
-    """One row a point, a measurement of a track, an event of a branch or a chain of an escape: what identifies it, its status,
-    and every number and text that was recorded or found there.
+    """One row a point, a measurement of a track, an event of a branch, a chain of an escape or a position of a curve: what
+    identifies it, its status, and every number and text that was recorded or found there.
 
     Short lists become one column an entry, named for the class or numbered from 1.
     """
@@ -86,6 +87,8 @@ def table(run: Run) -> list[Row]:
             for where, every, names in chains
             for member, each in enumerate(every)
         ]
+    if run.kind == CONNECTION:
+        return by_position(run)
     analysis = Analysis(run)
     parts = dict.fromkeys(key.kind for key in run.findings)
     rows = []
@@ -203,6 +206,8 @@ def _dataset(run: Run) -> xr.Dataset:
         return _branches(open_branch(run))
     if run.kind == ESCAPE:
         return open_escape(run)
+    if run.kind == CONNECTION:
+        return open_connection(run)
     return open_sweep(run) if run.kind == "sweep" else _study(open_study(run))
 
 

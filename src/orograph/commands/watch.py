@@ -24,6 +24,9 @@ from orograph.commands.tensorboard import TensorBoardLog
 from orograph.errors import ConfigurationError, RunError, shown
 from orograph.reading import read_file
 from orograph.store.branch import ATLAS, ATLAS_FILE, BRANCH, courses
+from orograph.store.connection import CONNECTION, curves
+from orograph.store.connection import planned as planned_curves
+from orograph.store.connection_quantities import WAYS
 from orograph.store.escape import ESCAPE, cohorts, planned, wells
 from orograph.store.lock import LOCK_NAME
 from orograph.store.lookup import quantity
@@ -168,7 +171,17 @@ def _escaped(run: Run) -> list[_Recorded]:
     return found
 
 
-_RECORDED = {TRACK: _moments, BRANCH: _along, ATLAS: _joined, ESCAPE: _escaped}
+def _connected(run: Run) -> list[_Recorded]:
+    """The curves between two minima."""
+    found: list[_Recorded] = []
+    for name, each in curves(run).items():
+        failed = each.status == "failed"
+        told = f"failed: {each.scalars['error']}" if failed else f"barrier {each.scalars[f'{name}_barrier']:.4g}"
+        found.append((run.path / f"{each.key.stem}.json", WAYS[name], told, failed))
+    return found
+
+
+_RECORDED = {TRACK: _moments, BRANCH: _along, ATLAS: _joined, ESCAPE: _escaped, CONNECTION: _connected}
 
 
 def _planned(run: Run, done: int) -> int:
@@ -178,6 +191,8 @@ def _planned(run: Run, done: int) -> int:
         return sum(len(course.points) if course.ended else max(most, len(course.points)) for course in courses(run).values())
     if run.kind == ESCAPE:
         return planned(run)
+    if run.kind == CONNECTION:
+        return planned_curves(run)
     return done if run.kind in (TRACK, ATLAS) else len(run.plan.cells)
 
 
@@ -203,7 +218,7 @@ def writer_of(path: Path) -> str:
 
 def view(seen: Glance) -> Group:
     """What is shown of it."""
-    unit = "networks" if seen.run.kind == "study" else "points"
+    unit = {"study": "networks", CONNECTION: "curves"}.get(seen.run.kind, "points")
     counts = f"{seen.done} measurements" if seen.run.kind == TRACK else f"{seen.done} of {seen.planned} {unit}"
     head = Text.assemble((str(seen.run.path), "bold"), f": {counts}")
     if seen.failed:

@@ -172,7 +172,8 @@ def named_curve(
     if name == "anchored":
         pulled = anchored_path(train, first, second, max_products=products, on_product=lambda stage, count: told(count))
         details: dict[str, Any] = {"controls": len(pulled.curve.controls), "spent_products": pulled.products}
-        details |= {"critical_points": sum(pulled.converged), "strengths": pulled.strengths.tolist(), "jumps": pulled.jumps}
+        details |= {"critical_points": sum(pulled.converged), "path_strengths": pulled.strengths.tolist()}
+        details["path_jumps"] = [list(each) for each in pulled.jumps]
         return pulled.curve, details
     if name == "band":
         most = max(1, min(MOST_PIVOTS, BAND_BYTES // (_COPIES * len(first) * first.element_size()) - 2))

@@ -4,6 +4,7 @@ from .curvatures import curvature as curvature
 from .eigenvalue_branches import branches as branches
 from .eigenvalues import spectrum as spectrum
 from .free_energy import thermodynamics as thermodynamics
+from .known_classes import class_courses as class_courses
 from .loops import hysteresis as hysteresis
 from .pictures import images as images
 from .shares import class_shares as class_shares

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from orograph.figures.labels import label, title_of
 from orograph.figures.study_looks import grouped, looks, mean_and_range, nothing, numbers, stacked
 from orograph.figures.style import styled
-from orograph.store.quantities import PATHS
+from orograph.store.connection_quantities import WAYS
 from orograph.store.wording import wording_of_results
 
-_LOOKS = looks(PATHS.values())
+_LOOKS = looks(WAYS.values())
 _QUANTITIES = ("train_loss", "test_loss", "test_accuracy")
 
 
@@ -37,7 +37,7 @@ def connectivity(results: Mapping[str, Any], title: str = "") -> Figure:
         grid = figure.subplots(max(len(groups), 1), len(drawn) + 1, squeeze=False)
         for axes in grid.flat if not groups else []:
             nothing(axes)
-        seen = [name for name in PATHS if any(name in entry["paths"] for group in groups.values() for entry in group)]
+        seen = [name for name in WAYS if any(name in entry["paths"] for group in groups.values() for entry in group)]
         for row, (configuration, group) in zip(grid, groups.items(), strict=False):
             for axes, quantity in zip(row, drawn, strict=False):
                 for name in seen:
@@ -49,7 +49,7 @@ def connectivity(results: Mapping[str, Any], title: str = "") -> Figure:
             axes.set_title(title_of(name, of=wording))
         for axes in grid[-1][:-1]:
             axes.set_xlabel(label("positions"))
-        handles = [_LOOKS[PATHS[name]].handle() for name in seen]
+        handles = [_LOOKS[WAYS[name]].handle() for name in seen]
         if handles:
             figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
@@ -99,7 +99,7 @@ def instability(results: Mapping[str, Any], title: str = "") -> Figure:
 def _along(axes: Axes, group: list[Mapping[str, Any]], name: str, quantity: str) -> None:
     paths = [entry["paths"][name] for entry in group if name in entry["paths"]]
     positions, rows = stacked(paths, "positions", quantity)
-    each = _LOOKS[PATHS[name]]
+    each = _LOOKS[WAYS[name]]
     sparse = max(1, len(positions) // 7)
     mean_and_range(axes, positions, rows, colour=each.colour, line=each.line, marker=each.marker, markevery=sparse)
 
@@ -108,7 +108,7 @@ def _barriers(axes: Axes, group: list[Mapping[str, Any]], seen: list[str]) -> No
     """A bar a path, the mean over pairs, and a dot for each pair; why a path is missing stands in its place."""
     for place, name in enumerate(seen):
         values = numbers([entry["paths"][name]["barriers"]["train_loss"] for entry in group if name in entry["paths"]])
-        each = _LOOKS[PATHS[name]]
+        each = _LOOKS[WAYS[name]]
         if not len(values):
             axes.text(0, place, " no such path here", va="center", fontsize=8, color="#777777")
             continue
@@ -116,7 +116,7 @@ def _barriers(axes: Axes, group: list[Mapping[str, Any]], seen: list[str]) -> No
         axes.plot(values, np.full(len(values), place), ls="", marker=each.marker, color=each.colour, ms=3.5)
         # To the right of the farthest dot, whatever the limits will be.
         axes.annotate(f"{values.mean():.3g}", (max(values.max(), 0), place), (5, 0), textcoords="offset points", va="center")
-    axes.set_yticks(range(len(seen)), [PATHS[name] for name in seen], fontsize=8.5)
+    axes.set_yticks(range(len(seen)), [WAYS[name] for name in seen], fontsize=8.5)
     axes.set_ylim(len(seen) - 0.4, -0.6)
     axes.margins(x=0.2)
     axes.grid(axis="y", visible=False)

@@ -15,8 +15,8 @@ def page(data: Mapping[str, Any]) -> str:
     """The HTML of a report.
 
     Args:
-        data: what is shown; `kind` (`sweep`, `study`, `track`, `branch` or `escape`) decides which script shows it, `title` heads
-            the page.
+        data: what is shown; `kind` (`sweep`, `study`, `track`, `branch`, `escape` or `connection`) decides which script shows
+            it, `title` heads the page.
     """
     scripts = "\n".join(_asset(name) for name in (*SCRIPTS[:2], f"{data['kind']}.js", SCRIPTS[2]))
     parts = {

@@ -8,6 +8,7 @@ from rich.text import Text
 from orograph.errors import ConfigurationError, RunError, shown
 from orograph.memory import format_bytes
 from orograph.report.branch import atlas_data, branch_data
+from orograph.report.connection import connection_data
 from orograph.report.escape import escape_data
 from orograph.report.page import page
 from orograph.report.settings import ReportSettings
@@ -16,6 +17,7 @@ from orograph.report.sweep import sweep_data
 from orograph.report.track import track_data
 from orograph.store.atomic import write_bytes
 from orograph.store.branch import ATLAS, ATLAS_FILE, BRANCH
+from orograph.store.connection import CONNECTION, CONNECTION_FILE
 from orograph.store.encoding import decode
 from orograph.store.escape import ESCAPE, ESCAPE_FILE
 from orograph.store.finished import unfinished
@@ -64,6 +66,8 @@ def render(run: Run) -> str:
         return page(atlas_data(run, decode(run.path / ATLAS_FILE)))
     if run.kind == ESCAPE and (run.path / ESCAPE_FILE).is_file():
         return page(escape_data(run, decode(run.path / ESCAPE_FILE)))
+    if run.kind == CONNECTION and (run.path / CONNECTION_FILE).is_file():
+        return page(connection_data(run, decode(run.path / CONNECTION_FILE)))
     if not run.records:
         raise RunError(f"{run.path} has no finished point yet; run the {run.kind} first.")
     return page(study_data(run) if run.kind == "study" else sweep_data(run))

@@ -13,6 +13,7 @@ from orograph.store.analysis import analysis_variables
 from orograph.store.arrays import map_chunk
 from orograph.store.branch import ATLAS, BRANCH, open_branch
 from orograph.store.cells import DIRECTIONS, Cell
+from orograph.store.connection import CONNECTION, open_connection
 from orograph.store.encoding import way_out
 from orograph.store.escape import ESCAPE, open_escape
 from orograph.store.grid import GRID, GridArray, array_variable, attributes, scalar_variable
@@ -30,7 +31,7 @@ from orograph.store.wording import Wording
 def open_run(path: str | Path) -> Any:
     """A sweep as an `xarray.Dataset` (see `open_sweep`), a study as an `xarray.DataTree` (see `tree.open_study`), a track as an
     `xarray.Dataset` along `step`, branches as an `xarray.DataTree` with a node each (see `branch.open_branch`), escapes as an
-    `xarray.Dataset` (see `escape.open_escape`).
+    `xarray.Dataset` (see `escape.open_escape`), curves between two minima likewise (see `connection.open_connection`).
 
     `ds.orograph` of a sweep has the common selections: `chain`, `point`, `loop`, `table` (see `accessor`).
 
@@ -58,6 +59,8 @@ def open_run(path: str | Path) -> Any:
         return open_branch(run)
     if run.kind == ESCAPE:
         return open_escape(run)
+    if run.kind == CONNECTION:
+        return open_connection(run)
     if run.kind == ATLAS:
         raise RunError(f"{run.path} holds an atlas, which is a graph; open it by orograph.atlas.read_atlas.")
     return open_study(run) if run.kind == "study" else open_sweep(run)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from orograph.errors import ConfigurationError
 from orograph.metrics import METRICS, Metric
 from orograph.store.branch_quantities import BRANCHES
+from orograph.store.connection_quantities import CONNECTIONS
 from orograph.store.escape_quantities import ESCAPES
 from orograph.store.quantities import PATHS, QUANTITIES, Quantity, Role
 from orograph.store.scores import OF_AN_OUTPUT, SCORES, of_metric
@@ -14,7 +15,7 @@ from orograph.store.wording import Wording
 
 USUAL = Wording()
 _NARROW = 6  # letters of a heading that stay on one line
-ENTRIES = QUANTITIES | SUMMARIES | SCORES | BRANCHES | ESCAPES
+ENTRIES = QUANTITIES | SUMMARIES | SCORES | BRANCHES | ESCAPES | CONNECTIONS
 BARRIERS = tuple(f"{name}_barrier" for name in PATHS)
 
 # The columns that tables show of what there is, in this order; files hold all.
@@ -89,6 +90,10 @@ TABLES = {
     "escapes": (
         *("strength", "batch_size", "lr", "temperature", "chains", "escaped", "diverged", "mean_time", "rate"),
         *("weibull_shape", "weibull_p_value", "checked", "led_across", "led_nowhere"),
+    ),
+    "connections": (
+        *("path_name", "length", *(f"barriers.{name}" for name in ("train_loss", "test_loss", "train_error", "test_error"))),
+        *("barriers.largest_test_loss", "lost", "found", "spent_products"),
     ),
     "loop_areas": ("seed", "loops.area", "loop_areas.rate", "loop_areas.null"),
 }

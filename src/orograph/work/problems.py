@@ -94,7 +94,7 @@ def recorded(chosen: ProblemSettings, problem: Problem, others: Sequence[str] = 
     behind = {name: found for each in own.values() for name, found in modules_behind(each).items()}
     sources |= {f"module {name}": found for name, found in sorted(behind.items())}
     if isinstance(problem.model, nn.Module) and problem.names.get("model", "").startswith(MEMORY):
-        sources[INITIAL] = _weights_digest(problem.model)
+        sources[INITIAL] = weights_digest(problem.model)
     checksum = problem.checksum if is_own(path) else ""
     return chosen.model_copy(update={"sources": sources, "checksum": checksum})
 
@@ -237,7 +237,7 @@ def unpacked_problem(packed: bytes | None) -> Problem | None:
     return found
 
 
-def _weights_digest(model: nn.Module) -> str:
+def weights_digest(model: nn.Module) -> str:
     """SHA-256 of all parameters and buffers, with their names."""
     found = hashlib.sha256()
     for name, tensor in model.state_dict().items():
