@@ -37,14 +37,17 @@ from .geometry import class_accuracies as class_accuracies
 from .geometry import class_gradients as class_gradients
 from .geometry import class_shares as class_shares
 from .geometry import evaluate as evaluate
+from .geometry import finite_radius_curvature as finite_radius_curvature
 from .geometry import fisher_rao_norm as fisher_rao_norm
 from .geometry import loss_increase as loss_increase
 from .geometry import measure as measure
 from .geometry import noise_robustness as noise_robustness
 from .geometry import relative_flatness as relative_flatness
+from .geometry import sam_sharpness as sam_sharpness
 from .geometry import scalar_curvature as scalar_curvature
 from .geometry import scaled_sharpness as scaled_sharpness
 from .geometry import sharpness as sharpness
+from .geometry import valley_asymmetry as valley_asymmetry
 from .geometry import worst_case as worst_case
 from .spectral import index as index
 from .spectral import outliers as outliers

@@ -23,10 +23,16 @@ from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .evaluation import losses_at as losses_at
 from .evaluation import predictions_at as predictions_at
+from .finite_radius import FiniteCurvature as FiniteCurvature
+from .finite_radius import ValleyAsymmetry as ValleyAsymmetry
+from .finite_radius import finite_radius_curvature as finite_radius_curvature
+from .finite_radius import valley_asymmetry as valley_asymmetry
 from .flatness import LossIncrease as LossIncrease
 from .flatness import NoiseRobustness as NoiseRobustness
 from .flatness import loss_increase as loss_increase
 from .flatness import noise_robustness as noise_robustness
+from .gradient_step import SamSharpness as SamSharpness
+from .gradient_step import sam_sharpness as sam_sharpness
 from .localisation import Localisation as Localisation
 from .localisation import localise as localise
 from .measurement import Measurement as Measurement

@@ -43,7 +43,7 @@ function show(report) {
       title: `${label(quantities, report.by_class)}: ${ways[chosen]}`,
       data: report.classes.map((name, c) => ({ type: "scatter", mode: "lines", name: String(name), x: paths[chosen].positions, y: paths[chosen][report.by_class].map((row) => row[c]),
         line: { color: colour(c), dash: DASHES[Math.floor(c / 7) % 5], width: 1.8 }, hovertemplate: "%{y:.4~g}" })),
-      layout: { showlegend: report.classes.length <= 30, xaxis: axis(label(quantities, "positions")), yaxis: axis("%", { range: [-3, 103] }),
+      layout: { showlegend: report.classes.length <= 30, xaxis: axis(label(quantities, "positions")), yaxis: axis(headingOf(quantities, report.by_class), { range: [-3, 103] }),
         shapes: [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: 50, y1: 50, line: { color: css("--line"), width: 1 } }] } }),
     { height: 420, controls: choice("curve", shown.map((name) => [name, ways[name]]), chosen, (name) => { chosen = name; one.update(); }) });
     classes.append(box);
