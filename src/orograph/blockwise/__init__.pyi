@@ -3,4 +3,9 @@ from .curvature import BlockCurvature as BlockCurvature
 from .curvature import block_curvature as block_curvature
 from .frobenius import Couplings as Couplings
 from .frobenius import couplings as couplings
+from .kronecker import BlockAudit as BlockAudit
+from .kronecker import KfacAudit as KfacAudit
+from .kronecker import Norm as Norm
+from .kronecker import kfac_audit as kfac_audit
+from .kronecker import kfac_operator as kfac_operator
 from .parts import partition as partition

@@ -5,8 +5,9 @@ is the n-th derivative along d. So the curvature C(r) = (L₊ + L₋ − 2L)/r²
 order r² that two radii take out (Richardson, 1911). Where the loss has kinks, as with ReLU, autograd's H leaves them out and
 C(r) sees those within r: it is a number of its own at each r, without a limit that means more (one kink on the way gives 1/r).
 
-Rounding: a loss is known to a noise σ only, and C(r) to √6σ/r². σ is measured: how much L scatters where the entries of θ move by
-one unit in their last place, which is what θ ± rd are rounded by, and which draws the rounding within the network anew.
+Rounding: a loss is known to a noise σ only, and C(r) to √6σ/r². σ is measured: how much L scatters where the entries of θ move
+by a unit in their last place, which is more than θ ± rd are rounded by, and draws the rounding within the network anew. So errors
+are too large, two to three times in float32 networks that were tried, rather than too small.
 """
 
 from dataclasses import dataclass
