@@ -34,6 +34,18 @@ def load():
     return x, y
 """
 
+OTHERS = """
+import torch
+from torch import nn
+def net():
+    return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3))
+def batches():
+    x = torch.randn(500, 4, generator=torch.Generator().manual_seed(0))
+    return [(x, x[:, :3].argmax(1))]
+def side(inputs, targets):
+    return ["left" if value < 0 else "right" for value in inputs[:, 3].tolist()]
+"""
+
 
 def trained(seed: int, steps: int = 200) -> nn.Module:
     torch.manual_seed(seed)
@@ -239,6 +251,41 @@ def test_bad_input_is_one_sentence(files: Path, tmp_path: Path, capsys, ends, mo
 def test_one_checkpoint_alone_is_refused(files: Path, capsys) -> None:
     assert main(["connect", str(files / "a.pth"), *OWN]) == 2
     assert "two checkpoints" in capsys.readouterr().err
+
+
+def test_a_parameter_outside_theta_that_differs_is_told_by_its_name(files: Path, tmp_path: Path, capsys) -> None:
+    assert main(words(files, tmp_path / "run", "--parameters", "2.*")) == 2
+    told = capsys.readouterr().err
+    assert "`a` and `b` differ in '0.weight'" in told  # which have no flags
+    assert "--parameters alone" in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_statistics_groups_and_data_without_a_test_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "between_others.py").write_text(OTHERS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import between_others  # type: ignore[import-not-found]
+
+    inputs, targets = between_others.batches()[0]
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        torch.save(between_others.net().state_dict(), tmp_path / f"{seed}.pth")
+    command = ["connect", str(tmp_path / "0.pth"), str(tmp_path / "1.pth"), "--paths", "linear", *FEW, "--quiet"]
+    own = ["--model", "between_others:net", "--data", "between_others:batches", "--groups", "between_others:side"]
+    assert main([*command, *own, "--out", str(tmp_path / "run")]) == 0
+    path, run = decode(tmp_path / "run" / CONNECTION_FILE)["paths"]["linear"], Run.open(tmp_path / "run")
+    assert run.classes == ("left", "right")
+    assert "test_loss" not in path
+    model = between_others.net()
+    model.load_state_dict(torch.load(tmp_path / "0.pth"))
+    with torch.no_grad():
+        outputs = model.train()(inputs)  # in one batch: its statistics are those of all data
+    assert path["train_loss"][0] == pytest.approx(
+        nn.functional.cross_entropy(outputs, targets).item(), rel=1e-3
+    )  # var by n or n − 1
+    right, side = outputs.argmax(1) == targets, inputs[:, 3] < 0
+    by_hand = [100 * right[mask].double().mean().item() for mask in (side, ~side)]
+    assert path["train_class_accuracy"][0] == pytest.approx(by_hand, abs=100 * 2.5 / len(targets))  # two samples near a boundary
 
 
 def test_other_minima_do_not_go_on_with_a_run(files: Path, made: Path, capsys) -> None:

@@ -189,7 +189,7 @@ def _names(model: type[BaseModel]) -> Iterator[str]:
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from _names(kind)
-        else:
+        elif tyro.conf.Positional not in field.metadata:  # which has no flag
             yield name
 
 
