@@ -16,7 +16,9 @@ from torch import Tensor, nn
 import orograph as og
 import own_problem
 from orograph.cli import main
+from orograph.connectivity.names import WAYS
 from orograph.store.connection import CONNECTION_FILE
+from orograph.store.connection_quantities import WAYS as WORDS
 from orograph.store.encoding import decode
 from orograph.store.lookup import find
 from orograph.store.run import Run
@@ -293,3 +295,8 @@ def test_other_minima_do_not_go_on_with_a_run(files: Path, made: Path, capsys) -
     assert main(words(files, made, ends=("b.pth", "a.pth"))) == 2
     assert "give these values again, or another directory" in capsys.readouterr().err
     assert bytes_of(made) == before
+
+
+def test_every_curve_of_the_library_has_words(made: Path) -> None:
+    assert list(WORDS) == list(WAYS)
+    assert set(decode(made / CONNECTION_FILE)["paths"]) == set(WAYS)
