@@ -45,6 +45,37 @@ def test_the_decomposition_survives_growing_restarting_and_turning(
     holds(krylov, matrix, tolerance)
 
 
+SPECTRA = {
+    "a dense bulk": np.random.default_rng(2).normal(size=90),
+    "a few large outliers": np.concatenate([[1e3, -300.0, 50.0], np.linspace(-1, 1, 87)]),
+    "values of a thousand sizes": 0.8 ** np.arange(90.0),
+    "low rank": np.concatenate([np.arange(1.0, 21.0), np.zeros(70)]),
+}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 3e-6)])
+@pytest.mark.parametrize("spectrum", SPECTRA)
+def test_postponed_passes_leave_the_decomposition_as_it_was(spectrum: str, dtype: torch.dtype, tolerance: float) -> None:
+    values = SPECTRA[spectrum] / np.abs(SPECTRA[spectrum]).max()  # rounding is relative to the largest
+    matrix, postponed = turned(values), 0
+    krylov = Krylov(MatrixOperator(matrix.to(dtype)), 60, seed=0, memory="1GiB")
+    krylov.add_random(1)
+    for step in range(50):
+        if krylov.pool == 0:
+            break
+        krylov.advance()
+        postponed = max(postponed, krylov.fresh)
+        if step % 17 == 16:
+            krylov.settle()
+            holds(krylov, matrix, tolerance)
+    values, weights = krylov.ritz()
+    holds(krylov, matrix, tolerance)
+    vectors = krylov.basis.combine(weights[:, -1:]).double()
+    residual = (vectors @ matrix - values[-1] * vectors).norm()
+    assert float(krylov.residual_weights(values, weights)[:, -1].norm()) == pytest.approx(float(residual), abs=tolerance)
+    assert postponed > 1
+
+
 def test_the_residual_of_a_ritz_pair_is_known_without_a_product() -> None:
     matrix = turned(np.random.default_rng(1).normal(size=80))
     krylov = Krylov(MatrixOperator(matrix), 40, seed=0, memory="1GiB")

@@ -48,7 +48,7 @@ class Basis:
         """Subtract from the block (in place) its components along the rows from `first` up to `count`; returns these
         components."""
         rows = self.rows[first:count]
-        coefficients = self.shards.total(self._dots(rows, block))
+        coefficients = self.dots(rows, block)
         if len(block) == 1:
             block[0].addmv_(rows.T, coefficients[:, 0].to(rows.dtype), alpha=-1)
         else:
@@ -59,23 +59,23 @@ class Basis:
         """The combinations Σᵢ weights[i, j]·row i, or this process's part of them, on the operator's device."""
         return (self._local(weights).T @ self.rows[: len(weights)]).to(self.device)
 
-    def rotate(self, weights: Float64[Tensor, "n l"]) -> None:
-        """Replace the first l rows by the combinations of the first n rows, span by span of columns."""
+    def rotate(self, weights: Float64[Tensor, "n l"], first: int = 0) -> None:
+        """Replace the l rows from `first` by the combinations of the n rows from there, span by span of columns."""
         local = self._local(weights).T.contiguous()
-        for columns in self.rows[: len(weights)].split(_SPAN, dim=1):
+        for columns in self.rows[first : first + len(weights)].split(_SPAN, dim=1):
             columns[: len(local)] = local @ columns
 
     def move(self, sources: list[int], start: int) -> None:
         """Put the rows `sources` at `start`, `start + 1`, …"""
         self.rows[start : start + len(sources)] = self.rows[sources]
 
-    def _dots(self, rows: Float[Tensor, "n P"], block: Float[Tensor, "b P"]) -> Float64[Tensor, "n b"]:
-        """Dot products in the rows' dtype over spans of columns, whose sums are taken in float64."""
+    def dots(self, rows: Float[Tensor, "n P"], block: Float[Tensor, "b P"]) -> Float64[Tensor, "n b"]:
+        """Dot products in the rows' dtype over spans of columns, whose sums are taken in float64; over all processes."""
         span = summing_span(rows)
         total = torch.zeros(len(rows), len(block), dtype=torch.float64, device=rows.device)
         for part, columns in zip(rows.split(span, dim=1), block.split(span, dim=1), strict=True):
             total += torch.mv(part, columns[0])[:, None] if len(block) == 1 else part @ columns.T
-        return total
+        return self.shards.total(total)
 
     def _local(self, weights: Float64[Tensor, "n l"]) -> Float[Tensor, "n l"]:
         return weights.to(self.rows.device, self.dtype)

@@ -2,8 +2,8 @@
 stand.
 
 Convergence is judged by the part of a residual that further steps reduce (its coupling to the pool); what rounding adds is
-found by verification. It is looked at when it can have come: residuals fall geometrically, so the next look is half as far away
-as the last two put the end. Pairs that cannot reach their tolerance because it lies at the rounding of the operator make the
+found by verification. It is looked at when it can have come: residuals fall geometrically, so the next look is a quarter as far
+away as the last two put the end. Pairs that cannot reach their tolerance because it lies at the rounding of the operator make the
 noise be measured, and are settled once their residual is below it.
 
 Where products are dear, copies that a search has shown to be missing are followed for about as many products as pairs are asked
@@ -34,7 +34,7 @@ _DEEP = 6  # steps of a search where products are dear and nothing hints at mult
 _LARGE = 5_000  # where products are dear; below, a search goes as far as its certificate needs, and copies are found to the last
 _SHORT = 15  # products a pair that the whole may take where products are dear; at least `_LEAST`, and one a pair for the copies
 _LEAST = 100
-_STRIDE = 12  # steps so far by those that may pass between two looks, twice
+_STRIDE = 8  # steps so far by those that may pass between two looks
 
 
 def wanted(values: Float64[Tensor, " m"], count: int, which: str) -> Int[Tensor, " c"]:
@@ -92,7 +92,7 @@ class Iteration:
         width, harvest = self.block, 0
         while self.settled or self.proceed(width):
             if not self.settled:
-                self.krylov.expand(width)
+                self.krylov.advance() if width == 1 else self.krylov.expand(width)
                 self.look()
                 continue
             reached, steps = self.krylov.products, self._search()
@@ -208,15 +208,15 @@ class Iteration:
         return self.krylov.pool == 0 or m - len(self.values) >= max(self.patience, min(8, rarely + m * m // operator.size))
 
     def _extrapolate(self) -> None:
-        """Half of the steps that are left if residuals go on to fall as since the last look; and a share of those so far at most,
-        since a pair may have to fall that is not yet there."""
+        """A quarter of the steps that are left if residuals go on to fall as since the last look, as they fall ever faster; and
+        a share of those so far at most, since a pair may have to fall that is not yet there."""
         m, goals = self.krylov.multiplied, _MARGIN * self.tolerance * self.wanted_values.abs()
         excess = (self.estimates / goals)[self._open() & (goals > 0)]
         distance = float(excess.max().log()) if len(excess) else 0.0
         (then, before), self.last_look = self.last_look, (self.krylov.products, distance)
         fall = (before - distance) / (self.krylov.products - then)
         left = int(distance / fall) if 0 < fall < float("inf") else 0
-        self.patience = min(left, m // _STRIDE) // 2 if self._dear else 0
+        self.patience = min(left // 4, m // _STRIDE) if self._dear else 0
 
     @property
     def _dear(self) -> bool:

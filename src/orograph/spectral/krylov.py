@@ -13,6 +13,15 @@ no coupling at all, which is how copies of multiple eigenvalues are looked for. 
 subtracted first; the rest
 is orthogonalised against all rows by classical Gram–Schmidt, repeated while the norm falls (twice is enough; Giraud, Langou
 & Rozložník 2005), as two matrix–vector products a pass. Mostly one pass does.
+
+A pass reads the whole basis for one vector, twice. Where one vector follows the other (`advance`), a new one is therefore made
+orthogonal to the two before it alone, and the pass is made up for several at once, as products of matrices (`settle`). What the
+rows have lost until then is known to be small: a component along an old row grows by |λ₁|/‖rest‖ a step (Paige 1976; Simon
+1984). And making up for it changes nothing but the basis: Qₙ = Q'ₙ M for a triangular M that is measured, so that
+
+    A Q'ₘ = Q'ₙ M C Mₘ⁻¹
+
+holds as before, whatever the loss was.
 """
 
 from collections.abc import Callable
@@ -28,6 +37,8 @@ from orograph.spectral.basis import Basis
 
 _PASSES = 4  # after the first; one suffices for any vector that is not wholly rounding
 _LARGE = 1e-3  # of |λ₁|: components worth a subtraction of their own
+_LOSS = 0.3  # components along old rows, by a bound that mostly is ten times too large, at which passes are made up for
+_POSTPONED = 16  # vectors at most
 
 
 class Krylov:
@@ -57,7 +68,9 @@ class Krylov:
         self.multiplied = 0  # m
         self.count = 0  # n
         self.products = 0
-        self.scale = 0.0  # the largest ‖A q‖ seen
+        self.scale = 0.0  # the largest ‖A q‖ seen, or Ritz value
+        self.fresh = 0  # how many of the last rows are orthogonal to the two before them alone
+        self.loss = 0.0  # a bound on what the last row has along all others
         self._generator = torch.Generator().manual_seed(seed)
         self._told = told
 
@@ -100,6 +113,7 @@ class Krylov:
 
     def add_random(self, count: int) -> int:
         """Up to `count` random unit vectors, orthogonal to all rows, into the pool; returns how many there was room for."""
+        self.settle()
         before = self.count
         for _ in range(min(count, self.room)):
             vector = self.shards.random(1, self._generator, self.basis.dtype).to(self.basis.rows.device)
@@ -109,21 +123,74 @@ class Krylov:
 
     def add(self, direction: Float[Tensor, " P"]) -> None:
         """The unit vector of a direction, orthogonal to all rows, into the pool."""
+        self.settle()
         vector = self.shards.taken(direction[None]).to(self.basis.rows, copy=True)
         self._append(vector / self._norm(vector), 0.0, known=0, before=float("inf"))
 
     def expand(self, width: int = 1) -> int:
         """Multiply the first `width` vectors of the pool; returns how many vectors this added to it, at its end."""
+        self.settle()
         start, stop = self.multiplied, min(self.multiplied + width, self.count)
         products, longest = self._multiplied(self.basis.rows[start:stop].to(self.basis.device), self.operator)
         block, self.scale = products.to(self.basis.rows.device, copy=True).contiguous(), max(self.scale, longest)
         known = self.count
-        self.coefficients[:known, start:stop] = self._subtract_foreseen(block, start)
+        self.coefficients[:known, start:stop] = self._subtract_foreseen(block, start, _LARGE * self.scale)
         before = self.shards.norms(block).tolist()
         self.coefficients[:known, start:stop] += self.basis.project_out(block, known)
         added = sum(self.enter(start + j, block[j : j + 1], known=known, before=before[j]) for j in range(stop - start))
         self.multiplied = stop
         return added
+
+    def advance(self) -> int:
+        """As `expand`, of one vector; where it is the only one of the pool, what its product has along rows of long ago may be
+        left to `settle`."""
+        if self.pool != 1 or self.room == 0:
+            return self.expand()
+        start = self.multiplied
+        products, longest = self._multiplied(self.basis.rows[start : start + 1].to(self.basis.device), self.operator)
+        vector, self.scale = products.to(self.basis.rows.device, copy=True).contiguous(), max(self.scale, longest)
+        self.coefficients[: self.count, start] = self._subtract_foreseen(vector, start, self.floor)[:, 0]
+        self.multiplied, norm = start + 1, self._norm(vector)
+        if norm <= self._grown / _LOSS:
+            vector /= self.settle()
+            known, before = self.count, self._norm(vector)
+            self.coefficients[:known, start] += self.basis.project_out(vector, known)[:, 0]
+            return int(self.enter(start, vector, known=known, before=before))
+        torch.div(vector[0], norm, out=self.basis.rows[self.count])
+        self.coefficients[self.count, start] = norm
+        self.count, self.fresh, self.loss = self.count + 1, self.fresh + 1, self._grown / norm
+        if self.fresh == _POSTPONED or norm <= self._grown / _LOSS:
+            self.settle()
+        return 1
+
+    @property
+    def _grown(self) -> float:
+        """A bound on what the rest of the next product has along old rows."""
+        return (self.loss + torch.finfo(self.basis.dtype).eps) * self.scale
+
+    def settle(self) -> float:
+        """Make all rows orthonormal to rounding; the decomposition is that of the new rows.
+
+        Returns by what the last row was divided: of a product whose rest is not yet a row, that is divided by as much.
+        """
+        n, m, last = self.count, self.multiplied, 1.0
+        old = n - self.fresh
+        while old < n:
+            fresh = self.basis.rows[old:n]
+            along = self.basis.project_out(fresh, old)
+            gram = self.basis.dots(fresh, fresh).cpu()
+            upper = torch.linalg.cholesky((gram + gram.T) / 2, upper=True)
+            self.basis.rotate(torch.linalg.inv(upper), first=old)
+            rows, columns = self.coefficients[:n, :m], slice(old, m)
+            rows[:old] += along @ rows[old:]
+            rows[old:] = upper @ rows[old:]
+            rows[:, columns] -= rows[:, :old] @ along[:, : m - old]
+            rows[:, columns] = rows[:, columns] @ torch.linalg.inv(upper[: m - old, : m - old])
+            last *= float(upper[-1, -1])
+            if float(upper.diagonal().min()) > 0.7:
+                break
+        self.fresh, self.loss = 0, 0.0
+        return last
 
     @property
     def floor(self) -> float:
@@ -142,16 +209,16 @@ class Krylov:
             self.coefficients[self.count - 1, index] = norm
         return norm > 0
 
-    def _subtract_foreseen(self, block: Float[Tensor, "b P"], start: int) -> Float64[Tensor, "n b"]:
-        """Subtract from A q_j, … (in place) the large components that symmetry foretells, C[i, j] = C[j, i], and those along
-        q_j, … themselves; returns them.
+    def _subtract_foreseen(self, block: Float[Tensor, "b P"], start: int, least: float) -> Float64[Tensor, "n b"]:
+        """Subtract from A q_j, … (in place) the components above `least` that symmetry foretells, C[i, j] = C[j, i], and those
+        along q_j, … themselves; returns them.
 
         What is left is small along all rows, so that one pass over the basis suffices to make it orthogonal.
         """
         width = len(block)
         removed = torch.zeros(self.count, width, dtype=self.basis.dtype)
         foreseen = self.coefficients[start : start + width, :start].T
-        rows = (foreseen.abs().amax(dim=1) > _LARGE * self.scale).nonzero()[:, 0]
+        rows = (foreseen.abs().amax(dim=1) > least).nonzero()[:, 0]
         removed[rows] = foreseen[rows].to(removed)
         block.addmm_(removed[rows].T.to(block.device), self.basis.rows[rows.to(block.device)], alpha=-1)
         own = self.basis.rows[start : start + width]
@@ -188,6 +255,7 @@ class Krylov:
 
     def prefer(self, rows: list[int]) -> None:
         """Move these rows to the front of the pool."""
+        self.settle()
         m, n = self.multiplied, self.count
         order = rows + [i for i in range(m, n) if i not in rows]
         if order != list(range(m, n)):
@@ -196,6 +264,7 @@ class Krylov:
 
     def aim(self, direction: Float64[Tensor, " p"]) -> None:
         """Rotate the pool (a Householder reflection) so that its first vector is this combination of its vectors."""
+        self.settle()
         mirror = direction / direction.norm()
         mirror[0] += 1.0 if mirror[0] >= 0 else -1.0
         mirror /= mirror.norm()
@@ -207,8 +276,10 @@ class Krylov:
 
     def ritz(self) -> tuple[Float64[Tensor, " m"], Float64[Tensor, "m m"]]:
         """Ritz values, ascending, and their vectors' weights in the basis, as columns."""
+        self.settle()
         projected = self.coefficients[: self.multiplied, : self.multiplied]
         values, weights = torch.linalg.eigh((projected + projected.T) / 2)
+        self.scale = max(self.scale, float(values.abs().max()))
         return values, weights
 
     def residual_weights(self, values: Float64[Tensor, " l"], weights: Float64[Tensor, "m l"]) -> Float64[Tensor, "n l"]:
@@ -227,6 +298,7 @@ class Krylov:
 
     def restart(self, weights: Float64[Tensor, "m l"]) -> None:
         """Keep only these l combinations of the multiplied rows, and the pool. Exact: the decomposition holds as before."""
+        self.settle()
         m, n, kept = self.multiplied, self.count, weights.shape[1]
         projected = weights.T @ self.coefficients[:m, :m] @ weights
         coupling = self.coefficients[m:n, :m] @ weights
