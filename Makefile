@@ -9,10 +9,12 @@ BIN := .venv/bin
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# What only some users and the slow tests need: clusters, TensorBoard, models of Hugging Face, the documentation's site.
-.venv/installed-all: pyproject.toml constraints.txt
+# What only some users and the slow tests need: clusters, TensorBoard, models of Hugging Face, the documentation's
+# site, other programs to compare with.
+.venv/installed-all: pyproject.toml constraints.txt benchmarks/requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,dask,ray,tensorboard,hf,docs]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement benchmarks/requirements.txt
 	touch .venv/installed $@
 
 install: .venv/installed

@@ -5,6 +5,7 @@ dense eigenvalues; and where KFAC is exact by theory. What needs the package cur
 import copy
 import importlib.util
 import sys
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -16,8 +17,12 @@ import orograph as og
 from orograph.blockwise import KfacAudit, kfac_audit, kfac_operator
 from orograph.errors import ConfigurationError
 
-needs_curvlinops = pytest.mark.skipif(importlib.util.find_spec("curvlinops") is None, reason="curvlinops is not installed")
 Data = list[tuple[Tensor, Tensor]]
+
+
+def needs_curvlinops(test: Callable[..., None]) -> Callable[..., None]:
+    missing = importlib.util.find_spec("curvlinops") is None
+    return pytest.mark.slow(pytest.mark.skipif(missing, reason="curvlinops is not installed")(test))
 
 
 def drawn(count: int, *, classes: bool, outputs: int = 3, seed: int = 0) -> Data:
@@ -127,11 +132,11 @@ def test_the_operator_is_the_definition_at_theta_of_the_objective() -> None:
 def test_blocks_of_a_linear_network_with_a_squared_error_are_exact_and_what_couples_them_is_not() -> None:
     """B = (W₂…)ᵀ·2/C·(W₂…) is the same for every sample (Bernacchia et al., 2018); K has nothing between layers."""
     found = kfac_audit(network(activation=nn.Identity), nn.MSELoss(), drawn(25, classes=False), k=2)
-    assert found.block_error < 1e-12
-    assert all(block.error < 1e-12 for block in found.blocks)
+    assert found.block_error < 1e-10
+    assert all(block.error < 1e-10 for block in found.blocks)
     assert found.error > 0.1
     alone = kfac_audit(nn.Linear(4, 3).double(), nn.MSELoss(), drawn(25, classes=False), k=2)
-    assert alone.error < 1e-12  # one layer is all there is
+    assert alone.error < 1e-10  # one layer is all there is
     assert alone.cut  # its eigenvalues are those of E aaᵀ, three copies of each: two vectors of three are anybody's
     three = kfac_audit(nn.Linear(4, 3).double(), nn.MSELoss(), drawn(25, classes=False), k=3, tolerance=1e-6)
     assert not three.cut
@@ -143,7 +148,7 @@ def test_blocks_of_a_linear_network_with_a_squared_error_are_exact_and_what_coup
 @needs_curvlinops
 def test_of_one_sample_the_blocks_are_exact_whatever_the_network() -> None:
     found = kfac_audit(network(), nn.CrossEntropyLoss(), drawn(1, classes=True), k=2)
-    assert found.block_error < 1e-12
+    assert found.block_error < 1e-10
     assert kfac_audit(network(), nn.CrossEntropyLoss(), drawn(2, classes=True), k=2).block_error > 1e-3
 
 
@@ -168,7 +173,7 @@ def test_a_convolution_over_whole_images_is_a_linear_layer() -> None:
     conv = nn.Sequential(nn.Conv2d(1, 3, 2), nn.Flatten()).double()
     inputs, targets = whole(drawn(15, classes=False))
     found = kfac_audit(conv, F.mse_loss, [(inputs.view(-1, 1, 2, 2), targets)], k=2)
-    assert found.error < 1e-12
+    assert found.error < 1e-10
 
 
 @needs_curvlinops
