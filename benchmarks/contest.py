@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,15 @@ from typing import Any
 import torch
 
 from floors import synchronise
+from judge import Measured
 from quiet import Watch
 from workload import Workload
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["scipy.sparse.linalg", "orograph.training.loop", "orograph.spectral.eigenpairs"])  # and torch
+# And torch, with what it imports when something is traced for the first time: 36 MB that are nobody's.
+_CONTEXT.set_forkserver_preload(
+    ["scipy.sparse.linalg", "torch._dynamo", "orograph.training.loop", "orograph.spectral.eigenpairs"]
+)
 
 _PAUSE = 0.25  # seconds after a turn, in which the last one's threads stop spinning
 
@@ -83,16 +88,19 @@ class Contest:
     """The processes of some competitors, and their timed turns.
 
     Args:
-        workload: given to every competitor.
+        workload: given to every competitor, or a function of a module that makes it in each process, of the device's name.
         threads: of every process; None leaves the choice to the libraries.
         device: where they compute.
         watch: told of the processes that belong to the benchmark.
     """
 
-    def __init__(self, workload: Workload, *, threads: int | None, device: str, watch: Watch) -> None:
+    def __init__(self, workload: Workload | Callable[[str], Measured], *, threads: int | None, device: str, watch: Watch) -> None:
         self.watch, self._threads, self._device = watch, threads, device
         self._folder = Path(tempfile.mkdtemp(prefix="orograph-benchmark-"))
-        workload.save(self._folder)
+        if isinstance(workload, Workload):
+            workload.save(self._folder)
+            workload = partial(Workload.load, self._folder)
+        self._make = workload
         self._workers: dict[str, _Worker] = {}
         self.failures: dict[str, str] = {}
 
@@ -107,7 +115,7 @@ class Contest:
     def enter(self, entries: Iterable[Entry]) -> None:
         """Starts the competitors, one after the other; one that cannot be built is out, and `failures` says why."""
         for entry in entries:
-            worker = _Worker(entry, self._folder, self._threads, self._device)
+            worker = _Worker(entry, self._make, self._threads, self._device)
             self.watch.own.add(worker.pid)
             self._workers[entry.name] = worker
             try:
@@ -167,9 +175,9 @@ class Contest:
 class _Worker:
     """The parent's end of a competitor's process."""
 
-    def __init__(self, entry: Entry, folder: Path, threads: int | None, device: str) -> None:
+    def __init__(self, entry: Entry, make: Callable[[str], Measured], threads: int | None, device: str) -> None:
         self._pipe, theirs = _CONTEXT.Pipe()
-        self._process = _CONTEXT.Process(target=_serve, args=(theirs, entry, str(folder), threads, device), daemon=True)
+        self._process = _CONTEXT.Process(target=_serve, args=(theirs, entry, make, threads, device), daemon=True)
         self._process.start()
         theirs.close()
         self.pid = self._process.pid or 0
@@ -199,13 +207,13 @@ class _Worker:
             self._process.join()
 
 
-def _serve(pipe: Connection, entry: Entry, folder: str, threads: int | None, device: str) -> None:
+def _serve(pipe: Connection, entry: Entry, make: Callable[[str], Measured], threads: int | None, device: str) -> None:
     """A competitor's process: build it, then answer one call after the other until the pipe closes."""
     if threads:
         torch.set_num_threads(threads)
-    workload = Workload.load(Path(folder), device)
+    workload = make(device)
     _wake(workload)
-    memory = _Memory(device)
+    memory = Memory(device)
     try:
         competitor = entry.build(workload, **entry.options)
     except ImportError as error:
@@ -236,13 +244,13 @@ def _last_lines() -> str:
     return " ".join(traceback.format_exc(limit=-1).split())[-400:]
 
 
-def _wake(workload: Workload) -> None:
+def _wake(workload: Measured) -> None:
     """Makes torch load what every competitor needs: thread pool, GEMM kernels, autograd."""
-    loss = workload.model()(workload.inputs[:64]).square().sum()
-    loss.backward()
+    model = workload.model()
+    torch.autograd.grad(model(workload.inputs[:64]).square().sum(), list(model.parameters()))
 
 
-class _Memory:
+class Memory:
     """Peak memory of this process above what it holds when this is made: resident on the host, allocated on a GPU."""
 
     def __init__(self, device: str) -> None:

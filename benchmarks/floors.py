@@ -89,7 +89,7 @@ class ProductFloor:
         length: samples multiplied together; None tries some and keeps the fastest.
     """
 
-    def __init__(self, workload: Workload, length: int | None = None) -> None:
+    def __init__(self, workload: "Layered", length: int | None = None) -> None:
         self.inputs, self.sizes = workload.inputs.flatten(1), workload.sizes
         device = self.inputs.device
         self.weights = [torch.rand(outer, inner, device=device) for inner, outer in itertools.pairwise(self.sizes)]
@@ -239,6 +239,19 @@ class EpochFloor:
 
 def _single(left: Tensor, right: Tensor, *, out: Tensor) -> None:
     torch.mm(left[0], right[0], out=out[0])
+
+
+class Layered(Protocol):
+    """What gives samples to a multilayer perceptron."""
+
+    @property
+    def inputs(self) -> Tensor: ...
+
+    @property
+    def sizes(self) -> Sizes: ...
+
+    @property
+    def count(self) -> int: ...
 
 
 class Sized(Protocol):

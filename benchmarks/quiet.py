@@ -92,10 +92,9 @@ def require_quiet(*, force: bool, seconds: float = 2.0) -> bool:
     """Whether the machine is quiet; ends the program if it is not, unless forced.
 
     Watches for `seconds`; a first look that finds something busy is repeated once, because what started the program may still
-    be ending.
+    be ending. Where it is forced, one look is enough.
     """
-    load = None
-    for _ in range(2):
+    for _ in range(1 if force else 2):
         before = snapshot()
         time.sleep(seconds)
         after = snapshot()

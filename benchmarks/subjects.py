@@ -47,6 +47,12 @@ class Case:
         return layout_of(self.module).flatten(dict(self.module.named_parameters())).detach()
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """Units of every layer of a perceptron, the input's and the output's included."""
+        layers = [layer for layer in self.module.modules() if isinstance(layer, nn.Linear)]
+        return (layers[0].in_features, *(layer.out_features for layer in layers))
+
+    @property
     def size(self) -> int:
         return sum(parameter.numel() for parameter in self.module.parameters())
 
@@ -182,9 +188,11 @@ class Encoder(nn.Module):
         return self.readout(self.encoder(self.widen(images.squeeze(1)) + self.place).mean(1))
 
 
-def _perceptron() -> nn.Module:
-    layers = (nn.Linear(784, 128), nn.Sigmoid(), nn.Linear(128, 128), nn.Sigmoid(), nn.Linear(128, 10))
-    return nn.Sequential(nn.Flatten(), *layers)
+def _perceptron(width: int = 128, hidden: int = 2, activation: type[nn.Module] = nn.Sigmoid) -> nn.Module:
+    layers: list[nn.Module] = []
+    for inner in (784, *[width] * (hidden - 1)):
+        layers += [nn.Linear(inner, width), activation()]
+    return nn.Sequential(nn.Flatten(), *layers, nn.Linear(width, 10))
 
 
 def _convolutional() -> nn.Module:
@@ -225,6 +233,36 @@ def text_case(name: str, module: nn.Module, tokens: int, count: int, length: int
     steps = torch.randint(1, 4, (count, length + 1), generator=torch.Generator().manual_seed(0))
     text = steps.cumsum(1) % tokens
     return Case(name, module.eval(), text[:, :-1].contiguous(), text[:, 1:].contiguous(), f"texts of {length} tokens")
+
+
+# What grows: the sizes at which it is measured, each twice the last, and those that show that everything works.
+GROWING: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "samples": ((7500, 15_000, 30_000, 60_000), (20, 40, 80, 160)),
+    "width": ((64, 128, 256, 512, 1024, 2048), (4, 8, 16, 32)),
+    "pairs": ((5, 10, 20, 40, 80), (1, 2, 4, 8)),
+    "layers": ((1, 2, 4, 8, 16), (1, 2, 4, 8)),
+    "vocabulary": ((512, 1024, 2048, 4096, 8192), (32, 64, 128, 256)),
+}
+
+
+def growing(series: str, size: int, quick: bool, device: str = "cpu") -> Case:
+    """A perceptron on made-up images with so many of them, so wide, or so deep; the one of the five for pairs, trained a little,
+    whatever their number; or the GPT block over so many tokens.
+    """
+    torch.manual_seed(0)
+    name = f"{series} {size}"
+    if series == "vocabulary":
+        module = GPT(tokens=size, width=8 if quick else 64, heads=4, layers=1, places=32)
+        return text_case(name, module, size, 2 if quick else 50, 32).to(device)
+    if series == "pairs":
+        case = five("MLP", quick)
+        case.trained(1 if quick else 3)
+        return case.to(device)
+    count = size if series == "samples" else 20 if quick else 4000
+    width = size if series == "width" else 8 if quick else 256 if series == "layers" else 128
+    # tanh, because through 16 sigmoids nothing comes back that float32 can hold
+    module = _perceptron(width, size if series == "layers" else 2, nn.Tanh)
+    return Case(name, module.eval(), torch.rand(count, 1, 28, 28), torch.randint(10, (count,))).to(device)
 
 
 def large(name: str, toy: bool = False) -> Case:

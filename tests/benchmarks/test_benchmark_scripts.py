@@ -33,10 +33,3 @@ def test_training_agrees_with_the_plain_loop(tmp_path: Path) -> None:
     text = run("training.py", "--models", "2", "--only", "chain,seeds", page=tmp_path / "page.md")
     assert re.search(r"losses at the same θ, in units of rounding: [0-9.]+ \(target: at most 32\) met", text)
     assert "of 2 seeds" in text
-
-
-@pytest.mark.slow
-def test_scaling_measures_what_fits_and_says_what_does_not(tmp_path: Path) -> None:
-    text = run("scaling.py", "--widths", "16,100000", "--limit", "60", page=tmp_path / "page.md")
-    assert re.search(r"\| 200 × 16 \|.*GFLOP/s", text)
-    assert re.search(r"\| 200 × 100000 \|.*left out: estimated", text)
