@@ -338,6 +338,13 @@ class PyHessian(_Peer):
         return Pairs(np.array(values), flat.detach().cpu().numpy(), self._products, {})
 
 
+def plainly(build: Callable[..., Any], workload: Measured, **options: Any) -> Any:
+    """A competitor in a process whose attention is matrix products, the only ones that torch can differentiate twice."""
+    for kernel in ("flash", "mem_efficient", "cudnn"):
+        getattr(torch.backends.cuda, f"enable_{kernel}_sdp")(False)  # on a CPU too
+    return build(workload, **options)
+
+
 def implied(nodes: Tensor, weights: Tensor) -> Number:
     """The trace that the quadratures of some probes imply, nodes `(probes, steps)` times P, and its standard error."""
     samples = (nodes.double() * weights.double()).sum(1)

@@ -128,10 +128,11 @@ def tables(report: Report, cells: dict[tuple[str, int], dict[str, Any]]) -> None
             every.row(f"{series} {size:,}{'' if record['quiet'] else ' †'}", *_cell(record))
     report.add(growth)
     report.say(
-        "Time is that of one product, or of k pairs from module, loss and data on. An exponent is the slope of the logarithms over "
-        "all sizes, ± its standard error; where something constant is left, it is below that of large sizes. The floor is that "
-        "of the bare matrix products of a perceptron, of the GPT block what PyTorch counts at the rate of a large square product; "
-        "of pairs, that of as many products as were made. Memory is the peak meanwhile, above what torch, data and model take."
+        "Time is that of one product, or of k pairs from module, loss and data on. An exponent is the slope of the logarithms "
+        "over all sizes, ± its standard error; where something constant is left, it is below that of large sizes. The floor is "
+        "that of the bare matrix products of a perceptron, of the GPT block what PyTorch counts at the rate of a large square "
+        "one; of pairs, that of as many products as were made. Memory is the peak meanwhile, above what torch, data and model "
+        "take."
     )
     report.add(every)
     report.say("Rates are those of the matrix products. † measured beside other load.")

@@ -1,9 +1,9 @@
 """The networks that are measured besides the multilayer perceptron, and what each is measured on.
 
 Five small ones go through every kind of work on a processor (`five`), trained for a few epochs so that their spectra look like
-those of trained networks. Three large ones are for an accelerator: ResNet-50 (He et al., 2016) and GPT-2's shape (Radford et
-al., 2019) with the batches on which curvlinops publishes its own times, and a decoder of a thousand million parameters. Their
-weights are random.
+those of trained networks. The large ones have random weights and are for an accelerator: ResNet-50 (He et al., 2016) and GPT-2's
+shape (Radford et al., 2019) with the batches on which curvlinops publishes its own times, the same shape with tied embeddings
+on one text, and a decoder of a thousand million parameters. What grows is for the table of growth.
 """
 
 from collections.abc import Callable, Mapping
@@ -265,18 +265,20 @@ def growing(series: str, size: int, quick: bool, device: str = "cpu") -> Case:
     return Case(name, module.eval(), torch.rand(count, 1, 28, 28), torch.randint(10, (count,))).to(device)
 
 
-def large(name: str, toy: bool = False) -> Case:
-    """`resnet50`, `nanogpt` or `billion`, as large as they are, or as small as a test wants them."""
+def large(name: str, toy: bool = False, device: str = "cpu") -> Case:
+    """`resnet50`, `nanogpt`, `gpt2` or `billion`, as large as they are, or as small as a test wants them."""
     torch.manual_seed(0)
     if name == "resnet50":
-        module, count, side = (resnet50(4, (1, 1), 5), 4, 32) if toy else (resnet50(), 64, 224)
+        module, count, side = (resnet50(4, (1,), 5), 4, 32) if toy else (resnet50(), 64, 224)
         generator = torch.Generator().manual_seed(0)
         inputs = torch.rand(count, 3, side, side, generator=generator)
         targets = torch.randint(module[-1].out_features, (count,), generator=generator)  # type: ignore[index, union-attr, arg-type]
-        return Case("ResNet-50", module.eval(), inputs, targets)
-    small = {"tokens": 50, "width": 16, "heads": 2, "layers": 2, "places": 16}
+        return Case("ResNet-50", module.eval(), inputs, targets).to(device)
+    shapes = {"nanogpt": {"tokens": 50_304}, "gpt2": {}, "billion": {"width": 2048, "heads": 16, "layers": 18}}
+    options = {"tokens": 50, "width": 16, "heads": 2, "layers": 1, "places": 16} if toy else shapes[name]
+    tokens = options.get("tokens", VOCABULARY)
     if name == "nanogpt":
-        options = small if toy else {"tokens": 50_304}
-        return text_case("nanoGPT", GPT(**options, tied=False), options["tokens"], 2 if toy else 4, 8 if toy else 1024)
-    options = small if toy else {"tokens": VOCABULARY, "width": 2048, "heads": 16, "layers": 18}
-    return text_case("a decoder", GPT(**options), options["tokens"], 1, 8 if toy else 256)
+        module, count, length = GPT(**options, tied=False), 2 if toy else 4, 8 if toy else 1024
+        return text_case("nanoGPT", module, tokens, count, length).to(device)
+    label, length = ("GPT-2's shape", 64) if name == "gpt2" else ("a decoder", 256)
+    return text_case(label, GPT(**options), tokens, 1, 8 if toy else length).to(device)

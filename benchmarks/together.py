@@ -22,8 +22,6 @@ from quiet import Watch, require_quiet
 from report import Report, Table, parser, ratio, seconds, set_threads
 from workload import initial_workload, read_data
 
-CASES = ((500, 16), (4000, 16), (4000, 128))  # images, width of both hidden layers
-
 
 class Kernels(TorchDispatchMode):
     """Counts what is dispatched but views and the small problems, which are float64 and stay on the CPU."""
@@ -63,6 +61,7 @@ def main() -> None:
     options = parser("Spectra in step against one after the other.", rounds=2)
     options.add_argument("--models", type=int, default=8, help="networks")
     options.add_argument("--pairs", type=int, default=30, help="eigenpairs of each")
+    options.add_argument("--cases", default="500x16,4000x16,4000x128", help="images, and the width of both hidden layers")
     given = options.parse_args()
     set_threads(given.threads)
     quiet = require_quiet(force=given.force)
@@ -78,7 +77,7 @@ def main() -> None:
         "largest residual",
     )
     table = Table("Minimum of the rounds", columns)
-    for images, width in CASES:
+    for images, width in (map(int, case.split("x")) for case in given.cases.split(",")):
         if given.images is None or images <= given.images:
             table.row(*measured(Case(images, width, given), given.rounds, watch))
     report.add(table)

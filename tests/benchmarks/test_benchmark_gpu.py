@@ -1,5 +1,6 @@
 """The pieces that run where there is a CUDA device, here with commands that need none."""
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -77,3 +78,31 @@ def test_a_sweep_that_was_stopped_goes_on_in_the_next_call_and_a_table_failed(
     assert calls == ["sweep", "table", "sweep"]
     assert "| A sweep | done |" in page.read_text()
     assert "| A table | FAILED |" in page.read_text()
+
+
+def test_full_size_on_a_processor_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        gpu.main(["--folder", str(tmp_path), "--device", "cpu"])
+    assert ended.value.code == 2
+    assert "--toy" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_every_piece_ends_well_on_almost_nothing_and_its_table_is_on_the_page(tmp_path: Path) -> None:
+    before = gpu.PAGE.read_text(encoding="utf-8")
+    assert gpu.main(["--toy", "--device", "cpu", "--folder", str(tmp_path)]) == 0
+    assert gpu.PAGE.read_text(encoding="utf-8") == before
+    page = (tmp_path / "CPU-toy" / "page.md").read_text(encoding="utf-8")
+    done = re.findall(r"^\| (.*) \| done \| \d+ s \|$", page, re.MULTILINE)
+    assert done == [piece.title for piece in gpu.PIECES]
+    with_tables = [piece for piece in gpu.PIECES if "{page}" in piece.words]
+    assert page.count("\n### ") == len(with_tables)
+    for piece in with_tables:
+        table = (tmp_path / "CPU-toy" / f"{piece.name}.md").read_text(encoding="utf-8").partition("\n")[0]
+        assert f"#{table}\n" in page
+    for name in ("curvlinops", "hessian-eigenthings", "PyHessian"):  # there, or said to be missing
+        assert re.search(rf"^\| {name}(: not installed: .* \| – \||.* \| [0-9.]+ m?s \|)", page, re.MULTILINE)
+    assert re.search(r"verified residuals in units of the stated ones.*\) met\.", page)
+    assert "the verified residual, relative: 0.0" in page
+    assert (tmp_path / "CPU-toy" / "previous" / "test_data").is_dir()
