@@ -29,10 +29,7 @@ from quiet import Watch
 from workload import Workload
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-# And torch, with what it imports when something is traced for the first time: 36 MB that are nobody's.
-_CONTEXT.set_forkserver_preload(
-    ["scipy.sparse.linalg", "torch._dynamo", "orograph.training.loop", "orograph.spectral.eigenpairs"]
-)
+_PRELOADED = ["scipy.sparse.linalg", "orograph.training.loop", "orograph.spectral.eigenpairs"]  # and torch
 
 _PAUSE = 0.25  # seconds after a turn, in which the last one's threads stop spinning
 
@@ -101,6 +98,8 @@ class Contest:
             workload.save(self._folder)
             workload = partial(Workload.load, self._folder)
         self._make = workload
+        # What torch imports when it traces for the first time are 36 MB that are nobody's; a GPU's memory knows nothing of them.
+        _CONTEXT.set_forkserver_preload([*_PRELOADED, "torch._dynamo"] if device == "cpu" else _PRELOADED)
         self._workers: dict[str, _Worker] = {}
         self.failures: dict[str, str] = {}
 

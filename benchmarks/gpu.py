@@ -75,7 +75,7 @@ PIECES = (
         toy=(*FEW, "--epochs", "1", "--pairs", "2", "--products", "1", "--parts", "pairs"),
     ),
     Piece("gradients", "A product in gradients", script("gradients.py", "--memory", "16GiB"), 6, toy=LITTLE),
-    Piece("precision", "TF32 and BF16", script("precision.py", "--memory", "32GiB"), 6, toy=LITTLE),
+    Piece("precision", "TF32 and BF16", script("precision.py", "--memory", "24GiB"), 6, toy=LITTLE),
     Piece("training", "Training one by one and in cohorts", script("training.py"), 3, toy=(*FEW, "--models", "2")),
     Piece(
         "together", "Spectra in step", script("together.py"), 3, toy=(*FEW, "--models", "2", "--pairs", "2", "--cases", "60x8")

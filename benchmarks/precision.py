@@ -1,6 +1,6 @@
 """Products in TF32 and BF16: what they gain, how far they are off, and what the residuals of pairs found with them are worth.
 
-    .venv/bin/python benchmarks/precision.py --device cuda --memory 32GiB --markdown precision.md
+    .venv/bin/python benchmarks/precision.py --device cuda --memory 24GiB --markdown precision.md
 
 A wide perceptron and nanoGPT, three ways: float32; `precision="fast"`, which rounds the operands of matrix products to TF32 on
 a GPU that has it and to BF16 on a processor that has it; and `ShardedHessian(compute=torch.bfloat16)`, which computes the whole

@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import gradients
 import orograph as og
 from floors import counted_flops
-from large import TOLERANCE, climb, next_token, residual_of, room, top
+from large import TOLERANCE, Afar, climb, next_token, residual_of, room, top
 from subjects import Case, large
 
 
@@ -47,6 +47,7 @@ def test_a_basis_that_the_device_does_not_hold_is_done_without(case: Case, opera
         assert residual <= TOLERANCE * value
         assert products < 100
     assert lanczos[1] == pytest.approx(climbed[1], rel=2 * TOLERANCE)
+    assert og.trace(Afar(operator), probes=4).value == pytest.approx(og.trace(operator, probes=4).value)
 
 
 def test_the_unit_is_one_forward_and_one_backward_pass() -> None:
