@@ -82,8 +82,9 @@ def _known(folder: Path, series: str, size: int, given: dict[str, Any]) -> dict[
 def measured(series: str, size: int, rate: float, options: argparse.Namespace, watch: Watch) -> dict[str, Any]:
     """One cell: the least seconds of the rounds, of the floor too, the peak memory, and the work that both do."""
     make = partial(growing, series, size, options.quick)
-    few = _few(make())
-    record = {"parameters": few.size, "samples": make().count, "products": 1, "failure": ""}
+    case = make()
+    few = _few(case)
+    record = {"parameters": case.size, "samples": case.count, "products": 1, "failure": ""}
     with Contest(make, threads=options.threads, device=options.device, watch=watch) as contest:
         contest.enter([Entry(OURS, Orograph, {"memory": options.memory})])
         if series == "pairs":
