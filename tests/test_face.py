@@ -32,6 +32,7 @@ LIBRARY = [
     "response",
     "degeneracy",
     "connectivity",
+    "topology",
     "continuation",
     "escapes",
     "ladder",

@@ -85,6 +85,13 @@ from .connectivity import random_orthonormal as random_orthonormal
 from .connectivity import surface as surface
 from .connectivity import train_curve as train_curve
 
+# Topology of surfaces
+from .topology import merge_tree as merge_tree
+from .topology import persistence as persistence
+from .topology import saddle_barrier as saddle_barrier
+from .topology import smad as smad
+from .topology import surface_topology as surface_topology
+
 # Branches of critical points
 from .continuation import follow as follow
 from .continuation import follow_spheres as follow_spheres
@@ -125,4 +132,5 @@ from . import response as response
 from . import settings as settings
 from . import spectral as spectral
 from . import store as store
+from . import topology as topology
 from . import training as training

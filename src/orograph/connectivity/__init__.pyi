@@ -30,4 +30,5 @@ from .surfaces import Profile as Profile
 from .surfaces import Surface as Surface
 from .surfaces import plane as plane
 from .surfaces import profile as profile
+from .surfaces import random_planes as random_planes
 from .surfaces import surface as surface

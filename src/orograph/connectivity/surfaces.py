@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
-from orograph.connectivity.directions import orthonormalised
+from orograph.connectivity.directions import orthonormalised, random_orthonormal
 from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import Points, evaluate, told
 from orograph.geometry.normalisation import reestimated
@@ -175,6 +176,44 @@ def plane(
         raise ConfigurationError(f"{points} points make no grid; take at least 2.")
     x, y = (torch.linspace((low - reach)[i], (high + reach)[i], points, dtype=torch.float64) for i in (0, 1))
     return _grid(objective, origin, directions, x, y, marks, statistics_from=train or objective)
+
+
+@checked
+def random_planes(
+    objective: Objective, like: Surface, count: int = 19, *, seed: int = 0, train: Objective | None = None
+) -> list[Surface]:
+    """Losses on planes through the origin of a surface in random directions, at its coordinates, to hold it against.
+
+    As many points as `count` such surfaces have are evaluated. Directions are uniform, orthogonal, and as long as the surface's.
+
+    Args:
+        objective: loss and data.
+        like: the surface.
+        count: how many planes.
+        seed: of their directions.
+        train: the same model on the training data, for a surface by `plane`: BatchNorm's statistics are estimated anew from them
+            at every point. Without it they are those of the model, as in `surface`.
+
+    Returns:
+        The surfaces, with the same x and y and the origin as the only mark.
+
+    Raises:
+        ConfigurationError: fewer than 1 plane, or fewer than 2 parameters.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> found = og.surface(objective, objective.theta, og.random_orthonormal(objective.theta), points=5)
+        >>> len(og.connectivity.random_planes(objective, found, 3))
+        3
+    """
+    if count < 1:
+        raise ConfigurationError(f"`count` {count} must be at least 1.")
+    lengths = torch.linalg.vector_norm(like.directions, dim=1, keepdim=True)
+    mark = torch.zeros(1, 2, dtype=torch.float64)
+    seeds = np.random.SeedSequence(seed % 2**64).generate_state(count)
+    drawn = (lengths * random_orthonormal(like.origin, seed=int(each)) for each in seeds)
+    return [_grid(objective, like.origin, directions, like.x, like.y, mark, statistics_from=train) for directions in drawn]
 
 
 def _grid(

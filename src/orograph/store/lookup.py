@@ -11,11 +11,12 @@ from orograph.store.escape_quantities import ESCAPES
 from orograph.store.quantities import PATHS, QUANTITIES, Quantity, Role
 from orograph.store.scores import OF_AN_OUTPUT, SCORES, of_metric
 from orograph.store.summaries import SUMMARIES
+from orograph.store.topology_quantities import TOPOLOGY
 from orograph.store.wording import Wording
 
 USUAL = Wording()
 _NARROW = 6  # letters of a heading that stay on one line
-ENTRIES = QUANTITIES | SUMMARIES | SCORES | BRANCHES | ESCAPES | CONNECTIONS
+ENTRIES = QUANTITIES | SUMMARIES | SCORES | BRANCHES | ESCAPES | CONNECTIONS | TOPOLOGY
 BARRIERS = tuple(f"{name}_barrier" for name in PATHS)
 
 # The columns that tables show of what there is, in this order; files hold all.

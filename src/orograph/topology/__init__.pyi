@@ -1,0 +1,10 @@
+from .diagrams import Diagram as Diagram
+from .diagrams import persistence as persistence
+from .grids import nearest_points as nearest_points
+from .merging import MergeTree as MergeTree
+from .merging import merge_tree as merge_tree
+from .passes import Pass as Pass
+from .passes import saddle_barrier as saddle_barrier
+from .scalars import surface_topology as surface_topology
+from .smoothness import Smad as Smad
+from .smoothness import smad as smad
