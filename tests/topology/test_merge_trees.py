@@ -242,7 +242,6 @@ def test_a_wall_parts_what_it_divides_and_a_loop_around_one_stays() -> None:
     assert found.dimensions.tolist() == [0, 1]
     assert found.deaths.tolist() == [np.inf, np.inf]
     assert found.death_points.tolist() == [[-1, -1], [-1, -1]]
-    assert tree.highest == 0.0
 
 
 def test_where_three_meet_at_one_point_all_meet_the_deepest() -> None:

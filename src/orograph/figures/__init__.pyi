@@ -19,4 +19,6 @@ from .style import save as save
 from .style import styled as styled
 from .survivals import escapes as escapes
 from .sweeps import sweep as sweep
+from .topologies import barcode as barcode
+from .topologies import merge_tree as merge_tree
 from .turning import angles as angles

@@ -32,7 +32,6 @@ class MergeTree:
         saddle_heights: `(k,)` float64, +inf where it meets none: for the deepest, and where walls divide the grid.
         parents: `(k,)`, the deepest minimum of the component that it meets there; −1 for none.
         at_border: `(k,)`, whether a minimum lies on the border of the grid, where the surface may fall further beyond.
-        highest: the highest finite height of the grid.
     """
 
     minima: Int[ndarray, "k d"]
@@ -41,7 +40,6 @@ class MergeTree:
     saddle_heights: Float[ndarray, " k"]
     parents: Int[ndarray, " k"]
     at_border: Bool[ndarray, " k"]
-    highest: float
 
     @property
     def persistence(self) -> Float[ndarray, " k"]:
@@ -96,7 +94,6 @@ def merge_tree(surface: Any, *, threshold: float = 0.0) -> MergeTree:
         saddle_heights[kept],
         place[parents[kept]],
         ((minima == 0) | (minima == np.array(grid.heights.shape) - 1)).any(1),
-        float(grid.heights.flat[grid.order[grid.open - 1]]),
     )
 
 
