@@ -1,4 +1,4 @@
-"""What the lines of a merge tree and the bars of a barcode hold: heights that were put in by hand, and no two lines that cross."""
+"""What the lines of a merge tree and the bars of a barcode hold: heights put in by hand, and no two lines that cross."""
 
 from pathlib import Path
 

@@ -289,6 +289,7 @@ def test_any_real_dtype_will_do(dtype: torch.dtype) -> None:
         (torch.eye(3).to_sparse(), "not a Tensor"),
         (np.empty((0, 3)), "no finite height"),
         ([np.nan, np.inf], "no finite height"),
+        ([1e308, -1e308], "too far apart for float64"),
         ([[1.0, -np.inf], [0.0, 0.0]], r"−inf at \(0, 1\)"),
     ],
 )
@@ -304,10 +305,11 @@ def test_a_point_that_is_none_of_the_grid_is_refused(place: object) -> None:
         saddle_barrier([[0.0, 1.0], [2.0, np.nan]], (0, 0), place)
 
 
-def test_thresholds_below_zero_are_refused() -> None:
+@pytest.mark.parametrize("threshold", [-1.0, np.nan, np.inf])
+def test_thresholds_that_none_can_be_held_against_are_refused(threshold: float) -> None:
     for function in (merge_tree, persistence):
-        with pytest.raises(ConfigurationError, match="at least 0"):
-            function([1.0, 2.0], threshold=-1.0)
+        with pytest.raises(ConfigurationError, match="at least 0, and finite"):
+            function([1.0, 2.0], threshold=threshold)
 
 
 def test_without_gudhi_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from orograph.arguments import checked
 from orograph.errors import ConfigurationError
-from orograph.topology.grids import grid_of
+from orograph.topology.grids import grid_of, require_threshold
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def persistence(surface: Any, *, threshold: float = 0.0) -> Diagram:
         Births, deaths and the points of both.
 
     Raises:
-        ConfigurationError: GUDHI is missing, it is no grid of real numbers, or a threshold below 0.
+        ConfigurationError: GUDHI is missing, it is no grid of real numbers, or a threshold that is no finite number from 0.
 
     Examples:
         >>> import orograph as og
@@ -64,8 +64,7 @@ def persistence(surface: Any, *, threshold: float = 0.0) -> Diagram:
         >>> list(zip(found.dimensions.tolist(), found.births.tolist(), found.deaths.tolist()))
         [(0, 0.0, inf), (0, 1.0, 2.0), (0, 2.0, 3.0), (1, 4.0, 9.0)]
     """
-    if not threshold >= 0:
-        raise ConfigurationError(f"`threshold` {threshold:g} must be at least 0.")
+    require_threshold(threshold)
     grid = grid_of(surface)
     try:
         from gudhi import CubicalComplex

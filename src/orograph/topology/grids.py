@@ -56,7 +56,7 @@ def grid_of(surface: Any, name: str = "surface") -> Grid:
         A copy in float64.
 
     Raises:
-        ConfigurationError: it is no grid of real numbers, it has a −inf or nothing but walls.
+        ConfigurationError: it is no grid of real numbers, it has a −inf, nothing but walls, or a range beyond float64.
     """
     values = surface.losses if isinstance(surface, Surface) else surface
     try:
@@ -75,13 +75,28 @@ def grid_of(surface: Any, name: str = "surface") -> Grid:
     if (heights == -np.inf).any():
         place = tuple(int(each) for each in np.argwhere(heights == -np.inf)[0])
         raise ConfigurationError(f"`{name}` is −inf at {place}, below every level; set such points to NaN to leave them out.")
+    finite = heights[np.isfinite(heights)]
+    if not finite.size:
+        raise ConfigurationError(f"`{name}` of shape {given.shape} has no finite height.")
+    with np.errstate(over="ignore"):
+        if np.isinf(finite.max() - finite.min()):
+            raise ConfigurationError(
+                f"`{name}` has heights from {finite.min():g} to {finite.max():g}, too far apart for float64."
+            )
     order = np.argsort(heights, axis=None, kind="stable")
     rank = np.empty(heights.size, dtype=np.int64)
     rank[order] = np.arange(heights.size)
-    finite = int(np.isfinite(heights).sum())
-    if not finite:
-        raise ConfigurationError(f"`{name}` of shape {given.shape} has no finite height.")
-    return Grid(heights, order, rank.reshape(heights.shape), finite)
+    return Grid(heights, order, rank.reshape(heights.shape), finite.size)
+
+
+def require_threshold(threshold: float) -> None:
+    """Refuses a persistence that none can be held against.
+
+    Raises:
+        ConfigurationError: it is no finite number from 0.
+    """
+    if not 0 <= threshold < np.inf:
+        raise ConfigurationError(f"`threshold` {threshold:g} must be at least 0, and finite.")
 
 
 def neighbours(axes: int) -> ndarray:

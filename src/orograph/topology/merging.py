@@ -17,8 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import minimum_spanning_tree
 
 from orograph.arguments import checked
-from orograph.errors import ConfigurationError
-from orograph.topology.grids import Grid, grid_of, neighbours
+from orograph.topology.grids import Grid, grid_of, neighbours, require_threshold
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def merge_tree(surface: Any, *, threshold: float = 0.0) -> MergeTree:
         The tree, with persistences.
 
     Raises:
-        ConfigurationError: it is no grid of real numbers, or a threshold below 0.
+        ConfigurationError: it is no grid of real numbers, or a threshold that is no finite number from 0.
 
     Examples:
         >>> import orograph as og
@@ -79,8 +78,7 @@ def merge_tree(surface: Any, *, threshold: float = 0.0) -> MergeTree:
         >>> tree.heights.tolist(), tree.saddle_heights.tolist(), tree.persistence.tolist()
         ([1.0, 2.0], [inf, 5.0], [inf, 3.0])
     """
-    if not threshold >= 0:
-        raise ConfigurationError(f"`threshold` {threshold:g} must be at least 0.")
+    require_threshold(threshold)
     grid = grid_of(surface)
     lowest, saddles, parents = _merged(grid)
     heights, saddle_heights = grid.at(lowest), grid.at(saddles)
