@@ -265,7 +265,7 @@ def _run(name: str, args: Sequence[str]) -> int:
         settings = _parsed(name, args)
         _begin_cluster(getattr(settings, "execution", None))
         function: Callable[[Any], int] = _found(COMMANDS[name].function)
-    keep_imports()
+        keep_imports()  # before they are looked at once
     quiet, machine = _asked(settings, "quiet"), _asked(settings, "json_output")
     with told(own=not quiet, others=not quiet and not machine), aside() if machine else contextlib.nullcontext():
         return function(settings)

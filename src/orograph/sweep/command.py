@@ -126,12 +126,11 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
                 console.print(Text.assemble((shown(out), "bold"), f": {counts}"), highlight=False)
             bench.settle(run)
             require_recorded_loss(bench, run)
-            with progress:
+            with progress, Behind() as behind:
+                behind.do(_drawing)
                 run_groups(bench, run, cohorts(settings), workers, progress)
             until.close()  # a cluster ends while the picture is drawn
-            from orograph.sweep.pictures import draw  # a plan draws nothing
-
-            pictures = draw(run, settings, bench.instruments.train.count)
+            pictures = _drawing()(run, settings, bench.instruments.train.count)
             rows, score = [row(run, cell) for cell in todo], run.score
             told = mixture(run)
     if execution.json_output:
@@ -143,6 +142,13 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
         if told:
             console.print(told, highlight=False, markup=False)
     return 1 if any(each["status"] == "failed" for each in rows) else 0
+
+
+def _drawing() -> Callable[[Run, SweepSettings, int], list[Path]]:
+    """What draws the picture; imported while the first network trains, since it takes a second, and never for a plan."""
+    from orograph.sweep.pictures import draw
+
+    return draw
 
 
 def as_begun_before(settings: SweepSettings, old: Run) -> SweepSettings:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
 import torch
+import torch._dynamo  # with the other imports, which no garbage is looked for in; else the first trace does
 from torch import Tensor, nn
 
 from orograph.errors import ConfigurationError, OrographError
