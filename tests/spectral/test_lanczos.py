@@ -18,8 +18,9 @@ from torch import Tensor
 
 from orograph.curvature.operator import FunctionOperator, MatrixOperator
 from orograph.errors import ConfigurationError, DataError
-from orograph.spectral import iteration
 from orograph.spectral.eigenpairs import lanczos
+from orograph.spectral.iteration import Iteration
+from orograph.spectral.krylov import Krylov
 from orograph.spectral.spectrum import Spectrum
 
 ALL = ("LM", "LA", "SA", "BE")
@@ -292,27 +293,50 @@ def test_pairs_take_no_more_products_than_the_fewest_lanczos_steps_besides_certi
     assert 0 < spectrum.certificate_products <= 10
 
 
-def test_copies_of_large_operators_are_cut_where_they_take_too_much_and_found_where_more_is_allowed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_copies_of_large_operators_are_cut_where_they_take_too_much_and_found_where_more_is_allowed() -> None:
     """Two multiple eigenvalues close to each other, the second across the cut of k = 20, over a bulk that comes near them."""
     k, bulk = 20, np.minimum(3 / np.arange(8.0, 6008.0) ** 0.8, 0.38)
     diagonal = np.concatenate([[3.0, 2.0, 1.0], [0.400] * 12, [0.396] * 12, bulk])
-    with monkeypatch.context() as scarce:
-        scarce.setattr(iteration, "_SHORT", 6)
-        short = lanczos(large(diagonal), k, seed=1)
+    short = lanczos(large(diagonal), k, seed=1)
     assert short.cut
     assert not short.searched
-    assert short.products <= 6 * k + 3  # and those that verify
-    # each stated value has an eigenvalue within its residual, and what has not converged is marked
+    assert short.products <= 5 * k + 3  # and those that verify
+    assert short.converged.all()  # smaller ones before larger ones that are not known yet
+    # each stated value has an eigenvalue within its residual, and each bound holds for the space of its eigenvalue
     distances = np.abs(short.eigenvalues.numpy()[:, None] - diagonal).min(axis=1)
     assert (distances <= short.residuals.numpy() + 1e-6).all()
-    assert torch.equal(short.converged, short.residuals <= 1e-3 * short.eigenvalues)
-    whole = lanczos(large(diagonal), k, seed=1)
+    assert (short.residuals <= 1e-3 * short.eigenvalues).all()
+    for value, vector, bound in zip(short.eigenvalues.numpy(), short.eigenvectors.numpy(), short.bounds.numpy(), strict=True):
+        nearest = diagonal[np.abs(diagonal - value).argmin()]
+        assert np.isnan(bound) or np.linalg.norm(vector[diagonal != nearest]) <= bound + 1e-4
+    whole = lanczos(large(diagonal), k, seed=1, max_products=20 * k)
     assert whole.converged.all()
     assert whole.products > 1.5 * short.products
     assert whole.cut
     np.testing.assert_allclose(whole.eigenvalues, diagonal[:k], rtol=1e-5)
+
+
+def test_where_copies_are_given_up_converged_pairs_go_first_but_the_ends_stay_extreme() -> None:
+    values, unknown = torch.tensor([-5.0, -4.0, 1.0, 2.0, 3.0, 6.0]).double(), torch.tensor([0.125, 0, 0, 0.25, 0, 0.5]).double()
+    krylov = Krylov(MatrixOperator(torch.eye(9, dtype=torch.float64)), 9, seed=0, memory="1MiB")
+    krylov.multiplied, krylov.count, krylov.coefficients[6, :6] = 6, 7, unknown
+    iteration = Iteration(krylov, 5, "LM", 1e-3, block=1, widest=1, longest=9, pool=1, max_products=9, seed=0)
+    iteration.values, iteration.weights = values, torch.eye(6, dtype=torch.float64)
+    iteration._prefer_converged()
+    assert iteration.wanted_values.tolist() == [6, -5, -4, 3, 1]
+    assert iteration.others().tolist() == [2]
+    assert iteration.doubts.tolist() == [0.25]
+
+
+def test_copies_that_stand_alone_are_found_at_once_within_the_budget() -> None:
+    """As at a collapsed network: nine large eigenvalues, ten small ones of either sign, and zeros."""
+    k, steps = 29, 5
+    diagonal = np.concatenate([np.linspace(3.3, 3.29, 9), np.full(10, 0.3), np.full(10, -0.3), np.zeros(6000)])
+    spectrum = lanczos(large(diagonal), k)
+    assert spectrum.products <= steps * k
+    assert spectrum.converged.all()
+    assert not spectrum.cut
+    np.testing.assert_allclose(spectrum.eigenvalues, np.sort(diagonal[:k])[::-1], atol=1e-5)
 
 
 @pytest.mark.slow

@@ -43,5 +43,11 @@ def test_no_bound_is_given_where_the_gap_does_not_exceed_the_residual() -> None:
     assert torch.isnan(eigenvector_bounds(doubles(1.0, 0.9), doubles(0.2, 0.2), (), doubles())).all()
 
 
+def test_an_eigenvalue_that_is_hardly_known_narrows_the_gap_by_its_residual() -> None:
+    value, residual, other = doubles(1.0), doubles(0.01), doubles(0.8)
+    torch.testing.assert_close(eigenvector_bounds(value, residual, (), other, doubles(0.1)), doubles(0.01 / 0.1))
+    assert torch.isnan(eigenvector_bounds(value, residual, (), other, doubles(0.3))).all()
+
+
 def test_a_sign_is_claimed_only_beyond_the_margin() -> None:
     assert claimed_signs(doubles(1.0, 0.1, -0.1, -1.0), doubles(0.5, 0.5, 0.5, 0.5)).tolist() == [1, 0, 0, -1]

@@ -7,7 +7,8 @@ away as the last two put the end. Pairs that cannot reach their tolerance becaus
 noise be measured, and are settled once their residual is below it.
 
 Where products are dear, copies that a search has shown to be missing are followed for about as many products as pairs are asked
-for. Each would cost a run of its own, and a cluster that is larger than k is cut whatever is spent.
+for: a block of random directions finds many at once where they stand far from all else, close ones would cost a run each, and a
+cluster that is larger than k is cut whatever is spent. Of `LM`, pairs that have converged then go before others.
 """
 
 from dataclasses import dataclass, field
@@ -29,10 +30,10 @@ WHICH = ("LM", "LA", "SA", "BE")
 _MARGIN = 0.95  # of the tolerance; the rest is left for what verification adds
 _MEASUREMENTS = 4  # of the noise, at most
 _MANY = 8  # random directions taken up when a search finds a missed eigenvalue, twice as many the next time
-_FEW = 4  # by the steps that found it, which tell how deep each goes: as many where copies are not followed to the last
+_FEW = 2  # pairs a product of what is first taken up where copies are not followed to the last: directions by the steps of each
 _DEEP = 6  # steps of a search where products are dear and nothing hints at multiple eigenvalues
 _LARGE = 5_000  # where products are dear; below, a search goes as far as its certificate needs, and copies are found to the last
-_SHORT = 15  # products a pair that the whole may take where products are dear; at least `_LEAST`, and one a pair for the copies
+_SHORT = 5  # products a pair that the whole may take where products are dear; at least `_LEAST`, and one a pair for the copies
 _LEAST = 100
 _STRIDE = 8  # steps so far by those that may pass between two looks
 
@@ -70,6 +71,7 @@ class Iteration:
     certifying: int = 0  # products that sought copies or measured the noise
     affordable: int = 0  # products that copies may take the whole to; 0 before a search has found one
     missing: bool = False  # whether copies are known to exist that were not found
+    doubts: Tensor | float = 0.0  # how far `others` are from eigenvalues, so far as that matters
     patience: int = 0  # steps before convergence is looked at again
     last_look: tuple[int, float] = (0, float("inf"))  # products, and log of the worst residual over its tolerance
     noise: float = float("nan")
@@ -104,13 +106,15 @@ class Iteration:
             short = self._dear and not self.thorough
             if not self.affordable:
                 self.affordable = max(_LEAST, _SHORT * self.k, reached + self.k) if short else self.max_products
-            first = _FEW // steps if short else _MANY
+            first = self.k // (_FEW * steps) if short else _MANY
             harvest = min(max(2 * harvest, first, self.block, 1), self.widest)
             if harvest > 1:
                 self._harvest(harvest, steps)
             width = harvest
         self.solve()
         self.missing = 0 < self.affordable <= self.krylov.products
+        if self.missing and self.which == "LM":  # an index is counted to the last pair of `SA`
+            self._prefer_converged()
 
     def proceed(self, width: int) -> bool:
         """Make ready for the next expansion; False when the products are used up or the basis spans the space."""
@@ -138,7 +142,7 @@ class Iteration:
 
     def others(self) -> Float64[Tensor, " n"]:
         """The Ritz values that were not wanted, those before the last search included."""
-        return torch.cat([self._all_but(self.chosen), self.beyond])
+        return torch.cat([self.values[self._beside(self.chosen)], self.beyond])
 
     @property
     def scale(self) -> float:
@@ -155,10 +159,25 @@ class Iteration:
     def solve(self) -> None:
         """The projected problem: Ritz values, the wanted ones and how far from converged they are."""
         self.values, self.weights = self.krylov.ritz()
-        self.chosen = wanted(self.values, self.k, self.which)
-        self.wanted_values, self.wanted_weights = self.values[self.chosen], self.weights[:, self.chosen]
-        self.estimates = self.krylov.couplings(self.wanted_weights)
+        self._choose(wanted(self.values, self.k, self.which))
         self.spread = (min(self.spread[0], float(self.values[0])), max(self.spread[1], float(self.values[-1])))
+
+    def _choose(self, chosen: Int[Tensor, " k"]) -> None:
+        self.chosen = chosen
+        self.wanted_values, self.wanted_weights = self.values[chosen], self.weights[:, chosen]
+        self.estimates = self.krylov.couplings(self.wanted_weights)
+
+    def _prefer_converged(self) -> None:
+        """Where copies are given up: the largest of those pairs that have converged; others only where these are too few, or
+        where they lie beyond all of them, since the first and the last pair are extreme ones."""
+        couplings, order = self.krylov.couplings(self.weights), wanted(self.values, len(self.values), self.which)
+        known = couplings <= _MARGIN * self.tolerance * self.values.abs()
+        if not known.any():
+            return
+        within = (self.values > self.values[known].min()) & (self.values < self.values[known].max())
+        passed = (within & ~known)[order]
+        self._choose(order[torch.argsort(passed.int(), stable=True)[: self.k]])
+        self.doubts = torch.cat([couplings[self._beside(self.chosen)], torch.zeros_like(self.beyond)])
 
     def converged(self, *, restarting: bool = False) -> bool:
         """Solve, measure the noise if that may be what is in the way, and tell whether nothing is open."""
@@ -282,14 +301,15 @@ class Iteration:
             self.solve()
         elif self.longest < krylov.operator.size and krylov.multiplied > most:
             kept = wanted(self.values, max(most, self.k), self.which)
-            self.beyond = torch.cat([self.beyond, self._all_but(kept)])
+            self.beyond = torch.cat([self.beyond, self.values[self._beside(kept)]])
             krylov.restart(self.weights[:, kept])
             self.solve()
 
-    def _all_but(self, chosen: Int[Tensor, " c"]) -> Float64[Tensor, " n"]:
+    def _beside(self, chosen: Int[Tensor, " c"]) -> Bool[Tensor, " n"]:
+        """Which of the Ritz values are not chosen."""
         rest = torch.ones(len(self.values), dtype=torch.bool)
         rest[chosen] = False
-        return self.values[rest]
+        return rest
 
     def _keep_converged(self) -> None:
         """After a search that found nothing: solve, unless that would put half-known members of a wanted cluster in the

@@ -47,15 +47,16 @@ def eigenvector_bounds(
     residuals: Float64[Tensor, " k"],
     clusters: tuple[Cluster, ...],
     others: Float64[Tensor, " n"],
+    doubts: Float64[Tensor, " n"] | float = 0.0,
 ) -> Float64[Tensor, " k"]:
     """The bound ‖r‖/gap on sin ∠(v, eigenvector), nan where there is none.
 
     The gap is the distance to the nearest other eigenvalue, less that one's residual. Members of a cluster have no
-    eigenvector of their own. `others` are approximations of eigenvalues beyond the k pairs.
+    eigenvector of their own. `others` are approximations of eigenvalues beyond the k pairs, `doubts` what they lack of that.
     """
     distance = (eigenvalues[:, None] - eigenvalues).abs() - residuals
     distance.fill_diagonal_(torch.inf)
-    beyond = (eigenvalues[:, None] - others).abs()
+    beyond = (eigenvalues[:, None] - others).abs() - doubts
     gap = torch.cat([distance, beyond], dim=1).amin(1)
     for start, stop in clusters:
         gap[start:stop] = 0.0
@@ -84,7 +85,8 @@ class Spectrum:
         noise: `(k,)`, |λ| ≤ noise_level.
         clusters: `(start, stop)` of runs of two or more pairs that cannot be told apart; compare these as subspaces.
         cut: the k pairs end inside a cluster that has further members, or copies of some are known to be missing and were not
-            followed further. The subspace of a cluster is then known to the residuals of its members, and so are their values.
+            followed further. The subspace of a cluster is then known to the residuals of its members, and so are their values;
+            what is missing may be larger than the last pairs.
         bounds: `(k,)`, the bound ‖r‖/gap on the sine of the angle to the eigenvector; nan inside clusters and where the gap does
             not allow one.
         signs: `(k,)`, +1, −1, or 0 where |λ| ≤ ‖r‖ + noise and no sign is claimed.
@@ -173,6 +175,7 @@ def certified(
     noise_level: float = float("nan"),
     rounding: float = 0.0,
     others: Float64[Tensor, " n"] | None = None,
+    doubts: Float64[Tensor, " n"] | float = 0.0,
     basis_bytes: int = 0,
     searched: bool = False,
     shared_size: int = 0,
@@ -188,6 +191,7 @@ def certified(
         missing: copies are known to exist that are not among the pairs.
         rounding: of a product in the residuals' arithmetic; it widens the intervals λ ± ‖r‖.
         others: approximations of eigenvalues beyond the k pairs.
+        doubts: their residuals, so far as they may be large.
     """
     others = eigenvalues.new_empty(0) if others is None else others
     noise = eigenvalues.abs() <= noise_level
@@ -202,7 +206,7 @@ def certified(
         noise=noise,
         clusters=clusters,
         cut=missing or splits_cluster(eigenvalues, radii, noise, others),
-        bounds=eigenvector_bounds(eigenvalues, residuals, clusters, others),
+        bounds=eigenvector_bounds(eigenvalues, residuals, clusters, others, doubts),
         signs=claimed_signs(eigenvalues, radii),
         products=products,
         which=which,
