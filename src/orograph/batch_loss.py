@@ -32,7 +32,7 @@ class BatchLoss:
         chunks: what decides how many samples a curvature product takes at once (`curvature/chunks.py`).
     """
 
-    chunks: Literal["traced", "summed"] = "traced"
+    chunks: Literal["tiled", "traced", "summed"] = "tiled"
     reduction: Reduction
     whole: str
     mixed: bool

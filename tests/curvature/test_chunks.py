@@ -31,8 +31,8 @@ def test_the_first_length_is_that_of_plans_made_before_the_trace_was_asked() -> 
 
 def test_runs_that_do_not_say_what_decides_keep_the_first_length_and_new_ones_ask_the_trace() -> None:
     assert SweepNumerics.model_validate({"threads": 1}).chunks == "summed"
-    assert ParallelExecution().shared(SweepNumerics()).chunks == "traced"
-    assert ParallelExecution(parallel="processes").shared(SweepNumerics()).chunks == "traced"
+    assert ParallelExecution().shared(SweepNumerics()).chunks == "tiled"
+    assert ParallelExecution(parallel="processes").shared(SweepNumerics()).chunks == "tiled"
 
 
 def test_chunks_of_many_small_kernels_become_longer_and_no_others() -> None:

@@ -4,21 +4,24 @@ Short chunks keep elementwise work in the cache; long ones spare the reading of 
 once per chunk, and the call of every kernel. A first length follows from what the activations of all layers sum up to, which is
 to fill the cache and to weigh several times what the parameters do. Once a chunk of that length is traced, the trace tells more:
 how much a kernel moves, which must be worth its call, and how much lives at once, which is what the cache has to hold. A network
-of many small kernels (a ResNet, a transformer) is then traced anew for longer chunks. Runs that were begun before the trace was
-asked (`summed`) keep the first length, and their last bits. Equal chunks cost one trace; a divisor of N near the wanted length is
-taken where there is one, else the last chunk is shorter.
+of many small kernels (a ResNet, a transformer) is then traced anew for longer chunks. Where one sample alone, or a batch that
+stays whole, is more than the cache holds, it is traced anew for tiles of its largest tensors (`tracing/tiles.py`). Runs that were
+begun before the trace was asked (`summed`), or before there were tiles (`traced`), go without, and keep their last bits. Equal
+chunks cost one trace; a divisor of N near the wanted length is taken where there is one, else the last chunk is shorter.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from orograph.curvature.tracing.stages import Stage
+from orograph.curvature.tracing.traced import Trace
 from orograph.memory import format_bytes
+from orograph.objective import Objective
 
-Chunks = Literal["traced", "summed"]
+Chunks = Literal["tiled", "traced", "summed"]
 
 CACHE_BYTES = {"cpu": 16 * 2**20}
 DEVICE_BYTES = 2**30  # an accelerator wants few, large launches
@@ -27,6 +30,8 @@ DEVICE_BYTES = 2**30  # an accelerator wants few, large launches
 _MOVED_BYTES = 5 * 2**18  # that a kernel reads and writes
 _LIVE_BYTES = 32 * 2**20
 _WIDEST = 8  # tangents in one group of a block; more does not make a GEMM faster, but fills the cache
+_LEAST_LIVE_BYTES = 2**21  # less is not worth tiles, however small the budget
+_TILED = 8  # so many of the largest tensors of a tile live at once, about
 _WORTH = 1.5  # times as long, and another trace pays
 
 
@@ -39,6 +44,7 @@ class Chunking:
         chunks: their number.
         kept: how many of them keep their residuals between products; the others compute them anew for each product.
         kept_bytes, peak_bytes: of all kept residuals, and of what one chunk's work needs besides.
+        tiles: in words, what of a chunk is computed tile by tile, and what could not be.
     """
 
     length: int
@@ -46,12 +52,39 @@ class Chunking:
     kept: int
     kept_bytes: int
     peak_bytes: int
+    tiles: str = ""
 
     def __str__(self) -> str:
         recomputed = self.chunks - self.kept
         kept = "all residuals kept" if not recomputed else f"residuals of {self.kept} kept, of {recomputed} recomputed"
         sizes = f"{format_bytes(self.kept_bytes)}, {format_bytes(self.peak_bytes)} at work"
-        return f"{self.chunks} chunks of {self.length}, {kept}: {sizes}"
+        return ", ".join(part for part in (f"{self.chunks} chunks of {self.length}", self.tiles, f"{kept}: {sizes}") if part)
+
+
+def settled(objective: Objective, models: int, traced: Callable[[int, int], Trace]) -> tuple[int, Trace, str]:
+    """The length of chunks, shorter as long as one's work exceeds the budget; its trace; and in words how it is cut itself.
+
+    Args:
+        objective: its data, device, memory and way of choosing chunks.
+        models: of a cohort; 1 else.
+        traced: `(length, bytes of a tile)` to the trace of the first chunk; 0: no tiles.
+    """
+    count, whole, place = objective.count, not objective.per_sample, (objective.device, objective.memory)
+    per_sample = 3 * models * objective.activation_bytes()
+    length = first_length(count, per_sample, models * objective.theta.nbytes, *place)
+    trace = traced(length, 0)
+    if objective.chunks != "summed" and not whole:
+        better = better_length(count, length, trace.tangent, per_sample, *place)
+        length, trace = (length, trace) if better == length else (better, traced(better, 0))
+    while trace.peak_bytes > objective.memory and length > 1 and not whole:
+        length = even_length(count, max(1, min(length // 2, length * objective.memory // trace.peak_bytes)))
+        trace = traced(length, 0)
+    held = _LIVE_BYTES if objective.device.type in CACHE_BYTES else DEVICE_BYTES
+    live = min(held, max(objective.memory, _LEAST_LIVE_BYTES))
+    if objective.chunks != "tiled" or trace.peak_bytes <= live or (length > 1 and not whole):
+        return length, trace, ""
+    tiled = traced(length, live // _TILED)
+    return length, (tiled if tiled.tiling.counts and tiled.peak_bytes < trace.peak_bytes else trace), str(tiled.tiling)
 
 
 def first_length(samples: int, bytes_per_sample: float, parameter_bytes: int, device: torch.device, budget: int) -> int:

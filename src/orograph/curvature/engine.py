@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_flatten
 
 from orograph.calling import apart, differentiable, usable
 from orograph.curvature.acceptance import Examination, Tests
-from orograph.curvature.chunks import Chunking, better_length, even_length, first_length, fitting_width, how_many_fit
+from orograph.curvature.chunks import Chunking, even_length, fitting_width, how_many_fit, settled
 from orograph.curvature.formulas import Formula
 from orograph.curvature.plain import FORWARD, REVERSE, check_product, multiplied, sentence
 from orograph.curvature.precision import Precision, products_in
@@ -61,6 +61,7 @@ class Engine:
 
     group: Any = None
     _separate = False  # whether the tangents of a block are multiplied one by one
+    _tile_bytes = 0  # of the largest tensors in tiles; 0: there are none
 
     def __init__(self, objective: Objective, formula: Formula, *, models: int | None = None) -> None:
         self.objective, self.formula, self.models = objective, formula, models
@@ -251,8 +252,10 @@ class Engine:
         return total
 
     def _width(self) -> int:
+        if self._tile_bytes:  # which fill the cache
+            return 1
         most = (self.objective.memory - self.plan.kept_bytes) // max(1, self.plan.peak_bytes)
-        live = [trace.tangent.peak_bytes for trace in self._traces.values() if self.objective.chunks == "traced"]
+        live = [trace.tangent.peak_bytes for trace in self._traces.values() if self.objective.chunks != "summed"]
         return fitting_width(most, live, self.objective.device)
 
     def _settle(self, point: Point) -> None:
@@ -278,20 +281,10 @@ class Engine:
         self._resident = weakref.ref(point)
 
     def _plan(self) -> Chunking:
-        """Traces the chunks, in shorter ones as long as one chunk's work exceeds the budget."""
-        objective, count, models = self.objective, self.objective.count, self.models or 1
-        per_sample, place = 3 * models * objective.activation_bytes(), (objective.device, objective.memory)
-        length = first_length(count, per_sample, models * objective.theta.nbytes, *place)
-        if objective.chunks == "traced" and objective.per_sample:
-            tangent = self._trace(next(objective.batches(length))).tangent
-            if (better := better_length(count, length, tangent, per_sample, *place)) != length:
-                self._traces, length = {}, better
-        while True:
-            trace = self._trace(next(objective.batches(length)))
-            if trace.peak_bytes <= objective.memory or length == 1 or not objective.per_sample:
-                break
-            del self._traces[self._key(next(objective.batches(length)))]
-            length = even_length(count, max(1, min(length // 2, length * objective.memory // trace.peak_bytes)))
+        """Traces the chunks, once it is settled how long they are and whether they are computed in tiles."""
+        objective = self.objective
+        length, trace, tiles = settled(objective, self.models or 1, self._first)
+        self._traces, self._tile_bytes = {self._key(next(objective.batches(length))): trace}, trace.tile_bytes
         sizes = []
         for batch in objective.batches(length):
             trace = self._trace(batch)
@@ -301,9 +294,12 @@ class Engine:
         peak = max(trace.peak_bytes for trace in self._traces.values())
         # Small tensors that stay, each allocated between two large ones that do not, would keep the heap from being used again.
         kept = 0 if objective.streamed else how_many_fit(sizes, peak, objective.memory)
-        return Chunking(
-            length if objective.per_sample else len(next(objective.batches())[1]), len(sizes), kept, sum(sizes[:kept]), peak
-        )
+        length = length if objective.per_sample else len(next(objective.batches())[1])
+        return Chunking(length, len(sizes), kept, sum(sizes[:kept]), peak, tiles)
+
+    def _first(self, length: int, tile_bytes: int) -> Trace:
+        batch = next(self.objective.batches(length))
+        return Trace(self.objective, self.formula, batch, models=self.models, tile_bytes=tile_bytes)
 
     def _walk(self) -> Iterator[tuple[Trace, Values]]:
         """Every chunk and its trace; of data that are not held, as they are read again."""
@@ -317,7 +313,7 @@ class Engine:
     def _trace(self, batch: Batch) -> Trace:
         key = self._key(batch)
         if key not in self._traces:
-            self._traces[key] = Trace(self.objective, self.formula, batch, models=self.models)
+            self._traces[key] = Trace(self.objective, self.formula, batch, models=self.models, tile_bytes=self._tile_bytes)
         return self._traces[key]
 
     @staticmethod

@@ -179,8 +179,8 @@ class NumericsSettings(Settings):
         0, description="models trained together where points are independent; 0: 16 on a CPU, on a GPU what --memory holds"
     )
     dtype: Literal["float32", "float64"] = Field("float32", description="arithmetic")
-    chunks: Annotated[Literal["traced", "summed"], tyro.conf.Suppress] = Field(
-        "summed",  # what runs did that do not say; new ones say `traced`
+    chunks: Annotated[Literal["tiled", "traced", "summed"], tyro.conf.Suppress] = Field(
+        "summed",  # what runs did that do not say; new ones say `tiled`
         description="what decides how many samples a product takes at once",
     )
     device: Auto = Field(None, description="auto, cpu, cuda or cuda:N")
@@ -259,7 +259,7 @@ class ParallelExecution(Execution):
         Returns:
             The same, with the threads of one worker.
         """
-        numerics = numerics.model_copy(update={"chunks": "traced"})
+        numerics = numerics.model_copy(update={"chunks": "tiled"})
         if self.parallel == "none" or numerics.threads:
             return numerics
         threads = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs else 1

@@ -2,8 +2,9 @@
 
 `make_fx` records the forward route of a formula (`formulas.py`) with fake tensors, so that tracing computes nothing; θ, the
 tangent, the batch and every buffer are inputs of the graph, so that a new θ needs no new trace. The graph is simplified
-(`simplify.py`), its sums and products are regrouped (`regroup.py`), and it is cut into stages (`stages.py`): a product costs
-its prologue and tangent stages only. Blocks of tangents and cohorts of models are the same graph, widened (`widen.py`).
+(`simplify.py`), its sums and products are regrouped (`regroup.py`), large tensors are computed in tiles (`tiles.py`), and it is
+cut into stages (`stages.py`): a product costs its prologue and tangent stages only. Blocks of tangents and cohorts of models are
+the same graph, widened (`widen.py`).
 """
 
 import contextlib
@@ -26,6 +27,7 @@ from orograph.curvature.tracing.graph import SWEEPS, depends_on, is_small
 from orograph.curvature.tracing.regroup import collapse_products, gather_small_factors, gather_sums
 from orograph.curvature.tracing.simplify import simplify
 from orograph.curvature.tracing.stages import Stage, annotate, compile_stage, extract
+from orograph.curvature.tracing.tiles import Tiling, tile
 from orograph.curvature.tracing.widen import widen
 from orograph.intake import Batch
 from orograph.objective import Objective
@@ -42,10 +44,14 @@ class Trace:
         evaluation: `(gradient accumulator, …) → ` Σℓ and the residuals.
         tangent: `(product accumulator, …)`, from the residuals and a tangent.
         models: M for a cohort, whose θ, tangents and results are `(M, P)`; else None.
+        tile_bytes: of the largest tensors, which are computed in tiles (`tiles.py`); 0: as they are.
+        tiling: what was computed in tiles.
     """
 
-    def __init__(self, objective: Objective, formula: Formula, batch: Batch, *, models: int | None = None) -> None:
-        self.models = models
+    def __init__(
+        self, objective: Objective, formula: Formula, batch: Batch, *, models: int | None = None, tile_bytes: int = 0
+    ) -> None:
+        self.models, self.tile_bytes = models, tile_bytes
         leaves, _ = tree_flatten(batch)
         graph, self._attributes = record(objective, formula, batch)
         names = list(objective.constants)
@@ -72,6 +78,7 @@ class Trace:
         moving, local = depends_on(graph, {vector}), depends_on(graph, set(batch_nodes))
         collapse_products(graph, moving)
         gather_small_factors(graph, depends_on(graph, {vector}), depends_on(graph, set(batch_nodes)))
+        self.tiling = tile(graph, set(batch_nodes), tile_bytes) if tile_bytes else Tiling()
         annotate(graph)
         moving, local = depends_on(graph, {vector}), depends_on(graph, set(batch_nodes))
         end = next(node for node in graph.nodes if node.op == "output")
@@ -83,6 +90,9 @@ class Trace:
             "primal": (calls & local) - moving,
             "static": calls - local - moving,
         }
+        tiles = {node for node in calls if "tile" in node.meta}  # computed again wherever they are read
+        parts["tangent"] |= tiles
+        parts["primal"] |= tiles - moving
         self._parts = parts
         _, tangent_inputs = extract(parts["tangent"], [self._product])
         residuals = _worth_keeping([node for node in tangent_inputs if node in parts["primal"]], set(batch_nodes), parts)
