@@ -120,13 +120,13 @@ def operators(model: nn.Module, data: Any, loss: Any = F.cross_entropy, **option
     return [og.HessianOperator.of(objective) for objective in objectives]
 
 
-def test_samples_larger_than_the_cache_are_computed_in_tiles_and_the_plan_says_so() -> None:
+def test_samples_larger_than_a_quarter_of_the_memory_are_computed_in_tiles_and_the_plan_says_so() -> None:
     torch.manual_seed(0)
     data = [(torch.randn(2, 400, 3).double(), torch.tensor([0, 1]))]
     model = Bilinear(1).double()
     one, other = operators(model, data, memory="8MiB")
     assert "tiles" not in one.plan
-    assert "in up to 2 tiles of rows, vectors one by one" in other.plan
+    assert "in up to 5 tiles of rows, vectors one by one" in other.plan
     assert other._engine.plan.peak_bytes < one._engine.plan.peak_bytes / 2
     block = torch.randn(one.size, 3, dtype=torch.float64)
     torch.testing.assert_close(one @ block, other @ block, rtol=0, atol=1e-14)  # float64, other orders of summation

@@ -5,9 +5,9 @@ once per chunk, and the call of every kernel. A first length follows from what t
 to fill the cache and to weigh several times what the parameters do. Once a chunk of that length is traced, the trace tells more:
 how much a kernel moves, which must be worth its call, and how much lives at once, which is what the cache has to hold. A network
 of many small kernels (a ResNet, a transformer) is then traced anew for longer chunks. Where one sample alone, or a batch that
-stays whole, is more than the cache holds, it is traced anew for tiles of its largest tensors (`tracing/tiles.py`). Runs that were
-begun before the trace was asked (`summed`), or before there were tiles (`traced`), go without, and keep their last bits. Equal
-chunks cost one trace; a divisor of N near the wanted length is taken where there is one, else the last chunk is shorter.
+stays whole, takes more than a quarter of the memory allowed, it is traced anew for tiles of its largest tensors
+(`tracing/tiles.py`). Runs that were begun before the trace was asked (`summed`), or before there were tiles (`traced`), go
+without, and keep their last bits. Equal chunks cost one trace; a divisor of N near the wanted length is taken where there is one, else the last chunk is shorter.
 """
 
 from collections.abc import Callable, Sequence
@@ -79,8 +79,7 @@ def settled(objective: Objective, models: int, traced: Callable[[int, int], Trac
     while trace.peak_bytes > objective.memory and length > 1 and not whole:
         length = even_length(count, max(1, min(length // 2, length * objective.memory // trace.peak_bytes)))
         trace = traced(length, 0)
-    held = _LIVE_BYTES if objective.device.type in CACHE_BYTES else DEVICE_BYTES
-    live = min(held, max(objective.memory, _LEAST_LIVE_BYTES))
+    live = max(objective.memory // 4, _LEAST_LIVE_BYTES)  # tiles take less memory, and more time
     if objective.chunks != "tiled" or trace.peak_bytes <= live or (length > 1 and not whole):
         return length, trace, ""
     tiled = traced(length, live // _TILED)
