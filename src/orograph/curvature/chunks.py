@@ -7,7 +7,8 @@ how much a kernel moves, which must be worth its call, and how much lives at onc
 of many small kernels (a ResNet, a transformer) is then traced anew for longer chunks. Where one sample alone, or a batch that
 stays whole, takes more than a quarter of the memory allowed, it is traced anew for tiles of its largest tensors
 (`tracing/tiles.py`). Runs that were begun before the trace was asked (`summed`), or before there were tiles (`traced`), go
-without, and keep their last bits. Equal chunks cost one trace; a divisor of N near the wanted length is taken where there is one, else the last chunk is shorter.
+without, and keep their last bits. Equal chunks cost one trace; a divisor of N near the wanted length is taken where there is
+one, else the last chunk is shorter.
 """
 
 from collections.abc import Callable, Sequence
