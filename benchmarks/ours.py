@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from floors import random_block, random_vector, synchronise
 from judge import Measured
-from orograph.curvature import CurvatureOperator, GaussNewtonOperator, HessianOperator, LinearOperator
+from orograph.curvature import CurvatureOperator, GaussNewtonOperator, HessianOperator, LinearOperator, known
 from orograph.spectral import density, lanczos, trace
 from peers import Number, Pairs
 
@@ -70,6 +70,7 @@ class Orograph:
     def first_product(self) -> None:
         """From module, loss and data to the first product: tracing, the check of the trace, and the primal pass."""
         self._operator = None
+        known.clear()
         self.hvp()
 
     def new_theta(self) -> tuple[float, float]:
@@ -99,6 +100,7 @@ class Orograph:
     def pairs(self, k: int, tolerance: float) -> Pairs:
         """Everything from module, loss and data to the verified pairs, tracing included."""
         self._operator = None
+        known.clear()  # each round traces, as a first operator does
         began = self._now()
         timed = _Timed(self.operator)
         built = self._now()

@@ -22,6 +22,7 @@ from orograph.calling import apart, differentiable, usable
 from orograph.curvature.acceptance import Examination, Tests
 from orograph.curvature.chunks import Chunking, even_length, fitting_width, how_many_fit, settled
 from orograph.curvature.formulas import Formula
+from orograph.curvature.known import trace_of
 from orograph.curvature.plain import FORWARD, REVERSE, check_product, multiplied, sentence
 from orograph.curvature.precision import Precision, products_in
 from orograph.curvature.refusals import refusal
@@ -55,7 +56,7 @@ class Engine:
         plan: chunks and residuals.
         kink: a parameter by which the loss has a kink where the tests were made; empty if none was found.
         doubles: whether the module can be evaluated in float64.
-        traces: how many graphs were recorded.
+        traces: how many graphs its products run.
         group: the process group whose processes share the work; None for one process.
     """
 
@@ -299,7 +300,7 @@ class Engine:
 
     def _first(self, length: int, tile_bytes: int) -> Trace:
         batch = next(self.objective.batches(length))
-        return Trace(self.objective, self.formula, batch, models=self.models, tile_bytes=tile_bytes)
+        return trace_of(self.objective, self.formula, batch, models=self.models, tile_bytes=tile_bytes)
 
     def _walk(self) -> Iterator[tuple[Trace, Values]]:
         """Every chunk and its trace; of data that are not held, as they are read again."""
@@ -313,7 +314,7 @@ class Engine:
     def _trace(self, batch: Batch) -> Trace:
         key = self._key(batch)
         if key not in self._traces:
-            self._traces[key] = Trace(self.objective, self.formula, batch, models=self.models, tile_bytes=self._tile_bytes)
+            self._traces[key] = trace_of(self.objective, self.formula, batch, models=self.models, tile_bytes=self._tile_bytes)
         return self._traces[key]
 
     @staticmethod
@@ -324,8 +325,8 @@ class Engine:
         return repr(structure), tuple(kinds)
 
     def _verify(self, reference: str) -> None:
-        """One product of every trace against a route on plain autograd that passed its tests."""
-        left = {id(trace) for trace in self._traces.values()}
+        """One product of every trace that was not checked yet against a route on plain autograd that passed its tests."""
+        left = {id(trace) for trace in self._traces.values() if trace.checked != reference}
         for batch in self.objective.batches(self.plan.length):
             trace = self._traces[self._key(batch)]
             if id(trace) in left:

@@ -77,5 +77,5 @@ class Standing:
 
     @property
     def traces(self) -> int:
-        """How many graphs were recorded so far; a new θ records none."""
+        """How many graphs the products run, recorded for them or kept from an operator before; a new θ needs no other."""
         return self._engine.traces

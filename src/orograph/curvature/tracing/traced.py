@@ -9,6 +9,8 @@ the same graph, widened (`widen.py`).
 
 import contextlib
 import copy
+import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -34,6 +36,10 @@ from orograph.objective import Objective
 
 Values = dict[str, Tensor]  # values of the graph, by name
 
+alone = threading.RLock()  # operators in several threads may share a graph, and fake tensors know of one thread at a time
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=alone._at_fork_reinit)  # type: ignore[attr-defined]
+
 _DECOMPOSITIONS = {torch.ops.aten._efficientzerotensor.default: torch.zeros}  # whose fake is on no device
 
 
@@ -46,7 +52,10 @@ class Trace:
         models: M for a cohort, whose θ, tangents and results are `(M, P)`; else None.
         tile_bytes: of the largest tensors, which are computed in tiles (`tiles.py`); 0: as they are.
         tiling: what was computed in tiles.
+        checked: the route by which a product of it was checked where it was made; empty if it was not.
     """
+
+    checked = ""
 
     def __init__(
         self, objective: Objective, formula: Formula, batch: Batch, *, models: int | None = None, tile_bytes: int = 0
@@ -72,7 +81,7 @@ class Trace:
         self._constants = {_name(node): name for node, name in zip(constants, names, strict=True)}
         self._leaves = [_name(node) for node in batch_nodes]
         self._tensor_leaf = [isinstance(leaf, Tensor) for leaf in leaves]
-        self._objective = objective
+        self._objective: Objective | None = objective
         self._blocks: dict[int, tuple[Stage, Stage]] = {}
 
         moving, local = depends_on(graph, {vector}), depends_on(graph, set(batch_nodes))
@@ -107,10 +116,22 @@ class Trace:
         self.evaluation = _stage(parts["primal"], [gradient, value, *residuals], accumulate=[0])
         self.tangent = _stage(parts["tangent"], [self._product], accumulate=[0])
 
+    def of(self, objective: Objective | None) -> "Trace":
+        """The same graph for another objective that computes the same; for None, without any, to be kept."""
+        other = copy.copy(self)
+        other._objective = objective
+        return other
+
+    @property
+    def bare(self) -> bool:
+        """Whether it reads no tensors but those of its objective."""
+        return not self._attributes
+
     @cached_property
     def primal(self) -> Stage:
         """The residuals alone."""
-        return _stage(self._parts["primal"], self._residuals)
+        with alone:
+            return _stage(self._parts["primal"], self._residuals)
 
     @property
     def residual_bytes(self) -> int:
@@ -124,6 +145,7 @@ class Trace:
 
     def at(self, theta: Tensor) -> Values:
         """All that depends on θ alone."""
+        assert self._objective is not None
         known = {name: self._objective.constants[constant] for name, constant in self._constants.items()}
         known |= {self._theta: theta, **self._attributes}
         return known | _run(self.static, known)
@@ -156,26 +178,27 @@ class Trace:
 
     def block(self, width: int) -> tuple[Stage, Stage]:
         """Prologue and tangent stages for `width` tangents at once, `(width, P)`."""
-        if width not in self._blocks:
-            graph, inputs = extract(self._parts["tangent"] | self._parts["prologue"], [self._product])
-            wide = widen(graph, [_name(node) == self._vector for node in inputs], width)
-            simplify(wide)
-            gather_sums(wide)
-            annotate(wide)
-            _rename(wide, inputs, f"block{width}_")
-            new = [node for node in wide.nodes if node.op == "placeholder"]
-            local = depends_on(
-                wide, {b for a, b in zip(inputs, new, strict=True) if a in self._residuals or a in self._batch_nodes}
-            )
-            calls = {node for node in wide.nodes if node.op == "call_function"}
-            end = next(node for node in wide.nodes if node.op == "output")
-            product = end.args[0][0]
-            early = calls - local - {product}
-            late = (calls & local) | {product}
-            _, needs = extract(late, [product])
-            prologue = _stage(early, [node for node in needs if node in early])
-            self._blocks[width] = prologue, _stage(late, [product], accumulate=[0])
-        return self._blocks[width]
+        with alone:
+            if width not in self._blocks:
+                graph, inputs = extract(self._parts["tangent"] | self._parts["prologue"], [self._product])
+                wide = widen(graph, [_name(node) == self._vector for node in inputs], width)
+                simplify(wide)
+                gather_sums(wide)
+                annotate(wide)
+                _rename(wide, inputs, f"block{width}_")
+                new = [node for node in wide.nodes if node.op == "placeholder"]
+                local = depends_on(
+                    wide, {b for a, b in zip(inputs, new, strict=True) if a in self._residuals or a in self._batch_nodes}
+                )
+                calls = {node for node in wide.nodes if node.op == "call_function"}
+                end = next(node for node in wide.nodes if node.op == "output")
+                product = end.args[0][0]
+                early = calls - local - {product}
+                late = (calls & local) | {product}
+                _, needs = extract(late, [product])
+                prologue = _stage(early, [node for node in needs if node in early])
+                self._blocks[width] = prologue, _stage(late, [product], accumulate=[0])
+            return self._blocks[width]
 
     def block_direction(self, point: Values, block: Tensor) -> Values:
         """`direction` for a block `(b, P)`."""
