@@ -6,7 +6,6 @@ import pytest
 import torch
 from networks import LeNet, clusters, images, mlp, objective_of, trained
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from orograph.connectivity.alignment import align
 from orograph.connectivity.barriers import curve_profile
@@ -84,16 +83,6 @@ def test_aligning_two_trained_networks_keeps_the_function_and_lowers_the_barrier
         assert order.sort().values.tolist() == list(range(64))
 
 
-class Residual(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.two, self.three = nn.Linear(8, 12), nn.Linear(12, 12), nn.Linear(12, 4)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        after = F.relu(self.one(inputs))
-        return self.three(after + F.relu(self.two(after)))
-
-
 class Twice(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -103,22 +92,68 @@ class Twice(nn.Module):
         return self.two(self.one(self.one(inputs)))
 
 
+class Sorted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(8, 6), nn.Linear(6, 4)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.two(self.one(inputs).sort(1).values)
+
+
+class Branching(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(8, 6), nn.Linear(6, 4)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        after = self.one(inputs)
+        return self.two(after if after.sum() > 0 else after.sin())
+
+
+class Partly(nn.Module):
+    """One layer whose units are sorted, and one whose units are not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.three = nn.Linear(8, 6), nn.Linear(6, 5), nn.Linear(5, 4)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.three(torch.tanh(self.two(self.one(inputs).sort(1).values)))
+
+
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (Residual(), "changes its outputs"),
-        (Twice(), "more than once"),
+        (Twice(), "'one.weight' are held by the inputs"),
         (nn.Linear(8, 4), "no hidden layer"),
-        (nn.Sequential(nn.Linear(8, 6), nn.GroupNorm(3, 6), nn.ReLU(), nn.Linear(6, 4)), "changes its outputs"),
+        (Sorted(), "'one.weight' are held by the operation 'sort'"),
+        (Branching(), "has no graph of its own"),
     ],
 )
-def test_models_that_are_no_chains_are_refused(model: nn.Module, words: str) -> None:
+def test_what_cannot_move_is_refused_with_the_reason(model: nn.Module, words: str) -> None:
     objective = objective_of(model, clusters(10))
-    with pytest.raises(ConfigurationError, match=words):
+    with pytest.raises(ConfigurationError, match=words) as caught:
         align(objective, objective.theta, objective.theta)
+    assert str(caught.value).startswith("this model cannot be aligned")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_units_that_stay_are_named_where_others_move() -> None:
+    objective = objective_of(Partly(), clusters(10))
+    found = align(objective, objective.theta, objective.theta)
+    assert found.held == {"one.weight": "the operation 'sort'", "one.bias": "the operation 'sort'"}
+    assert list(found.permutations) == ["two.weight"]
 
 
 def test_parameters_outside_theta_are_refused() -> None:
     objective = objective_of(mlp(), clusters(10), parameters="0.*")
-    with pytest.raises(ConfigurationError, match="cannot be aligned"):
+    with pytest.raises(ConfigurationError, match=r"cannot be aligned.* '2.weight', which is not in θ"):
         align(objective, objective.theta, objective.theta)
+
+
+@pytest.mark.parametrize("options", [{"by": "magic"}, {"restarts": -1}])
+def test_options_that_mean_nothing_are_refused(options: dict) -> None:
+    objective = objective_of(mlp(), clusters(10))
+    with pytest.raises(ConfigurationError, match=r"way of matching|restarts"):
+        align(objective, objective.theta, objective.theta, **options)
