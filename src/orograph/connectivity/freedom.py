@@ -200,7 +200,7 @@ def _in_order(module: GraphModule) -> list[Any]:
 def blocks_of(axes: Axes, name: str, dimensions: list[Axis], told: set[int], *, counts: bool) -> Iterable[Block]:
     """A tensor in parts, each with a dimension for every kind of units that are told apart; None for all others."""
     borders = []
-    for axis in dimensions:
+    for axis in map(axes.resolved, dimensions):
         ends = list(itertools.accumulate((axes.length(segment) for segment in axis), initial=0))
         borders.append([(slice(a, b), segment) for (a, b), segment in zip(itertools.pairwise(ends), axis, strict=True)])
     for choice in itertools.product(*borders):

@@ -3,8 +3,8 @@
 ⟨θ₁, g(θ₂)⟩ is maximised one group of units at a time with all others where they are. That step is exact: a linear assignment
 problem for what changes places, an orthogonal Procrustes problem (Schönemann, 1966) for what is rotated, and for units that hold
 others the assignment by what the best element within each pair gives. Where a kind of units stands twice in one weight the step
-is that of the linearised problem (Vogelstein et al., 2015). The whole is a heuristic; how far it may be from the best element a
-bound says (`least_distance`).
+is that of the linearised problem (Vogelstein et al., 2015), or else the best exchange of two units. The whole is a heuristic; how
+far it may be from the best element a bound says (`least_distance`).
 """
 
 import math
@@ -118,11 +118,14 @@ def stepped(
     gains = Gains(group)
     for pair in pairs:
         gains.add(*pair, element)
-    found = gains.best()[0]
-    gained = sum(_product(*pair, [group], found) - _product(*pair, [group], element) for pair in pairs)
     size = sum((torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b)).item() for a, b, _ in pairs)
     rounding = 1e-13 if any(inner.rotates for inner in group.inner) else 8 * torch.finfo(torch.float64).eps
-    return found if gained > rounding * size else None
+    before = sum(_product(*pair, [group], element) for pair in pairs)
+    candidates = [gains.best()[0], *([_exchanged(pairs, gains, element)] if _is_curved(freedom, group) else [])]
+    for found in candidates:
+        if sum(_product(*pair, [group], found) for pair in pairs) - before > rounding * size:
+            return found
+    return None
 
 
 class Gains:
@@ -270,6 +273,29 @@ def _determined(freedom: Freedom, group: Group, todo: list[Group]) -> list[Block
 
 def _is_curved(freedom: Freedom, group: Group) -> bool:
     return any(block.kinds.count(kind) > 1 for block in freedom.blocks for kind in group.kinds)
+
+
+def _exchanged(pairs: list[tuple[Tensor, Tensor, Block]], gains: "Gains", element: Element) -> Element:
+    """The exchange of two units that gains most, where a weight has them twice: of first order and of second."""
+    group = gains.group
+    if group.kind is None or group.inner:
+        return element
+    order = element[group.kind]
+    here = gains.direct[:, order]
+    table = here + here.T - here.diagonal()[:, None] - here.diagonal()
+    for a, b, block in pairs:
+        places = [place for place, kind in enumerate(block.kinds) if kind == group.kind]
+        if len(places) == 2:
+            sides = []
+            for each in (a, _acted(b, block, [group], element)):
+                square = each.movedim(places, (0, 1)).reshape(group.size, group.size, -1)
+                own = square.diagonal().T
+                sides.append(own[:, None] + own - square - square.transpose(0, 1))
+            table = table + (sides[0] * sides[1]).sum(-1).cpu()
+    r, s = divmod(int(table.fill_diagonal_(-torch.inf).argmax()), group.size)
+    found = order.clone()
+    found[[r, s]] = order[[s, r]]
+    return {group.kind: found}
 
 
 def _permutes(freedom: Freedom, kind: int | None) -> bool:
