@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 from networks import clusters, images, mlp, objective_of, trained
-from test_planted import BUILD, permuted, randomised
+from test_planted import BUILD, drawn, permuted
 from torch import Tensor, nn
 
 from orograph.connectivity import align
@@ -126,10 +126,10 @@ def test_restarts_find_the_nearest_of_all_where_one_start_need_not(name: str) ->
 def test_a_planted_permutation_is_found_by_what_units_compute(name: str) -> None:
     generator = torch.Generator().manual_seed(3)
     model, kinds = BUILD[name]()
-    randomised(model, generator)
     objective = objective_of(model, images(40) if name != "mlp" else clusters(40))
-    theta = objective.layout.flatten(permuted(dict(model.state_dict()), kinds, generator))
-    found = align(objective, objective.theta, theta, by="activations")
+    first = drawn(model, generator)
+    one, other = (objective.layout.flatten(each) for each in (first, permuted(first, kinds, generator)))
+    found = align(objective, one, other, by="activations")
     assert found.distance == 0 < found.distance_before
     assert found.sweeps == 0
 

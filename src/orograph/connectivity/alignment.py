@@ -129,7 +129,9 @@ def align(
         raise ConfigurationError(f"`restarts` {restarts} must be 0 or more.")
     require_still(objective)
     inputs = next(objective.batches(2 if by == "weights" else min(_SAMPLES, objective.chunk)))[0]
-    freedom = freedom_of(objective, inputs)
+    if ("freedom", by) not in objective.traces:
+        objective.traces["freedom", by] = freedom_of(objective, inputs)
+    freedom: Freedom = objective.traces["freedom", by]
     _check_invariance(objective, freedom, second)
     one, other = objective.layout.unflatten(first), objective.layout.unflatten(second)
     sweeps, generator = 0, seeded(seed)
