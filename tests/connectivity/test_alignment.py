@@ -125,9 +125,9 @@ class Partly(nn.Module):
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (Twice(), "'one.weight' are held by the inputs"),
-        (nn.Linear(8, 4), "no hidden layer"),
-        (Sorted(), "'one.weight' are held by the operation 'sort'"),
+        (Twice(), "all are inputs or outputs"),
+        (nn.Linear(8, 4), "no hidden units"),
+        (Sorted(), "'one.weight' is held by the operation 'sort'"),
         (Branching(), "has no graph of its own"),
     ],
 )

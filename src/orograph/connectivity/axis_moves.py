@@ -17,6 +17,14 @@ def _same(reading: Reading, node: Call, name: str) -> Value:
     return list(reading.values[node.args[0]])
 
 
+def _as_strided(reading: Reading, node: Call, name: str) -> Value:
+    """Where it says other strides for dimensions of one place alone, as of images in channels-last order."""
+    source, shape, strides = node.args[0].meta["val"], list(node.args[1]), list(node.args[2])
+    alike = all(a == b for a, b, size in zip(strides, source.stride(), shape, strict=False) if size > 1)
+    same = shape == list(source.shape) and alike and not argument(node, 3, "storage_offset")
+    return list(reading.values[node.args[0]]) if same else None
+
+
 def _permute(reading: Reading, node: Call, name: str) -> Value:
     value = list(reading.values[node.args[0]])
     if name == "permute":
@@ -166,6 +174,30 @@ def _embedding(reading: Reading, node: Call, name: str) -> Value:
     return [*indices, weight[1]]
 
 
+def _index(reading: Reading, node: Call, name: str) -> Value:
+    """A choice of places by one tensor of numbers."""
+    value, shape = reading.dims(node.args[0]), shape_of(node.args[0])
+    if name == "index":
+        places = [place for place, each in enumerate(node.args[1]) if each is not None]
+        indices = node.args[1][places[0]]
+    else:
+        places, indices = [node.args[1] % len(shape)], node.args[2]
+    if len(places) != 1 or len(shape_of(node)) != len(shape) - 1 + len(shape_of(indices)):
+        return None
+    reading.axes.hold(value[places[0]], "a choice of some of its places")
+    return [*value[: places[0]], *reading.dims(indices), *value[places[0] + 1 :]]
+
+
+def _index_add(reading: Reading, node: Call, name: str) -> Value:
+    """Sums at places chosen by numbers."""
+    value, source = list(reading.dims(node.args[0])), list(reading.dims(node.args[3]))
+    place = node.args[1] % len(value)
+    reading.axes.hold(value[place], "a choice of some of its places")
+    reading.axes.hold(source[place], "a choice of some of its places")
+    source[place] = value[place]
+    return reading.broadcast([value, source], f"the operation '{name}'")
+
+
 def _padding(reading: Reading, node: Call, name: str) -> Value:
     found = list(reading.dims(node.args[0]))
     for place, (before, after) in enumerate(zip(shape_of(node.args[0]), shape_of(node), strict=True)):
@@ -182,7 +214,10 @@ MOVES: dict[str, Rule] = {
     **dict.fromkeys(("view", "_unsafe_view", "reshape", "_reshape_alias"), _view),
     **dict.fromkeys(("split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes"), _split),
     **dict.fromkeys(("cat", "stack"), _cat),
+    **dict.fromkeys(("index", "index_select"), _index),
+    "index_add": _index_add,
     "glu": _glu,
+    "as_strided": _as_strided,
     "unsqueeze": _unsqueeze,
     "squeeze": _squeeze,
     "expand": _expand,

@@ -4,7 +4,7 @@ Each operation has a rule that says how. One without a rule holds all units that
 """
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +15,7 @@ from orograph.connectivity.axes import Axes, Axis, Part
 Rule = Callable[["Reading", Any, str], Any]  # gives None where it does not know
 Rules = Callable[[str, Node], Rule | None]
 Value = Any  # of a tensor: a list of `Axis | Part`, one a dimension; of several: a list of such
+CONSTANT = "a tensor of one number"  # the value of what is the same in all places
 
 
 class Reading:
@@ -28,14 +29,15 @@ class Reading:
         crossed: what was contracted, and the dimensions of the two factors that are left.
     """
 
-    def __init__(self, graph: Graph, given: dict[str, str], rules: Rules) -> None:
+    def __init__(self, graph: Graph, given: dict[str, str], rules: Rules, keeping: Collection[str]) -> None:
         """
         Args:
             graph: of ATen operations with fake values.
             given: why the units of a placeholder stay where they are; empty for those that may move, by their names.
             rules: by an operation's name.
+            keeping: names of those that make of tensors of one number another such.
         """
-        self._rules = rules
+        self._rules, self._keeping = rules, keeping
         self.axes = Axes()
         self.values: dict[Node, Value] = {}
         self.met: list[list[Axis]] = []
@@ -56,6 +58,9 @@ class Reading:
     def dims(self, node: Any) -> list[Axis]:
         """Of a node that gives one tensor."""
         found = self.values[node]
+        if found is CONSTANT:  # every order will do, and another at each use
+            found = [self.axes.fresh(size) for size in shape_of(node)]
+            self.bent += found
         for place, axis in enumerate(found):
             if isinstance(axis, Part):
                 found[place] = self.axes.split(axis.base, axis.sizes, "a split into several dimensions")[axis.place]
@@ -65,7 +70,7 @@ class Reading:
         if value and isinstance(value[0], list):
             for each in value:
                 self._meet(each)
-        elif value:
+        elif value and value is not CONSTANT:
             self.met.append(list(dict.fromkeys(axis.base if isinstance(axis, Part) else axis for axis in value)))
 
     def fresh(self, tensor: Any, reason: str = "") -> Value:
@@ -74,7 +79,7 @@ class Reading:
         return [self.fresh(each, reason) for each in tensor] if isinstance(tensor, tuple | list) else None
 
     def _hold(self, node: Node, reason: str) -> None:
-        value = self.values[node]
+        value = self.values[node] if self.values[node] is not CONSTANT else []
         for each in value if value and isinstance(value[0], list) else [value]:
             for axis in each or ():
                 self.axes.hold(axis.base if isinstance(axis, Part) else axis, reason)
@@ -82,8 +87,11 @@ class Reading:
     def _read(self, node: Any) -> Value:
         if node.target is operator.getitem:
             found = self.values[node.args[0]]
-            return found[node.args[1]]
+            return CONSTANT if found is CONSTANT else found[node.args[1]]
         name = name_of(node)
+        given = [self.values[each] for each in node.all_input_nodes]
+        if name in self._keeping and given and all(value is CONSTANT for value in given):
+            return CONSTANT
         rule = self._rules(name, node)
         if rule is not None and (found := rule(self, node, name)) is not None:
             return found

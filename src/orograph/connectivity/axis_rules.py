@@ -12,11 +12,11 @@ from torch.fx import Graph, Node
 
 from orograph.connectivity.axes import Axis
 from orograph.connectivity.axis_moves import MOVES
-from orograph.connectivity.axis_reading import Reading, Rule, Value, argument, shape_of
+from orograph.connectivity.axis_reading import CONSTANT, Reading, Rule, Value, argument, shape_of
 from orograph.curvature.tracing.graph import Call
 
 REDUCTIONS = ("sum", "mean", "amax", "amin", "var", "std", "prod", "logsumexp", "linalg_vector_norm", "any", "all", "var_mean")
-CONSTANT = ("full", "zeros", "ones", "full_like", "zeros_like", "ones_like", "new_zeros", "new_ones", "new_full", "scalar_tensor")
+FILLED = ("full", "zeros", "ones", "full_like", "zeros_like", "ones_like", "new_zeros", "new_ones", "new_full", "scalar_tensor")
 POOLS = ("max_pool", "avg_pool", "_adaptive_avg_pool", "adaptive_max_pool", "upsample_", "reflection_pad", "replication_pad")
 
 
@@ -27,15 +27,14 @@ def read(graph: Graph, given: dict[str, str]) -> Reading:
         graph: of ATen operations with fake values.
         given: why the units of a placeholder stay where they are; empty for those that may move, by their names.
     """
-    return Reading(graph, given, _rule)
+    return Reading(graph, given, _rule, MOVES.keys() - {"cat", "stack", "constant_pad_nd", "embedding", "index_add"})
 
 
 def _rule(name: str, node: Node) -> Rule | None:
-    if name in _RULES:
-        return _RULES[name]
     if name.startswith(POOLS):
         return _pool
-    return _pointwise if torch.Tag.pointwise in getattr(node.target, "tags", ()) and node.all_input_nodes else None
+    pointwise = torch.Tag.pointwise in getattr(node.target, "tags", ()) and node.all_input_nodes
+    return _RULES.get(name, _pointwise if pointwise else None)
 
 
 def _pointwise(reading: Reading, node: Call, name: str) -> Value:
@@ -58,7 +57,7 @@ def _pointwise(reading: Reading, node: Call, name: str) -> Value:
 
 def _product(reading: Reading, node: Call, name: str) -> Value:
     """mm, bmm, mv, dot, and those that add: the last dimension of one with the last but one of the other."""
-    adds = name in ("addmm", "baddbmm", "addmv")
+    adds = name in ("addmm", "baddbmm", "addmv", "_sparse_addmm")
     one, other = (reading.dims(each) for each in node.args[adds : adds + 2])
     batch: list[list[Axis]] = [[], []]
     if name in ("bmm", "baddbmm"):
@@ -164,9 +163,7 @@ def _extreme(reading: Reading, node: Call, name: str) -> Value:
 
 
 def _constant(reading: Reading, node: Call, name: str) -> Value:
-    found = [reading.axes.fresh(size) for size in shape_of(node)]
-    reading.bent += found
-    return found
+    return CONSTANT
 
 
 def _pool(reading: Reading, node: Call, name: str) -> Value:
@@ -190,12 +187,12 @@ def _triangle(reading: Reading, node: Call, name: str) -> Value:
 
 _RULES: dict[str, Rule] = {
     **MOVES,
-    **dict.fromkeys(("mm", "bmm", "mv", "dot", "addmm", "baddbmm", "addmv"), _product),
+    **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot", "_sparse_mm", "addmm", "baddbmm", "addmv", "_sparse_addmm"), _product),
     **dict.fromkeys(("native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm"), _batch_norm),
     **dict.fromkeys(("_softmax", "_log_softmax", "_safe_softmax"), _softmax),
     **dict.fromkeys(REDUCTIONS, _reduction),
     **dict.fromkeys(("max", "min"), _extreme),
-    **dict.fromkeys(CONSTANT, _constant),
+    **dict.fromkeys(FILLED, _constant),
     **dict.fromkeys(("tril", "triu"), _triangle),
     **dict.fromkeys(("masked_fill", "_prelu_kernel", "floor_divide"), _pointwise),  # torch does not call all of them so
     "convolution": _convolution,

@@ -20,6 +20,7 @@ from torch.backends import mkldnn
 from torch.func import functionalize
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
@@ -121,7 +122,10 @@ def freedom_of(objective: Objective, inputs: Inputs) -> Freedom:
         node.name: "the inputs" if name is None else "" if name in free else f"'{name}', which is not in θ"
         for node, name in itertools.zip_longest(placeholders, names)
     }
-    reading = read(module.graph, given)
+    try:
+        reading = read(module.graph, given)
+    except GuardOnDataDependentSymNode as error:  # so many entries as some values are
+        raise _without_graph(error) from error
     nodes = dict(zip(names, placeholders, strict=False))
     position = {node: place for place, node in enumerate(_in_order(module))}
     known = sorted((name for name in names if name in free), key=lambda name: position.get(nodes[name], len(position)))
@@ -140,10 +144,10 @@ def freedom_of(objective: Objective, inputs: Inputs) -> Freedom:
     groups = _groups(reading, blocks, host)
     held = _held(axes, {name: named[name] for name in own})
     if not groups:
-        name, reason = next(iter(held.items()), (own[0], "the inputs and the outputs"))
+        where = next((f"'{name}' is held by {reason}" for name, reason in held.items()), "all are inputs or outputs")
         raise ConfigurationError(
-            f"this model cannot be aligned, for it has no hidden layer whose units could change places: those of '{name}' are "
-            f"held by {reason}."
+            f"this model cannot be aligned, for no hidden units of it could change places ({where}): it takes a layer whose "
+            "units are treated alike, and all of whose weights are in θ."
         )
     moved = {kind for group in groups for kind in group.kinds}
     return Freedom(
@@ -166,13 +170,22 @@ def _traced(objective: Objective, inputs: Inputs) -> tuple[list[str], GraphModul
         with evaluation_mode(objective.model), torch.no_grad(), _taken_apart():
             arguments = [*tensors.values(), *(leaf for leaf in leaves if isinstance(leaf, Tensor))]
             module = _graph(function, arguments)
-            # Some views are turned in place out of the sight of a first pass.
-            return list(tensors), _graph(module, arguments) if any(map(_is_mutable, module.graph.nodes)) else module
+            if any(map(_is_mutable, module.graph.nodes)):
+                # Functions of the user's own, of which not all can be freed of what is written in place, are gone by now.
+                module = _graph(functionalize(module), arguments)
+            module.graph.eliminate_dead_code()  # what nobody reads joins units that have nothing to do with each other
+            module.recompile()
+            return list(tensors), module
     except Exception as error:  # whatever a module does that has no graph
-        raise ConfigurationError(
-            f"this model cannot be aligned, for its forward pass has no graph of its own ({said(error)}): make it do the same "
-            "operations whatever the values are."
-        ) from error
+        raise _without_graph(error) from error
+
+
+def _without_graph(error: Exception) -> ConfigurationError:
+    reason = "what it does depends on values" if isinstance(error, GuardOnDataDependentSymNode) else said(error)
+    return ConfigurationError(
+        f"this model cannot be aligned, for its forward pass has no graph of its own ({reason}): make it do the same operations "
+        "whatever the values are."
+    )
 
 
 @contextlib.contextmanager
@@ -185,7 +198,7 @@ def _taken_apart() -> Iterator[None]:
 
 
 def _graph(function: Any, arguments: list[Tensor]) -> GraphModule:
-    return make_fx(functionalize(function), tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
+    return make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
 
 
 def _is_mutable(node: Node) -> bool:
@@ -273,10 +286,10 @@ def _hosts(reading: Reading, named: dict[str, list[Axis]], movable: set[int]) ->
             found[atom] = min(others, key=places.__getitem__)
     for other in set(found.values()):  # one within another is as deep as it goes
         found.pop(other, None)
-    for choice in choices:
-        inside = Counter(found.get(atom) for segment in choice for atom in segment)
-        for atom in {atom for segment in choice for atom in segment} & found.keys():
-            if inside[found[atom]] > 1:  # two freedoms of one host in one weight are none that a single step finds
+    for choice in choices:  # two freedoms of one host in one weight are none that a single step finds: the larger stays
+        own = sorted({atom for segment in choice for atom in segment} & found.keys(), key=lambda atom: axes.length((atom,)))
+        for place, atom in enumerate(own):
+            if any(found[atom] == found[larger] for larger in own[place + 1 :]):
                 del found[atom]
     return found
 
