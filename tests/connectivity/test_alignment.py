@@ -146,9 +146,10 @@ def test_units_that_stay_are_named_where_others_move() -> None:
     assert list(found.permutations) == ["two.weight"]
 
 
-def test_parameters_outside_theta_are_refused() -> None:
-    objective = objective_of(mlp(), clusters(10), parameters="0.*")
-    with pytest.raises(ConfigurationError, match=r"cannot be aligned.* '2.weight', which is not in θ"):
+@pytest.mark.parametrize(("parameters", "missing"), [("0.*", "2.weight"), ("4.*", "2.weight")])
+def test_parameters_outside_theta_are_refused(parameters: str, missing: str) -> None:
+    objective = objective_of(mlp(), clusters(10), parameters=parameters)
+    with pytest.raises(ConfigurationError, match=rf"cannot be aligned.* '{missing}', which is not in θ"):
         align(objective, objective.theta, objective.theta)
 
 

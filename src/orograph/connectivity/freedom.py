@@ -142,9 +142,10 @@ def freedom_of(objective: Objective, inputs: Inputs) -> Freedom:
     kinds = movable | set(host.values())
     blocks = [block for name in known for block in blocks_of(axes, name, named[name], kinds, counts=name in own)]
     groups = _groups(reading, blocks, host)
-    held = _held(axes, {name: named[name] for name in own})
+    held = _held(axes, {name: named[name][:1] for name in own})
     if not groups:
-        where = next((f"'{name}' is held by {reason}" for name, reason in held.items()), "all are inputs or outputs")
+        why = held or _held(axes, {name: named[name] for name in own})
+        where = next((f"'{name}' is held by {reason}" for name, reason in why.items()), "all are inputs or outputs")
         raise ConfigurationError(
             f"this model cannot be aligned, for no hidden units of it could change places ({where}): it takes a layer whose "
             "units are treated alike, and all of whose weights are in θ."
@@ -295,10 +296,10 @@ def _hosts(reading: Reading, named: dict[str, list[Axis]], movable: set[int]) ->
 
 
 def _held(axes: Axes, named: dict[str, list[Axis]]) -> dict[str, str]:
-    """Why units of a weight stay, where they are neither inputs nor outputs."""
+    """Why units of some dimensions of a weight stay, where they are neither inputs nor outputs."""
     found: dict[str, str] = {}
     for name, dimensions in named.items():
-        for axis in dimensions[:1]:
+        for axis in dimensions:
             for atom in sorted(axes.atoms(axis)):
                 reason = axes.reasons.get(atom, "")
                 if reason and reason not in ("the inputs", "the outputs", "the positions of a convolution"):
