@@ -147,6 +147,6 @@ def test_a_planted_permutation_is_found_on_weights_and_statistics(name: str) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in BUILD if name != "resnet"])
+@pytest.mark.parametrize("name", BUILD)
 def test_it_is_found_in_a_hundred_of_a_hundred(name: str) -> None:
     check(name, range(100))

@@ -33,7 +33,6 @@ from orograph.errors import ConfigurationError, unknown
 from orograph.geometry.mapping import require_still
 from orograph.geometry.perturbations import seeded
 from orograph.objective import Objective
-from orograph.parameters import first_names
 
 _WAYS = ("weights", "activations")
 _SAMPLES = 512  # at most, whose activations are compared
@@ -55,6 +54,8 @@ class Alignment:
         least_distance: no element of these symmetries brings the two nearer than this.
         sweeps: rounds over the groups until nothing changed; 0 where activations were matched.
         held: why hidden units stay where they are, by the name of a weight; empty where all move.
+        freedom: the symmetries as they were read from the network.
+        element: of these, that which takes θ₂ to g(θ₂).
     """
 
     theta: Float[Tensor, " P"]
@@ -66,9 +67,8 @@ class Alignment:
     least_distance: float
     sweeps: int
     held: dict[str, str]
-    _freedom: Freedom
-    _element: Element
-    _first_names: dict[str, str]
+    freedom: Freedom
+    element: Element
 
     def reordered(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Named parameters and buffers of the second network, such as its state dict, in the first one's order.
@@ -81,9 +81,9 @@ class Alignment:
         Returns:
             All of them.
         """
-        own = {self._first_names.get(name, name): tensor for name, tensor in tensors.items()}
-        found = moved(own, self._freedom, self._element)
-        return {name: found[self._first_names.get(name, name)] for name in tensors}
+        first = self.freedom.first_names
+        found = moved({first.get(name, name): each for name, each in tensors.items()}, self.freedom, self.element)
+        return {name: found[first.get(name, name)] for name in tensors}
 
 
 @checked
@@ -158,7 +158,6 @@ def align(
         freedom.held,
         freedom,
         element,
-        first_names(objective.model),
     )
 
 

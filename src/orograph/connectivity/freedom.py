@@ -33,6 +33,7 @@ from orograph.errors import ConfigurationError
 from orograph.geometry.normalisation import running
 from orograph.intake import Inputs
 from orograph.objective import Objective
+from orograph.parameters import first_names
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class Freedom:
         graph: the forward pass, of parameters and buffers and then of the inputs.
         inputs: its nodes for these.
         reading: what the dimensions of each value in it run over.
+        first_names: of tied parameters, by each of their names.
     """
 
     groups: list[Group]
@@ -106,6 +108,7 @@ class Freedom:
     graph: GraphModule
     inputs: list[Node]
     reading: Reading
+    first_names: dict[str, str]
 
 
 def freedom_of(objective: Objective, inputs: Inputs) -> Freedom:
@@ -151,9 +154,8 @@ def freedom_of(objective: Objective, inputs: Inputs) -> Freedom:
             "units are treated alike, and all of whose weights are in θ."
         )
     moved = {kind for group in groups for kind in group.kinds}
-    return Freedom(
-        groups, [block for block in blocks if moved & set(block.kinds)], held, module, placeholders[len(names) :], reading
-    )
+    moving, given_nodes = [block for block in blocks if moved & set(block.kinds)], placeholders[len(names) :]
+    return Freedom(groups, moving, held, module, given_nodes, reading, first_names(objective.model))
 
 
 def _traced(objective: Objective, inputs: Inputs) -> tuple[list[str], GraphModule]:
