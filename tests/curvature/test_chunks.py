@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 import orograph as og
-from orograph.curvature.chunks import better_length, first_length, fitting_width
+from orograph.curvature.chunks import better_length, first_length, fitting_width, foreseen_length
 from orograph.curvature.tracing.stages import Stage
 from orograph.curvature.tracing.traced import Trace
+from orograph.curvature.traffic import moved_by_a_kernel
 from orograph.settings.shared import ParallelExecution
 from orograph.sweep.settings import SweepNumerics
 
@@ -44,6 +45,27 @@ def test_chunks_of_many_small_kernels_become_longer_and_no_others() -> None:
     assert better_length(4096, 16, product(350, 0.3125, 40), 1e5, CPU, MUCH) == 16
     assert better_length(4096, 16, product(350, 0.3125, 5), 1e5, CPU, 128 * 100_000) == 32  # a quarter of the memory
     assert better_length(4096, 16, product(350, 0.3125, 5), 1e5, torch.device("cuda"), MUCH) == 16
+
+
+def test_what_the_loss_foretells_spares_a_trace() -> None:
+    moved = 0.3125 * 2**20
+    length = foreseen_length(4096, 16, moved, 1e5, CPU, MUCH)
+    assert length == 64  # of 83, the divisor
+    assert better_length(4096, length, product(350, 0.3125 * length / 16, 5), 1e5, CPU, MUCH) == length
+    assert foreseen_length(4096, 16, 3 * moved, 1e5, CPU, MUCH) == 16  # not worth it
+    assert foreseen_length(4096, 16, moved, 1e5, CPU, 128 * 100_000) == 32  # a quarter of the memory
+    assert foreseen_length(4096, 16, 0, 1e5, CPU, MUCH) == foreseen_length(4096, 16, moved, 1e5, torch.device("cuda"), MUCH) == 16
+
+
+def test_what_kernels_of_a_loss_move_is_counted_on_a_few_samples() -> None:
+    """What grows with the samples is inputs and outputs, read or written by one kernel or two; what does not, the weights."""
+    data = [(torch.randn(32, 3), torch.randn(32, 5))]
+    objective = og.Objective(nn.Linear(3, 5), nn.MSELoss(), data)
+    few, all_of_them = moved_by_a_kernel(objective, 4), moved_by_a_kernel(objective, 32)
+    each = (all_of_them - few) / 28  # bytes of a sample, by kernel
+    assert few - 4 * each == pytest.approx(moved_by_a_kernel(objective, 8) - 8 * each)  # what does not grow: the weights
+    layer = 4 * (3 + 5)
+    assert layer / 10 < each < 3 * layer
 
 
 def test_as_many_tangents_go_together_as_the_cache_holds() -> None:

@@ -4,11 +4,11 @@ Short chunks keep elementwise work in the cache; long ones spare the reading of 
 once per chunk, and the call of every kernel. A first length follows from what the activations of all layers sum up to, which is
 to fill the cache and to weigh several times what the parameters do. Once a chunk of that length is traced, the trace tells more:
 how much a kernel moves, which must be worth its call, and how much lives at once, which is what the cache has to hold. A network
-of many small kernels (a ResNet, a transformer) is then traced anew for longer chunks. Where one sample alone, or a batch that
-stays whole, takes more than a quarter of the memory allowed, it is traced anew for tiles of its largest tensors
-(`tracing/tiles.py`). Runs that were begun before the trace was asked (`summed`), or before there were tiles (`traced`), go
-without, and keep their last bits. Equal chunks cost one trace; a divisor of N near the wanted length is taken where there is
-one, else the last chunk is shorter.
+of many small kernels (a ResNet, a transformer) takes longer chunks: at once where its loss foretells that (`traffic.py`), else
+it is traced anew. Where one sample alone, or a batch that stays whole, takes more than a quarter of the memory allowed, it is
+traced anew for tiles of its largest tensors (`tracing/tiles.py`). Runs that were begun before the trace was asked (`summed`), or
+before there were tiles (`traced`), go without, and keep their last bits. Equal chunks cost one trace; a divisor of N near the
+wanted length is taken where there is one, else the last chunk is shorter.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +19,7 @@ import torch
 
 from orograph.curvature.tracing.stages import Stage
 from orograph.curvature.tracing.traced import Trace
+from orograph.curvature.traffic import moved_by_a_kernel
 from orograph.memory import format_bytes
 from orograph.objective import Objective
 
@@ -34,6 +35,7 @@ _WIDEST = 8  # tangents in one group of a block; more does not make a GEMM faste
 _LEAST_LIVE_BYTES = 2**21  # less is not worth tiles, however small the budget
 _TILED = 8  # so many of the largest tensors of a tile live at once, about
 _WORTH = 1.5  # times as long, and another trace pays
+_AMPLE = 1.3  # times what is foreseen, which may be too little by as much
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ def settled(objective: Objective, models: int, traced: Callable[[int, int], Trac
     count, whole, place = objective.count, not objective.per_sample, (objective.device, objective.memory)
     per_sample = 3 * models * objective.activation_bytes()
     length = first_length(count, per_sample, models * objective.theta.nbytes, *place)
+    if objective.chunks == "tiled" and not whole:
+        length = foreseen_length(count, length, moved_by_a_kernel(objective, length), per_sample, *place)
     trace = traced(length, 0)
     if objective.chunks != "summed" and not whole:
         better = better_length(count, length, trace.tangent, per_sample, *place)
@@ -91,6 +95,19 @@ def first_length(samples: int, bytes_per_sample: float, parameter_bytes: int, de
     """The chunk length to begin with."""
     wanted = max(CACHE_BYTES.get(device.type, DEVICE_BYTES), 4 * parameter_bytes)
     return even_length(samples, max(1, int(min(wanted, budget / 4) / max(bytes_per_sample, 1))))
+
+
+def foreseen_length(samples: int, length: int, moved: float, bytes_per_sample: float, device: torch.device, budget: int) -> int:
+    """The chunk length that the trace will ask for, as far as the loss itself shows it; so that there is but one trace.
+
+    Args:
+        moved: bytes that a kernel of the loss of a chunk moves (`traffic.py`); 0: not known.
+        samples, length, bytes_per_sample, device, budget: as of `better_length`.
+    """
+    if device.type not in CACHE_BYTES or moved == 0:
+        return length
+    times = min(_MOVED_BYTES / moved, budget / 4 / max(bytes_per_sample, 1) / length / _AMPLE)
+    return even_length(samples, int(_AMPLE * times * length)) if times >= _WORTH else length
 
 
 def better_length(samples: int, length: int, tangent: Stage, bytes_per_sample: float, device: torch.device, budget: int) -> int:
