@@ -31,6 +31,7 @@ LIBRARY = [
     "blockwise",
     "response",
     "degeneracy",
+    "measures",
     "connectivity",
     "topology",
     "continuation",

@@ -32,7 +32,7 @@ from .spectral import lanczos as lanczos
 from .spectral import trace as trace
 
 # At a minimum: sharpness, flatness, ranks, classes
-from .geometry import Measurement as Measurement
+from .measures import Measurement as Measurement
 from .geometry import class_accuracies as class_accuracies
 from .geometry import class_gradients as class_gradients
 from .geometry import class_shares as class_shares
@@ -40,7 +40,7 @@ from .geometry import evaluate as evaluate
 from .geometry import finite_radius_curvature as finite_radius_curvature
 from .geometry import fisher_rao_norm as fisher_rao_norm
 from .geometry import loss_increase as loss_increase
-from .geometry import measure as measure
+from .measures import measure as measure
 from .geometry import noise_robustness as noise_robustness
 from .geometry import relative_flatness as relative_flatness
 from .geometry import sam_sharpness as sam_sharpness
@@ -127,6 +127,7 @@ from . import escapes as escapes
 from . import figures as figures
 from . import geometry as geometry
 from . import ladder as ladder
+from . import measures as measures
 from . import models as models
 from . import response as response
 from . import settings as settings

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 import orograph as og
 from orograph.cli import main
+from orograph.commands.measure import measure_rows
 from orograph.process import out_of_memory
 from orograph.store.run import Run
 
@@ -86,12 +87,18 @@ def test_the_command_measures_a_model_and_data_of_ones_own(tmp_path: Path, monke
     model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))
     torch.save(model.state_dict(), "minimum.pth")
     args = ["minimum.pth", "--model", "mine:build", "--data", "mine:batches", "--loss", "mse_loss", "--k", "3", "--threads", "1"]
-    assert main(["measure", *args, "--probes", "3", "--json"]) == 0
+    assert main(["measure", *args, "--probes", "3", "--measures", "layers,sam", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
+    assert {"off_diagonal_share_margin", "sam_rise", "block_names"} <= printed.keys()
     written = json.loads((tmp_path / "minimum-measured.json").read_text())
     assert printed == written
     assert written["parameters"] == 37
     assert (tmp_path / "minimum-measured.png").exists()
+
+
+def test_measures_are_told_with_their_errors_and_by_layer() -> None:
+    found = {"sam_rise": 0.5, "sam_rise_error": 0.1, "sam_rise_margin": 0.2, "block_names": "a, b", "block_trace": [1.0, 2.0]}
+    assert measure_rows(found) == {"sam_rise": "0.5 ± 0.2 (in 95 %)", "block_trace": "a 1, b 2"}
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from orograph.curvature.shards import Shards
 from orograph.errors import ConfigurationError, RunError
 from orograph.figures.marks import band, is_logarithmic, signed_scale, strength_axis
 from orograph.figures.style import styled
-from orograph.geometry.measurement import measure
+from orograph.measures.measurement import measure
 from orograph.spectral import basis
 from orograph.work import clusters, loop, progress
 from orograph.work.loop import Task, work_through

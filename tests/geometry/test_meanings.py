@@ -10,7 +10,7 @@ from torch.nn import functional as F
 import orograph as og
 from landscapes import Landscape
 from orograph.curvature.operator import MatrixOperator
-from orograph.geometry.measurement import Measurement, measure
+from orograph.measures.measurement import Measurement, measure
 from orograph.spectral.morse_index import index
 
 VALUES = torch.tensor([-5.0, -4.0, -3.5, -3.0, 3.0, 1.0, 0.5, 0.2, 0.1, 0.05], dtype=torch.float64)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from orograph.curvature.hessian import HessianOperator
 from orograph.data.catalogue import load_data
 from orograph.errors import ConfigurationError
-from orograph.geometry.measurement import measure
+from orograph.measures.measurement import measure
 from orograph.models.catalogue import build_model
 from orograph.objective import Objective
 from orograph.spectral.eigenpairs import lanczos

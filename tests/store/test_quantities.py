@@ -15,7 +15,6 @@ from orograph.analysis import command
 from orograph.analysis.comparisons import LoopAreas
 from orograph.cli import main
 from orograph.geometry.correlation import Coefficient
-from orograph.geometry.measurement import measure
 from orograph.ladder.barrier import BranchBarrier
 from orograph.ladder.branches import Meeting
 from orograph.ladder.changes import ChangePoint
@@ -23,11 +22,13 @@ from orograph.ladder.hysteresis import Comparison, Loop, Spinodal
 from orograph.ladder.relations import ClassRelation
 from orograph.ladder.thermodynamics import Envelope
 from orograph.ladder.transitions import Coincidence, Judgement
+from orograph.measures.measurement import measure
 from orograph.store.encoding import decode
 from orograph.store.findings import FindingKey, read_findings, write_finding
 from orograph.store.former import FORMER
 from orograph.store.kinds import wrong_field
 from orograph.store.lookup import ENTRIES, TABLES, described, find, heading, in_order, quantity, with_role
+from orograph.store.measure_quantities import MEASURES
 from orograph.store.quantities import COORDINATES, QUANTITIES
 from orograph.store.run import Run
 from orograph.study.grid import VARIABLE
@@ -201,8 +202,12 @@ def test_everything_that_a_measurement_holds_is_in_the_registry() -> None:
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2)).double()
     data = [(torch.randn(9, 3).double(), torch.randint(0, 2, (9,)))]
-    found = measure(model, torch.nn.functional.cross_entropy, data, k=3, probes=3, steps=10, trace_probes=4).fields()
+    found = measure(
+        model, torch.nn.functional.cross_entropy, data, k=3, probes=3, steps=10, trace_probes=4, measures=["all"]
+    ).fields()
     assert unknown(set(names(found))) == []
+    assert set(MEASURES) - {"block"} <= set(names(found))
+    assert wrong_field({name: value for name, value in found.items() if name in MEASURES}) is None
 
 
 def test_everything_that_is_recorded_of_the_barrier_of_a_loop_is_in_the_registry() -> None:

@@ -18,8 +18,8 @@ from orograph.commands.settings import MeasureSettings
 from orograph.errors import ConfigurationError, DataError, OrographError, shown
 from orograph.figures.eigenvalues import spectrum as draw_spectrum
 from orograph.figures.style import save
-from orograph.geometry.measurement import Measurement, measure
 from orograph.geometry.scores import scores
+from orograph.measures.measurement import Measurement, measure
 from orograph.objective import Objective
 from orograph.problem import Problem
 from orograph.process import out_of_memory
@@ -69,6 +69,7 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
             tolerance=settings.tolerance,
             probes=settings.probes,
             trace_probes=settings.trace_probes,
+            measures=settings.measures,
             parameters=settings.parameters,
             memory=settings.memory,
             dtype=getattr(torch, settings.dtype),
@@ -206,7 +207,19 @@ def rows(found: Measurement) -> list[tuple[str, str]]:
     values |= {name: f"{finite[name]:.5g}" for name in ("finite_lambda_max", "finite_lambda_min") if name in finite}
     if "finite_trace" in finite:
         values["finite_trace"] = _with_error(finite["finite_trace"], finite["finite_trace_margin"], _IN_95)
-    return [(quantity(name).heading, value) for name, value in values.items()]
+    told = [(quantity(name).heading, value) for name, value in (values | measure_rows(found.measures)).items()]
+    return [*told, *((name, f"not measured: {why.rstrip('.')}") for name, why in found.failures.items())]
+
+
+def measure_rows(found: Mapping[str, Any]) -> dict[str, str]:
+    """The measures that were asked for, each with what its error is; of layers, a number for each."""
+    layers, told = str(found.get("block_names", "")).split(", "), {}
+    for name, value in found.items():
+        if isinstance(value, list):
+            told[name] = ", ".join(f"{layer} {each:.5g}" for layer, each in zip(layers, value, strict=True))
+        elif not isinstance(value, str) and not name.endswith(("_error", "_margin")):
+            told[name] = _with_error(value, found.get(f"{name}_margin", math.nan), _IN_95)
+    return told
 
 
 def _smooth(found: Measurement) -> str:

@@ -3,10 +3,11 @@
 from typing import Annotated, Literal
 
 import tyro
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from orograph.data.names import DATASETS
 from orograph.errors import ConfigurationError
+from orograph.measures.settings import MeasuresSettings, chosen
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.models.names import ACTIVATIONS, MODELS
 from orograph.settings.base import MOST_PARALLEL, MOST_SEED, Settings, group, require_range
@@ -104,6 +105,7 @@ class MeasureSettings(Settings):
     loss: str = Field("cross_entropy", description="squared, a function of torch.nn.functional, or module:function")
     metrics: Words = Field((), description="also these: names or module:metric; left out, none, with groups those that fit")
     groups: str = Field("", description="the metrics by group, too: module:function that gives each sample of a batch its group")
+    measures: Words = Field((), description=MeasuresSettings.model_fields["measures"].description)
     k: int = Field(30, description="eigenpairs")
     which: Literal["LM", "LA", "SA", "BE"] = Field("LM", description="largest magnitude, largest, smallest, both ends")
     tolerance: float = Field(1e-3, description="largest residual ‖Hv − λv‖ / |λ|")
@@ -122,6 +124,11 @@ class MeasureSettings(Settings):
     data_dir: Auto = Field(None, description="where IDX files lie; auto is $OROGRAPH_DATA, else downloads")
     quiet: bool = Field(False, description="no progress, no table")
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, description="print the numbers as JSON")
+
+    @field_validator("measures")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return chosen(names)
 
     @model_validator(mode="after")
     def _possible(self) -> "MeasureSettings":

@@ -161,7 +161,8 @@ def local_learning_coefficient(
     if draws < 4:
         raise ConfigurationError(f"`draws` {draws} must be at least 4, for R̂.")
     spent = 0
-    operator = HessianOperator.of(objective.moved(where)).shifted(2 * objective.strength)
+    if None in (step, localisation, curvature):
+        operator = HessianOperator.of(objective.moved(where)).shifted(2 * objective.strength)
     if step is None or localisation is None:
         sharpest = lanczos(operator, 1, which="LA", tolerance=1e-2, seed=seed, on_product=on_product)
         spent, largest = sharpest.products, sharpest.eigenvalues[0].item()

@@ -35,8 +35,6 @@ from .gradient_step import SamSharpness as SamSharpness
 from .gradient_step import sam_sharpness as sam_sharpness
 from .localisation import Localisation as Localisation
 from .localisation import localise as localise
-from .measurement import Measurement as Measurement
-from .measurement import measure as measure
 from .normalisation import reestimated as reestimated
 from .ricci import ScalarCurvature as ScalarCurvature
 from .ricci import scalar_curvature as scalar_curvature

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from orograph.arguments import checked
 from orograph.curvature.hessian import HessianOperator
+from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import losses_at, told
 from orograph.geometry.finite_radius import rounding
@@ -50,7 +51,14 @@ class SamSharpness:
 
 
 @checked
-def sam_sharpness(objective: Objective, theta: Float[Tensor, " P"], *, radius: float = 0.05, seed: int = 0) -> SamSharpness:
+def sam_sharpness(
+    objective: Objective,
+    theta: Float[Tensor, " P"],
+    *,
+    radius: float = 0.05,
+    seed: int = 0,
+    hessian: LinearOperator | None = None,
+) -> SamSharpness:
     """L(θ + ρ∇L/‖∇L‖) − L(θ), and what gradient and Hessian predict of it.
 
     Costs a gradient, a Hessian product and 18 evaluations of L. The gradient is that of all data, where SAM takes one of a
@@ -61,6 +69,7 @@ def sam_sharpness(objective: Objective, theta: Float[Tensor, " P"], *, radius: f
         theta: `(P,)`, where.
         radius: ρ, absolute; 0.05 is that of Foret et al. (2021).
         seed: of the rounding that is drawn.
+        hessian: of L at θ, where it has been made.
 
     Returns:
         The rise with its rounding, and both terms of the prediction, in the loss's unit.
@@ -87,7 +96,8 @@ def sam_sharpness(objective: Objective, theta: Float[Tensor, " P"], *, radius: f
         )
     unit = (gradient / norm).to(theta)
     here, there = told(losses_at(plain, torch.stack([theta, theta + radius * unit]))).tolist()
-    curvature = torch.dot(unit.double(), (HessianOperator.of(plain.moved(theta)) @ unit).double()).item()
+    operator = HessianOperator.of(plain.moved(theta)) if hessian is None else hessian
+    curvature = torch.dot(unit.double(), (operator @ unit).double()).item()
     return SamSharpness(
         radius,
         there - here,

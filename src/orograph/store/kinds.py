@@ -13,6 +13,7 @@ from orograph.store.branch_quantities import BRANCH_TEXTS
 from orograph.store.encoding import plain, way_out, with_floats
 from orograph.store.escape_quantities import ESCAPE_TEXTS
 from orograph.store.lookup import find
+from orograph.store.measure_quantities import MEASURE_TEXTS
 from orograph.store.quantities import MAPPINGS, TEXTS
 
 Kind = Literal["a number", "a text", "a list of numbers", "a list of lists of whole numbers", "a list of numbers by epoch", ""]
@@ -54,7 +55,7 @@ def kind_of(name: str) -> Kind:
         return "a list of numbers by epoch"
     if name in _RANGES:
         return "a list of lists of whole numbers"
-    if name in TEXTS | BRANCH_TEXTS | ESCAPE_TEXTS:
+    if name in TEXTS | BRANCH_TEXTS | ESCAPE_TEXTS | MEASURE_TEXTS:
         return "a text"
     known = find(name)
     if known is None or name in MAPPINGS or len(known.dims) > 1:

@@ -8,6 +8,7 @@ from orograph.metrics import METRICS, Metric
 from orograph.store.branch_quantities import BRANCHES
 from orograph.store.connection_quantities import CONNECTIONS
 from orograph.store.escape_quantities import ESCAPES
+from orograph.store.measure_quantities import MEASURES
 from orograph.store.quantities import PATHS, QUANTITIES, Quantity, Role
 from orograph.store.scores import OF_AN_OUTPUT, SCORES, of_metric
 from orograph.store.summaries import SUMMARIES
@@ -16,7 +17,7 @@ from orograph.store.wording import Wording
 
 USUAL = Wording()
 _NARROW = 6  # letters of a heading that stay on one line
-ENTRIES = QUANTITIES | SUMMARIES | SCORES | BRANCHES | ESCAPES | CONNECTIONS | TOPOLOGY
+ENTRIES = QUANTITIES | MEASURES | SUMMARIES | SCORES | BRANCHES | ESCAPES | CONNECTIONS | TOPOLOGY
 BARRIERS = tuple(f"{name}_barrier" for name in PATHS)
 
 # The columns that tables show of what there is, in this order; files hold all.
@@ -100,7 +101,7 @@ TABLES = {
 }
 
 # Field names that no metric may make, in small letters: what is recorded anyway, and what would be read as L_eff.
-_TAKEN = {*map(str.lower, QUANTITIES | SUMMARIES | SCORES), "train_reg_loss", "train_objective"}
+_TAKEN = {*map(str.lower, QUANTITIES | MEASURES | SUMMARIES | SCORES), "train_reg_loss", "train_objective"}
 _BY_GROUP = ("class_", "group_")  # which a metric's values by group have before its name
 _LISTED = {each.listed: name for name, each in ENTRIES.items() if each.listed}
 _FAMILIES = {name: name.split("*") for name in ENTRIES if "*" in name}  # what stands before the member's own words, and after

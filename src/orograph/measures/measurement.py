@@ -1,6 +1,6 @@
 """All numbers of one minimum: loss, gradient, spectrum, density, trace, ranks, index and their scale-aware companions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from orograph.curvature.hessian import HessianOperator
 from orograph.errors import ConfigurationError
 from orograph.geometry.epsilon_sharpness import finite_trace
 from orograph.geometry.smoothness import finite_companions, is_smooth
+from orograph.measures.settings import chosen
+from orograph.measures.table import take
 from orograph.memory import DEFAULT_MEMORY
 from orograph.objective import Loss, Objective
 from orograph.spectral.bulk import Outliers, outliers
@@ -55,6 +57,8 @@ class Measurement:
         method: how products were computed.
         plan: what was chosen for that, in one line.
         products: how many, in all.
+        measures: what else was asked for, as `orograph.measures.take` gives it.
+        failures: why a measure of these was not taken, by its name.
 
     Examples:
         >>> import torch, orograph as og
@@ -84,6 +88,8 @@ class Measurement:
     method: str
     plan: str
     products: int
+    measures: dict[str, Any]
+    failures: dict[str, str]
 
     @property
     def lambda_max(self) -> float:
@@ -128,6 +134,8 @@ class Measurement:
             "density_grid": self.density.grid.tolist(),
             "density_values": self.density.values.tolist(),
             "density_errors": self.density.errors.tolist(),
+            **self.measures,
+            **({"failures": self.failures} if self.failures else {}),
         }
 
 
@@ -143,6 +151,7 @@ def measure(
     probes: int = 6,
     steps: int = 80,
     trace_probes: int = 16,
+    measures: Sequence[str] = (),
     parameters: str = "*",
     memory: str | int = DEFAULT_MEMORY,
     dtype: torch.dtype | None = None,
@@ -163,6 +172,7 @@ def measure(
             tr H² and ranks many times sharper than probes alone.
         steps: of the density.
         trace_probes: of XTrace, two products each; of up to four times as many parameters the trace is exact.
+        measures: also these, of `layers`, `llc`, `sharpening`, `sam`, `asymmetry`; or `all` alone; see `orograph.measures.take`.
         parameters: comma-separated globs of the parameter names that make up θ.
         memory: budget for activations and residuals.
         dtype: of θ and all products; the module's own when None.
@@ -191,6 +201,9 @@ def measure(
     if not 1 <= k < max(2, size):
         most = f"below P = {size}" if size > 1 else "no more than P = 1"
         raise ConfigurationError(f"`k` {k} must be at least 1 and {most}, the number of parameters.")
+    asked = chosen(tuple(measures))
+    if asked and group is not None:
+        raise ConfigurationError(f"`measures` {','.join(asked)} are of one process; leave them out, or leave out `group`.")
     check_data(data, objective)
     operator = HessianOperator.of(objective, group=group)
     require_density(operator, steps, memory)  # which comes last, and has the largest basis
@@ -205,6 +218,7 @@ def measure(
     profile = density(operator, probes=probes, steps=steps, seed=seed, memory=memory, spectrum=spectrum, on_product=on_product)
     rows = max(2, size) if size <= _EXACT * trace_probes else trace_probes
     total = trace(operator, probes=rows, seed=seed, on_product=on_product)
+    taken, failures = take(asked, objective, operator.theta, spectrum=largest, hessian=operator, seed=seed, on_product=on_product)
     positive, smooth = int((spectrum.signs > 0).sum()), is_smooth(objective) and not operator.kink
     return Measurement(
         loss=operator.loss,
@@ -227,6 +241,8 @@ def measure(
         method=operator.method,
         plan=operator.plan,
         products=spectrum.products + lowest.products + spent + profile.products + total.products,
+        measures=taken,
+        failures=failures,
     )
 
 

@@ -1,0 +1,34 @@
+"""Which of the field's measures are taken at a point, by their names; imports no torch."""
+
+from pydantic import Field, field_validator
+
+from orograph.errors import ConfigurationError, unknown
+from orograph.settings.base import Settings
+from orograph.settings.words import Words
+
+MEASURES = ("layers", "llc", "sharpening", "sam", "asymmetry")
+
+
+def chosen(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The measures that words name, each once and in the order of `MEASURES`; `all` names every one, `none` none.
+
+    Raises:
+        ConfigurationError: another word, or a word beside `all` or `none`.
+    """
+    for name in names:
+        if name in ("all", "none") and len(names) > 1:
+            raise ConfigurationError(f"`measures` {','.join(names)}: {name} stands alone; leave out the others")
+        if name not in (*MEASURES, "all", "none"):
+            raise unknown("measure", name, (*MEASURES, "all", "none"))
+    return MEASURES if names == ("all",) else tuple(name for name in MEASURES if name in names)
+
+
+class MeasuresSettings(Settings):
+    """What is measured of a point beside what always is."""
+
+    measures: Words = Field((), description=f"also these measures of each point: {', '.join(MEASURES)}; or all")
+
+    @field_validator("measures")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return chosen(names)

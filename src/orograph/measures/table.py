@@ -1,0 +1,220 @@
+"""The field's measures of a point by their names: each a function of the same point that gives plain numbers for a record.
+
+What each of them is, its formula and its source stand where it is computed; here is how much of it a point of a run is worth:
+
+- `layers`: λ_max, trace and effective rank of each module's block of H, and what lies between blocks (`orograph.blockwise`).
+- `llc`: the local learning coefficient of L_eff beside that of its quadratic (`orograph.degeneracy`), by chains that are held
+  more closely than `local_learning_coefficient` holds them by default: γ = nβ λ_max/10, so that they mix in hundreds of steps.
+- `sharpening`: how λ_max changes along gradient flow (`orograph.response`).
+- `sam`: the rise of the loss by one step of sharpness-aware minimisation, beside its prediction (`orograph.geometry`).
+- `asymmetry`: how unequal both sides of the valley are along v₁ (`orograph.geometry`); its sign would be that of v₁.
+
+All but `llc` are of L without its penalty. What they cost is said before by `orograph.measures.seconds`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from orograph.arguments import checked
+from orograph.blockwise.curvature import block_curvature
+from orograph.blockwise.parts import partition
+from orograph.curvature.counting import OnProduct, renamed
+from orograph.curvature.hessian import HessianOperator
+from orograph.degeneracy.coefficient import local_learning_coefficient
+from orograph.errors import ConfigurationError, OrographError
+from orograph.geometry.finite_radius import valley_asymmetry
+from orograph.geometry.gradient_step import sam_sharpness
+from orograph.geometry.smoothness import FINITE_RADIUS
+from orograph.measures.settings import chosen
+from orograph.objective import Objective
+from orograph.response.third_order import sharpening
+from orograph.spectral.densities import density
+from orograph.spectral.eigenpairs import lanczos
+from orograph.spectral.intervals import Estimate, estimate_fields
+from orograph.spectral.spectrum import Spectrum
+
+PROBES = 4  # signs of each block: three is the least that gives a ratio its error
+CHAINS, DRAWS, BURN_IN, BATCH = 4, 1000, 500, 64  # of Langevin dynamics
+SPAN = 10.0  # nβ λ_max/γ: in the flattest direction a chain forgets in 100 steps
+STEP = 0.2  # ε in units of 1/(nβ λ_max + γ)
+QUADRATURE = (4, 20)  # probes and steps of the density under `llc`
+RADIUS = 8 * FINITE_RADIUS  # of ‖θ‖, at which a valley is asymmetric
+TOLERANCE = 1e-3  # of λ_max, where it is not known
+BLOCK_TOLERANCE = 1e-2  # of the λ_max of blocks
+_OF_PAIRS = ("eigenvalues", "eigenvectors", "residuals", "converged", "noise", "bounds", "signs")  # of a spectrum
+_DEGREES = 15  # of a noise that 16 draws tell
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """Where measures are taken, and what they share."""
+
+    objective: Objective  # L_eff
+    theta: Float[Tensor, " P"]
+    known: Spectrum | None
+    seed: int
+    on_product: OnProduct | None
+    traced: HessianOperator | None
+
+    @cached_property
+    def plain(self) -> Objective:
+        return self.objective.penalised(0.0)
+
+    @cached_property
+    def hessian(self) -> HessianOperator:
+        """Of L."""
+        return HessianOperator.of(self.plain.moved(self.theta)) if self.traced is None else self.traced
+
+    @cached_property
+    def largest(self) -> Spectrum:
+        """Pairs of H whose first is that of λ_max."""
+        if self.known is not None and self.known.holds_largest:
+            return self.known
+        told = renamed(self.on_product, "λ_max")
+        return lanczos(self.hessian, 1, which="LA", tolerance=TOLERANCE, seed=self.seed, on_product=told)
+
+
+def _layers(at: _Point) -> dict[str, Any]:
+    blocks = partition(at.plain.layout, "module")
+    told = renamed(at.on_product, "layers")
+    found = block_curvature(at.hessian, blocks, k=1, probes=PROBES, tolerance=BLOCK_TOLERANCE, seed=at.seed, on_product=told)
+    tops = [found.spectra[name].eigenvalues[0].item() for name in blocks]
+    largest = at.largest.eigenvalues[0].item()
+    return {
+        **estimate_fields("off_diagonal_share", found.couplings.off_diagonal),
+        "largest_block_share": max(tops) / largest if largest > 0 else math.nan,
+        "block_names": ", ".join(blocks),
+        "block_lambda_max": tops,
+        "block_lambda_max_residual": [found.spectra[name].residuals[0].item() for name in blocks],
+        "block_trace": [each.value for each in found.couplings.traces],
+        "block_trace_error": [each.error for each in found.couplings.traces],
+        "block_effective_rank": [found.couplings.effective_rank(name).value for name in blocks],
+    }
+
+
+def _llc(at: _Point) -> dict[str, Any]:
+    objective, count = at.objective, at.objective.count
+    if count < 3:
+        raise ConfigurationError(f"n/log n of {count} samples is no temperature: `llc` needs 3 samples at least.")
+    nbeta, shift = count / math.log(count), 2 * objective.strength
+    largest = at.largest.eigenvalues[0].item() + shift
+    if not largest > 0:
+        raise ConfigurationError(f"the largest eigenvalue is {largest:.3g}: there is no curvature to choose a step by.")
+    localisation = nbeta * largest / SPAN
+    probes, steps = QUADRATURE
+    told = renamed(at.on_product, "llc")
+    curved = density(at.hessian.shifted(shift), probes=probes, steps=min(steps, len(at.theta)), seed=at.seed, on_product=told)
+    found = local_learning_coefficient(
+        objective,
+        at.theta,
+        nbeta=nbeta,
+        localisation=localisation,
+        step=STEP / (nbeta * largest + localisation),
+        chains=CHAINS,
+        draws=DRAWS,
+        burn_in=BURN_IN,
+        batch_size=BATCH,
+        seed=at.seed,
+        curvature=curved,
+    )
+    return {
+        **estimate_fields("learning_coefficient", found.estimate),
+        **estimate_fields("quadratic_coefficient", found.quadratic),
+        **estimate_fields("singularity", found.singularity),
+        "coefficient_step_bias": found.step_bias,
+        "coefficient_nbeta": found.nbeta,
+        "coefficient_localisation": found.localisation,
+        "coefficient_rhat": found.rhat,
+        "coefficient_draws": found.effective_size,
+    }
+
+
+def _sharpening(at: _Point) -> dict[str, Any]:
+    top = at.largest
+    if any(start == 0 for start, _ in top.clusters) or (len(top.eigenvalues) == 1 and top.cut):
+        raise ConfigurationError("λ_max is one of several eigenvalues that cannot be told apart, and has no rate of its own.")
+    first = {name: getattr(top, name)[:1] for name in _OF_PAIRS}
+    found = sharpening(at.plain, at.theta, replace(top, **first, clusters=()))
+    return {
+        "sharpening_rate": found.rates[0].item(),
+        "sharpness_gradient_norm": found.norms[0].item(),
+        "sharpening_oscillation": found.oscillation,
+    }
+
+
+def _sam(at: _Point) -> dict[str, Any]:
+    found = sam_sharpness(at.plain, at.theta, seed=at.seed, hessian=at.hessian)
+    rise = Estimate(found.rise, found.error, degrees=_DEGREES)
+    return {**estimate_fields("sam_rise", rise), "sam_predicted": found.predicted, "sam_radius": found.radius}
+
+
+def _asymmetry(at: _Point) -> dict[str, Any]:
+    radius = RADIUS * torch.linalg.vector_norm(at.theta.double()).item()
+    if not radius > 0:
+        raise ConfigurationError("θ is zero, and 8 thousandths of its norm are no radius.")
+    found = valley_asymmetry(at.plain, at.theta, at.largest.eigenvectors[:1], radii=(radius,), seed=at.seed)
+    size = Estimate(found.without_slope[0, 0].abs().item(), found.errors[0, 0].item(), degrees=_DEGREES)
+    return {**estimate_fields("valley_asymmetry", size), "valley_radius": radius}
+
+
+_TABLE: dict[str, Callable[[_Point], dict[str, Any]]] = {
+    "layers": _layers,
+    "llc": _llc,
+    "sharpening": _sharpening,
+    "sam": _sam,
+    "asymmetry": _asymmetry,
+}
+
+
+@checked
+def take(
+    names: Sequence[str],
+    objective: Objective,
+    theta: Float[Tensor, " P"],
+    *,
+    spectrum: Spectrum | None = None,
+    hessian: HessianOperator | None = None,
+    seed: int = 0,
+    on_product: OnProduct | None = None,
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Measures of a point, by their names.
+
+    Args:
+        names: of `layers`, `llc`, `sharpening`, `sam`, `asymmetry`; or `all` alone.
+        objective: L_eff; a penalty is part of `llc` alone.
+        theta: `(P,)`, where.
+        spectrum: pairs of the Hessian of L there, where some are known: so λ_max is not computed again.
+        hessian: of L there, where it has been made.
+        seed: of all that is random.
+        on_product: called with what is being computed and its Hessian products so far.
+
+    Returns:
+        Numbers, lists and texts by the names of the registry of quantities, `{name}_error` and `{name}_margin` beside what has
+        an error; and of each measure that this point or network does not have, why.
+
+    Raises:
+        ConfigurationError: no such measure.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(2, 1, bias=False), torch.nn.MSELoss(), [(torch.eye(2), torch.zeros(2, 1))])
+        >>> values, failures = og.measures.take(["sam"], objective, torch.tensor([3.0, 4.0]))
+        >>> round(values["sam_rise"], 4), failures  # L = ½‖θ‖²: 5·0.05 + ½·0.05²
+        (0.2512, {})
+    """
+    at = _Point(objective, theta, spectrum, seed, on_product, hessian)
+    values: dict[str, Any] = {}
+    failures: dict[str, str] = {}
+    for name in chosen(tuple(names)):
+        try:
+            values |= _TABLE[name](at)
+        except OrographError as error:
+            failures[name] = str(error)
+    return values, failures

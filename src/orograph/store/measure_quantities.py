@@ -1,0 +1,34 @@
+"""What the field's measures record of a point, as entries of the registry; in the order in which they are correlated."""
+
+from orograph.store.quantities import Quantity as Q
+
+MEASURES = {
+    "off_diagonal_share": Q("share of tr H² between layers", short="between layers", role="metric", error=True),
+    "largest_block_share": Q("largest eigenvalue of one layer's block, relative to λ_max", short="largest block", role="metric"),
+    "learning_coefficient": Q("local learning coefficient", symbol="λ̂", role="metric", error=True),
+    "quadratic_coefficient": Q("learning coefficient of the quadratic", short="λ̂ of quadratic", role="metric", error=True),
+    "singularity": Q("learning coefficient less that of the quadratic", short="λ̂ beyond quadratic", role="metric", error=True),
+    "sharpening_rate": Q("rate of λ_max along gradient flow, −∇λ_max·∇L", short="sharpening rate", role="metric"),
+    "sharpness_gradient_norm": Q("norm of the gradient of λ_max", symbol="‖∇λ_max‖", role="metric"),
+    "sharpening_oscillation": Q(
+        "mean square of oscillations along v₁ that would hold λ_max", short="holding oscillation", role="metric"
+    ),
+    "sam_rise": Q("rise of the loss by SAM's step", "nat", short="SAM's rise", role="metric", error=True),
+    "valley_asymmetry": Q("asymmetry of the valley along v₁", short="asymmetry", role="metric", error=True),
+    "sam_predicted": Q("rise of the loss by SAM's step, to second order", "nat", short="to second order"),
+    "sam_radius": Q("length of SAM's step"),
+    "valley_radius": Q("radius of the asymmetry"),
+    "coefficient_step_bias": Q("what the step adds to the learning coefficient, of the quadratic", short="bias of step"),
+    "coefficient_nbeta": Q("inverse temperature nβ of the learning coefficient", symbol="nβ"),
+    "coefficient_localisation": Q("localisation γ of the learning coefficient", symbol="γ"),
+    "coefficient_rhat": Q("R̂ of the chains of the learning coefficient", symbol="R̂"),
+    "coefficient_draws": Q("independent draws that the chains are worth", short="draws"),
+    "block": Q("layer"),
+    "block_names": Q("layers"),
+    "block_lambda_max": Q("largest eigenvalue of a layer's block of the Hessian", dims=("block",)),
+    "block_lambda_max_residual": Q("residual of the largest eigenvalue of a layer's block", dims=("block",)),
+    "block_trace": Q("trace of a layer's block of the Hessian", dims=("block",)),
+    "block_trace_error": Q("standard error of the trace of a layer's block", dims=("block",)),
+    "block_effective_rank": Q("effective rank of a layer's block, (tr)²/tr of the square", dims=("block",)),
+}
+MEASURE_TEXTS = frozenset({"block_names"})
