@@ -109,10 +109,34 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     swept, study = ["sweep", *SMALL, *SWEEP], ["study", *SMALL, *STUDY]
     commands = [
         [*swept, "--direction", "both", "--polish", "--track-curvature", "1", "--out", str(folder / "sweep")],
-        [*swept, "--published", "--hessian", "objective", "--which", "LA", "--out", str(folder / "published")],
+        [
+            *swept,
+            "--published",
+            "--hessian",
+            "objective",
+            "--which",
+            "LA",
+            "--measures",
+            "all",
+            "--out",
+            str(folder / "published"),
+        ],
         ["analyze", str(folder / "sweep"), *ANALYSIS],
         ["import", str(folder / "sweep/test_data"), *SMALL, "--widths", "3", "--out", str(folder / "imported")],
-        [*study, *PLOTS, "--lr", "0.01", "--track-curvature", "1", "--instability", "1", "--out", str(folder / "study")],
+        [
+            *study,
+            *PLOTS,
+            "--lr",
+            "0.01",
+            "--track-curvature",
+            "1",
+            "--instability",
+            "1",
+            "--measures",
+            "all",
+            "--out",
+            str(folder / "study"),
+        ],
         [*study, "--fast", "--compare-optimizers", "--paths", "none", "--num-seeds", "1", "--out", str(folder / "compared")],
     ]
     for words in commands:
@@ -178,6 +202,8 @@ def test_the_runs_record_what_is_correlated_and_what_an_analysis_finds(made: Pat
     } <= sweep
     assert {"paths.band.barriers.train_loss", "measured.level", "products.spent", "bezier_bend", "direction_cosine"} <= study
     assert not {"lambda_min", "squared_trace", "index"} & sweep
+    for kind in ("published", "study"):
+        assert set(MEASURES) - {"block"} <= recorded(Run.open(made / kind)) | {"sharpening_oscillation"}
 
 
 @pytest.mark.slow

@@ -45,6 +45,18 @@ def found(theta: Tensor, away: Tensor):
     return measure_minimum(train, test, theta, settings=FULL, seed=1)
 
 
+def test_measures_that_are_asked_for_stand_beside_the_rest(found, theta: Tensor, away: Tensor) -> None:
+    train, test = quadratic(positive(), theta, theta - away), quadratic(symmetric(SIZE, 1, positive=True), theta, theta - 0.1)
+    more = measure_minimum(train, test, theta, settings=FULL, measures=("sharpening", "sam"), seed=1).scalars
+    added = {name: more.pop(name) for name in [*more] if name not in found.scalars}
+    assert more["failures"] == found.scalars["failures"] == {}
+    assert more["lambda_max"] == found.scalars["lambda_max"]
+    gradient = positive() @ away
+    unit = gradient / gradient.norm()
+    assert added["sam_rise"] == pytest.approx((0.05 * gradient.norm() + 0.05**2 / 2 * unit @ positive() @ unit).item(), rel=1e-9)
+    assert added["sharpening_rate"] == 0.0  # of a quadratic
+
+
 def test_eigenvalues_and_what_follows_from_them(found, theta: Tensor) -> None:
     values = torch.linalg.eigvalsh(positive()).flip(0)
     scalars = found.scalars

@@ -156,3 +156,10 @@ def test_a_sweeps_directory_is_refused(capsys: pytest.CaptureFixture[str], tmp_p
 def test_settings_refuse_what_they_do_not_know() -> None:
     with pytest.raises((ConfigurationError, ValueError)):
         StudySettings.model_validate({"data": {"colour": "red"}})
+
+
+def test_a_study_without_measures_is_what_it_was_before_there_were_some() -> None:
+    plain, more = StudySettings(), StudySettings.model_validate({"measuring": {"measures": ["sam", "layers"]}})
+    assert "measuring" not in plain.configuration()
+    assert more.configuration()["measuring"] == {"measures": ["layers", "sam"]}
+    assert plain.digest() != more.digest()

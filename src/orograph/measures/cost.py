@@ -1,5 +1,6 @@
 """What measures will cost at a point: a pass, a product and a few steps of chains, timed and multiplied."""
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from orograph.arguments import checked
 from orograph.blockwise.parts import partition
 from orograph.curvature.hessian import HessianOperator
 from orograph.degeneracy.sampling import langevin
+from orograph.errors import OrographError
 from orograph.geometry.finite_radius import rounding
 from orograph.measures import table
 from orograph.measures.settings import chosen
@@ -35,10 +37,7 @@ def seconds(names: Sequence[str], objective: Objective, hessian: HessianOperator
         known: whether the largest pairs will be known.
 
     Returns:
-        Seconds, of one point, without what is prepared once.
-
-    Raises:
-        OrographError: a part cannot be computed at all.
+        Seconds, of one point, without what is prepared once; what this network does not have costs nothing.
 
     Examples:
         >>> import torch, orograph as og
@@ -52,16 +51,22 @@ def seconds(names: Sequence[str], objective: Objective, hessian: HessianOperator
     product = _timed(lambda: hessian @ vector) if taken else 0.0
     pair = _pair(hessian) if "layers" in taken or (not known and taken not in ((), ("sam",))) else 0.0
     probes, steps = table.QUADRATURE
+    walk = table.DRAWS + table.BURN_IN
+
+    def near() -> float:
+        return _timed(lambda: rounding(plain, theta)) * (1 + 3 / _DRAWS) + product
+
+    price: dict[str, Callable[[], float]] = {
+        "layers": lambda: len(partition(plain.layout, "module")) * (table.PROBES * product + pair),
+        "llc": lambda: probes * min(steps, len(theta)) * product + walk * _step(objective, theta),
+        "sharpening": lambda: _timed(lambda: curvature_gradients(plain, theta, vector[None])),
+        "sam": near,
+        "asymmetry": near,
+    }
     total = 0.0 if known or taken in ((), ("sam",)) else pair
     for name in taken:
-        if name == "layers":
-            total += len(partition(plain.layout, "module")) * (table.PROBES * product + pair)
-        elif name == "llc":
-            total += probes * min(steps, len(theta)) * product + (table.DRAWS + table.BURN_IN) * _step(objective, theta)
-        elif name == "sharpening":
-            total += _timed(lambda: curvature_gradients(plain, theta, vector[None]))
-        else:
-            total += _timed(lambda: rounding(plain, theta)) * (1 + 3 / _DRAWS) + product
+        with contextlib.suppress(OrographError):  # what a network does not have costs nothing
+            total += price[name]()
     return total
 
 

@@ -1,5 +1,6 @@
 """What the report of a sweep shows: every chain with its scalars and small arrays, and what an analysis found."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ from orograph.store.run import Run
 
 # Arrays that are shown at one point; eigenvalues are kept exactly, for the tables that readers save.
 ARRAYS = ("eigenvalue", "residual", "noise", "converged", "branch", "class_share", "density_grid", "density")
+BLOCKS = ("block_lambda_max", "block_trace", "block_effective_rank")  # of layers
 BY_METRIC = ("class_", "group_", "train_", "test_")  # what a list of a metric is named by, which goes by group or by output
 BINS = np.arange(-12.0, 2.01, 0.25)  # of log₁₀|∂L/∂θᵢ|
 
@@ -46,6 +48,8 @@ def sweep_data(run: Run) -> dict[str, Any]:
         "parameters": sum(int(np.prod(shape)) for shape in run.tensors.values()),
         "classes": list(run.classes),
         "tensors": list(run.tensors),
+        "blocks": [str(each) for each in ds.block.values] if "block" in ds.coords else [],
+        "missing": _missing(run),
         "gradient_bins": BINS.tolist(),
         "quantities": described(names, wording),
         "tables": tables_of([each["name"] for each in run.metrics]),
@@ -56,6 +60,13 @@ def sweep_data(run: Run) -> dict[str, Any]:
         "chains": chains,
         "analysis": _analysis(run),
     }
+
+
+def _missing(run: Run) -> list[dict[str, Any]]:
+    """Measures that points do not have, with the reason and how many: what many lack for one reason is told once."""
+    found = [record.scalars.get("failures") for record in run.records.values()]
+    every = Counter((name, str(why)) for each in found if isinstance(each, Mapping) for name, why in each.items())
+    return [{"name": name, "why": why, "points": points} for (name, why), points in every.items()]
 
 
 def _analysis(run: Run) -> dict[str, Any] | None:
@@ -95,7 +106,7 @@ def _chain(run: Run, line: xr.Dataset) -> dict[str, Any]:
         "arrays": {},
     }
     lists = [f"{kind}{each['name']}" for each in run.metrics for kind in BY_METRIC]
-    for name in (*ARRAYS, *lists):
+    for name in (*ARRAYS, *BLOCKS, *lists):
         if name in line and len(line[name].dims) > 1 and np.isfinite(values := line[name].values).any():
             found["arrays"][name] = packed(values, exact=name == "eigenvalue")
     if "gradient" in line:

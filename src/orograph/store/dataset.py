@@ -20,7 +20,6 @@ from orograph.store.grid import GRID, GridArray, array_variable, attributes, sca
 from orograph.store.integrity import verified
 from orograph.store.lookup import quantity
 from orograph.store.names import PLAN
-from orograph.store.quantities import COORDINATES
 from orograph.store.records import AVERAGED
 from orograph.store.run import Run
 from orograph.store.track import TRACK, open_track
@@ -110,9 +109,11 @@ def open_sweep(run: Run) -> xr.Dataset:
 
     sizes = {dim: size for variable in variables.values() for dim, size in variable.sizes.items()}
     labels: dict[str, Any] = {"class": list(run.classes), "tensor": list(run.tensors)}
+    if "block_names" in variables:
+        labels["block"] = next((str(each).split(", ") for each in variables["block_names"].values.flat if each), [])
     labels["eigen"] = list(range(1, sizes.get("eigen", 0) + 1))
     coordinates |= {dim: values for dim, values in labels.items() if dim in sizes and len(values) == sizes[dim]}
-    labelled = {dim: (dim, values, attributes(wording.of(dim, COORDINATES[dim]))) for dim, values in coordinates.items()}
+    labelled = {dim: (dim, values, attributes(wording.of(dim, quantity(dim)))) for dim, values in coordinates.items()}
     try:
         return xr.Dataset(variables, labelled, {"kind": run.kind, "path": str(run.path), **_of_problem(wording)})
     except ValueError as error:  # lists or arrays of two lengths where there is one dimension

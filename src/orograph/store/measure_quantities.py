@@ -8,7 +8,7 @@ MEASURES = {
     "learning_coefficient": Q("local learning coefficient", symbol="λ̂", role="metric", error=True),
     "quadratic_coefficient": Q("learning coefficient of the quadratic", short="λ̂ of quadratic", role="metric", error=True),
     "singularity": Q("learning coefficient less that of the quadratic", short="λ̂ beyond quadratic", role="metric", error=True),
-    "sharpening_rate": Q("rate of λ_max along gradient flow, −∇λ_max·∇L", short="sharpening rate", role="metric"),
+    "sharpening_rate": Q("sharpening rate −∇λ_max·∇L", short="sharpening rate", role="metric"),
     "sharpness_gradient_norm": Q("norm of the gradient of λ_max", symbol="‖∇λ_max‖", role="metric"),
     "sharpening_oscillation": Q(
         "mean square of oscillations along v₁ that would hold λ_max", short="holding oscillation", role="metric"

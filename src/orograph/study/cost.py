@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from orograph.curvature.hessian import HessianOperator
 from orograph.errors import shown
+from orograph.measures.cost import seconds
 from orograph.memory import format_bytes, parse_bytes
 from orograph.process import choose_device
 from orograph.remarks import answer
@@ -22,6 +23,7 @@ from orograph.store.atomic import told_space
 from orograph.store.encoding import json_text
 from orograph.study.bench import TOP_SHARE, StudyBench, require_room
 from orograph.study.grid import CANDIDATES, Configuration, configurations
+from orograph.study.minimum import LEVELS, level, measured_on
 from orograph.study.plan import Step, steps
 from orograph.study.settings import StudyExecution, StudySettings
 from orograph.training.fitting import fit
@@ -70,6 +72,13 @@ def measure_speed(bench: StudyBench, chosen: Configuration) -> Speed:
     )
 
 
+def measures_seconds(bench: StudyBench, chosen: Configuration, names: Sequence[str]) -> float:
+    """Of the measures of one minimum, on the samples that its level takes."""
+    settings = bench.settings
+    some = measured_on(bench.objectives(chosen)[0], LEVELS[level(settings.metrics)].images, settings.optimisation.seed)
+    return seconds(names, some, HessianOperator.of(some), known=True)
+
+
 def _timed(work: Callable[[], Any], *, warm: bool = True) -> float:
     """Seconds of one call, after one that prepares whatever is kept."""
     if warm:
@@ -109,11 +118,12 @@ def show_plan(bench: StudyBench, out: Path, console: Console, *, as_json: bool =
     """What would be done, and what it would cost, to be read or as JSON."""
     settings, everything = bench.settings, steps(bench)
     train, test = bench.objectives(bench.configurations[0])
+    beside = ", and those of its measures" if settings.measuring.measures else ""
     lines = {
         "run": str(out),
         "data": f"{settings.data.dataset}, {train.count} training and {test.count if test else 'no'} test {bench.sample}s",
         "study": f"{len(bench.configurations)} configurations × {settings.optimisation.num_seeds} seeds, {len(everything)} steps",
-        "products": f"at most {settings.metrics.products} Hessian products a minimum",
+        "products": f"at most {settings.metrics.products} Hessian products a minimum{beside}",
     }
     total, largest = 0.0, 0.0
     for chosen in bench.configurations:
@@ -122,6 +132,8 @@ def show_plan(bench: StudyBench, out: Path, console: Console, *, as_json: bool =
         by_kind: dict[str, float] = {}
         for step in mine:
             by_kind[step.kind] = by_kind.get(step.kind, 0.0) + speed.seconds(step)
+        if names := settings.measuring.measures:
+            by_kind["measures"] = settings.optimisation.num_seeds * measures_seconds(bench, chosen, names)
         total += sum(by_kind.values())
         memory = memory_bytes(bench, chosen)
         largest = max(largest, memory)
@@ -169,7 +181,8 @@ def rough_plan(settings: StudySettings, execution: StudyExecution, out: Path, co
         total, slow = total + seeds * (training + measuring), slow or trial.slow
     if not slow:
         return False
-    lines["time"] = f"about {duration(total)} and the pairs of networks, all steps one after the other"
+    measures = ", the measures" if settings.measuring.measures else ""
+    lines["time"] = f"about {duration(total)}{measures} and the pairs of networks, all steps one after the other"
     if execution.json_output:
         answer(json_text({**lines, "seconds": total}))
     else:

@@ -25,6 +25,7 @@ from orograph.geometry.flatness import loss_increase, noise_robustness
 from orograph.geometry.perturbations import seeded
 from orograph.geometry.scale import fisher_rao_norm, relative_flatness
 from orograph.geometry.scores import scores
+from orograph.measures.table import take
 from orograph.metrics import Metric
 from orograph.objective import Objective
 from orograph.parameters import Layout
@@ -81,6 +82,7 @@ def measure_minimum(
     theta: Float[Tensor, " P"],
     *,
     settings: MetricsSettings,
+    measures: Sequence[str] = (),
     metrics: Sequence[Metric] = (),
     groups: Groups | None = None,
     seed: int = 0,
@@ -95,6 +97,7 @@ def measure_minimum(
         test: of the same model, on the test data; None without these.
         theta: the minimum; the objectives' own θ plays no part.
         settings: level, number of pairs, and the limit on Hessian products.
+        measures: also these, by name; they spend products of their own.
         metrics: beside the losses; the accuracy is there wherever targets are classes.
         groups: of the samples, by which the metrics are measured, too.
         seed: of all random vectors, and of the subset at the level `fast`.
@@ -112,7 +115,7 @@ def measure_minimum(
         raise DataError("this minimum holds NaN or infinity: its training has diverged; lower the learning rate.")
     name = level(settings)
     effort = LEVELS[name]
-    some = _subset(train, effort.images, seed)
+    some = measured_on(train, effort.images, seed)
     scalars = generalisation(train, test, theta) | of_metrics(train, test, theta, metrics, groups)
     scalars["gradient_norm"] = train.gradient(theta).double().norm().item()
     failures: dict[str, str] = {}
@@ -161,6 +164,10 @@ def measure_minimum(
     attempt("relative flatness", lambda: _relative_flatness(some, theta, effort, seed))
     if some.per_sample:
         attempt("Fisher–Rao norm", lambda: {"fisher_rao_norm": fisher_rao_norm(some, theta)})
+    if measures:
+        found, missing = take(measures, some, theta, spectrum=top, seed=seed, on_product=on_product)
+        scalars |= found
+        failures |= missing
     scalars["failures"] = failures
     scalars["measured"] = {**asdict(effort), "level": name, "images": some.count, "of": train.count, "parameters": len(theta)}
     if settings.keep_eigenvectors and top is not None:
@@ -199,7 +206,7 @@ def of_metrics(
     return found
 
 
-def _subset(train: Objective, images: int | None, seed: int) -> Objective:
+def measured_on(train: Objective, images: int | None, seed: int) -> Objective:
     """So many samples, drawn at random; all where that many are not there, or where the loss gives only a mean."""
     if images is None or images >= train.count or not train.per_sample:
         return train

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from orograph.connectivity.names import PATHS
 from orograph.errors import ConfigurationError, unknown
+from orograph.measures.settings import MeasuresSettings
 from orograph.models.names import ACTIVATIONS, MODELS
 from orograph.settings.base import MOST_SEED, Settings, group, is_own, require_range
 from orograph.settings.problem import ProblemSettings
@@ -215,6 +216,9 @@ class SurfaceSettings(Settings):
         return self
 
 
+_LATER: dict[str, type[Settings]] = {"problem": ProblemSettings, "measuring": MeasuresSettings}
+
+
 class StudySettings(Settings):
     """The experiment settings of `orograph study`."""
 
@@ -222,6 +226,7 @@ class StudySettings(Settings):
     architecture: ArchitectureSettings = group(ArchitectureSettings)
     optimisation: OptimisationSettings = group(OptimisationSettings)
     metrics: MetricsSettings = group(MetricsSettings)
+    measuring: MeasuresSettings = group(MeasuresSettings)
     connectivity: ConnectivitySettings = group(ConnectivitySettings)
     surfaces: SurfaceSettings = group(SurfaceSettings)
     problem: ProblemSettings = group(ProblemSettings)
@@ -250,7 +255,7 @@ class StudySettings(Settings):
 
     def _later(self) -> set[str]:
         """Settings that older runs do not know, where they change nothing: left out, so that those runs resume."""
-        return {"problem"} if self.problem == ProblemSettings() else set()
+        return {name for name, kind in _LATER.items() if getattr(self, name) == kind()}
 
     def configuration(self) -> dict[str, Any]:
         """What defines the run."""

@@ -100,6 +100,7 @@ def _minimum(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Result:
         found.test,
         found.theta,
         settings=bench.settings.metrics,
+        measures=bench.settings.measuring.measures,
         metrics=bench.metrics if given else bench.besides,
         groups=bench.groups if given else None,
         seed=step.seeds[0],

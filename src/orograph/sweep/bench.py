@@ -108,7 +108,7 @@ class Bench:
             model = put_around(model, known, dtype)
         train_set, test_set = objectives(model, problem, numerics)
         metrics, groups = chosen_metrics(problem, train_set), problem.grouped()
-        chosen = settings.spectrum, metrics, groups, problem.groups is None, settings.stability.index
+        chosen = settings.spectrum, metrics, groups, problem.groups is None, settings.stability.index, settings.measuring.measures
         instruments = Instruments(train_set, test_set, *chosen)
         if any(map(is_own, (settings.model.model, settings.data.dataset, *settings.problem.metrics))):
             require_numbers(train_set, instruments.scores(train_set, train_set.theta, by_group=False)[0])

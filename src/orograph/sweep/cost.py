@@ -11,6 +11,7 @@ from rich.text import Text
 
 from orograph.curvature.hessian import HessianOperator
 from orograph.errors import shown
+from orograph.measures.cost import seconds
 from orograph.memory import format_bytes
 from orograph.objective import Objective
 from orograph.problem import Problem
@@ -42,11 +43,12 @@ class Cost:
     points: int
     epochs: int
     products: int
+    measures: float = 0.0  # seconds of a point
 
     @property
     def seconds(self) -> float:
         """At most: every point uses all its epochs."""
-        return self.points * (self.epochs * self.epoch + self.products * self.product)
+        return self.points * (self.epochs * self.epoch + self.products * self.product + self.measures)
 
 
 def expected_products(settings: SweepSettings) -> int:
@@ -70,7 +72,9 @@ def time_cost(settings: SweepSettings, objective: Objective, hessian: HessianOpe
     for _ in range(PRODUCTS):
         hessian @ vector
     product = (time.perf_counter() - began) / PRODUCTS
-    return Cost(epoch, product, points, settings.training.epochs, expected_products(settings))
+    known = settings.spectrum.k > 0 and settings.spectrum.hessian == "loss" and settings.spectrum.which != "SA"
+    measures = seconds(settings.measuring.measures, objective, hessian, known=known)
+    return Cost(epoch, product, points, settings.training.epochs, expected_products(settings), measures)
 
 
 def show_plan(bench: Bench, out: Path, console: Console, *, as_json: bool = False) -> None:
@@ -82,7 +86,9 @@ def show_plan(bench: Bench, out: Path, console: Console, *, as_json: bool = Fals
         **_head(bench.problem, settings, out, objective.count, tested, objective.layout.size),
         "Hessian": bench.instruments.hessian.plan,
         "time": f"at most {duration(cost.seconds)}: {cost.epoch:.2f} s an epoch and model (at most {cost.epochs} a point), "
-        f"{cost.product:.3f} s a product (about {cost.products} a point), without polishing",
+        f"{cost.product:.3f} s a product (about {cost.products} a point), "
+        + (f"{cost.measures:.2f} s the measures of a point, " if settings.measuring.measures else "")
+        + "without polishing",
     }
     _show(lines, cost, bench.disk(), out, console, as_json=as_json)
 
@@ -106,7 +112,8 @@ def rough_plan(settings: SweepSettings, execution: ParallelExecution, out: Path,
     lines = {
         **_head(problem, settings, out, trial.count, count(problem.test), trial.parameters),
         "time": f"at most {duration(cost.seconds)}: {cost.epoch:.3g} s an epoch and model (at most {cost.epochs} a point) by "
-        f"{trial.told}, about {cost.product:.3g} s a product (about {cost.products} a point), without polishing",
+        f"{trial.told}, about {cost.product:.3g} s a product (about {cost.products} a point), without "
+        f"{'measures and ' if settings.measuring.measures else ''}polishing",
     }
     _show(lines, cost, disk, out, console, as_json=execution.json_output)
     return True

@@ -17,6 +17,7 @@ from orograph.curvature.operator import LinearOperator
 from orograph.geometry.evaluation import classifies
 from orograph.geometry.scores import Value, scores
 from orograph.geometry.smoothness import finite_companions, is_smooth
+from orograph.measures.table import take
 from orograph.metrics import Metric
 from orograph.objective import Objective
 from orograph.problem import Groups
@@ -42,6 +43,7 @@ class Instruments:
         groups: of the samples; None where there are none.
         of_classes: whether the groups are the classes that the targets name.
         index: whether the lowest eigenvalues of H + 2λI are measured, too.
+        measures: what else is, by name.
     """
 
     train: Objective
@@ -51,6 +53,7 @@ class Instruments:
     groups: Groups | None
     of_classes: bool
     index: bool = False
+    measures: Sequence[str] = ()
     _cohorts: dict[int, CohortHessian] = field(default_factory=dict)
 
     @cached_property
@@ -118,7 +121,7 @@ def measure_points(
     strengths: Sequence[float],
     on_product: OnProduct | None = None,
 ) -> list[Measured]:
-    """Metrics, gradient and spectrum at each θ. Spectra of several are computed in step."""
+    """Metrics, gradient, spectrum and measures at each θ. Spectra of several are computed in step."""
     hessians = [instruments.hessian.at(theta) for theta in thetas]
     points = [_metrics(instruments, hessian, strength) for hessian, strength in zip(hessians, strengths, strict=True)]
     if instruments.index:
@@ -126,20 +129,44 @@ def measure_points(
             _with_index(point, hessian, strength, on_product)
             for point, hessian, strength in zip(points, hessians, strengths, strict=True)
         ]
-    if not instruments.settings.k:
-        return points
+    spectra: Sequence[Spectrum | None] = [None] * len(points)
+    if instruments.settings.k:
+        began = time.perf_counter()
+        spectra = decompose(instruments, hessians, strengths, on_product)
+        seconds = (time.perf_counter() - began) / len(points)
+        points = [
+            replace(
+                point,
+                scalars=point.scalars | {"smooth": instruments.smooth} | _companions(instruments, theta, spectrum, strength),
+                spectrum=spectrum,
+                seconds=point.seconds | {"spectrum": seconds},
+            )
+            for point, theta, spectrum, strength in zip(points, thetas, spectra, strengths, strict=True)
+        ]
+    if instruments.measures:
+        points = [
+            _with_measures(instruments, point, hessian, strength, on_product)
+            for point, hessian, strength in zip(points, hessians, strengths, strict=True)
+        ]
+    return points
+
+
+def _with_measures(
+    instruments: Instruments, point: Measured, operator: HessianOperator, strength: float, on_product: OnProduct | None
+) -> Measured:
+    """With the measures that were asked for; of those that this point does not have, why."""
     began = time.perf_counter()
-    spectra = decompose(instruments, hessians, strengths, on_product)
-    seconds = (time.perf_counter() - began) / len(points)
-    return [
-        replace(
-            point,
-            scalars=point.scalars | {"smooth": instruments.smooth} | _companions(instruments, theta, spectrum, strength),
-            spectrum=spectrum,
-            seconds=point.seconds | {"spectrum": seconds},
-        )
-        for point, theta, spectrum, strength in zip(points, thetas, spectra, strengths, strict=True)
-    ]
+    of_loss = instruments.settings.hessian == "loss" or not strength
+    found, missing = take(
+        instruments.measures,
+        instruments.train.penalised(strength, instruments.train.anchor),
+        operator.theta,
+        spectrum=point.spectrum if of_loss else None,
+        hessian=operator,
+        on_product=on_product,
+    )
+    scalars = point.scalars | found | ({"failures": missing} if missing else {})
+    return replace(point, scalars=scalars, seconds=point.seconds | {"measures": time.perf_counter() - began})
 
 
 def _companions(instruments: Instruments, theta: Float[Tensor, " P"], spectrum: Spectrum, strength: float) -> dict[str, float]:

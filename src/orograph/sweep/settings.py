@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from orograph.errors import ConfigurationError
+from orograph.measures.settings import MeasuresSettings
 from orograph.settings.base import MOST_SEED, Settings, group, require_range
 from orograph.settings.problem import ProblemSettings
 from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings, ParallelExecution
@@ -162,6 +163,7 @@ _LATER: dict[str, type[Settings]] = {
     "problem": ProblemSettings,
     "ending": EndSettings,
     "stability": IndexSettings,
+    "measuring": MeasuresSettings,
 }
 
 
@@ -178,6 +180,7 @@ class SweepSettings(Settings):
     problem: ProblemSettings = group(ProblemSettings)
     ending: EndSettings = group(EndSettings)
     stability: IndexSettings = group(IndexSettings)
+    measuring: MeasuresSettings = group(MeasuresSettings)
     numerics: SweepNumerics = group(SweepNumerics)
 
     @model_validator(mode="after")

@@ -41,9 +41,10 @@ function show(report) {
     return { data, layout: { xaxis: axis(word("strength"), across), yaxis: y, shapes: bands(), ...more } };
   }, { linked: true, cursor, onpick: pick, ...options });
 
-  function curves(names) {
+  function curves(names, bars = false) {
+    const margin = (chain, name) => (bars && chain.scalars[`${name}_margin`] ? { error_y: { type: "data", array: chain.scalars[`${name}_margin`], thickness: 1, width: 2 } } : {});
     return chains.flatMap((chain, c) => names.filter((name) => chain.scalars[name]).map((name, i) => ({
-      type: "scatter", x: chain.strengths, y: chain.scalars[name], name: headingOf(report.quantities, name).replace(/ %$/, "") + suffix(chain),
+      type: "scatter", x: chain.strengths, y: chain.scalars[name], ...margin(chain, name), name: headingOf(report.quantities, name).replace(/ %$/, "") + suffix(chain),
       mode: lines, opacity: several && c ? 0.7 : 1,
       line: { color: colour(i), dash: PATTERN[chain.direction], width: 2 }, marker: { size: 5, symbol: SYMBOLS[i] },
       hovertemplate: "%{y:.5~g}", connectgaps: false })));
@@ -80,6 +81,7 @@ function show(report) {
     if (setting("model", "activation") === "–" && count("smooth", (value) => value === 0)) found.push(["warn", "The loss is not twice differentiable: second-order results leave out its kinks."]);
     if (setting("model", "activation") === "relu") found.push(["warn", "ReLU is not twice differentiable: second-order results leave out its kinks."]);
     if (ladder[0] === 0 && report.endless) found.push(["", "At λ = 0 cross-entropy has no finite minimum; what is recorded there is where training stopped."]);
+    report.missing.forEach(({ name, why, points: n }) => found.push(["warn", `${points(n)} without the measure ${name}: ${why.replace(/\.$/, "")}.`]));
     const kinds = certificates();
     const total = Object.values(kinds).reduce((a, b) => a + b, 0);
     if (total) found.push([kinds.saddle || kinds["not converged"] || kinds.undecided ? "warn" : "good", `Certificates: ${Object.entries(kinds).map(([kind, n]) => `${n} ${kind}`).join(", ")}.`]);
@@ -121,6 +123,20 @@ function show(report) {
   if (has("scalar_curvature")) along(grid, "Scalar curvature", "Of the graph of L: R, and R of the recorded pairs alone.", () =>
     ({ data: curves(["scalar_curvature", "scalar_curvature_top_k"]), y: axis(word("scalar_curvature")) }));
   if (has("trace")) along(grid, "Trace of the Hessian", "", () => ({ data: curves(["trace"]), y: axis(word("trace")) }));
+
+  ["block_lambda_max", "block_trace", "block_effective_rank"].filter(held).forEach((name) => along(grid, upper(word(name)), "One line a layer.", () => listCurves(name, report.blocks)));
+  const measures = (title, note, names) => { if (names.some(has)) along(grid, title, note, () => ({ data: curves(names, true), y: axis(names.length > 1 ? units(names[0]) : word(names[0])) })); };
+  measures("Layers together", "The share of tr H² between layers, ± its 95 % interval; and the largest eigenvalue of one layer's block, relative to λ_max.", ["off_diagonal_share", "largest_block_share"]);
+  measures("Local learning coefficient", `Of chains around the point, beside that of its quadratic, ± 95 %.${unmixed()}`, ["learning_coefficient", "quadratic_coefficient"]);
+  measures("Sharpening", "The rate at which gradient flow would change λ_max.", ["sharpening_rate"]);
+  measures("Rise by SAM's step", "Of the loss, beside what gradient and Hessian predict.", ["sam_rise", "sam_predicted"]);
+  measures("Asymmetry of the valley", "Along v₁, ± rounding: 0 of equal sides, 1 where one is flat.", ["valley_asymmetry"]);
+
+  function unmixed() {
+    const values = chains.flatMap((chain) => chain.scalars.coefficient_rhat || []).filter(finite);
+    const apart = values.filter((value) => value >= 1.05).length;
+    return apart ? ` At ${apart} of ${values.length} points the chains have not mixed (R̂ of 1.05 and more): there it says only that.` : "";
+  }
 
   function eigenvalues() {
     const known = chains.flatMap((chain) => (chain.arrays.eigenvalue ? chain.strengths.flatMap((_, i) => Array.from(chain.arrays.eigenvalue.row(i))) : []));
