@@ -13,6 +13,7 @@ import pytest
 from orograph.measures.settings import MEASURES as NAMES
 from orograph.store.lookup import ENTRIES
 from orograph.store.measure_quantities import MEASURES
+from orograph.study.settings import TOPOLOGY
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,7 +46,7 @@ def test_every_number_has_one_row_of_as_many_cells_as_its_table(script: ModuleTy
 def test_what_is_held_against_generalisation_is_defined_and_tested(script: ModuleType) -> None:
     known = script.definitions()
     assert {name for name, each in (ENTRIES | MEASURES).items() if each.role == "metric"} <= set(known)
-    assert {each["measure"] for each in known.values() if "measure" in each} == set(NAMES)
+    assert {each["measure"] for each in known.values() if "measure" in each} == {*NAMES, TOPOLOGY}
     for name, each in known.items():
         path = ROOT / each["truth"]
         assert re.search(r"^def test_", path.read_text(encoding="utf-8"), re.MULTILINE), name

@@ -202,6 +202,7 @@ def test_the_runs_record_what_is_correlated_and_what_an_analysis_finds(made: Pat
     } <= sweep
     assert {"paths.band.barriers.train_loss", "measured.level", "products.spent", "bezier_bend", "direction_cosine"} <= study
     assert not {"lambda_min", "squared_trace", "index"} & sweep
+    assert {"surface_minima", "largest_persistence", "smad"} <= study
     for kind in ("published", "study"):
         assert set(MEASURES) - {"block"} <= recorded(Run.open(made / kind)) | {"sharpening_oscillation"}
 

@@ -163,3 +163,13 @@ def test_a_study_without_measures_is_what_it_was_before_there_were_some() -> Non
     assert "measuring" not in plain.configuration()
     assert more.configuration()["measuring"] == {"measures": ["layers", "sam"]}
     assert plain.digest() != more.digest()
+
+
+def test_the_topology_of_surfaces_needs_surfaces() -> None:
+    with pytest.raises(ConfigurationError, match="`measures` topology is of surfaces, and none is computed"):
+        StudySettings.model_validate({"measuring": {"measures": ["topology"]}})
+    given = {"measuring": {"measures": ["sam", "topology"]}, "surfaces": {"slice_2d": True}}
+    assert StudySettings.model_validate(given).measuring.of_minima == ("sam",)
+    every = StudySettings.model_validate({"measuring": {"measures": ["all"]}}).measuring
+    assert len(every.of_minima) == 5
+    assert every.topology

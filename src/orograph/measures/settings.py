@@ -9,8 +9,8 @@ from orograph.settings.words import Words
 MEASURES = ("layers", "llc", "sharpening", "sam", "asymmetry")
 
 
-def chosen(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The measures that words name, each once and in the order of `MEASURES`; `all` names every one, `none` none.
+def chosen(names: tuple[str, ...], known: tuple[str, ...] = MEASURES) -> tuple[str, ...]:
+    """The measures that words name, each once and in the order in which they are known; `all` names every one, `none` none.
 
     Raises:
         ConfigurationError: another word, or a word beside `all` or `none`.
@@ -18,9 +18,9 @@ def chosen(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name in ("all", "none") and len(names) > 1:
             raise ConfigurationError(f"`measures` {','.join(names)}: {name} stands alone; leave out the others")
-        if name not in (*MEASURES, "all", "none"):
-            raise unknown("measure", name, (*MEASURES, "all", "none"))
-    return MEASURES if names == ("all",) else tuple(name for name in MEASURES if name in names)
+        if name not in (*known, "all", "none"):
+            raise unknown("measure", name, (*known, "all", "none"))
+    return known if names == ("all",) else tuple(name for name in known if name in names)
 
 
 class MeasuresSettings(Settings):

@@ -118,7 +118,7 @@ def show_plan(bench: StudyBench, out: Path, console: Console, *, as_json: bool =
     """What would be done, and what it would cost, to be read or as JSON."""
     settings, everything = bench.settings, steps(bench)
     train, test = bench.objectives(bench.configurations[0])
-    beside = ", and those of its measures" if settings.measuring.measures else ""
+    beside = ", and those of its measures" if settings.measuring.of_minima else ""
     lines = {
         "run": str(out),
         "data": f"{settings.data.dataset}, {train.count} training and {test.count if test else 'no'} test {bench.sample}s",
@@ -132,7 +132,7 @@ def show_plan(bench: StudyBench, out: Path, console: Console, *, as_json: bool =
         by_kind: dict[str, float] = {}
         for step in mine:
             by_kind[step.kind] = by_kind.get(step.kind, 0.0) + speed.seconds(step)
-        if names := settings.measuring.measures:
+        if names := settings.measuring.of_minima:
             by_kind["measures"] = settings.optimisation.num_seeds * measures_seconds(bench, chosen, names)
         total += sum(by_kind.values())
         memory = memory_bytes(bench, chosen)
@@ -181,7 +181,7 @@ def rough_plan(settings: StudySettings, execution: StudyExecution, out: Path, co
         total, slow = total + seeds * (training + measuring), slow or trial.slow
     if not slow:
         return False
-    measures = ", the measures" if settings.measuring.measures else ""
+    measures = ", the measures" if settings.measuring.of_minima else ""
     lines["time"] = f"about {duration(total)}{measures} and the pairs of networks, all steps one after the other"
     if execution.json_output:
         answer(json_text({**lines, "seconds": total}))

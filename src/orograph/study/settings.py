@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from orograph.connectivity.names import PATHS
 from orograph.errors import ConfigurationError, unknown
-from orograph.measures.settings import MeasuresSettings
+from orograph.measures.settings import MEASURES, MeasuresSettings, chosen
 from orograph.models.names import ACTIVATIONS, MODELS
 from orograph.settings.base import MOST_SEED, Settings, group, is_own, require_range
 from orograph.settings.problem import ProblemSettings
@@ -25,6 +25,7 @@ STUDY_MODELS = tuple(name for name in MODELS if name != "mlp")  # studies vary o
 COMPARED = ("SGD", "Adam", "AdamW")
 MOST_SEEDS = 1_000  # of a configuration: every two of their minima are a pair
 MOST_STEPS = 1_000_000  # of a study
+TOPOLOGY = "topology"  # the measure of a surface
 MOST_POSITIONS = 10_000  # along a curve or an axis
 
 
@@ -216,7 +217,30 @@ class SurfaceSettings(Settings):
         return self
 
 
-_LATER: dict[str, type[Settings]] = {"problem": ProblemSettings, "measuring": MeasuresSettings}
+class StudyMeasuresSettings(MeasuresSettings):
+    """What is measured of minima and of surfaces beside what always is."""
+
+    measures: Words = Field(
+        (), description=f"also these measures of each minimum: {', '.join(MEASURES)}; of surfaces: {TOPOLOGY}; or all"
+    )
+
+    @field_validator("measures")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return chosen(names, (*MEASURES, TOPOLOGY))
+
+    @property
+    def of_minima(self) -> tuple[str, ...]:
+        """Those of a point."""
+        return tuple(name for name in self.measures if name != TOPOLOGY)
+
+    @property
+    def topology(self) -> bool:
+        """Whether surfaces are measured, too."""
+        return TOPOLOGY in self.measures
+
+
+_LATER: dict[str, type[Settings]] = {"problem": ProblemSettings, "measuring": StudyMeasuresSettings}
 
 
 class StudySettings(Settings):
@@ -226,7 +250,7 @@ class StudySettings(Settings):
     architecture: ArchitectureSettings = group(ArchitectureSettings)
     optimisation: OptimisationSettings = group(OptimisationSettings)
     metrics: MetricsSettings = group(MetricsSettings)
-    measuring: MeasuresSettings = group(MeasuresSettings)
+    measuring: StudyMeasuresSettings = group(StudyMeasuresSettings)
     connectivity: ConnectivitySettings = group(ConnectivitySettings)
     surfaces: SurfaceSettings = group(SurfaceSettings)
     problem: ProblemSettings = group(ProblemSettings)
@@ -238,6 +262,13 @@ class StudySettings(Settings):
             raise ConfigurationError(
                 f"`num_seeds` {self.optimisation.num_seeds} leaves no two minima to connect; give 2 or more, or `paths` none"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _surfaces(self) -> "StudySettings":
+        every = len(self.measuring.of_minima) == len(MEASURES)  # `all` are those that there is something to measure of
+        if self.measuring.topology and not every and not self.surfaces.slice_2d:
+            raise ConfigurationError("`measures` topology is of surfaces, and none is computed; add `slice_2d`, or leave it out")
         return self
 
     @model_validator(mode="after")

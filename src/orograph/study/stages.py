@@ -23,6 +23,7 @@ from orograph.study.plan import Step
 from orograph.study.settings import StudySettings
 from orograph.study.slices import plane_of_minima, slice_minimum
 from orograph.study.trainings import choose_rate, instability, train_seeds
+from orograph.topology.scalars import surface_topology
 from orograph.training.fitting import Fitted
 from orograph.work.problems import unpacked_problem
 from orograph.work.worker import Say
@@ -100,7 +101,7 @@ def _minimum(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Result:
         found.test,
         found.theta,
         settings=bench.settings.metrics,
-        measures=bench.settings.measuring.measures,
+        measures=bench.settings.measuring.of_minima,
         metrics=bench.metrics if given else bench.besides,
         groups=bench.groups if given else None,
         seed=step.seeds[0],
@@ -125,7 +126,9 @@ def _slice(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Result:
     found, settings = bench.minimum(step.configuration, inputs.states[0]), bench.settings.surfaces
     vectors = inputs.arrays.get("eigenvectors")
     directions = None if vectors is None else vectors.to(found.theta)
-    return slice_minimum(found.train, found.test, found.theta, settings=settings, eigenvectors=directions, seed=step.seeds[0])
+    seed = step.seeds[0]
+    made = slice_minimum(found.train, found.test, found.theta, settings=settings, eigenvectors=directions, seed=seed)
+    return _with_topology(bench, made)
 
 
 def _plane(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Result:
@@ -133,7 +136,16 @@ def _plane(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Result:
     thetas = torch.stack([each.theta for each in minima])
     bend = inputs.arrays.get("bezier_bend")
     path = None if bend is None else bend.to(thetas)
-    return plane_of_minima(minima[0].train, minima[0].test, thetas, settings=bench.settings.surfaces, path=path)
+    return _with_topology(
+        bench, plane_of_minima(minima[0].train, minima[0].test, thetas, settings=bench.settings.surfaces, path=path)
+    )
+
+
+def _with_topology(bench: StudyBench, found: Result) -> Result:
+    """A surface with the minima of its training loss and how long they last, where that was asked for."""
+    if not bench.settings.measuring.topology:
+        return found
+    return Result({**found.scalars, **surface_topology(found.arrays["train_loss"])}, found.arrays)
 
 
 _MEASURED: dict[str, Callable[[StudyBench, Step, Inputs, Say], Result]] = {

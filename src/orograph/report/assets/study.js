@@ -227,7 +227,8 @@ function show(report) {
         Plotly.purge(one.plot);
         one.update();
       } }, "turn in 3-D");
-      const one = figure(plots, title, "", () => surfaceFigure(entry, state), { height: 400, controls: controls(
+      const lasting = finite(entry.surface_minima) ? `Minima that last longer than ${format(entry.persistence_threshold)}${unit("train_loss")}: ${entry.surface_minima}, ${entry.surface_minima_inside} of them inside. Largest persistence of another than the deepest: ${format(entry.largest_persistence)}; SMAD ${format(entry.smad)}.` : "";
+      const one = figure(plots, title, lasting, () => surfaceFigure(entry, state), { height: 400, controls: controls(
         choice("", options(["train_loss", "test_loss", "train_accuracy", "test_accuracy"].filter((name) => entry.arrays[name])), "train_loss", (value) => { state.quantity = value; one.update(); }), turn) });
     });
   }
