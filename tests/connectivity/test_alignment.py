@@ -111,6 +111,18 @@ class Branching(nn.Module):
         return self.two(after if after.sum() > 0 else after.sin())
 
 
+class Across(nn.Module):
+    """Attention over channels by a convolution along them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.along = nn.Linear(8, 6), nn.Linear(6, 4), nn.Conv1d(1, 1, 3, padding=1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        after = self.one(inputs)
+        return self.two(after * self.along(after[:, None]).squeeze(1).sigmoid())
+
+
 class Partly(nn.Module):
     """One layer whose units are sorted, and one whose units are not."""
 
@@ -129,6 +141,7 @@ class Partly(nn.Module):
         (nn.Linear(8, 4), "no hidden units"),
         (Sorted(), "'one.weight' is held by the operation 'sort'"),
         (Branching(), "has no graph of its own"),
+        (Across(), "'one.weight' is held by the positions of a convolution"),
     ],
 )
 def test_what_cannot_move_is_refused_with_the_reason(model: nn.Module, words: str) -> None:

@@ -165,3 +165,29 @@ def test_the_same_network_stays_as_it_is_bit_for_bit() -> None:
         objective = objective_of(model, clusters(6), dtype=torch.float32)
         found = align(objective, objective.theta, objective.theta)
         assert torch.equal(found.theta, objective.theta)
+
+
+def test_rotations_that_no_weight_determines_alone_are_found_together() -> None:
+    """Hidden layers of linear networks are wider than what goes in: only both sides of a weight tell the whole of a rotation."""
+    model = nn.Sequential(nn.Linear(8, 14), nn.Linear(14, 16), nn.Linear(16, 12), nn.Linear(12, 4)).double()
+    objective = objective_of(model, clusters(6))
+    for seed in range(10):
+        generator = torch.Generator().manual_seed(seed)
+        first = drawn(model, generator)
+        second, before = {}, torch.eye(8, dtype=torch.float64)
+        for layer in range(4):
+            size = len(first[f"{layer}.bias"])
+            turn = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64)).Q
+            turn = turn if layer < 3 else torch.eye(4, dtype=torch.float64)  # outputs stay
+            second |= {
+                f"{layer}.weight": turn @ first[f"{layer}.weight"] @ before.T,
+                f"{layer}.bias": turn @ first[f"{layer}.bias"],
+            }
+            before = turn
+        one, other = objective.layout.flatten(first), objective.layout.flatten(second)
+        found = align(objective, one, other)
+        assert found.distance_before > 1
+        # Rounding of singular values, of which the smallest that count are 1e-4 of the largest.
+        assert found.distance < 1e-9 * found.distance_before
+        for turns in (each for kinds in found.rotations.values() for each in kinds):
+            torch.testing.assert_close(turns @ turns.mT, torch.eye(turns.shape[-1]).double()[None], rtol=0, atol=1e-12)

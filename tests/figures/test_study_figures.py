@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from orograph.figures import study
 from orograph.figures.labels import title_of
@@ -146,6 +147,11 @@ def test_paths_are_means_over_pairs_and_their_barriers_are_dots() -> None:
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), np.mean(losses, axis=0))
     dots = [line.get_xdata() for line in figure.axes[3].lines]
     np.testing.assert_allclose(dots[0], [entry["linear_barrier"] for entry in results["curves"]])
+    figure.draw_without_rendering()
+    title = figure.axes[3].get_title(loc="right")
+    assert title.startswith("Barrier")
+    artist = next(each for each in figure.axes[3].findobj(Text) if each.get_text() == title)
+    assert artist.get_window_extent().x1 <= figure.bbox.x1  # all of it is on the page
 
 
 @pytest.mark.slow

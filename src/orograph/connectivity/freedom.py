@@ -147,7 +147,8 @@ def freedom_of(objective: Objective, inputs: Inputs) -> Freedom:
     groups = _groups(reading, blocks, host)
     held = _held(axes, {name: named[name][:1] for name in own})
     if not groups:
-        why = held or _held(axes, {name: named[name] for name in own})
+        every = {name: named[name] for name in own}
+        why = held or _held(axes, every) or _held(axes, every, positions=True)
         where = next((f"'{name}' is held by {reason}" for name, reason in why.items()), "all are inputs or outputs")
         raise ConfigurationError(
             f"this model cannot be aligned, for no hidden units of it could change places ({where}): it takes a layer whose "
@@ -297,13 +298,14 @@ def _hosts(reading: Reading, named: dict[str, list[Axis]], movable: set[int]) ->
     return found
 
 
-def _held(axes: Axes, named: dict[str, list[Axis]]) -> dict[str, str]:
-    """Why units of some dimensions of a weight stay, where they are neither inputs nor outputs."""
+def _held(axes: Axes, named: dict[str, list[Axis]], *, positions: bool = False) -> dict[str, str]:
+    """Why units of some dimensions of a weight stay, where they are neither inputs nor outputs, nor places of a kernel."""
+    usual = {"the inputs", "the outputs"} | (set() if positions else {"the positions of a convolution"})
     found: dict[str, str] = {}
     for name, dimensions in named.items():
         for axis in dimensions:
             for atom in sorted(axes.atoms(axis)):
                 reason = axes.reasons.get(atom, "")
-                if reason and reason not in ("the inputs", "the outputs", "the positions of a convolution"):
+                if reason and reason not in usual:
                     found.setdefault(name, reason)
     return found

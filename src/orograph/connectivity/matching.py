@@ -19,6 +19,7 @@ from orograph.connectivity.freedom import Block, Freedom, Group, Inner
 Element = dict[int, Tensor]  # by kind: order `(n,)`; of an inner kind orders `(hosts, n)`, or rotations `(hosts, n, n)`
 Tensors = Mapping[str, Tensor]
 
+_TOLD = 1e-8  # of a singular value by the largest: the root of float64's rounding, below which its vectors say nothing
 _SWEEPS = 1000  # at most; permutations come to rest long before, rotations in steps that shrink
 
 
@@ -87,21 +88,37 @@ def climbed(one: Tensors, other: Tensors, freedom: Freedom, element: Element, ge
 def matched_forwards(one: Tensors, other: Tensors, freedom: Freedom) -> Element:
     """A first guess: groups in the order of the network, each by the weights in which nothing else is still to be matched.
 
-    Exact where the second network is a moved copy of the first.
+    Where these weights span fewer dimensions than a rotation has, it stands for a partial isometry, zero on what is left, and the
+    rounds go on as long as what others determine adds to it. Exact where the second network is a moved copy of the first, and
+    its weights determine every rotation so.
     """
+    rotating = [inner for group in freedom.groups for inner in group.inner if inner.rotates]
     element, todo = identity(freedom), list(freedom.groups)
+    element |= {inner.kind: torch.zeros_like(element[inner.kind]) for inner in rotating}
     while todo:
         looked = [(group, _determined(freedom, group, todo)) for group in todo]
         # A bias by itself tells little: weights that join the units to others come first.
         telling = [(group, blocks) for group, blocks in looked if any(set(b.kinds) - _all_kinds(group) for b in blocks)]
         group, blocks = (telling or looked)[0]
-        element |= stepped(one, other, freedom, element, group, blocks) or {}
+        element |= stepped(one, other, freedom, element, group, blocks, partial=True) or {}
         todo.remove(group)
-    return element
+    most, rank = sum(element[inner.kind].shape[:2].numel() for inner in rotating), -1
+    while rank < (rank := round(sum(element[inner.kind].square().sum().item() for inner in rotating))) < most:
+        for group in freedom.groups:
+            found = stepped(one, other, freedom, element, group, _determined(freedom, group, []), partial=True)
+            element |= found or {}
+    return element | {inner.kind: _completed(element[inner.kind]) for inner in rotating}
 
 
 def stepped(
-    one: Tensors, other: Tensors, freedom: Freedom, element: Element, group: Group, blocks: Sequence[Block] | None = None
+    one: Tensors,
+    other: Tensors,
+    freedom: Freedom,
+    element: Element,
+    group: Group,
+    blocks: Sequence[Block] | None = None,
+    *,
+    partial: bool = False,
 ) -> Element | None:
     """The best element of one group while all others stay; None where it is better by no more than rounding.
 
@@ -112,6 +129,7 @@ def stepped(
         element: of all groups, so far.
         group: the one.
         blocks: of θ that are looked at; all that the group moves when None.
+        partial: whether rotations are zero where these blocks do not determine them.
     """
     rest = [each for each in freedom.groups if each is not group]
     pairs = _pairs(one, other, _counted(freedom, group.kinds) if blocks is None else blocks, rest, element)
@@ -121,7 +139,7 @@ def stepped(
     size = sum((torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b)).item() for a, b, _ in pairs)
     rounding = 1e-13 if any(inner.rotates for inner in group.inner) else 8 * torch.finfo(torch.float64).eps
     before = sum(_product(*pair, [group], element) for pair in pairs)
-    candidates = [gains.best()[0], *([_exchanged(pairs, gains, element)] if _is_curved(freedom, group) else [])]
+    candidates = [gains.best(partial=partial)[0], *([_exchanged(pairs, gains, element)] if _is_curved(freedom, group) else [])]
     for found in candidates:
         if sum(_product(*pair, [group], found) for pair in pairs) - before > rounding * size:
             return found
@@ -168,8 +186,8 @@ class Gains:
             else:
                 self.within[inner.kind] += torch.einsum("iar,jbr->ijab", *rows).cpu()
 
-    def best(self) -> tuple[Element, float]:
-        """The element that gains most, and how much."""
+    def best(self, *, partial: bool = False) -> tuple[Element, float]:
+        """The element that gains most, and how much; with rotations that are zero where they gain nothing, if `partial`."""
         group, hosts = self.group, torch.arange(self.group.size)
         values = self.direct.diagonal()[:, None] if group.stays else self.direct
         values = values + sum((_most(self.within[inner.kind], inner.rotates) for inner in group.inner), torch.zeros_like(values))
@@ -178,7 +196,10 @@ class Gains:
         found = {} if group.kind is None else {group.kind: order}
         for inner in group.inner:
             tables = self.within[inner.kind][hosts, chosen]
-            found[inner.kind] = _rotations(tables) if inner.rotates else torch.stack([_assigned(table) for table in tables])
+            if inner.rotates:
+                found[inner.kind] = _rotations(tables, _TOLD if partial else 0.0)
+            else:
+                found[inner.kind] = torch.stack([_assigned(table) for table in tables])
         return found, values[hosts, chosen].sum().item()
 
 
@@ -344,9 +365,16 @@ def _most(tables: Float[Tensor, "hosts hosts n n"], rotates: bool) -> Float[Tens
     return torch.stack(gained).reshape(tables.shape[:2])
 
 
-def _rotations(tables: Float[Tensor, "hosts n n"]) -> Float[Tensor, "hosts n n"]:
-    left, _, right = torch.linalg.svd(tables)
-    return left @ right
+def _rotations(tables: Float[Tensor, "hosts n n"], least: float = 0.0) -> Float[Tensor, "hosts n n"]:
+    """The polar factor; zero where singular values are no more than `least` of the largest, if that is not 0."""
+    left, values, right = torch.linalg.svd(tables)
+    return (left * (values > least * values[:, :1])[:, None] if least else left) @ right
+
+
+def _completed(partial: Float[Tensor, "hosts n n"]) -> Float[Tensor, "hosts n n"]:
+    """A rotation out of a partial isometry, near the identity where it is zero."""
+    one = torch.eye(partial.shape[-1], dtype=partial.dtype)
+    return _rotations(partial + (one - partial @ partial.mT) @ (one - partial.mT @ partial))
 
 
 def _assigned(table: Float[Tensor, "n n"]) -> Int[Tensor, " n"]:

@@ -45,8 +45,10 @@ def connectivity(results: Mapping[str, Any], title: str = "") -> Figure:
             _barriers(row[-1], group, seen)
             several = "s" if len(group) > 1 else ""
             row[0].set_ylabel(f"{configuration}\n{len(group)} pair{several}" if len(groups) > 1 else "mean loss")
-        for axes, name in zip(grid[0], (*drawn, "barriers.train_loss"), strict=True):
+        for axes, name in zip(grid[0], drawn, strict=False):
             axes.set_title(title_of(name, of=wording))
+        # The names of the paths leave little room to the right of them, and some above.
+        grid[0, -1].set_title(title_of("barriers.train_loss", of=wording), loc="right")
         for axes in grid[-1][:-1]:
             axes.set_xlabel(label("positions"))
         handles = [_LOOKS[WAYS[name]].handle() for name in seen]
