@@ -223,6 +223,10 @@ def test_weights_ignored_targets_and_smoothed_labels_are_refused() -> None:
     ):
         with pytest.raises(ConfigurationError, match=says):
             kfac_audit(network(), nn.CrossEntropyLoss(**options), data, k=2)
+    inputs, targets = data[0]
+    shares = nn.functional.one_hot(targets).to(inputs)
+    with pytest.raises(ConfigurationError, match="as classes, not as probabilities"):
+        kfac_audit(network(), nn.CrossEntropyLoss(), [(inputs, shares)], k=2)
     data[0][1][0] = -100
     with pytest.raises(ConfigurationError, match="some are ignored here"):
         kfac_audit(network(), nn.CrossEntropyLoss(), data, k=2)

@@ -157,3 +157,9 @@ def test_nothing_of_ones_own_is_changed_and_wrong_radii_are_refused() -> None:
             og.finite_radius_curvature(objective, objective.theta, units(1, len(before)), radii=radii)
     with pytest.raises(ConfigurationError, match="θ is zero, so give them"):
         og.finite_radius_curvature(objective, torch.zeros_like(before), units(1, len(before)))
+    nan = torch.full_like(before, torch.nan)
+    with pytest.raises(ConfigurationError, match="`theta` has the norm nan"):
+        og.finite_radius_curvature(objective, nan, units(1, len(before)))
+    for directions in (units(1, len(before))[:0], nan[None]):
+        with pytest.raises(ConfigurationError, match="`directions` must be one row or more of finite numbers"):
+            og.valley_asymmetry(objective, objective.theta, directions)

@@ -55,3 +55,5 @@ def test_a_point_without_a_gradient_has_no_step() -> None:
     for radius in (0.0, -1.0, float("inf")):
         with pytest.raises(ConfigurationError, match="positive and finite"):
             og.sam_sharpness(classifier(), classifier().theta, radius=radius)
+    with pytest.raises(ConfigurationError, match="norm nan; look for NaN"):
+        og.sam_sharpness(classifier(), torch.full_like(classifier().theta, torch.nan))

@@ -311,6 +311,8 @@ def _require_the_same(objective: Objective, network: nn.Module, loss: nn.Module,
         for inputs, targets in batches:
             if not isinstance(inputs, Tensor):
                 raise ConfigurationError(f"KFAC takes inputs in one tensor, not in a {type(inputs).__name__}; give such data.")
+            if targets.is_floating_point() and isinstance(loss, nn.CrossEntropyLoss):  # curvlinops' is C times as large then
+                raise ConfigurationError("KFAC takes targets of cross_entropy as classes, not as probabilities; give such data.")
             if not targets.is_floating_point() and bool(targets.eq(IGNORED).any()):
                 raise ConfigurationError("KFAC counts every target alike, and some are ignored here; leave these samples out.")
             total += loss(network(inputs), targets).item() * len(targets)

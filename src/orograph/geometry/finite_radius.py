@@ -206,6 +206,8 @@ class _Neighbours(ParameterSet):
 
 def _ascending(radii: tuple[float, ...], theta: Float[Tensor, " P"]) -> Float64[Tensor, " R"]:
     norm = torch.linalg.vector_norm(theta.double()).item()
+    if not norm < float("inf"):
+        raise ConfigurationError(f"`theta` has the norm {norm:g}; give finite parameters.")
     chosen = sorted(set(radii or (FINITE_RADIUS * norm * step for step in STEPS)))
     if not all(0 < each < float("inf") for each in chosen):
         why = f"`radii` {', '.join(f'{each:g}' for each in chosen)} must be positive and finite"
@@ -218,6 +220,8 @@ def _sides(
 ) -> tuple[float, Float64[Tensor, "k R"], Float64[Tensor, "k R"], float]:
     """L(θ), L(θ + rd), L(θ − rd) and the noise of all, on the CPU."""
     k = len(directions)
+    if not k or not bool(directions.isfinite().all()):
+        raise ConfigurationError("`directions` must be one row or more of finite numbers.")
     steps = torch.cat([radius * torch.eye(k, dtype=torch.float64) for radius in radii.tolist()])  # radius by radius
     every = torch.cat([torch.zeros_like(steps[:1]), steps, -steps])
     losses = told(losses_at(objective, Points(theta, directions.to(theta), every))).cpu()

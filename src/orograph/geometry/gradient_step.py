@@ -90,7 +90,9 @@ def sam_sharpness(
     plain = objective.penalised(0.0)
     gradient = plain.gradient(theta).double()
     norm = torch.linalg.vector_norm(gradient).item()
-    if not 0 < norm < float("inf"):
+    if not norm < float("inf"):
+        raise ConfigurationError(f"the gradient has the norm {norm:g}; look for NaN in the parameters, the data or the loss.")
+    if not norm:
         raise ConfigurationError(
             f"the gradient has the norm {norm:g}, and no direction to step into; `worst_case` looks around a critical point."
         )
