@@ -320,3 +320,34 @@ def test_threads_share_it(made: list[int]) -> None:
         thread.join()
     assert len(found) == 4
     assert {id(trace._objective) for trace in found} == set(map(id, objectives))
+
+
+class Branching(nn.Module):
+    """Of samples that begin with a negative number, or by such a parameter, another network, or the same one always."""
+
+    def __init__(self, by: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.by, self.a, self.b = by, nn.Linear(2, 3).double(), nn.Linear(3, 2).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        looked_at = {"input": x[0], "parameter": self.a.bias.detach().abs()}.get(self.by)
+        first = 1.0 if looked_at is None else looked_at.tolist()[0]
+        return self.b(torch.tanh(self.a(x)) * (1.0 if first > 0 else 3.0))
+
+
+@pytest.mark.parametrize("by", ["input", "parameter"])
+def test_networks_that_read_numbers_as_lists_get_no_graph_of_one_that_does_not(by: str) -> None:
+    known.clear()
+    x = torch.rand(4, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    batches = [(x, torch.tensor([0, 1, 0, 1])), (-x, torch.tensor([1, 1, 0, 0]))]
+    og.HessianOperator(Branching("nothing"), F.cross_entropy, batches)
+    model = Branching(by)
+    operator = og.HessianOperator(model, F.cross_entropy, batches)
+    assert operator.method != "traced"
+    v = torch.randn(operator.size, dtype=torch.float64, generator=torch.Generator().manual_seed(VECTOR_SEED))
+    mean = sum(F.cross_entropy(model(inputs), y) for inputs, y in batches) / 2
+    slopes = torch.autograd.grad(mean, list(model.parameters()), create_graph=True)
+    flat = torch.cat([slope.reshape(-1) for slope in slopes])
+    truth = torch.cat([part.reshape(-1) for part in torch.autograd.grad(flat @ v, list(model.parameters()))])
+    torch.testing.assert_close(operator @ v, truth, rtol=1e-10, atol=1e-12)  # float64, other orders of summation

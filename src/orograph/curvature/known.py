@@ -8,9 +8,9 @@ networks that write the same ledger compute the same product of every θ, vector
 a graph from the store has to give before it is used, besides the tests of every operator.
 
 Nothing is kept where the ledger may not say all: functions with derivatives of their own (`autograd.Function`, operators of
-other libraries), choices by values of tensors, random numbers, tensors that the network reads and that are none of the
-objective's. What is kept are graphs alone, no tensor, module or loss of anybody's. Not on the disk: what a stored graph is
-worth there would hang on every version of torch and of each operator, and reading it means to run code.
+other libraries), choices by values of tensors, numbers read as lists or arrays, random numbers, tensors that the network reads
+and that are none of the objective's. What is kept are graphs alone, no tensor, module or loss of anybody's. Not on the disk:
+what a stored graph is worth there would hang on every version of torch and of each operator, and reading it means to run code.
 """
 
 import copy
@@ -29,7 +29,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
 from orograph.curvature.formulas import FISHER, GAUSS_NEWTON, HESSIAN, Formula
 from orograph.curvature.plain import REVERSE, check_product, tangent
-from orograph.curvature.tracing.traced import Trace, alone
+from orograph.curvature.tracing.traced import Reading, Trace, alone
 from orograph.intake import Batch
 from orograph.objective import Objective
 
@@ -105,9 +105,9 @@ def _ledger(objective: Objective, formula: Formula, batch: Batch) -> tuple[str, 
     theta, vector = objective.theta.detach(), tangent(objective.theta)
     given = [theta, vector, *bound.constants.values(), *(x for x in tree_leaves((inputs, targets)) if isinstance(x, Tensor))]
     try:
-        with sdpa_kernel(SDPBackend.MATH), _Ledger(given) as ledger:
+        with sdpa_kernel(SDPBackend.MATH), _Ledger(given) as ledger, Reading() as reading:
             product = formula.reverse(bound, theta, vector, inputs, targets).detach()
-        if not ledger.sure or any(map(_of_python, found)):
+        if not ledger.sure or reading.found or any(map(_of_python, found)):
             return None
     except torch.OutOfMemoryError:
         raise

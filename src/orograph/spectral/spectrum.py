@@ -86,7 +86,8 @@ class Spectrum:
         clusters: `(start, stop)` of runs of two or more pairs that cannot be told apart; compare these as subspaces.
         cut: the k pairs end inside a cluster that has further members, or copies of some are known to be missing and were not
             followed further. The subspace of a cluster is then known to the residuals of its members, and so are their values;
-            what is missing may be larger than the last pairs.
+            what is missing may be larger than the last pairs. If not, none has been seen: further copies of the last value are
+            not looked for, since they would change none of the values.
         bounds: `(k,)`, the bound ‖r‖/gap on the sine of the angle to the eigenvector; nan inside clusters and where the gap does
             not allow one.
         signs: `(k,)`, +1, −1, or 0 where |λ| ≤ ‖r‖ + noise and no sign is claimed.

@@ -22,6 +22,7 @@ from torch.fx import Graph, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from orograph.curvature.formulas import Formula
@@ -40,7 +41,33 @@ alone = threading.RLock()  # operators in several threads may share a graph, and
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=alone._at_fork_reinit)  # type: ignore[attr-defined]
 
+_READERS = {
+    Tensor.tolist,
+    Tensor.numpy,
+    Tensor.__array__,
+    Tensor.__dlpack__,
+    Tensor.data_ptr,
+    Tensor.storage,
+    Tensor.__repr__,
+}
 _DECOMPOSITIONS = {torch.ops.aten._efficientzerotensor.default: torch.zeros}  # whose fake is on no device
+
+
+class Reading(TorchFunctionMode):
+    """Notices numbers that leave tensors out of torch's sight, as lists, arrays or by their address.
+
+    Attributes:
+        found: whether any did.
+    """
+
+    found = False
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function in _READERS:
+            self.found = True
+            if function is Tensor.tolist and torch._C._functorch.is_functorch_wrapped_tensor(args[0]):  # ends the process
+                raise RuntimeError("the module or loss reads a tensor as a list, where it has no numbers.")
+        return function(*args, **(kwargs or {}))
 
 
 class Trace:
@@ -229,7 +256,7 @@ def record(objective: Objective, formula: Formula, batch: Batch) -> tuple[Graph,
         return formula.forward(bound, theta, vector, inputs, targets)
 
     arguments = (objective.theta, torch.empty_like(objective.theta), *constants, *tensors)
-    with sdpa_kernel(SDPBackend.MATH):
+    with sdpa_kernel(SDPBackend.MATH), Reading():
         try:
             module = _traced(function, arguments)
         except GuardOnDataDependentSymNode:  # the module looks at values, as of a mask, unless it is told that it is traced
