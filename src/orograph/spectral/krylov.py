@@ -166,7 +166,7 @@ class Krylov:
     @property
     def _grown(self) -> float:
         """A bound on what the rest of the next product has along old rows."""
-        return (self.loss + torch.finfo(self.basis.dtype).eps) * self.scale
+        return self.loss * self.scale + self.floor
 
     def settle(self) -> float:
         """Make all rows orthonormal to rounding; the decomposition is that of the new rows.
