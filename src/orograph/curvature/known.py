@@ -105,9 +105,9 @@ def _ledger(objective: Objective, formula: Formula, batch: Batch) -> tuple[str, 
     theta, vector = objective.theta.detach(), tangent(objective.theta)
     given = [theta, vector, *bound.constants.values(), *(x for x in tree_leaves((inputs, targets)) if isinstance(x, Tensor))]
     try:
-        with sdpa_kernel(SDPBackend.MATH), _Ledger(given) as ledger, Reading() as reading:
+        with torch.compiler.set_stance("force_eager"), sdpa_kernel(SDPBackend.MATH), _Ledger(given) as ledger, Reading() as read:
             product = formula.reverse(bound, theta, vector, inputs, targets).detach()
-        if not ledger.sure or reading.found or any(map(_of_python, found)):
+        if not ledger.sure or read.found or any(map(_of_python, found)):
             return None
     except torch.OutOfMemoryError:
         raise

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from orograph.objective import Objective
 from orograph.samples import take
@@ -24,9 +24,10 @@ def moved_by_a_kernel(objective: Objective, length: int) -> float:
         return 0.0
     counted = []
     for part in (take(batch, slice(0, few)), take(batch, slice(0, 2 * few))):
-        with torch.no_grad(), _Traffic() as traffic:
+        own = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, part)  # a module may write into it
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"), _Traffic() as traffic:
             try:
-                objective.summed(objective.theta, *part)
+                objective.summed(objective.theta.clone(), *own)
             except torch.OutOfMemoryError:
                 raise
             except Exception:  # what cannot be watched is traced as it is
