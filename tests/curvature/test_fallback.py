@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from curvature.cases import CASES, Batches, Case, Dense, features, labels
-from orograph.curvature import engine
+from orograph.curvature import engine, known
 from orograph.curvature.cohort import CohortHessian
 from orograph.curvature.fisher import EmpiricalFisherOperator
 from orograph.curvature.ggn import GaussNewtonOperator
@@ -177,10 +177,12 @@ def test_batches_alike_in_shape_and_unlike_in_a_flag_have_graphs_of_their_own(ki
 def test_every_graph_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
-    def counted(trace: object, *rest: object) -> None:
+    def counted(trace: object, *rest: object, **given: object) -> None:
         seen.append(id(trace))
 
-    monkeypatch.setattr(engine, "check_product", counted)
+    known.clear()
+    for module in (engine, known):
+        monkeypatch.setattr(module, "check_product", counted)
     lengths = (5, 3, 4, 3, 5)  # the last one's graph is the first one's, others lie between
     batches = [(torch.randn(length, 4), torch.randint(3, (length,))) for length in lengths]
 

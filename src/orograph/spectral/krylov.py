@@ -39,6 +39,7 @@ _PASSES = 4  # after the first; one suffices for any vector that is not wholly r
 _LARGE = 1e-3  # of |λ₁|: components worth a subtraction of their own
 _LOSS = 0.3  # components along old rows, by a bound that mostly is ten times too large, at which passes are made up for
 _POSTPONED = 16  # vectors at most
+_COARSE = 1e-5  # of a dtype: rows that are changed once more are rounded once more
 
 
 class Krylov:
@@ -144,7 +145,7 @@ class Krylov:
     def advance(self) -> int:
         """As `expand`, of one vector; where it is the only one of the pool, what its product has along rows of long ago may be
         left to `settle`."""
-        if self.pool != 1 or self.room == 0:
+        if self.pool != 1 or self.room == 0 or torch.finfo(self.basis.dtype).eps > _COARSE:
             return self.expand()
         start = self.multiplied
         products, longest = self._multiplied(self.basis.rows[start : start + 1].to(self.basis.device), self.operator)
