@@ -40,6 +40,8 @@ class DifferenceOperator(TrustedOperator):
         tensor([3., 0.], dtype=torch.float64)
     """
 
+    exact = False
+
     @checked
     def __init__(
         self, gradient: Callable[[Tensor], Tensor], theta: Float[Tensor, " P"], *, rounding: float | None = None

@@ -72,6 +72,7 @@ class Krylov:
         self.scale = 0.0  # the largest ‖A q‖ seen, or Ritz value
         self.fresh = 0  # how many of the last rows are orthogonal to the two before them alone
         self.loss = 0.0  # a bound on what the last row has along all others
+        self._coarse = not operator.exact or torch.finfo(operator.dtype).eps > _COARSE  # products, or rows
         self._generator = torch.Generator().manual_seed(seed)
         self._told = told
 
@@ -145,7 +146,7 @@ class Krylov:
     def advance(self) -> int:
         """As `expand`, of one vector; where it is the only one of the pool, what its product has along rows of long ago may be
         left to `settle`."""
-        if self.pool != 1 or self.room == 0 or torch.finfo(self.basis.dtype).eps > _COARSE:
+        if self.pool != 1 or self.room == 0 or self._coarse:
             return self.expand()
         start = self.multiplied
         products, longest = self._multiplied(self.basis.rows[start : start + 1].to(self.basis.device), self.operator)
@@ -179,6 +180,7 @@ class Krylov:
         while old < n:
             fresh = self.basis.rows[old:n]
             along = self.basis.project_out(fresh, old)
+            self._coarse |= float(along.abs().max()) > max(self.loss, _LARGE)
             gram = self.basis.dots(fresh, fresh).cpu()
             upper = torch.linalg.cholesky((gram + gram.T) / 2, upper=True)
             self.basis.rotate(torch.linalg.inv(upper), first=old)
