@@ -40,7 +40,7 @@ class DifferenceOperator(TrustedOperator):
         tensor([3., 0.], dtype=torch.float64)
     """
 
-    exact = False
+    exact_products = False
 
     @checked
     def __init__(

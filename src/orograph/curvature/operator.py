@@ -46,7 +46,7 @@ class LinearOperator(ABC):
     device: torch.device
     products: int = 0
     group: Any = None
-    exact = True  # to the rounding of its dtype
+    exact_products = True  # to the rounding of its dtype
     sharded: bool = False
 
     @abstractmethod

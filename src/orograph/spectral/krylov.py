@@ -72,7 +72,7 @@ class Krylov:
         self.scale = 0.0  # the largest ‖A q‖ seen, or Ritz value
         self.fresh = 0  # how many of the last rows are orthogonal to the two before them alone
         self.loss = 0.0  # a bound on what the last row has along all others
-        self._coarse = not operator.exact or torch.finfo(operator.dtype).eps > _COARSE  # products, or rows
+        self._coarse = not operator.exact_products or torch.finfo(operator.dtype).eps > _COARSE  # products, or rows
         self._generator = torch.Generator().manual_seed(seed)
         self._told = told
 
