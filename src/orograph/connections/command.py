@@ -54,9 +54,7 @@ def connect_minima(settings: ConnectSettings, execution: Execution) -> int:
     old = begun_run(out, CONNECTION)
     if old is None:
         settings.model.require_taken()
-        numerics = settings.numerics.model_copy(update={"chunks": "traced"})
-    else:
-        numerics = settled_numerics(old, settings.numerics, execution)
+    numerics = settled_numerics(old, settings.numerics, execution)
     begun = as_begun(settings.problem, old.configuration if old else None)
     ends = Ends.prepare(settings.model_copy(update={"numerics": numerics, "problem": begun}), execution)
     settings = ends.settings

@@ -13,7 +13,6 @@ wanted length is taken where there is one, else the last chunk is shorter.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
@@ -22,8 +21,6 @@ from orograph.curvature.tracing.traced import Trace
 from orograph.curvature.traffic import moved_by_a_kernel
 from orograph.memory import format_bytes
 from orograph.objective import Objective
-
-Chunks = Literal["tiled", "traced", "summed"]
 
 CACHE_BYTES = {"cpu": 16 * 2**20}
 DEVICE_BYTES = 2**30  # an accelerator wants few, large launches

@@ -232,6 +232,10 @@ class Execution(Settings):
     quiet: bool = Field(False, description="no progress, no table")
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, description="print the summary as JSON")
 
+    def shared(self, numerics: Numerics) -> Numerics:
+        """The numerics of a new run: as they were asked for, with chunks as they are made now."""
+        return numerics.model_copy(update={"chunks": "tiled"})
+
 
 class ParallelExecution(Execution):
     """Where the work is done; not part of the run."""
@@ -250,8 +254,7 @@ class ParallelExecution(Execution):
         return self
 
     def shared(self, numerics: Numerics) -> Numerics:
-        """The numerics of a new run: chunks as they are made now; where threads are left open, several workers share this
-        machine's cores.
+        """The numerics of a new run; where threads are left open, several workers share this machine's cores.
 
         Args:
             numerics: as they were asked for.
@@ -259,7 +262,7 @@ class ParallelExecution(Execution):
         Returns:
             The same, with the threads of one worker.
         """
-        numerics = numerics.model_copy(update={"chunks": "tiled"})
+        numerics = super().shared(numerics)
         if self.parallel == "none" or numerics.threads:
             return numerics
         threads = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs else 1

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from orograph.errors import ConfigurationError, RunError, a
 from orograph.settings.base import Settings
-from orograph.settings.shared import Execution, NumericsSettings, ParallelExecution
+from orograph.settings.shared import Execution, NumericsSettings
 from orograph.store.marker import has_marker, read_marker
 from orograph.store.run import Run
 
@@ -54,7 +54,7 @@ def settled_numerics(run: Run | None, given: Numerics, execution: Execution) -> 
         RunError: as `recorded_numerics`.
     """
     if run is None:
-        return execution.shared(given) if isinstance(execution, ParallelExecution) else given
+        return execution.shared(given)
     kept = recorded_numerics(run, type(given))
     if told := not_taken(given, kept):
         Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(told)
