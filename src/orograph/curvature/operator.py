@@ -32,7 +32,8 @@ class LinearOperator(ABC):
     `A @ v` takes `(P,)`, `A @ V` takes `(P, b)`. Sums, scalings and shifts of operators are operators: `H + G`, `2 * H`,
     `H.shifted(0.1)` is H + 0.1·I. `products` counts the columns multiplied so far. `group` is the process group that computes
     the products together, each process with its share of the data; None for one process. Where it is `sharded`, each process
-    gives and gets its `width` entries of every vector, and none has a whole one.
+    gives and gets its `width` entries of every vector, and none has a whole one. `exact_products` says that products are
+    symmetric to the rounding of `dtype`, on which `lanczos` relies to save passes over its basis.
 
     Examples:
         >>> import torch, orograph as og
@@ -46,7 +47,7 @@ class LinearOperator(ABC):
     device: torch.device
     products: int = 0
     group: Any = None
-    exact_products = True  # to the rounding of its dtype
+    exact_products: bool = True
     sharded: bool = False
 
     @abstractmethod
@@ -182,6 +183,7 @@ class _Combination(LinearOperator):
             raise ConfigurationError("an operator whose vectors are shared among processes can be added to others such alone.")
         self.size, self.dtype, self.device = first.size, first.dtype, first.device
         self.group, self.sharded = first.group, first.sharded
+        self.exact_products = all(operator.exact_products for _, operator in terms)
 
     def double(self) -> LinearOperator | None:
         doubled = [(factor, operator.double()) for factor, operator in self.terms]
@@ -224,6 +226,7 @@ class FunctionOperator(LinearOperator):
         tensor([3., 3., 3., 3.])
     """
 
+    exact_products = False  # nobody knows
     _examined = False
 
     @checked
@@ -289,6 +292,7 @@ class FunctionOperator(LinearOperator):
 class TrustedOperator(FunctionOperator):
     """Out of a function that is symmetric because what it multiplies by is: not tried by products of its own."""
 
+    exact_products = True
     _examined = True
 
 

@@ -72,7 +72,7 @@ class Krylov:
         self.scale = 0.0  # the largest ‖A q‖ seen, or Ritz value
         self.fresh = 0  # how many of the last rows are orthogonal to the two before them alone
         self.loss = 0.0  # a bound on what the last row has along all others
-        self._coarse = not operator.exact_products or torch.finfo(operator.dtype).eps > _COARSE  # products, or rows
+        self._coarse = not operator.exact_products or torch.finfo(operator.dtype).eps > _COARSE  # so nothing is postponed
         self._generator = torch.Generator().manual_seed(seed)
         self._told = told
 
@@ -133,9 +133,7 @@ class Krylov:
         """Multiply the first `width` vectors of the pool; returns how many vectors this added to it, at its end."""
         self.settle()
         start, stop = self.multiplied, min(self.multiplied + width, self.count)
-        products, longest = self._multiplied(self.basis.rows[start:stop].to(self.basis.device), self.operator)
-        block, self.scale = products.to(self.basis.rows.device, copy=True).contiguous(), max(self.scale, longest)
-        known = self.count
+        block, known = self._images(start, stop), self.count
         self.coefficients[:known, start:stop] = self._subtract_foreseen(block, start, _LARGE * self.scale)
         before = self.shards.norms(block).tolist()
         self.coefficients[:known, start:stop] += self.basis.project_out(block, known)
@@ -149,11 +147,10 @@ class Krylov:
         if self.pool != 1 or self.room == 0 or self._coarse:
             return self.expand()
         start = self.multiplied
-        products, longest = self._multiplied(self.basis.rows[start : start + 1].to(self.basis.device), self.operator)
-        vector, self.scale = products.to(self.basis.rows.device, copy=True).contiguous(), max(self.scale, longest)
+        vector = self._images(start, start + 1)
         self.coefficients[: self.count, start] = self._subtract_foreseen(vector, start, self.floor)[:, 0]
         self.multiplied, norm = start + 1, self._norm(vector)
-        if norm <= self._grown / _LOSS:
+        if self._due(norm):
             vector /= self.settle()
             known, before = self.count, self._norm(vector)
             self.coefficients[:known, start] += self.basis.project_out(vector, known)[:, 0]
@@ -161,7 +158,7 @@ class Krylov:
         torch.div(vector[0], norm, out=self.basis.rows[self.count])
         self.coefficients[self.count, start] = norm
         self.count, self.fresh, self.loss = self.count + 1, self.fresh + 1, self._grown / norm
-        if self.fresh == _POSTPONED or norm <= self._grown / _LOSS:
+        if self.fresh == _POSTPONED or self._due(norm):  # the next rest is about as long
             self.settle()
         return 1
 
@@ -169,6 +166,16 @@ class Krylov:
     def _grown(self) -> float:
         """A bound on what the rest of the next product has along old rows."""
         return self.loss * self.scale + self.floor
+
+    def _due(self, norm: float) -> bool:
+        """Whether so short a rest would have too large a share of itself along old rows."""
+        return norm <= self._grown / _LOSS
+
+    def _images(self, start: int, stop: int) -> Float[Tensor, "b W"]:
+        """The products of these rows, to be changed, where the basis lies."""
+        products, longest = self._multiplied(self.basis.rows[start:stop].to(self.basis.device), self.operator)
+        self.scale = max(self.scale, longest)
+        return products.to(self.basis.rows.device, copy=True).contiguous()
 
     def settle(self) -> float:
         """Make all rows orthonormal to rounding; the decomposition is that of the new rows.
@@ -180,7 +187,7 @@ class Krylov:
         while old < n:
             fresh = self.basis.rows[old:n]
             along = self.basis.project_out(fresh, old)
-            self._coarse |= float(along.abs().max()) > max(self.loss, _LARGE)
+            self._coarse |= float(along.abs().max()) > max(self.loss, _LARGE)  # products are less exact than their dtype
             gram = self.basis.dots(fresh, fresh).cpu()
             upper = torch.linalg.cholesky((gram + gram.T) / 2, upper=True)
             self.basis.rotate(torch.linalg.inv(upper), first=old)
