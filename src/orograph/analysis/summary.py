@@ -1,7 +1,6 @@
 """What an analysis prints: its cost beforehand, and afterwards what it found, one table a subject."""
 
 import math
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -26,6 +25,7 @@ from orograph.store.encoding import json_text
 from orograph.store.run import Run
 from orograph.sweep.bench import Bench
 from orograph.work.progress import duration
+from orograph.work.timing import seconds_of
 
 _PRODUCTS = 2  # timed for the estimate
 _TOLD = 0.01  # of the envelope's defect, what rounding of F may make of it
@@ -36,11 +36,7 @@ def print_cost(bench: Bench, run: Run, work: Sequence[tuple[Part, Cell]], consol
     objective = bench.instruments.train
     operator = bench.instruments.hessian.at(objective.theta)
     vector = torch.randn_like(objective.theta)
-    operator @ vector  # traces, warms up
-    began = time.perf_counter()
-    for _ in range(_PRODUCTS):
-        operator @ vector
-    product = (time.perf_counter() - began) / _PRODUCTS
+    product = seconds_of(lambda: operator @ vector, times=_PRODUCTS)
     done = sum(record.status == "done" for record in run.records.values())
     counts = Counter(part.name for part, _ in work)
     total, size = sum(part.work for part, _ in work) * product, _disk(bench, work)

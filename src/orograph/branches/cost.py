@@ -1,6 +1,5 @@
 """What following will cost, before it is begun: a few real products, timed and multiplied."""
 
-import time
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from orograph.remarks import answer
 from orograph.store.atomic import told_space
 from orograph.store.encoding import json_text
 from orograph.work.progress import duration
+from orograph.work.timing import seconds_of
 
 _TIMED = 3  # products
 FEW, MANY = 100, 1_400  # products of a point: a linear network, an ill-conditioned one
@@ -25,11 +25,7 @@ def show_plan(bench: FollowBench, out: Path, per_point: int, console: Console, *
     begin, chosen = settings.begin, settings.branch
     operator = bench.instruments.hessian.at(bench.start)
     vector = torch.randn_like(bench.start)
-    operator @ vector  # traces, warms up
-    began = time.perf_counter()
-    for _ in range(_TIMED):
-        operator @ vector
-    seconds = (time.perf_counter() - began) / _TIMED
+    seconds = seconds_of(lambda: operator @ vector, times=_TIMED)
     points = chosen.points * (2 if chosen.direction == "both" else 1)
     if as_json:
         fields = {

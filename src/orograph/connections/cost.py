@@ -1,6 +1,5 @@
 """What curves will cost, before they are begun: a forward pass over all data, timed and multiplied."""
 
-import time
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +15,7 @@ from orograph.store.atomic import told_space
 from orograph.store.connection_quantities import ANCHORED, WAYS
 from orograph.store.encoding import json_text
 from orograph.work.progress import duration
+from orograph.work.timing import seconds_of
 
 _GRADIENT, _PRODUCT = 3.0, 5.4  # forward passes over all data: of a gradient, of a Hessian product (dense layers)
 _PIVOTS = 10  # of a band, which begins with five and ends with twenty at most
@@ -43,10 +43,7 @@ def disk(ends: Ends) -> int:
 def show_plan(ends: Ends, out: Path, console: Console, *, as_json: bool) -> None:
     """Prints what is to be done, and what it takes."""
     few = ends.first.expand(2, -1)
-    losses_at(ends.train, few)  # warms up
-    began = time.perf_counter()
-    losses_at(ends.train, few)
-    one = (time.perf_counter() - began) / 2
+    one = seconds_of(lambda: losses_at(ends.train, few)) / len(few)
     seconds = {name: one * passes(ends, name) for name in ends.settings.curves.paths}
     if as_json:
         fields = {

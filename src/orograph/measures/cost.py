@@ -20,6 +20,7 @@ from orograph.measures.settings import chosen
 from orograph.objective import Objective
 from orograph.response.third_order import curvature_gradients
 from orograph.spectral.eigenpairs import lanczos
+from orograph.work.timing import seconds_of
 
 _PAIR = 22  # products of one largest pair, of a network or of a block, its certificate among them
 _DRAWS = 16  # evaluations of the loss that `rounding` takes, nearly all of what a measure at a finite radius takes
@@ -48,18 +49,18 @@ def seconds(names: Sequence[str], objective: Objective, hessian: HessianOperator
     taken = chosen(tuple(names))
     plain, theta = objective.penalised(0.0), objective.theta
     vector = torch.randn_like(theta)
-    product = _timed(lambda: hessian @ vector) if taken else 0.0
+    product = seconds_of(lambda: hessian @ vector) if taken else 0.0
     pair = _pair(hessian) if "layers" in taken or (not known and taken not in ((), ("sam",))) else 0.0
     probes, steps = table.QUADRATURE
     walk = table.DRAWS + table.BURN_IN
 
     def near() -> float:
-        return _timed(lambda: rounding(plain, theta)) * (1 + 3 / _DRAWS) + product
+        return seconds_of(lambda: rounding(plain, theta)) * (1 + 3 / _DRAWS) + product
 
     price: dict[str, Callable[[], float]] = {
         "layers": lambda: len(partition(plain.layout, "module")) * (table.PROBES * product + pair),
         "llc": lambda: probes * min(steps, len(theta)) * product + walk * _step(objective, theta),
-        "sharpening": lambda: _timed(lambda: curvature_gradients(plain, theta, vector[None])),
+        "sharpening": lambda: seconds_of(lambda: curvature_gradients(plain, theta, vector[None])),
         "sam": near,
         "asymmetry": near,
     }
@@ -89,11 +90,3 @@ def _step(objective: Objective, theta: Float[Tensor, " P"]) -> float:
 
     walk(1)
     return max(0.0, walk(1 + _STEPS) - walk(1)) / _STEPS
-
-
-def _timed(work: Callable[[], Any]) -> float:
-    """Seconds of a call, after one that prepares whatever is kept."""
-    work()
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began

@@ -1,11 +1,9 @@
 """What a study will cost, before it is begun: a few real steps, passes and products, timed and multiplied; memory and disk."""
 
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -30,6 +28,7 @@ from orograph.training.fitting import fit
 from orograph.training.history import evaluated
 from orograph.work.problems import factory, named_problem
 from orograph.work.progress import duration
+from orograph.work.timing import seconds_of
 from orograph.work.trial import PRODUCT, try_step
 
 STEPS = 20
@@ -65,10 +64,10 @@ def measure_speed(bench: StudyBench, chosen: Configuration) -> Speed:
     hessian.at(start.theta) @ vector
     scale = whole.count / few.count
     return Speed(
-        forward=scale * _timed(lambda: evaluated(few, start.theta, start.buffers)),
-        gradient=scale * _timed(lambda: evaluated(few, start.theta, start.buffers, differentiate=True)),
-        steps=scale * _timed(train),
-        product=_timed(lambda: hessian @ vector, warm=False),
+        forward=scale * seconds_of(lambda: evaluated(few, start.theta, start.buffers)),
+        gradient=scale * seconds_of(lambda: evaluated(few, start.theta, start.buffers, differentiate=True)),
+        steps=scale * seconds_of(train),
+        product=seconds_of(lambda: hessian @ vector, warm=False),
     )
 
 
@@ -77,15 +76,6 @@ def measures_seconds(bench: StudyBench, chosen: Configuration, names: Sequence[s
     settings = bench.settings
     some = measured_on(bench.objectives(chosen)[0], LEVELS[level(settings.metrics)].images, settings.optimisation.seed)
     return seconds(names, some, HessianOperator.of(some), known=True)
-
-
-def _timed(work: Callable[[], Any], *, warm: bool = True) -> float:
-    """Seconds of one call, after one that prepares whatever is kept."""
-    if warm:
-        work()
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def memory_bytes(bench: StudyBench, chosen: Configuration) -> float:

@@ -1,6 +1,5 @@
 """What a sweep will cost, before it is begun: a few real steps and products, timed and multiplied."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from orograph.sweep.settings import SweepSettings
 from orograph.training.loop import train
 from orograph.work.problems import named_problem
 from orograph.work.progress import duration
+from orograph.work.timing import seconds_of
 from orograph.work.trial import PRODUCT, count, try_step
 
 STEPS = 40
@@ -62,16 +62,10 @@ def time_cost(settings: SweepSettings, objective: Objective, hessian: HessianOpe
     inputs, targets = next(iter(objective.batches(min(objective.count, STEPS * batch))))
     few = Objective(objective.model, objective.output_losses, [(inputs, targets)], dtype=objective.dtype)
     one = settings.training.model_copy(update={"epochs": 1, "published": True})
-    train(few, few.theta, one, order_seed=0)  # traces, warms up
-    began = time.perf_counter()
-    train(few, few.theta, one, order_seed=0)
-    epoch = (time.perf_counter() - began) * objective.count / few.count
+    epoch = seconds_of(lambda: train(few, few.theta, one, order_seed=0)) * objective.count / few.count
     vector = torch.randn_like(objective.theta)
     hessian.at(objective.theta) @ vector
-    began = time.perf_counter()
-    for _ in range(PRODUCTS):
-        hessian @ vector
-    product = (time.perf_counter() - began) / PRODUCTS
+    product = seconds_of(lambda: hessian @ vector, times=PRODUCTS, warm=False)
     known = settings.spectrum.k > 0 and settings.spectrum.hessian == "loss" and settings.spectrum.which != "SA"
     measures = seconds(settings.measuring.measures, objective, hessian, known=known)
     return Cost(epoch, product, points, settings.training.epochs, expected_products(settings), measures)
