@@ -233,7 +233,14 @@ class Execution(Settings):
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, description="print the summary as JSON")
 
     def shared(self, numerics: Numerics) -> Numerics:
-        """The numerics of a new run: as they were asked for, with chunks as they are made now."""
+        """The numerics of a new run: chunks as they are made now.
+
+        Args:
+            numerics: as they were asked for.
+
+        Returns:
+            The same, with what decides the chunks.
+        """
         return numerics.model_copy(update={"chunks": "tiled"})
 
 
