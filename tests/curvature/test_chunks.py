@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import orograph as og
-from orograph.curvature.chunks import better_length, first_length, fitting_width, foreseen_length
+from orograph.curvature.chunks import better_length, dividing, first_length, fitting_width, foreseen_length, pays_together
 from orograph.curvature.tracing.stages import Stage
 from orograph.curvature.tracing.traced import Trace
 from orograph.curvature.traffic import moved_by_a_kernel
@@ -55,6 +55,18 @@ def test_what_the_loss_foretells_spares_a_trace() -> None:
     assert foreseen_length(4096, 16, 3 * moved, 1e5, CPU, MUCH) == 16  # not worth it
     assert foreseen_length(4096, 16, moved, 1e5, CPU, 128 * 100_000) == 32  # a quarter of the memory
     assert foreseen_length(4096, 16, 0, 1e5, CPU, MUCH) == foreseen_length(4096, 16, moved, 1e5, torch.device("cuda"), MUCH) == 16
+
+
+def test_chunks_that_are_nearly_equal_become_equal_where_there_is_a_divisor() -> None:
+    given = ((125, 63), (1437, 288), (60_000, 1250), (479, 160), (7, 7))
+    assert [dividing(*each) for each in given] == [125, 479, 1250, 160, 7]
+
+
+def test_tangents_go_together_where_their_kernels_are_small() -> None:
+    small, large = product(234, 0.25, 5), product(234, 0.6, 5)
+    assert [pays_together(small, width, CPU) for width in (2, 3, 4, 8)] == [False, False, True, True]
+    assert not pays_together(large, 8, CPU)
+    assert pays_together(large, 2, torch.device("cuda"))
 
 
 def test_what_kernels_of_a_loss_move_is_counted_on_a_few_samples() -> None:

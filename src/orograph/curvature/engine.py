@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_flatten
 
 from orograph.calling import apart, differentiable, usable
 from orograph.curvature.acceptance import Examination, Tests
-from orograph.curvature.chunks import Chunking, even_length, fitting_width, how_many_fit, settled
+from orograph.curvature.chunks import Chunking, even_length, fitting_width, how_many_fit, pays_together, settled
 from orograph.curvature.formulas import Formula
 from orograph.curvature.known import trace_of
 from orograph.curvature.plain import FORWARD, REVERSE, check_product, multiplied, sentence
@@ -236,7 +236,7 @@ class Engine:
             return torch.stack([self._multiply(point, _even(row), wide=False) for row in vectors]).div_(count)
 
     def _by_groups(self, point: Point, vectors: Tensor) -> Tensor:
-        length = even_length(len(vectors), self._width())
+        length = self._width(len(vectors))
         groups = [group if len(group) > 1 else group[0] for group in vectors.split(length)]
         return torch.cat([self._multiply(point, g, wide=g.ndim == 2).view(-1, vectors.shape[1]) for g in groups])
 
@@ -252,12 +252,15 @@ class Engine:
             (trace.block_multiply if wide else trace.multiply)(total, known)
         return total
 
-    def _width(self) -> int:
+    def _width(self, vectors: int) -> int:
+        objective, tangents = self.objective, [trace.tangent for trace in self._traces.values()]
         if self._tile_bytes:  # which fill the cache
             return 1
-        most = (self.objective.memory - self.plan.kept_bytes) // max(1, self.plan.peak_bytes)
-        live = [trace.tangent.peak_bytes for trace in self._traces.values() if self.objective.chunks != "summed"]
-        return fitting_width(most, live, self.objective.device)
+        most = (objective.memory - self.plan.kept_bytes) // max(1, self.plan.peak_bytes)
+        live = [tangent.peak_bytes for tangent in tangents if objective.chunks != "summed"]
+        width = even_length(vectors, fitting_width(most, live, objective.device))
+        pays = objective.chunks != "tiled" or all(pays_together(each, width, objective.device) for each in tangents)
+        return width if pays else 1
 
     def _settle(self, point: Point) -> None:
         """Makes the residuals those of a point; the first time, with its gradient and loss."""
