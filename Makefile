@@ -33,13 +33,13 @@ PYTEST := $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 # The quick tests check types and shapes at every call of numeric code; the slow ones would take half as long again.
 quick: install
-	$(PYTEST) -m "not slow and not browser and not cluster"
+	$(PYTEST) -m "not slow and not browser and not cluster and not peers"
 
 test: install
 	$(MAKE) --jobs=2 check quick
 
 test-all: .venv/installed-all test
-	$(PYTEST) -m "slow or browser or cluster" -o addopts=--strict-markers
+	$(PYTEST) -m "slow or browser or cluster or peers" -o addopts=--strict-markers
 
 # Where there is a CUDA device: the tests that need one, and the benchmarks at full size, twenty minutes a call until all are done.
 gpu: install

@@ -20,6 +20,7 @@ from .curvature import GaussNewtonOperator as GaussNewtonOperator
 from .curvature import HessianOperator as HessianOperator
 from .curvature import LinearOperator as LinearOperator
 from .curvature import MatrixOperator as MatrixOperator
+from .curvature import as_operator as as_operator
 from .objective import Objective as Objective
 
 # Spectra, traces, density

@@ -22,6 +22,7 @@ from orograph.errors import ConfigurationError
 
 SEEDS = 2**63  # below which every generator takes a seed
 _OWN = "orograph."
+_WAYS = {"LinearOperator": "orograph.as_operator makes one of a matrix, a function or another library's operator"}
 _OF_SHARDS = ("lanczos", "trace", "density")  # that take operators of which every process has its part of vectors
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -86,7 +87,7 @@ def _require(name: str, value: Any, annotation: Any, sizes: dict[str, int]) -> N
     elif kind is float:
         require_number(name, value)
     elif _is_meant(kind):
-        require_object(name, value, kind)
+        require_object(name, value, kind, _WAYS.get(kind.__name__, ""))
 
 
 def _is_meant(kind: Any) -> bool:

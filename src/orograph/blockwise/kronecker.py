@@ -24,8 +24,9 @@ from orograph.arguments import checked
 from orograph.blockwise.block_operator import BlockOperator
 from orograph.blockwise.parts import partition
 from orograph.curvature.counting import OnProduct, renamed
+from orograph.curvature.foreign import as_operator
 from orograph.curvature.ggn import GaussNewtonOperator
-from orograph.curvature.operator import FunctionOperator, LinearOperator
+from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError, unknown
 from orograph.metrics import IGNORED
 from orograph.objective import Loss, Objective
@@ -268,7 +269,7 @@ def kfac_operator(objective: Objective, loss: Loss, kind: Kind = "kfac") -> Line
             f"curvlinops has no {kind} of this network and these data ({type(error).__name__}: {first_line(error)}); it knows "
             "Linear and Conv2d layers, and losses of outputs (samples, …)."
         ) from error
-    return FunctionOperator(lambda v: found @ v, objective.layout.size, dtype=objective.dtype, device=objective.device)
+    return as_operator(found)
 
 
 def _splits(found: Spectrum, k: int) -> bool:

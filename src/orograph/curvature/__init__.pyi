@@ -1,6 +1,7 @@
 from .cohort import CohortHessian as CohortHessian
 from .differences import DifferenceOperator as DifferenceOperator
 from .fisher import EmpiricalFisherOperator as EmpiricalFisherOperator
+from .foreign import as_operator as as_operator
 from .ggn import GaussNewtonOperator as GaussNewtonOperator
 from .hessian import HessianOperator as HessianOperator
 from .matrix import CurvatureOperator as CurvatureOperator

@@ -7,9 +7,9 @@ matrix in the sense of algebra, with one vector a *column*, `(P, b)`: `A @ V`. S
 """
 
 import copy
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -17,16 +17,14 @@ from torch import Tensor
 
 from orograph.arguments import checked, require_vectors
 from orograph.autocast import uncast
+from orograph.curvature.exports import Exports
 from orograph.curvature.shards import shards_of
 from orograph.errors import ConfigurationError, DataError
-
-if TYPE_CHECKING:
-    import scipy.sparse.linalg
 
 _DEVIATION = 1e-2  # of a function's products; finite differences of gradients lie below, and what is smaller shows in residuals
 
 
-class LinearOperator(ABC):
+class LinearOperator(Exports):
     """A symmetric `P × P` matrix A known by `A @ v`.
 
     `A @ v` takes `(P,)`, `A @ V` takes `(P, b)`. Sums, scalings and shifts of operators are operators: `H + G`, `2 * H`,
@@ -133,28 +131,6 @@ class LinearOperator(ABC):
         """
         return _Combination([(1.0, self)], shift)
 
-    def to_scipy(self, dtype: Any = None) -> "scipy.sparse.linalg.LinearOperator":
-        """The same operator for SciPy's solvers, in numpy arrays of `dtype` (default: the operator's own).
-
-        Args:
-            dtype: of the numpy arrays; the operator's own when None.
-
-        Returns:
-            `(P, P)`, on the CPU.
-        """
-        from scipy.sparse.linalg import LinearOperator as SciPyOperator  # half a second, which workers do without
-
-        own = torch.float32 if self.dtype == torch.bfloat16 else self.dtype  # numpy has no bfloat16
-        if self.sharded:
-            raise ConfigurationError("an operator whose vectors are shared among processes cannot be one of SciPy's.")
-        dtype = dtype or torch.empty(0, dtype=own).numpy().dtype
-
-        def matmul(array: Any) -> Any:
-            tensor = torch.as_tensor(array, dtype=self.dtype, device=self.device)
-            return (self @ tensor).cpu().to(own).numpy().astype(dtype)
-
-        return SciPyOperator(self.shape, matvec=lambda v: matmul(v.reshape(-1)), matmat=matmul, dtype=dtype)
-
 
 def not_finite(operator: LinearOperator, number: int) -> DataError:
     """The error for a product, the last of so many, that is not finite."""
@@ -217,6 +193,7 @@ class FunctionOperator(LinearOperator):
     Args:
         function: `v ↦ A v`, linear and symmetric; what needs it so tries it by three products. It may write into its v, a copy.
         size: P.
+        block: `V ↦ A V`, `(P, b)`, all columns at once; one by one when None.
         dtype: of v and of A v.
         device: of both.
 
@@ -227,6 +204,8 @@ class FunctionOperator(LinearOperator):
     """
 
     exact_products = False  # nobody knows
+    block: Callable[[Tensor], Tensor] | None = None
+    called = "the function of an operator"
     _examined = False
 
     @checked
@@ -235,10 +214,12 @@ class FunctionOperator(LinearOperator):
         function: Callable[[Tensor], Tensor],
         size: int,
         *,
+        block: Callable[[Tensor], Tensor] | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
         self.function, self.size, self.dtype, self.device = function, size, dtype, torch.device(device)
+        self.block = block
 
     def product(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         """A v, as the function has it.
@@ -252,14 +233,30 @@ class FunctionOperator(LinearOperator):
         Raises:
             ConfigurationError: the function gives something else than so many real numbers on the device of v.
         """
-        result: Any = self.function(vector.to(self.dtype, copy=True))
+        return self._given(self.function, vector)
+
+    def block_product(self, block: Float[Tensor, "P b"]) -> Float[Tensor, "P b"]:
+        """A V, as the function of blocks has it, or column by column.
+
+        Args:
+            block: V, `(P, b)`, one vector a column.
+
+        Returns:
+            `(P, b)`, in the operator's dtype.
+
+        Raises:
+            ConfigurationError: the function gives something else than so many real numbers on the device of V.
+        """
+        return super().block_product(block) if self.block is None else self._given(self.block, block)
+
+    def _given(self, function: Callable[[Tensor], Any], operand: Tensor) -> Tensor:
+        result = function(operand.to(self.dtype, copy=True))
+        shape = tuple(operand.shape)
         if not isinstance(result, Tensor):
+            raise ConfigurationError(f"{self.called} must give a tensor {shape}, not {type(result).__name__}.")
+        if result.shape != operand.shape or not result.is_floating_point() or result.device != operand.device:
             raise ConfigurationError(
-                f"the function of an operator must give a tensor ({self.size},), not {type(result).__name__}."
-            )
-        if result.shape != vector.shape or not result.is_floating_point() or result.device != vector.device:
-            raise ConfigurationError(
-                f"the function of an operator must give a floating tensor ({self.size},) on {vector.device}, not "
+                f"{self.called} must give a floating tensor {shape} on {operand.device}, not "
                 f"{str(result.dtype).removeprefix('torch.')} of shape {tuple(result.shape)} on {result.device}."
             )
         return result.to(self.dtype)
@@ -275,16 +272,17 @@ class FunctionOperator(LinearOperator):
         drawn = torch.randn(2, self.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         u, v = (drawn / drawn.norm(dim=1, keepdim=True)).to(self.device, self.dtype)
         with uncast():
-            of_u, of_v, of_sum = (self.product(each).double() for each in (u, v, u + v))
+            of_u, of_v = self.block_product(torch.stack([u, v], dim=1)).double().unbind(1)  # blocks are of the same matrix, too
+            of_sum = self.product(u + v).double()
         size = of_u.norm() + of_v.norm()
         if (of_sum - of_u - of_v).norm() > _DEVIATION * (size + of_sum.norm()):
             raise ConfigurationError(
-                "the function of an operator is not linear: A(u + v) differs from A u + A v; give one that is, without chance."
+                f"{self.called} is not linear: A(u + v) differs from A u + A v; give one that is, without chance."
             )
         # Of unit vectors at random uᵀA v is about ‖A v‖/√P.
         if (u.double() @ of_v - v.double() @ of_u).abs() * self.size**0.5 > _DEVIATION * size:
             raise ConfigurationError(
-                "the function of an operator is not symmetric: uᵀA v differs from vᵀA u; give (A + Aᵀ)/2 or AᵀA, as is meant."
+                f"{self.called} is not symmetric: uᵀA v differs from vᵀA u; give (A + Aᵀ)/2 or AᵀA, as is meant."
             )
         self._examined = True
 
