@@ -2,6 +2,7 @@
 one is refused by name. SciPy's operators are real ones; those of other libraries are made up here, with what these have.
 """
 
+import warnings
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from scipy.sparse.linalg import LinearOperator as SciPyOperator
 from torch import Tensor, nn
 
 import orograph as og
-from orograph.errors import ConfigurationError
+from orograph.errors import ConfigurationError, OrographWarning
 
 SIZE = 12
 A = torch.randn(SIZE, SIZE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -135,6 +136,19 @@ def test_products_of_others_are_not_known_to_be_exact_and_those_of_a_matrix_are(
     assert not og.as_operator(Blocks()).exact_products
     assert og.as_operator(ARRAY).exact_products
     assert not (og.as_operator(ARRAY) + og.as_operator(Blocks())).exact_products
+    assert not og.blockwise.BlockOperator(og.as_operator(Blocks()), torch.arange(3)).exact_products
+
+
+def test_an_asymmetry_that_is_no_rounding_is_said_and_one_that_is_is_not() -> None:
+    skew = torch.randn(SIZE, SIZE, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    skew = (skew - skew.T) / skew.norm() * A.norm()
+    with pytest.warns(OrographWarning, match=r"the product of a Blocks is symmetric to \de-03 alone"):
+        og.lanczos(og.as_operator(Blocks(A + 3e-3 * skew)), 2)
+    single = og.as_operator(lambda v: (A.float() @ v.float()).double(), SIZE, dtype=torch.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        og.lanczos(single, 2)
+        og.lanczos(og.FunctionOperator(lambda v: (A + 3e-3 * skew) @ v, SIZE, dtype=torch.float64), 2)  # differences may be as rough
 
 
 class Chance(Vectors):

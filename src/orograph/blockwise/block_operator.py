@@ -33,6 +33,7 @@ class BlockOperator(LinearOperator):
             raise ConfigurationError("a block holds each place once; remove those given twice.")
         self.whole, self.places = operator, places.to(operator.device)
         self.size, self.dtype, self.device, self.group = len(places), operator.dtype, operator.device, operator.group
+        self.exact_products = operator.exact_products
 
     def double(self) -> "BlockOperator | None":
         """The same block of the operator in float64.

@@ -16,6 +16,8 @@ from orograph.calling import differentiable, usable
 from orograph.curvature.operator import FunctionOperator, LinearOperator, MatrixOperator
 from orograph.errors import ConfigurationError, a
 
+_REMARKABLE = 1e-4  # of an asymmetry; rounding is below in float32, and what is left out of a derivative mostly above
+
 
 @checked
 def as_operator(
@@ -28,8 +30,9 @@ def as_operator(
     multiplied at once where it has `matmat`, or `@` and no `matvec`; else one by one.
 
     A dense matrix is looked at whole. Anything else is tried by three products, once, by `lanczos`, `density` and
-    `conjugate_gradient`: whether it is linear and symmetric, and in blocks the same. That its products are right to the rounding
-    of its dtype nobody knows, and nothing relies on it (`exact_products`). A product costs what it costs there, and a copy.
+    `conjugate_gradient`: whether it is linear and symmetric, and in blocks the same; an asymmetry of more than 1e-4 is said, one
+    of more than 1 % refused. That its products are right to the rounding of its dtype nobody knows, and nothing relies on it
+    (`exact_products`). A product costs what it costs there, and a copy.
 
     Args:
         other: symmetric, and the same at every product: of a mean loss over all data, not over a batch drawn anew.
@@ -78,7 +81,7 @@ def as_operator(
     single, block = (_through(product, arrays) for product in _products(other, name))
     assert single is not None
     operator = FunctionOperator(single, found, block=block, dtype=kind, device=there or device or "cpu")
-    operator.called = f"the product of {a(name)}"
+    operator.called, operator.remarkable = f"the product of {a(name)}", _REMARKABLE
     return operator
 
 

@@ -7,6 +7,7 @@ matrix in the sense of algebra, with one vector a *column*, `(P, b)`: `A @ V`. S
 """
 
 import copy
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,7 @@ from orograph.arguments import checked, require_vectors
 from orograph.autocast import uncast
 from orograph.curvature.exports import Exports
 from orograph.curvature.shards import shards_of
-from orograph.errors import ConfigurationError, DataError
+from orograph.errors import ConfigurationError, DataError, OrographWarning
 
 _DEVIATION = 1e-2  # of a function's products; finite differences of gradients lie below, and what is smaller shows in residuals
 
@@ -206,6 +207,7 @@ class FunctionOperator(LinearOperator):
     exact_products = False  # nobody knows
     block: Callable[[Tensor], Tensor] | None = None
     called = "the function of an operator"
+    remarkable = _DEVIATION  # what asymmetry is said
     _examined = False
 
     @checked
@@ -280,9 +282,17 @@ class FunctionOperator(LinearOperator):
                 f"{self.called} is not linear: A(u + v) differs from A u + A v; give one that is, without chance."
             )
         # Of unit vectors at random uᵀA v is about ‖A v‖/√P.
-        if (u.double() @ of_v - v.double() @ of_u).abs() * self.size**0.5 > _DEVIATION * size:
+        apart = (u.double() @ of_v - v.double() @ of_u).abs() * self.size**0.5
+        if apart > _DEVIATION * size:
             raise ConfigurationError(
                 f"{self.called} is not symmetric: uᵀA v differs from vᵀA u; give (A + Aᵀ)/2 or AᵀA, as is meant."
+            )
+        if apart > self.remarkable * size:
+            warnings.warn(
+                f"{self.called} is symmetric to {(apart / size).item():.0e} alone: uᵀA v differs from vᵀA u by so much; eigenvalues "
+                "are known no better.",
+                OrographWarning,
+                stacklevel=2,
             )
         self._examined = True
 

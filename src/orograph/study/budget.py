@@ -81,6 +81,7 @@ class _Counted(LinearOperator):
     def __init__(self, inner: LinearOperator, budget: Budget, part: str) -> None:
         self.inner, self.budget, self.part = inner, budget, part
         self.size, self.dtype, self.device = inner.size, inner.dtype, inner.device
+        self.exact_products = inner.exact_products
 
     def product(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         self.budget.spend(self.part, 1)
