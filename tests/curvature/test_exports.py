@@ -27,7 +27,9 @@ def test_scipys_solvers_run_on_it() -> None:
     np.testing.assert_allclose(np.sort(svds(operator, k=2, return_singular_vectors=False)), values[-2:], rtol=1e-10)
     truth = np.linalg.solve(ARRAY, right)
     np.testing.assert_allclose(cg(operator, right, rtol=1e-12)[0], truth, rtol=1e-8)
-    np.testing.assert_allclose(lsmr(operator, right, atol=1e-14, btol=1e-14, maxiter=500)[0], truth, rtol=1e-6)  # needs the adjoint
+    np.testing.assert_allclose(
+        lsmr(operator, right, atol=1e-14, btol=1e-14, maxiter=500)[0], truth, rtol=1e-6
+    )  # needs the adjoint
 
 
 def test_a_function_of_arrays_takes_vectors_and_columns_and_counts() -> None:

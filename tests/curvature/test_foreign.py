@@ -148,7 +148,9 @@ def test_an_asymmetry_that_is_no_rounding_is_said_and_one_that_is_is_not() -> No
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         og.lanczos(single, 2)
-        og.lanczos(og.FunctionOperator(lambda v: (A + 3e-3 * skew) @ v, SIZE, dtype=torch.float64), 2)  # differences may be as rough
+        og.lanczos(
+            og.FunctionOperator(lambda v: (A + 3e-3 * skew) @ v, SIZE, dtype=torch.float64), 2
+        )  # differences may be as rough
 
 
 class Chance(Vectors):

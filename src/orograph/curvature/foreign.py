@@ -1,7 +1,7 @@
 """Another library's operator as one of ours, by what it has and not by what it is: no other library is imported.
 
-It has a size, a dtype and a product. Operators of curvlinops (`shape`, `dtype`, `@`), SciPy (`shape`, `dtype`, `matvec`, `matmat`)
-and hessian-eigenthings (`size`, `dtype`, `matvec`) say all three; of a function, size and dtype are told.
+It has a size, a dtype and a product. Operators of curvlinops (`shape`, `dtype`, `@`), SciPy (`shape`, `dtype`, `matvec`,
+`matmat`) and hessian-eigenthings (`size`, `dtype`, `matvec`) say all three; of a function, size and dtype are told.
 """
 
 from collections.abc import Callable

@@ -289,8 +289,8 @@ class FunctionOperator(LinearOperator):
             )
         if apart > self.remarkable * size:
             warnings.warn(
-                f"{self.called} is symmetric to {(apart / size).item():.0e} alone: uᵀA v differs from vᵀA u by so much; eigenvalues "
-                "are known no better.",
+                f"{self.called} is symmetric to {(apart / size).item():.0e} alone: uᵀA v differs from vᵀA u by so much; "
+                "eigenvalues are known no better.",
                 OrographWarning,
                 stacklevel=2,
             )
