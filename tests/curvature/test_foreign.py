@@ -1,5 +1,5 @@
-"""What stands for a matrix elsewhere, as an operator: its products and eigenvalues are those of the dense matrix, and what cannot be
-one is refused by name. SciPy's operators are real ones; those of other libraries are made up here, with what these have.
+"""What stands for a matrix elsewhere, as an operator: its products and eigenvalues are those of the dense matrix, and what cannot
+be one is refused by name. SciPy's operators are real ones; those of other libraries are made up here, with what these have.
 """
 
 import warnings

@@ -1,6 +1,7 @@
 """Small networks in float64 that every library can multiply by, and the dense matrices of them.
 
-Attention is computed by matrix products (MATH), which alone torch can differentiate twice: other libraries take what torch chooses.
+Attention is computed by matrix products (MATH), which alone torch can differentiate twice: other libraries take what torch
+chooses.
 """
 
 import functools

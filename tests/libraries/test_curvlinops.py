@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import orograph as og
 from libraries.sides import CASES, away, built, columns, differentiable_attention, matrix
@@ -109,12 +110,34 @@ def test_its_hessian_behind_a_layernorm_lacks_what_torch_leaves_out() -> None:
         og.lanczos(og.as_operator(theirs("HessianLinearOperator", "normed")), 2)
 
     x, weight, tangent = columns(5, 6), columns(6, 1)[:, 0], columns(5, 6).sin()
-    value: Callable[[Tensor, Tensor], Tensor] = lambda w, x: F.layer_norm(x, (6,), w).sin().sum()
+
+    def value(w: Tensor, x: Tensor) -> Tensor:
+        return F.layer_norm(x, (6,), w).sin().sum()
+
     by_grad, by_jacrev = (
         torch.func.jvp(lambda x, make=make: make(value)(weight, x), (x,), (tangent,))[1]
         for make in (torch.func.grad, torch.func.jacrev)
     )
     assert away(by_jacrev, by_grad) > 0.05
+
+
+@pytest.mark.parametrize("layer", [nn.SiLU(), nn.GroupNorm(2, 6)], ids=["SiLU", "GroupNorm"])
+def test_its_hessian_of_some_layers_is_none_and_ours_is_there(layer: nn.Module) -> None:
+    import curvlinops
+
+    torch.manual_seed(0)
+    model, data = nn.Sequential(nn.Linear(4, 6), layer, nn.Linear(6, 3)).double(), [(columns(8, 4), torch.arange(8) % 3)]
+    given = model, nn.CrossEntropyLoss()
+    operator = curvlinops.HessianLinearOperator(*given, list(model.parameters()), data, check_deterministic=False)
+    mine = og.HessianOperator(*given, data)
+    with pytest.raises((NotImplementedError, RuntimeError), match="does not support"):
+        operator @ columns(mine.size)
+    assert (mine @ columns(mine.size)).isfinite().all()
+
+
+def test_attention_in_the_quickest_kernel_has_no_product() -> None:
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION), pytest.raises(NotImplementedError, match="does not support"):
+        theirs("HessianLinearOperator", "attention") @ columns(len(matrix("attention", "hessian")))
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import orograph as og
 from libraries.sides import CASES, away, built, columns, differentiable_attention, matrix
@@ -73,6 +74,11 @@ def test_it_averages_batches_and_we_samples() -> None:
     assert away(found @ vector, products.mean(0)) < ROUNDING
     assert away(ours("hessian", "mlp") @ vector, by_samples) < ROUNDING
     assert away(products.mean(0), by_samples) > 0.01
+
+
+def test_attention_in_the_quickest_kernel_has_no_product() -> None:
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION), pytest.raises(RuntimeError, match="not implemented"):
+        theirs("hessian", "attention") @ columns(len(matrix("attention", "hessian")), 1)[:, 0]
 
 
 ALGORITHMS: dict[str, Callable[[Any, Any], Tensor]] = {

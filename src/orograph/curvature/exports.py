@@ -91,7 +91,7 @@ class Exports(ABC):
                 are shared among processes.
         """
         self._require_whole("one of curvlinops'")
-        parts = [(self.size,)] if shapes is None else [tuple(shape) for shape in shapes]
+        parts: list[tuple[int, ...]] = [(self.size,)] if shapes is None else [tuple(shape) for shape in shapes]
         if (total := sum(math.prod(part) for part in parts)) != self.size:
             raise ConfigurationError(f"`shapes` make up {total} numbers, and a vector of this operator has {self.size}.")
         return _curvlinops_kind()(self, parts)
@@ -134,7 +134,7 @@ def _curvlinops_kind() -> Callable[[Exports, list[tuple[int, ...]]], Any]:
     except ImportError as error:
         raise _missing("curvlinops", "'curvlinops-for-pytorch>=3.0.1'", error) from None
 
-    class Exported(PyTorchLinearOperator):  # type: ignore[misc]
+    class Exported(PyTorchLinearOperator):
         SELF_ADJOINT = True
 
         def __init__(self, operator: Exports, shapes: list[tuple[int, ...]]) -> None:
