@@ -31,7 +31,8 @@ bars](error-bars.md)).
 
 Where a measure has a name, `orograph measure`, `sweep` and `study` take it by `--measures`, each once or `all`, and
 `orograph.measure` and `orograph.measures.take` in Python; `--dry-run` says what it will take. What a point or a network does
-not have is told in `failures` with the reason, and all else goes on. In a study they are of the samples that its level takes,
+not have is told in `failures` with the reason, and all else goes on: `kfac` needs the extra `kfac`, `influence` test data and a
+minimum. In a study they are of the samples that its level takes,
 at products of their own beside `--products`.
 
 ```sh

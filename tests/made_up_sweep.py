@@ -1,6 +1,8 @@
 """A made-up sweep, written through the store: every number follows from λ, so that a test knows what a page must show."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,8 +31,16 @@ def eigenvalues(strength: float, k: int) -> np.ndarray:
     return np.exp(-0.2 * np.arange(k)) * (1 + 10 * strength) - 0.01
 
 
-def write(path: Path, points: int, *, k: int = 30, directions: tuple[str, ...] = ("up",), failed: int = -1) -> None:
-    """A run of so many strengths on [0, 0.1]; the one numbered `failed` diverged."""
+def write(
+    path: Path,
+    points: int,
+    *,
+    k: int = 30,
+    directions: tuple[str, ...] = ("up",),
+    failed: int = -1,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """A run of so many strengths on [0, 0.1]; the one numbered `failed` diverged, the others have `more` too."""
     ladder = [float(f"{value:.10g}") for value in np.linspace(0, 0.1, points)]
     cells = [Cell(0, direction, strength) for direction in directions for strength in ladder]
     arguments: dict = {"configuration": CONFIGURATION, "numerics": {"threads": 1, "dtype": "float32"}, "provenance": {}}
@@ -40,12 +50,12 @@ def write(path: Path, points: int, *, k: int = 30, directions: tuple[str, ...] =
             if number == failed:
                 run.commit(cell, status="failed", scalars={"failed_epoch": 2})
             else:
-                commit(run, cell, k)
+                commit(run, cell, k, more or {})
         del run.project
         run.project()
 
 
-def commit(run: Run, cell: Cell, k: int) -> None:
+def commit(run: Run, cell: Cell, k: int, more: Mapping[str, Any]) -> None:
     draw = np.random.default_rng(int(cell.strength * 1e6))
     values = eigenvalues(cell.strength, k)
     gradient = draw.standard_normal(P).astype(np.float32) * 1e-3
@@ -72,6 +82,7 @@ def commit(run: Run, cell: Cell, k: int) -> None:
         "cut": False,
         "lambda_first": values[0],
         "lambda_last": values[-1],
+        **more,
     }
     flags = {"converged": np.ones(k, bool), "noise": np.zeros(k, bool), "residual": np.full(k, 1e-5), "bound": np.full(k, 1e-4)}
     named = {name: torch.from_numpy(part.reshape(shape)) for (name, shape), part in zip(SHAPES.items(), parts, strict=True)}

@@ -6,6 +6,7 @@ import copy
 import importlib.util
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -97,12 +98,16 @@ def norm(matrix: Tensor) -> float:
     return torch.linalg.eigvalsh(matrix).abs().max().item()
 
 
+def audit(model: nn.Module, loss: object, data: Data, *, parameters: str = "*", **options: Any) -> KfacAudit:
+    return kfac_audit(og.Objective(model, loss, data, parameters=parameters), **options)  # type: ignore[arg-type]
+
+
 @needs_curvlinops
 @pytest.mark.parametrize("classes", [True, False], ids=["classes", "numbers"])
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "none"])
 def test_every_number_is_that_of_the_matrices_written_out(classes: bool, bias: bool) -> None:
     model, data, k = network(bias=bias), drawn(20, classes=classes), 3
-    found = kfac_audit(model, loss_of(classes=classes), data, k=k, tolerance=1e-8)
+    found = audit(model, loss_of(classes=classes), data, k=k, tolerance=1e-8)
     exact, factored = gauss_newton(model, data, classes=classes), kronecker(model, data, classes=classes)
     assert found.curvature.value == pytest.approx(norm(exact), rel=1e-7)
     assert found.approximation.value == pytest.approx(norm(factored), rel=1e-7)
@@ -124,32 +129,32 @@ def test_the_operator_is_the_definition_at_theta_of_the_objective() -> None:
     objective = og.Objective(network(), nn.CrossEntropyLoss(), data).moved(0.5 * torch.ones(43, dtype=torch.float64).cos())
     moved = copy.deepcopy(network())
     nn.utils.vector_to_parameters(objective.theta, moved.parameters())
-    operator = kfac_operator(objective, nn.CrossEntropyLoss())
+    operator = kfac_operator(objective)
     assert torch.allclose(operator @ torch.eye(43).double(), kronecker(moved, data, classes=True), rtol=1e-10, atol=1e-13)
 
 
 @needs_curvlinops
 def test_blocks_of_a_linear_network_with_a_squared_error_are_exact_and_what_couples_them_is_not() -> None:
     """B = (W₂…)ᵀ·2/C·(W₂…) is the same for every sample (Bernacchia et al., 2018); K has nothing between layers."""
-    found = kfac_audit(network(activation=nn.Identity), nn.MSELoss(), drawn(25, classes=False), k=2)
+    found = audit(network(activation=nn.Identity), nn.MSELoss(), drawn(25, classes=False), k=2)
     assert found.block_error < 1e-10
     assert all(block.error < 1e-10 for block in found.blocks)
     assert found.error > 0.1
-    alone = kfac_audit(nn.Linear(4, 3).double(), nn.MSELoss(), drawn(25, classes=False), k=2)
+    alone = audit(nn.Linear(4, 3).double(), nn.MSELoss(), drawn(25, classes=False), k=2)
     assert alone.error < 1e-10  # one layer is all there is
     assert alone.cut  # its eigenvalues are those of E aaᵀ, three copies of each: two vectors of three are anybody's
-    three = kfac_audit(nn.Linear(4, 3).double(), nn.MSELoss(), drawn(25, classes=False), k=3, tolerance=1e-6)
+    three = audit(nn.Linear(4, 3).double(), nn.MSELoss(), drawn(25, classes=False), k=3, tolerance=1e-6)
     assert not three.cut
     assert three.overlap == pytest.approx(1, abs=1e-9)
-    bent = kfac_audit(network(), nn.MSELoss(), drawn(25, classes=False), k=2)
+    bent = audit(network(), nn.MSELoss(), drawn(25, classes=False), k=2)
     assert bent.block_error > 1e-3  # behind a tanh B differs from sample to sample
 
 
 @needs_curvlinops
 def test_of_one_sample_the_blocks_are_exact_whatever_the_network() -> None:
-    found = kfac_audit(network(), nn.CrossEntropyLoss(), drawn(1, classes=True), k=2)
+    found = audit(network(), nn.CrossEntropyLoss(), drawn(1, classes=True), k=2)
     assert found.block_error < 1e-10
-    assert kfac_audit(network(), nn.CrossEntropyLoss(), drawn(2, classes=True), k=2).block_error > 1e-3
+    assert audit(network(), nn.CrossEntropyLoss(), drawn(2, classes=True), k=2).block_error > 1e-3
 
 
 @needs_curvlinops
@@ -158,13 +163,13 @@ def test_ekfac_is_nearer_to_each_block_in_the_frobenius_norm() -> None:
     exact, identity = gauss_newton(network(), data, classes=True), torch.eye(43).double()
     apart = {}
     for kind in ("kfac", "ekfac"):
-        matrix = kfac_operator(objective, nn.CrossEntropyLoss(), kind) @ identity  # type: ignore[arg-type]
+        matrix = kfac_operator(objective, kind) @ identity  # type: ignore[arg-type]
         apart[kind] = [(exact - matrix)[own, own].norm().item() for own in (slice(0, 25), slice(25, 43))]
         assert torch.allclose(matrix, matrix.T, atol=1e-14)
     assert all(better < worse for better, worse in zip(apart["ekfac"], apart["kfac"], strict=True))
-    audit = kfac_audit(network(), nn.CrossEntropyLoss(), data, k=2, kind="ekfac")
-    assert isinstance(audit, KfacAudit)
-    assert audit.kind == "ekfac"
+    found = audit(network(), nn.CrossEntropyLoss(), data, k=2, kind="ekfac")
+    assert isinstance(found, KfacAudit)
+    assert found.kind == "ekfac"
 
 
 @needs_curvlinops
@@ -172,7 +177,7 @@ def test_a_convolution_over_whole_images_is_a_linear_layer() -> None:
     torch.manual_seed(1)
     conv = nn.Sequential(nn.Conv2d(1, 3, 2), nn.Flatten()).double()
     inputs, targets = whole(drawn(15, classes=False))
-    found = kfac_audit(conv, F.mse_loss, [(inputs.view(-1, 1, 2, 2), targets)], k=2)
+    found = audit(conv, F.mse_loss, [(inputs.view(-1, 1, 2, 2), targets)], k=2)
     assert found.error < 1e-10
 
 
@@ -180,8 +185,8 @@ def test_a_convolution_over_whole_images_is_a_linear_layer() -> None:
 def test_float32_is_right_to_its_digits_and_the_model_stays_as_it_was() -> None:
     model, data = network().float().train(), [(x.float(), y) for x, y in drawn(20, classes=True)]
     before, flags = copy.deepcopy(model.state_dict()), [each.requires_grad for each in model.parameters()]
-    found = kfac_audit(model, F.cross_entropy, data, k=2)
-    exact = kfac_audit(network(), nn.CrossEntropyLoss(), drawn(20, classes=True), k=2)
+    found = audit(model, F.cross_entropy, data, k=2)
+    exact = audit(network(), nn.CrossEntropyLoss(), drawn(20, classes=True), k=2)
     assert found.error == pytest.approx(exact.error, rel=2e-3)  # of eigenvalues to 1e-3 of the residual, squared, and float32
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in before.items())
     assert [each.requires_grad for each in model.parameters()] == flags
@@ -192,7 +197,7 @@ def test_float32_is_right_to_its_digits_and_the_model_stays_as_it_was() -> None:
 
 @needs_curvlinops
 def test_a_part_of_the_parameters_has_the_blocks_of_that_part() -> None:
-    found = kfac_audit(network(), nn.CrossEntropyLoss(), drawn(20, classes=True), k=2, parameters="2.*")
+    found = audit(network(), nn.CrossEntropyLoss(), drawn(20, classes=True), k=2, parameters="2.*")
     matrix = kronecker(network(), drawn(20, classes=True), classes=True)[25:, 25:]
     assert [(block.name, block.parameters) for block in found.blocks] == [("2", 18)]
     assert found.approximation.value == pytest.approx(norm(matrix), rel=1e-4)
@@ -210,7 +215,7 @@ def test_a_part_of_the_parameters_has_the_blocks_of_that_part() -> None:
 )
 def test_what_has_no_kronecker_factors_is_one_sentence(model: nn.Module, loss: object, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says) as raised:
-        kfac_audit(model.double(), loss, drawn(6, classes=False), k=2)
+        audit(model.double(), loss, drawn(6, classes=False), k=2)
     assert len(str(raised.value).splitlines()) == 1
 
 
@@ -222,24 +227,24 @@ def test_weights_ignored_targets_and_smoothed_labels_are_refused() -> None:
         ({"label_smoothing": 0.1}, "with label_smoothing 0.1"),
     ):
         with pytest.raises(ConfigurationError, match=says):
-            kfac_audit(network(), nn.CrossEntropyLoss(**options), data, k=2)
+            audit(network(), nn.CrossEntropyLoss(**options), data, k=2)
     inputs, targets = data[0]
     shares = nn.functional.one_hot(targets).to(inputs)
     with pytest.raises(ConfigurationError, match="as classes, not as probabilities"):
-        kfac_audit(network(), nn.CrossEntropyLoss(), [(inputs, shares)], k=2)
+        audit(network(), nn.CrossEntropyLoss(), [(inputs, shares)], k=2)
     data[0][1][0] = -100
     with pytest.raises(ConfigurationError, match="some are ignored here"):
-        kfac_audit(network(), nn.CrossEntropyLoss(), data, k=2)
+        audit(network(), nn.CrossEntropyLoss(), data, k=2)
     with pytest.raises(ConfigurationError, match="below the number of parameters, 43"):
-        kfac_audit(network(), nn.CrossEntropyLoss(), drawn(12, classes=True), k=43)
+        audit(network(), nn.CrossEntropyLoss(), drawn(12, classes=True), k=43)
 
 
 def test_without_curvlinops_the_way_to_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "curvlinops", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'orograph\[kfac\]'"):
-        kfac_audit(network(), nn.CrossEntropyLoss(), drawn(5, classes=True), k=2)
+        audit(network(), nn.CrossEntropyLoss(), drawn(5, classes=True), k=2)
 
 
 def test_a_kind_that_nobody_knows_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="kind"):
-        kfac_audit(network(), nn.CrossEntropyLoss(), drawn(5, classes=True), k=2, kind="shampoo")  # type: ignore[arg-type]
+        audit(network(), nn.CrossEntropyLoss(), drawn(5, classes=True), k=2, kind="shampoo")  # type: ignore[arg-type]

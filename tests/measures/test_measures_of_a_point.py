@@ -92,8 +92,8 @@ def test_of_a_quadratic_the_learning_coefficient_is_its_closed_form() -> None:
     assert abs(away) < 4 * found["learning_coefficient_error"]
 
 
-def test_the_penalty_is_part_of_the_learning_coefficient_alone(minimum: Objective) -> None:
-    some = [name for name in MEASURES if name != "llc"]
+def test_the_penalty_is_part_of_the_learning_coefficient_and_of_influence_alone(minimum: Objective) -> None:
+    some = [name for name in MEASURES if name not in ("llc", "influence", "kfac")]
     assert take(some, minimum, minimum.theta) == take(some, minimum.penalised(0.0), minimum.theta)
 
 
@@ -114,7 +114,7 @@ def test_pairs_that_are_known_are_not_computed_again(minimum: Objective) -> None
 def test_what_a_point_does_not_have_is_said_in_a_sentence() -> None:
     theta = torch.zeros(3, dtype=torch.float64)
     found, failures = take(["all"], landscape(lambda point: (point**2).sum() / 2, theta), theta)
-    assert set(failures) == {"sharpening", "sam", "asymmetry"}
+    assert set(failures) == {"sharpening", "sam", "asymmetry", "influence", "kfac"}
     assert "cannot be told apart" in failures["sharpening"]
     assert "no direction" in failures["sam"]
     assert "θ is zero" in failures["asymmetry"]

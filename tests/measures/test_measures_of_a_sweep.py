@@ -1,5 +1,6 @@
 """Measures along a sweep, from its files alone: losses of the recorded weights by plain PyTorch, blocks by dense Hessians."""
 
+import importlib.util
 import itertools
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,12 +69,38 @@ def test_what_many_points_lack_for_one_reason_is_told_once() -> None:
         SimpleNamespace(scalars=each)
         for each in ({"failures": {"sam": "why."}}, {"failures": {"sam": "why."}}, {}, {"failures": 3})
     ]
+    records += [SimpleNamespace(scalars={"failures": {"llc": f"at {strength:g} none."}}) for strength in (1e-5, 0.25)]
     run = SimpleNamespace(records=dict(enumerate(records)))
-    assert _missing(run) == [{"name": "sam", "why": "why.", "points": 2}]
+    assert _missing(run) == [
+        {"name": "sam", "why": "why.", "points": 2, "same": True},
+        {"name": "llc", "why": "at 1e-05 none.", "points": 2, "same": False},
+    ]
 
 
 def test_a_sweep_without_measures_is_what_it_was_before_there_were_some() -> None:
     plain, more = SweepSettings(), SweepSettings.model_validate({"measuring": {"measures": ["all"]}})
     assert "measuring" not in plain.configuration()
-    assert len(more.configuration()["measuring"]["measures"]) == 5
+    assert len(more.configuration()["measuring"]["measures"]) == 7
     assert plain.digest() != more.digest()
+
+
+@pytest.mark.slow
+def test_influence_and_kronecker_factors_of_a_polished_sweep_are_arrays_by_class_and_layer(tmp_path: Path) -> None:
+    words = WORDS.replace("--end train", "--end newton").replace("0.001,0.01", "0.02,0.03").split()
+    assert main([*words, "--measures", "influence,kfac", "--out", str(tmp_path / "run")]) == 0
+    ds, run = og.open_run(tmp_path / "run"), Run.open(tmp_path / "run")
+    assert ds.influence.dims == ("seed", "direction", "strength", "training_class", "class")
+    assert ds.training_class.values.tolist() == ds["class"].values.tolist() == [str(digit) for digit in range(10)]
+    assert np.isfinite(ds.influence.values).all()
+    assert (ds.influence_residual.values < 0.1).all()
+    assert ds.influence_own.values == pytest.approx(np.diagonal(ds.influence.values, axis1=-2, axis2=-1).mean(-1), rel=1e-6)
+    page = sweep_data(run)
+    assert {"influence", "influence_residual"} <= page["chains"][0]["arrays"].keys()
+    missing = [each["name"] for each in page["missing"]]
+    if importlib.util.find_spec("curvlinops") is None:
+        assert missing == ["kfac"]
+    else:
+        assert missing == []
+        assert ds.block_kfac_error.dims[-1] == "block"
+        assert (ds.kfac_error.values > 0).all()
+    assert main(["export", str(tmp_path / "run"), "--to", "netcdf", "--out", str(tmp_path / "run.nc")]) == 0

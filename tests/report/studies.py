@@ -1,6 +1,7 @@
 """A made-up study: a run with its marker, and the results file that a study writes, of the documented fields."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,18 @@ def configuration(width: int) -> str:
     return f"MLP1-h{width}-SGD"
 
 
-def write_study(path: Path) -> None:
-    """Two widths of two seeds; the second seed of the wider network diverged."""
+def write_study(path: Path, *, classes: Sequence[str] = (), change: Callable[[dict], None] = lambda results: None) -> None:
+    """Two widths of two seeds; the second seed of the wider network diverged. `change` is made to the results."""
     cells = [Cell(seed, configuration=configuration(width)) for width in WIDTHS for seed in (0, 1)]
     settings = {"architecture": {"hidden_size": list(WIDTHS)}, "data": {"dataset": "digits"}}
-    with Run.create(path, kind="study", configuration=settings, numerics={"threads": 1}, provenance={}, cells=cells) as run:
+    with Run.create(
+        path, kind="study", configuration=settings, numerics={"threads": 1}, provenance={}, cells=cells, classes=classes
+    ) as run:
         for cell in cells:
             run.commit(cell, scalars={"test_accuracy": 90.0})
-    (path / NAME).write_text(json.dumps(results()))
+    found = results()
+    change(found)
+    (path / NAME).write_text(json.dumps(found))
 
 
 def results() -> dict:

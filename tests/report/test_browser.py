@@ -261,3 +261,38 @@ def test_results_of_a_form_that_nobody_foresaw_are_said_and_the_rest_is_shown(
     assert "The rest cannot be shown" in found.page.locator("main").inner_text()
     assert found.trace("Loss")
     assert any("TypeError" in text for text in found.complaints)
+
+
+INFLUENCE = [[-0.2, 0.05, 0.01], [0.04, -0.3, 0.02], [0.0, 0.03, None]]  # None: NaN of a class without test samples
+
+
+def test_influence_by_class_is_a_map_and_what_was_not_measured_is_told(visit: Open, tmp_path: Path) -> None:
+    matrix = [[float("nan") if each is None else each for each in row] for row in INFLUENCE]
+    more = {"influence": matrix, "influence_residual": [1e-3, 2e-3, 3e-3], "influence_polishing": [0.0, 0.0, 1e-6]}
+    path = tmp_path / "run"
+    made_up_sweep.write(path, 3, more={**more, "failures": {"kfac": "kfac needs the package curvlinops."}})
+    found = visit(path)
+    trace = found.drawn("Influence by class").evaluate("node => [node.data[0].x, node.data[0].y, node.data[0].z]")
+    assert trace[:2] == [list(made_up_sweep.CLASSES)] * 2
+    assert [[None if each is None else round(each, 6) for each in row] for row in trace[2]] == INFLUENCE
+    assert "3 points without the measure kfac: kfac needs the package curvlinops." in found.page.locator("#overview").inner_text()
+    assert found.complaints == []
+
+
+def test_influence_of_a_minimum_of_a_study_is_chosen(visit: Open, tmp_path: Path) -> None:
+    matrix = [[-0.2, 0.1], [0.1, -0.4]]
+
+    def change(results: dict) -> None:
+        for place, row in enumerate(each for each in results["metrics"] if each["status"] == "done"):
+            row["influence"] = [[(1 + place) * each for each in line] for line in matrix]
+            row["failures"] = {"llc": f"after {place} steps nothing was there."}
+
+    write_study(tmp_path / "study", classes=("a", "b"), change=change)
+    found = visit(tmp_path / "study")
+    title = "MLP1-h4-SGD, seed 0"
+    assert found.drawn(title).evaluate("node => node.data[0].z") == matrix
+    found.figure(title).get_by_role("combobox").select_option("1")
+    assert found.drawn("MLP1-h4-SGD, seed 1").evaluate("node => node.data[0].z") == [[-0.4, 0.2], [0.2, -0.8]]
+    told = found.page.locator("#overview").inner_text()
+    assert "MLP1-h4-SGD, minimum 0, 1: llc was not measured, of the first: after 0 steps nothing was there." in told
+    assert found.complaints == []

@@ -1,6 +1,7 @@
 """Every metric of a minimum on a quadratic, where all have closed forms; then limits, levels, kinks and failures on networks."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,8 +13,12 @@ from orograph.curvature.operator import MatrixOperator
 from orograph.errors import DataError
 from orograph.geometry.flatness import RADII
 from orograph.geometry.scale import relative_flatness
-from orograph.study.minimum import LEVELS, RADIUS, measure_minimum
+from orograph.objective import Objective
+from orograph.problem import Groups
+from orograph.response import influence
+from orograph.study.minimum import LEVELS, RADIUS, drawn, measure_minimum
 from orograph.study.settings import MetricsSettings
+from orograph.training import polish
 
 SIZE = 40
 FULL = MetricsSettings(comprehensive=True, top_k=6)
@@ -239,3 +244,24 @@ def test_a_diverged_network_is_refused_in_one_sentence() -> None:
     objective = classifier()
     with pytest.raises(DataError, match="diverged"):
         measure_minimum(objective, objective, torch.full_like(objective.theta, math.nan), settings=MetricsSettings())
+
+
+def test_samples_that_help_or_harm_are_numbered_among_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a minimum measured on some samples: as the influence on these finds them, by their places among all."""
+    torch.manual_seed(0)
+    inputs, targets = torch.randn(60, 3).double(), torch.arange(60) % 2
+    model = nn.Linear(3, 2).double()
+    train = Objective(model, nn.functional.cross_entropy, [(inputs, targets)], strength=0.05)
+    test = Objective(model, nn.functional.cross_entropy, [(torch.randn(30, 3).double(), torch.arange(30) % 2)])
+    monkeypatch.setitem(LEVELS, "fast", replace(LEVELS["fast"], images=40))
+    places = drawn(train, 40, 3)
+    assert places is not None
+    some = train.subset(places)
+    theta = polish(some, some.theta, hessian=HessianOperator.of(some), tolerance=1e-9, max_products=200).theta
+    settings = MetricsSettings(fast=True, top_k=2, products=40)
+    groups = Groups(("even", "odd"), targets, torch.arange(30) % 2)
+    found = measure_minimum(train, test, theta, settings=settings, measures=("influence",), groups=groups, seed=3).scalars
+    values = influence(some, theta, on=test).removed[0]
+    assert found["helpful_samples"][0] == places[values.argmax()].item()
+    assert found["harmful_samples"][0] == places[values.argmin()].item()
+    assert found["measured"]["images"] == 40

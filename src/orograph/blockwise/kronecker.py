@@ -12,11 +12,12 @@ by its outputs and no sampling. What they are held against is this library's own
 """
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,8 +30,7 @@ from orograph.curvature.ggn import GaussNewtonOperator
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError, unknown
 from orograph.metrics import IGNORED
-from orograph.objective import Loss, Objective
-from orograph.parameters import Layout
+from orograph.objective import Objective
 from orograph.sources import first_line
 from orograph.spectral.eigenpairs import lanczos
 from orograph.spectral.spectrum import Spectrum
@@ -134,29 +134,26 @@ class _Batches:
 
 @checked
 def kfac_audit(
-    model: nn.Module,
-    loss: Loss,
-    data: Iterable[Any],
+    objective: Objective,
+    theta: Float[Tensor, " P"] | None = None,
     *,
     k: int = 5,
     kind: Kind = "kfac",
-    parameters: str = "*",
     tolerance: float = 1e-3,
     seed: int = 0,
     on_product: OnProduct | None = None,
 ) -> KfacAudit:
     """‖G − K‖₂/‖G‖₂ of a Kronecker-factored K, whole and layer by layer, and the overlap of the top eigenvectors of both.
 
-    Costs a spectrum of G, G − K and K, and one of each layer's block, each of tens of products; K itself a backward pass over the
-    data for each output.
+    Costs a spectrum of G, G − K and K, and two of each layer's block, of G and G − K, each of tens of products; K itself a
+    backward pass over the data for each output.
 
     Args:
-        model: whose parameters in θ all belong to Linear and Conv2d layers.
-        loss: the mean cross-entropy, squared error, or binary cross-entropy of logits, plain ones.
-        data: re-iterable of (inputs, targets), inputs one tensor.
+        objective: of a network whose parameters in θ all belong to Linear and Conv2d layers, on inputs in one tensor; its loss the
+            mean cross-entropy, squared error, or binary cross-entropy of logits, plain ones. Its penalty plays no part.
+        theta: `(P,)`, where; the objective's own when None.
         k: eigenvectors to compare.
         kind: `kfac`, or `ekfac`, with the diagonal of each block in KFAC's eigenvectors.
-        parameters: globs of the parameters that make up θ.
         tolerance: of eigenvalues, relative; see `lanczos`.
         seed: of random vectors.
         on_product: called with what is computed and the products of that stage so far.
@@ -170,13 +167,14 @@ def kfac_audit(
     Examples:
         >>> import torch, orograph as og
         >>> data = [(torch.randn(9, 4), torch.randn(9, 2))]  # one linear layer, squared error: exact
-        >>> og.blockwise.kfac_audit(torch.nn.Linear(4, 2), torch.nn.MSELoss(), data, k=2).error < 1e-4
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.MSELoss(), data)
+        >>> og.blockwise.kfac_audit(objective, k=2).error < 1e-4
         True
     """
-    objective = Objective(model, loss, data, parameters=parameters)
+    objective = objective if theta is None else objective.moved(theta)
     if not 1 <= k < objective.layout.size:
         raise ConfigurationError(f"`k` {k} must be at least 1 and below the number of parameters, {objective.layout.size}.")
-    approximate = kfac_operator(objective, loss, kind)
+    approximate = kfac_operator(objective, kind)
     exact = GaussNewtonOperator.of(objective)
     given: dict[str, Any] = {"tolerance": tolerance, "seed": seed}
 
@@ -185,7 +183,7 @@ def kfac_audit(
             only = operator @ torch.ones(1, dtype=operator.dtype, device=operator.device)
             return Norm(abs(only.item()), 0.0)
         found = lanczos(operator, 1, which="LM", on_product=renamed(on_product, stage), **given)
-        return Norm(abs(found.eigenvalues[0].item()), found.residuals[0].item())
+        return _largest(found)
 
     pairs = min(k + 1, exact.size - 1)  # the next shows whether k splits a cluster
     top, other = (
@@ -194,14 +192,14 @@ def kfac_audit(
     )
     shared = top.eigenvectors[:k].double() @ other.eigenvectors[:k].double().T
     blocks = []
-    for name, places in partition(objective.layout, _layers(objective.layout)).items():
+    for name, places in partition(objective.layout, "module").items():
         own, factored = BlockOperator(exact, places), BlockOperator(approximate, places)
         each = norm(own, f"block {name}"), norm(own - factored, f"difference {name}")
         blocks.append(BlockAudit(name, own.size, *each))
     return KfacAudit(
         kind,
-        norm(exact, "norm of G"),
-        norm(approximate, f"norm of {kind}"),
+        _largest(top),
+        _largest(other),
         norm(exact - approximate, "difference"),
         tuple(blocks),
         k,
@@ -212,12 +210,11 @@ def kfac_audit(
 
 
 @checked
-def kfac_operator(objective: Objective, loss: Loss, kind: Kind = "kfac") -> LinearOperator:
+def kfac_operator(objective: Objective, kind: Kind = "kfac") -> LinearOperator:
     """K of an objective, as an operator: weight and bias of a layer in one block.
 
     Args:
-        objective: gives model, θ and data; its penalty plays no part.
-        loss: that it was made with.
+        objective: gives model, θ, loss and data; its penalty plays no part.
         kind: `kfac` or `ekfac`.
 
     Returns:
@@ -228,9 +225,9 @@ def kfac_operator(objective: Objective, loss: Loss, kind: Kind = "kfac") -> Line
 
     Examples:
         >>> import torch, orograph as og
-        >>> model, loss = torch.nn.Linear(4, 2), torch.nn.MSELoss()
-        >>> objective = og.Objective(model, loss, [(torch.randn(9, 4), torch.randn(9, 2))])
-        >>> og.blockwise.kfac_operator(objective, loss).shape
+        >>> data = [(torch.randn(9, 4), torch.randn(9, 2))]
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.MSELoss(), data)
+        >>> og.blockwise.kfac_operator(objective).shape
         (10, 10)
     """
     if kind not in _KINDS:
@@ -241,13 +238,14 @@ def kfac_operator(objective: Objective, loss: Loss, kind: Kind = "kfac") -> Line
         raise ConfigurationError(
             f"{kind} needs the package curvlinops ({first_line(error)}): pip install 'orograph[kfac]'."
         ) from None
-    meant = _loss_module(loss)
+    meant = _loss_module(objective.reduction.loss)
     batches = _Batches(objective)
     network = copy.deepcopy(objective.model).to(objective.dtype).eval()
     named = dict(network.named_parameters())
+    held = {**named, **dict(network.named_buffers())}
     with torch.no_grad():
-        for name, value in objective.layout.unflatten(objective.theta).items():
-            named[name].copy_(value)
+        for name, value in objective.tensors(objective.theta).items():
+            held[name].copy_(value)
     chosen = [named[name].requires_grad_() for name in objective.layout.names]
     _require_the_same(objective, network, meant, batches)
     try:
@@ -281,12 +279,9 @@ def _splits(found: Spectrum, k: int) -> bool:
     return bool(gap <= apart + rounding)
 
 
-def _layers(layout: Layout) -> dict[str, str]:
-    """The parameters of each module, by its name: of one alone `model`."""
-    members: dict[str, list[str]] = {}
-    for name in layout.names:
-        members.setdefault(name.rpartition(".")[0] or "model", []).append(name)
-    return {layer: ",".join(names) for layer, names in members.items()}
+def _largest(found: Spectrum) -> Norm:
+    """Of the first pair, of largest magnitude: G and K have no negative eigenvalues."""
+    return Norm(abs(found.eigenvalues[0].item()), found.residuals[0].item())
 
 
 def _loss_module(loss: Any) -> nn.Module:
@@ -320,6 +315,5 @@ def _require_the_same(objective: Objective, network: nn.Module, loss: nn.Module,
     here, there = objective.loss(objective.theta), total / objective.count
     if not abs(here - there) <= _SAME * max(abs(here), _SAME):
         raise ConfigurationError(
-            f"the loss is {here:.6g}, and {there:.6g} as the mean that KFAC is of; give a model without state, and the loss "
-            "that the objective was made with."
+            f"the loss is {here:.6g}, and {there:.6g} as the mean that KFAC is of; give a model without state."
         )

@@ -19,8 +19,9 @@ def partition(layout: Layout, by: By = "tensor") -> dict[str, Int[Tensor, " p"]]
 
     Args:
         layout: names and shapes of θ, as an objective has them.
-        by: `tensor`: every parameter is a block. `module`: the parameters of one module are, as weight and bias of a layer. Or
-            a name for each comma-separated list of globs of parameter names; what matches none is in no block.
+        by: `tensor`: every parameter is a block. `module`: the parameters of one module are, as weight and bias of a layer; those
+            of the model itself are called `(model)`. Or a name for each comma-separated list of globs of parameter names; what
+            matches none is in no block.
 
     Returns:
         For each block the places of its entries in θ, `(p,)` int64, ascending.
@@ -49,7 +50,7 @@ def partition(layout: Layout, by: By = "tensor") -> dict[str, Int[Tensor, " p"]]
     elif by == "module":
         members = {}
         for name in layout.names:
-            members.setdefault(name.rpartition(".")[0] or name, []).append(name)
+            members.setdefault(name.rpartition(".")[0] or "(model)", []).append(name)
     else:
         raise unknown("by", str(by), ("tensor", "module"))
     if not members:

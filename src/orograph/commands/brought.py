@@ -34,7 +34,7 @@ _OF_CLASSES = ("cross_entropy", "nll_loss", "multi_margin_loss")
 
 
 def brought(settings: MeasureSettings) -> tuple[nn.Module, Problem]:
-    """The model with its checkpoint, and the problem that it is of, without test data; tried together.
+    """The model with its checkpoint, and the problem that it is of, with test data only where a measure needs them; tried together.
 
     Raises:
         OrographError: one of them cannot be used, or they do not fit one another.
@@ -44,7 +44,9 @@ def brought(settings: MeasureSettings) -> tuple[nn.Module, Problem]:
     network.require_taken()
     names = ("loss", "metrics", "groups", "parameters")
     chosen = ProblemSettings(**{name: getattr(settings, name) for name in names})
-    problem = replace(named_problem(data, network, chosen, settings.data_dir), test=None)
+    problem = named_problem(data, network, chosen, settings.data_dir)
+    if "influence" not in settings.measures:
+        problem = replace(problem, test=None)
     if not is_own(network.model):
         options = {"input_shape": problem.shape, "classes": problem.outputs, **network.options()}
         dtype, k = getattr(torch, settings.dtype), settings.k

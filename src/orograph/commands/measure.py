@@ -51,6 +51,7 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
         torch.set_num_threads(settings.threads)
     stem = _stem(settings)
     model, problem = brought(settings)
+    given: dict[str, Any] = {"test": problem.test, "groups": problem.grouped() if settings.groups and problem.test else None}
     group = process_group()
     first = group is None or torch.distributed.get_rank(group) == 0
     console = Console(stderr=settings.json_output)
@@ -70,6 +71,7 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
             probes=settings.probes,
             trace_probes=settings.trace_probes,
             measures=settings.measures,
+            **given,
             parameters=settings.parameters,
             memory=settings.memory,
             dtype=getattr(torch, settings.dtype),
@@ -212,11 +214,12 @@ def rows(found: Measurement) -> list[tuple[str, str]]:
 
 
 def measure_rows(found: Mapping[str, Any]) -> dict[str, str]:
-    """The measures that were asked for, each with what its error is; of layers, a number for each."""
+    """The measures that were asked for, each with what its error is; of layers, a number for each. Other lists are in the file alone."""
     layers, told = str(found.get("block_names", "")).split(", "), {}
     for name, value in found.items():
         if isinstance(value, list):
-            told[name] = ", ".join(f"{layer} {each:.5g}" for layer, each in zip(layers, value, strict=True))
+            if quantity(name).dims == ("block",):
+                told[name] = ", ".join(f"{layer} {each:.5g}" for layer, each in zip(layers, value, strict=True))
         elif not isinstance(value, str) and not name.endswith(("_error", "_margin")):
             told[name] = _with_error(value, found.get(f"{name}_margin", math.nan), _IN_95)
     return told

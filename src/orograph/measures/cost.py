@@ -10,32 +10,50 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.blockwise.kronecker import kfac_operator
 from orograph.blockwise.parts import partition
+from orograph.curvature.ggn import GaussNewtonOperator
 from orograph.curvature.hessian import HessianOperator
 from orograph.degeneracy.sampling import langevin
 from orograph.errors import OrographError
+from orograph.geometry.classes import class_gradients, class_labels
+from orograph.geometry.directional import sample_slopes
 from orograph.geometry.finite_radius import rounding
 from orograph.measures import table
 from orograph.measures.settings import chosen
 from orograph.objective import Objective
+from orograph.problem import Groups
 from orograph.response.third_order import curvature_gradients
 from orograph.spectral.eigenpairs import lanczos
 from orograph.work.timing import seconds_of
 
+_OF_LARGEST = {"layers", "llc", "sharpening", "asymmetry"}  # which begin with the pair of λ_max
 _PAIR = 22  # products of one largest pair, of a network or of a block, its certificate among them
 _DRAWS = 16  # evaluations of the loss that `rounding` takes, nearly all of what a measure at a finite radius takes
 _STEPS = 16  # of chains that are timed
+_SOLVE = 40  # products of one solve for the influence on a class
+_KFAC = (30, 40, 12, 20)  # products of spectra: of G, of G − K, and of those of one layer's block
 
 
 @checked
-def seconds(names: Sequence[str], objective: Objective, hessian: HessianOperator, *, known: bool = False) -> float:
+def seconds(
+    names: Sequence[str],
+    objective: Objective,
+    hessian: HessianOperator,
+    *,
+    known: bool = False,
+    on: Objective | None = None,
+    groups: Groups | None = None,
+) -> float:
     """How long measures of one point will take, from what their parts take here and now.
 
     Args:
         names: as `take` has them.
-        objective: with its data; timed where it stands.
+        objective: with its data and penalty; timed where it stands.
         hessian: of its loss.
         known: whether the largest pairs will be known.
+        on: the loss on test data, which `influence` is on; None where there are none.
+        groups: of the samples, in place of classes.
 
     Returns:
         Seconds, of one point, without what is prepared once; what this network does not have costs nothing.
@@ -50,7 +68,8 @@ def seconds(names: Sequence[str], objective: Objective, hessian: HessianOperator
     plain, theta = objective.penalised(0.0), objective.theta
     vector = torch.randn_like(theta)
     product = seconds_of(lambda: hessian @ vector) if taken else 0.0
-    pair = _pair(hessian) if "layers" in taken or (not known and taken not in ((), ("sam",))) else 0.0
+    unknown = not known and not _OF_LARGEST.isdisjoint(taken)
+    pair = _pair(hessian) if "layers" in taken or unknown else 0.0
     probes, steps = table.QUADRATURE
     walk = table.DRAWS + table.BURN_IN
 
@@ -63,8 +82,10 @@ def seconds(names: Sequence[str], objective: Objective, hessian: HessianOperator
         "sharpening": lambda: seconds_of(lambda: curvature_gradients(plain, theta, vector[None])),
         "sam": near,
         "asymmetry": near,
+        "influence": lambda: _influence(objective, on, groups, product),
+        "kfac": lambda: _kfac(plain),
     }
-    total = 0.0 if known or taken in ((), ("sam",)) else pair
+    total = pair if unknown else 0.0
     for name in taken:
         with contextlib.suppress(OrographError):  # what a network does not have costs nothing
             total += price[name]()
@@ -90,3 +111,27 @@ def _step(objective: Objective, theta: Float[Tensor, " P"]) -> float:
 
     walk(1)
     return max(0.0, walk(1 + _STEPS) - walk(1)) / _STEPS
+
+
+def _influence(objective: Objective, on: Objective | None, groups: Groups | None, product: float) -> float:
+    """A solve for each class, their right-hand sides, and slopes of all samples along the solutions; one solve without a penalty,
+    where the first ends at a direction of negative curvature."""
+    if on is None:
+        return 0.0
+    labels = class_labels(on, groups and groups.test)
+    classes = len(labels.unique()) if objective.strength else 1
+    directions = torch.randn(classes, len(objective.theta), dtype=objective.dtype, device=objective.device)
+    beside = seconds_of(lambda: class_gradients(on, objective.theta, labels=labels))
+    return classes * _SOLVE * product + beside + seconds_of(lambda: sample_slopes(objective, objective.theta, directions))
+
+
+def _kfac(plain: Objective) -> float:
+    """The factors, and spectra of G, G − K and of each layer's blocks of these."""
+    factors = kfac_operator(plain)  # and what torch prepares once
+    made = seconds_of(lambda: kfac_operator(plain), warm=False)
+    exact = GaussNewtonOperator.of(plain)
+    difference, vector = exact - factors, torch.randn_like(plain.theta)
+    one, other = (seconds_of(lambda each=each: each @ vector) for each in (exact, difference))
+    layers = len(partition(plain.layout, "module"))
+    top, apart, own, own_apart = _KFAC
+    return made + (top + layers * own) * one + (apart + layers * own_apart) * other

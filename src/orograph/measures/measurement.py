@@ -19,6 +19,7 @@ from orograph.measures.settings import chosen
 from orograph.measures.table import take
 from orograph.memory import DEFAULT_MEMORY
 from orograph.objective import Loss, Objective
+from orograph.problem import Groups
 from orograph.spectral.bulk import Outliers, outliers
 from orograph.spectral.densities import Density, density, require_density
 from orograph.spectral.effective_ranks import Ranks, ranks
@@ -152,6 +153,8 @@ def measure(
     steps: int = 80,
     trace_probes: int = 16,
     measures: Sequence[str] = (),
+    test: Iterable[Any] | None = None,
+    groups: Groups | None = None,
     parameters: str = "*",
     memory: str | int = DEFAULT_MEMORY,
     dtype: torch.dtype | None = None,
@@ -172,7 +175,10 @@ def measure(
             tr H² and ranks many times sharper than probes alone.
         steps: of the density.
         trace_probes: of XTrace, two products each; of up to four times as many parameters the trace is exact.
-        measures: also these, of `layers`, `llc`, `sharpening`, `sam`, `asymmetry`; or `all` alone; see `orograph.measures.take`.
+        measures: also these, of `layers`, `llc`, `sharpening`, `sam`, `asymmetry`, `influence`, `kfac`; or `all` alone; see
+            `orograph.measures.take`.
+        test: data like `data`, whose loss `influence` is on; None where there are none.
+        groups: of training and test samples, in place of classes, for `influence`.
         parameters: comma-separated globs of the parameter names that make up θ.
         memory: budget for activations and residuals.
         dtype: of θ and all products; the module's own when None.
@@ -204,6 +210,7 @@ def measure(
     asked = chosen(tuple(measures))
     if asked and group is not None:
         raise ConfigurationError(f"`measures` {','.join(asked)} are of one process; leave them out, or leave out `group`.")
+    on = None if test is None else Objective(model, loss, test, parameters=parameters, memory=memory, dtype=dtype)
     check_data(data, objective)
     operator = HessianOperator.of(objective, group=group)
     require_density(operator, steps, memory)  # which comes last, and has the largest basis
@@ -218,7 +225,8 @@ def measure(
     profile = density(operator, probes=probes, steps=steps, seed=seed, memory=memory, spectrum=spectrum, on_product=on_product)
     rows = max(2, size) if size <= _EXACT * trace_probes else trace_probes
     total = trace(operator, probes=rows, seed=seed, on_product=on_product)
-    taken, failures = take(asked, objective, operator.theta, spectrum=largest, hessian=operator, seed=seed, on_product=on_product)
+    given: dict[str, Any] = {"spectrum": largest, "hessian": operator, "on": on, "groups": groups}
+    taken, failures = take(asked, objective, operator.theta, **given, seed=seed, on_product=on_product)
     positive, smooth = int((spectrum.signs > 0).sum()), is_smooth(objective) and not operator.kink
     return Measurement(
         loss=operator.loss,

@@ -8,8 +8,11 @@ What each of them is, its formula and its source stand where it is computed; her
 - `sharpening`: how λ_max changes along gradient flow (`orograph.response`).
 - `sam`: the rise of the loss by one step of sharpness-aware minimisation, beside its prediction (`orograph.geometry`).
 - `asymmetry`: how unequal both sides of the valley are along v₁ (`orograph.geometry`); its sign would be that of v₁.
+- `influence`: how the test loss of each class answers when the samples of a training class weigh more (`orograph.response`):
+  dL_b/dε where those of class a weigh 1 + ε, (1/N) Σ over them of dL_b/dε_n. Over all classes a that sums to −dL_b/d ln λ.
+- `kfac`: how far Kronecker factors are from the Gauss–Newton matrix, whole and by layer (`orograph.blockwise`).
 
-All but `llc` are of L without its penalty. What they cost is said before by `orograph.measures.seconds`.
+All but `llc` and `influence` are of L without its penalty. What they cost is said before by `orograph.measures.seconds`.
 """
 
 import math
@@ -19,21 +22,25 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 
 from orograph.arguments import checked
 from orograph.blockwise.curvature import block_curvature
+from orograph.blockwise.kronecker import kfac_audit
 from orograph.blockwise.parts import partition
 from orograph.curvature.counting import OnProduct, renamed
 from orograph.curvature.hessian import HessianOperator
 from orograph.degeneracy.coefficient import local_learning_coefficient
-from orograph.errors import ConfigurationError, OrographError
+from orograph.errors import ConfigurationError, DataError, OrographError
+from orograph.geometry.classes import class_labels
 from orograph.geometry.finite_radius import valley_asymmetry
 from orograph.geometry.gradient_step import sam_sharpness
 from orograph.geometry.smoothness import FINITE_RADIUS
 from orograph.measures.settings import chosen
 from orograph.objective import Objective
+from orograph.problem import Groups
+from orograph.response.reweighing import influence
 from orograph.response.third_order import sharpening
 from orograph.spectral.densities import density
 from orograph.spectral.eigenpairs import lanczos
@@ -48,6 +55,12 @@ QUADRATURE = (4, 20)  # probes and steps of the density under `llc`
 RADIUS = 8 * FINITE_RADIUS  # of ‖θ‖, at which a valley is asymmetric
 TOLERANCE = 1e-3  # of λ_max, where it is not known
 BLOCK_TOLERANCE = 1e-2  # of the λ_max of blocks
+SOLVE_TOLERANCE = 1e-2  # of the solves for influences, of one class each
+SOLVE_PRODUCTS = 100  # of one solve, at most
+SOLVED = 0.1  # residual above which influences are none
+EXTREMES = 5  # samples that are named, at each end
+PAIRS = 5  # eigenvectors that Kronecker factors are to span
+SAMPLES = ("helpful_samples", "harmful_samples")  # which are numbers of samples of the objective
 _OF_PAIRS = ("eigenvalues", "eigenvectors", "residuals", "converged", "noise", "bounds", "signs")  # of a spectrum
 _DEGREES = 15  # of a noise that 16 draws tell
 
@@ -62,6 +75,8 @@ class _Point:
     seed: int
     on_product: OnProduct | None
     traced: HessianOperator | None
+    on: Objective | None  # the loss on test data
+    groups: Groups | None
 
     @cached_property
     def plain(self) -> Objective:
@@ -164,12 +179,87 @@ def _asymmetry(at: _Point) -> dict[str, Any]:
     return {**estimate_fields("valley_asymmetry", size), "valley_radius": radius}
 
 
+def _influence(at: _Point) -> dict[str, Any]:
+    if at.on is None:
+        raise ConfigurationError("influence is that on the loss of test data, and there are none.")
+    of_training = _labels(at.objective, at.groups and at.groups.train)
+    of_test = _labels(at.on, at.groups and at.groups.test)
+    classes = len(at.groups.names) if at.groups else 1 + int(max(of_training.max(), of_test.max()))
+    given: dict[str, Any] = {"tolerance": SOLVE_TOLERANCE, "max_products": SOLVE_PRODUCTS, "on_product": at.on_product}
+    found = influence(at.objective, at.theta, on=at.on, labels=of_test, hessian=at.hessian, **given)
+    if not found.residuals.max() < SOLVED:
+        raise ConfigurationError(
+            f"conjugate gradients left a residual of {found.residuals.max():.2g} after {SOLVE_PRODUCTS} products a class: there is "
+            "too little curvature; a larger λ would add some."
+        )
+    tested = torch.bincount(of_test, minlength=classes)
+    matrix = torch.zeros(classes, len(found.values), dtype=torch.float64).index_add_(0, of_training, found.values.T)
+    matrix = nn.functional.pad(matrix / at.objective.count, (0, classes - len(found.values)))
+    matrix[:, tested == 0] = math.nan  # of no test sample there is no loss
+    polishing = found.polishing[tested[: len(found.polishing)] > 0].abs().max().item()
+    if not polishing < (largest := matrix.nan_to_num().abs().max().item()):
+        raise ConfigurationError(
+            f"the point is not polished: a Newton step to the critical point nearby would change the test loss of a class by "
+            f"{polishing:.2g}, and twice the weight of a class by {largest:.2g} at most; polish it."
+        )
+    removed = (tested[: len(found.removed)].double() / len(of_test)) @ found.removed
+    ends = removed.topk(min(EXTREMES, len(removed))), (-removed).topk(min(EXTREMES, len(removed)))
+    own = torch.eye(classes, dtype=torch.bool)
+    return {
+        "influence": matrix.tolist(),
+        "influence_own": matrix[own].nanmean().item(),
+        "influence_other": matrix[~own].nanmean().item(),
+        "influence_polishing": _padded(found.polishing, tested),
+        "influence_residual": _padded(found.residuals, tested),
+        "helpful_samples": ends[0].indices.tolist(),
+        "helpful_rises": ends[0].values.tolist(),
+        "harmful_samples": ends[1].indices.tolist(),
+        "harmful_rises": (-ends[1].values).tolist(),
+        "influence_products": found.products,
+    }
+
+
+def _labels(objective: Objective, given: Int[Tensor, " N"] | None) -> Int[Tensor, " N"]:
+    """The class of each sample."""
+    try:
+        found = class_labels(objective, given).cpu()
+    except DataError:
+        raise ConfigurationError("influence goes by class, and the targets are no classes; give groups of the samples.") from None
+    if found.min() < 0:
+        raise ConfigurationError("influence goes by class, and the loss ignores the targets of some samples.")
+    return found
+
+
+def _padded(values: Float[Tensor, " m"], tested: Int[Tensor, " C"]) -> list[float]:
+    """One of each class, NaN where it has no test samples."""
+    return [values[place].item() if count else math.nan for place, count in enumerate(tested.tolist())]
+
+
+def _kfac(at: _Point) -> dict[str, Any]:
+    told = renamed(at.on_product, "kfac")
+    pairs = min(PAIRS, at.plain.layout.size - 1)
+    found = kfac_audit(at.plain, at.theta, k=pairs, tolerance=BLOCK_TOLERANCE, seed=at.seed, on_product=told)
+    parts = [each for each in (found, *found.blocks) if each.curvature.value]
+    return {
+        "kfac_error": found.error,
+        "kfac_block_error": found.block_error,
+        "kfac_overlap": found.overlap,
+        "kfac_cut": found.cut,
+        "kfac_residual": max((each.curvature.residual + each.difference.residual) / each.curvature.value for each in parts),
+        "block_names": ", ".join(each.name for each in found.blocks),
+        "block_kfac_error": [each.error for each in found.blocks],
+        "kfac_products": found.products,
+    }
+
+
 _TABLE: dict[str, Callable[[_Point], dict[str, Any]]] = {
     "layers": _layers,
     "llc": _llc,
     "sharpening": _sharpening,
     "sam": _sam,
     "asymmetry": _asymmetry,
+    "influence": _influence,
+    "kfac": _kfac,
 }
 
 
@@ -181,17 +271,21 @@ def take(
     *,
     spectrum: Spectrum | None = None,
     hessian: HessianOperator | None = None,
+    on: Objective | None = None,
+    groups: Groups | None = None,
     seed: int = 0,
     on_product: OnProduct | None = None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Measures of a point, by their names.
 
     Args:
-        names: of `layers`, `llc`, `sharpening`, `sam`, `asymmetry`; or `all` alone.
-        objective: L_eff; a penalty is part of `llc` alone.
+        names: of `layers`, `llc`, `sharpening`, `sam`, `asymmetry`, `influence`, `kfac`; or `all` alone.
+        objective: L_eff; a penalty is part of `llc` and `influence` alone.
         theta: `(P,)`, where.
         spectrum: pairs of the Hessian of L there, where some are known: so λ_max is not computed again.
         hessian: of L there, where it has been made.
+        on: the same network's loss on test data, which `influence` is on; None where there are none.
+        groups: of training and test samples, in place of the classes that targets are, for `influence`.
         seed: of all that is random.
         on_product: called with what is being computed and its Hessian products so far.
 
@@ -209,7 +303,7 @@ def take(
         >>> round(values["sam_rise"], 4), failures  # L = ½‖θ‖²: 5·0.05 + ½·0.05²
         (0.2512, {})
     """
-    at = _Point(objective, theta, spectrum, seed, on_product, hessian)
+    at = _Point(objective, theta, spectrum, seed, on_product, hessian, on, groups)
     values: dict[str, Any] = {}
     failures: dict[str, str] = {}
     for name in chosen(tuple(names)):

@@ -47,6 +47,8 @@ def study_data(run: Run) -> dict[str, Any]:
         "tables": tables if "test_images" in results["data"] else {name: _of_training(each) for name, each in tables.items()},
         "by_group": _by_group(run, results["metrics"]),
         "sample": wording.sample,
+        "grouping": wording.grouping,
+        "classes": list(run.classes),
         "score": wording.score.shown(names) if wording.score else "",
         "left_out": results.get("left_out", []),
         "paths": PATHS,

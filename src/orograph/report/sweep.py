@@ -1,6 +1,6 @@
 """What the report of a sweep shows: every chain with its scalars and small arrays, and what an analysis found."""
 
-from collections import Counter
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,9 +22,11 @@ from orograph.store.run import Run
 
 # Arrays that are shown at one point; eigenvalues are kept exactly, for the tables that readers save.
 ARRAYS = ("eigenvalue", "residual", "noise", "converged", "branch", "class_share", "density_grid", "density")
-BLOCKS = ("block_lambda_max", "block_trace", "block_effective_rank")  # of layers
+BLOCKS = ("block_lambda_max", "block_trace", "block_effective_rank", "block_kfac_error")  # of layers
+INFLUENCE = ("influence", "influence_residual", "influence_polishing")  # of classes
 BY_METRIC = ("class_", "group_", "train_", "test_")  # what a list of a metric is named by, which goes by group or by output
 BINS = np.arange(-12.0, 2.01, 0.25)  # of log₁₀|∂L/∂θᵢ|
+_NUMBER = re.compile(r"\d[\d.,]*(?:e[+-]?\d+)?")
 
 
 def sweep_data(run: Run) -> dict[str, Any]:
@@ -63,10 +65,13 @@ def sweep_data(run: Run) -> dict[str, Any]:
 
 
 def _missing(run: Run) -> list[dict[str, Any]]:
-    """Measures that points do not have, with the reason and how many: what many lack for one reason is told once."""
-    found = [record.scalars.get("failures") for record in run.records.values()]
-    every = Counter((name, str(why)) for each in found if isinstance(each, Mapping) for name, why in each.items())
-    return [{"name": name, "why": why, "points": points} for (name, why), points in every.items()]
+    """Measures that points do not have, with the reason and how many: what many lack for one reason is told once, with the numbers
+    of the first."""
+    failures = [record.scalars.get("failures") for record in run.records.values()]
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, why in (item for each in failures if isinstance(each, Mapping) for item in each.items()):
+        found.setdefault((name, _NUMBER.sub("", str(why))), []).append(str(why))
+    return [{"name": name, "why": whys[0], "points": len(whys), "same": len(set(whys)) == 1} for (name, _), whys in found.items()]
 
 
 def _analysis(run: Run) -> dict[str, Any] | None:
@@ -106,7 +111,7 @@ def _chain(run: Run, line: xr.Dataset) -> dict[str, Any]:
         "arrays": {},
     }
     lists = [f"{kind}{each['name']}" for each in run.metrics for kind in BY_METRIC]
-    for name in (*ARRAYS, *BLOCKS, *lists):
+    for name in (*ARRAYS, *BLOCKS, *INFLUENCE, *lists):
         if name in line and len(line[name].dims) > 1 and np.isfinite(values := line[name].values).any():
             found["arrays"][name] = packed(values, exact=name == "eigenvalue")
     if "gradient" in line:

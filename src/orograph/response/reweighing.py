@@ -39,6 +39,8 @@ class Influence:
         residuals: `(m,)`, of the solves, ‖∇f − A s‖/‖∇f‖ by a true product.
         converged: all of them are within the tolerance.
         gradient_norm: ‖∇L_eff(θ)‖ at the point; the formulas are those of a critical point, where it is 0.
+        polishing: `(m,)` float64, −s·∇L_eff: to first order, what a Newton step to the critical point nearby would change each loss
+            by; 0 at a critical point. Where it is not small beside the influences, these are not those of the point.
         products: of the Hessian.
 
     Examples:
@@ -54,6 +56,7 @@ class Influence:
     residuals: Float64[Tensor, " m"]
     converged: bool
     gradient_norm: float
+    polishing: Float64[Tensor, " m"]
     products: int
 
     def top_samples(self, count: int = 10) -> Int[Tensor, "m count"]:
@@ -75,6 +78,7 @@ def influence(
     *,
     on: Objective | None = None,
     labels: Int[Tensor, " n"] | None = None,
+    hessian: HessianOperator | None = None,
     tolerance: float = 1e-6,
     max_products: int | None = None,
     on_product: OnProduct | None = None,
@@ -85,10 +89,11 @@ def influence(
 
     Args:
         objective: the training loss with its penalty, whose minimum θ is; each sample has a loss of its own.
-        theta: `(P,)`, the minimum; the objective's own when None. It must be polished: see `gradient_norm`.
+        theta: `(P,)`, the minimum; the objective's own when None. It must be polished: see `polishing`.
         on: loss and data whose loss is looked at, of the same parameters; the training data when None.
         labels: `(n,)` int64, the class of each sample of `on`: then one loss a class, the mean over its samples; when None one
             loss, the mean over all.
+        hessian: of L at θ, where it has been made.
         tolerance: of the solves, relative.
         max_products: of each solve (default 1000).
         on_product: called with "influence" and the products of the solve so far.
@@ -118,7 +123,8 @@ def influence(
         if labels is None
         else class_gradients(target, where.to(target.theta), labels=labels).gradients
     ).to(where)
-    operator = HessianOperator.of(objective.moved(where)).shifted(2 * objective.strength)
+    own = HessianOperator.of(objective.moved(where)) if hessian is None else hessian
+    operator = own.shifted(2 * objective.strength)
     solutions, residuals, spent, converged = [], [], 0, True
     for gradient in gradients:
         told = renamed(on_product, "influence")
@@ -131,7 +137,9 @@ def influence(
         solutions.append(found.solution)
         residuals.append(found.residual)
         spent, converged = spent + found.products, converged and found.converged
-    values = -sample_slopes(objective, where, torch.stack(solutions)).cpu()
+    answers, slope = torch.stack(solutions), objective.value_gradient(where).double()
+    values = -sample_slopes(objective, where, answers).cpu()
     removed = (values.mean(1, keepdim=True) - values) / (objective.count - 1)
-    norm = torch.linalg.vector_norm(objective.value_gradient(where), dtype=torch.float64).item()
-    return Influence(values, removed, torch.tensor(residuals, dtype=torch.float64), converged, norm, spent)
+    polishing = -(answers.double() @ slope).cpu()
+    norm = torch.linalg.vector_norm(slope).item()
+    return Influence(values, removed, torch.tensor(residuals, dtype=torch.float64), converged, norm, polishing, spent)

@@ -108,7 +108,7 @@ def open_sweep(run: Run) -> xr.Dataset:
             variable.attrs |= attributes(said)
 
     sizes = {dim: size for variable in variables.values() for dim, size in variable.sizes.items()}
-    labels: dict[str, Any] = {"class": list(run.classes), "tensor": list(run.tensors)}
+    labels: dict[str, Any] = {"class": list(run.classes), "training_class": list(run.classes), "tensor": list(run.tensors)}
     if "block_names" in variables:
         labels["block"] = next((str(each).split(", ") for each in variables["block_names"].values.flat if each), [])
     labels["eigen"] = list(range(1, sizes.get("eigen", 0) + 1))

@@ -12,6 +12,7 @@ from xarray.core import indexing
 
 from orograph.errors import RunError
 from orograph.store.lookup import quantity
+from orograph.store.measure_quantities import MEASURE_MATRICES
 from orograph.store.quantities import Quantity
 
 GRID = ("seed", "direction", "strength")
@@ -29,8 +30,8 @@ def scalar_variable(name: str, found: Mapping[tuple[int, ...], Any], shape: tupl
     values: np.ndarray
     if isinstance(first, str):
         values = np.full(shape, "", dtype=object)
-    elif isinstance(first, list) and len(label.dims) == 1:
-        values = np.full((*shape, len(first)), np.nan)
+    elif isinstance(first, list) and (len(label.dims) == 1 or name in MEASURE_MATRICES):
+        values = np.full((*shape, *np.shape(first)), np.nan)
     elif isinstance(first, int | float):
         values = np.full(shape, np.nan)
     else:

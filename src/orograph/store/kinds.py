@@ -13,10 +13,18 @@ from orograph.store.branch_quantities import BRANCH_TEXTS
 from orograph.store.encoding import plain, way_out, with_floats
 from orograph.store.escape_quantities import ESCAPE_TEXTS
 from orograph.store.lookup import find
-from orograph.store.measure_quantities import MEASURE_TEXTS
+from orograph.store.measure_quantities import MEASURE_MATRICES, MEASURE_TEXTS
 from orograph.store.quantities import MAPPINGS, TEXTS
 
-Kind = Literal["a number", "a text", "a list of numbers", "a list of lists of whole numbers", "a list of numbers by epoch", ""]
+Kind = Literal[
+    "a number",
+    "a text",
+    "a list of numbers",
+    "a list of lists of numbers",
+    "a list of lists of whole numbers",
+    "a list of numbers by epoch",
+    "",
+]
 COURSES = ("history", "curvature")  # one mapping an epoch
 _RANGES = ("clusters",)  # first and one past the last
 
@@ -57,6 +65,8 @@ def kind_of(name: str) -> Kind:
         return "a list of lists of whole numbers"
     if name in TEXTS | BRANCH_TEXTS | ESCAPE_TEXTS | MEASURE_TEXTS:
         return "a text"
+    if name in MEASURE_MATRICES:
+        return "a list of lists of numbers"
     known = find(name)
     if known is None or name in MAPPINGS or len(known.dims) > 1:
         return ""
@@ -73,6 +83,8 @@ def _is(kind: Kind, value: Any) -> bool:
             return isinstance(value, str)
         case "a list of numbers":
             return isinstance(value, list) and all(map(_is_number, value))
+        case "a list of lists of numbers":
+            return isinstance(value, list) and all(isinstance(row, list) and all(map(_is_number, row)) for row in value)
         case "a list of lists of whole numbers":
             return isinstance(value, list) and all(map(_is_range, value))
         case "a list of numbers by epoch":

@@ -21,7 +21,7 @@ from orograph.store.atomic import told_space
 from orograph.store.encoding import json_text
 from orograph.study.bench import TOP_SHARE, StudyBench, require_room
 from orograph.study.grid import CANDIDATES, Configuration, configurations
-from orograph.study.minimum import LEVELS, level, measured_on
+from orograph.study.minimum import LEVELS, drawn, level
 from orograph.study.plan import Step, steps
 from orograph.study.settings import StudyExecution, StudySettings
 from orograph.training.fitting import fit
@@ -74,8 +74,11 @@ def measure_speed(bench: StudyBench, chosen: Configuration) -> Speed:
 def measures_seconds(bench: StudyBench, chosen: Configuration, names: Sequence[str]) -> float:
     """Of the measures of one minimum, on the samples that its level takes."""
     settings = bench.settings
-    some = measured_on(bench.objectives(chosen)[0], LEVELS[level(settings.metrics)].images, settings.optimisation.seed)
-    return seconds(names, some, HessianOperator.of(some), known=True)
+    train, test = bench.objectives(chosen)
+    places = drawn(train, LEVELS[level(settings.metrics)].images, settings.optimisation.seed)
+    some = train if places is None else train.subset(places)
+    groups = bench.groups if bench.problem.groups is not None else None
+    return seconds(names, some, HessianOperator.of(some), known=True, on=test, groups=groups)
 
 
 def memory_bytes(bench: StudyBench, chosen: Configuration) -> float:

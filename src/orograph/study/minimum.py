@@ -8,12 +8,12 @@ Accuracies and their differences are in percent, as in all records; losses are m
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from orograph.curvature.counting import OnProduct
@@ -25,7 +25,7 @@ from orograph.geometry.flatness import loss_increase, noise_robustness
 from orograph.geometry.perturbations import seeded
 from orograph.geometry.scale import fisher_rao_norm, relative_flatness
 from orograph.geometry.scores import scores
-from orograph.measures.table import take
+from orograph.measures.table import SAMPLES, take
 from orograph.metrics import Metric
 from orograph.objective import Objective
 from orograph.parameters import Layout
@@ -115,7 +115,8 @@ def measure_minimum(
         raise DataError("this minimum holds NaN or infinity: its training has diverged; lower the learning rate.")
     name = level(settings)
     effort = LEVELS[name]
-    some = measured_on(train, effort.images, seed)
+    places = drawn(train, effort.images, seed)
+    some = train if places is None else train.subset(places)
     scalars = generalisation(train, test, theta) | of_metrics(train, test, theta, metrics, groups)
     scalars["gradient_norm"] = train.gradient(theta).double().norm().item()
     failures: dict[str, str] = {}
@@ -165,8 +166,10 @@ def measure_minimum(
     if some.per_sample:
         attempt("Fisher–Rao norm", lambda: {"fisher_rao_norm": fisher_rao_norm(some, theta)})
     if measures:
-        found, missing = take(measures, some, theta, spectrum=top, seed=seed, on_product=on_product)
-        scalars |= found
+        of_some = groups if groups is None or places is None else replace(groups, train=groups.train[places])
+        given: dict[str, Any] = {"spectrum": top, "on": test, "groups": of_some}
+        found, missing = take(measures, some, theta, **given, seed=seed, on_product=on_product)
+        scalars |= found if places is None else _numbered(found, places)
         failures |= missing
     scalars["failures"] = failures
     scalars["measured"] = {**asdict(effort), "level": name, "images": some.count, "of": train.count, "parameters": len(theta)}
@@ -206,11 +209,16 @@ def of_metrics(
     return found
 
 
-def measured_on(train: Objective, images: int | None, seed: int) -> Objective:
-    """So many samples, drawn at random; all where that many are not there, or where the loss gives only a mean."""
+def drawn(train: Objective, images: int | None, seed: int) -> Int[Tensor, " n"] | None:
+    """So many samples at random; None, which is all, where that many are not there, or where the loss gives only a mean."""
     if images is None or images >= train.count or not train.per_sample:
-        return train
-    return train.subset(torch.randperm(train.count, generator=seeded(seed))[:images])
+        return None
+    return torch.randperm(train.count, generator=seeded(seed))[:images]
+
+
+def _numbered(found: dict[str, Any], places: Int[Tensor, " n"]) -> dict[str, Any]:
+    """Samples by their numbers among all."""
+    return {name: places[value].tolist() if name in SAMPLES and value else value for name, value in found.items()}
 
 
 def _sharpness(

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.text import Text
 
-from orograph.curvature.hessian import HessianOperator
 from orograph.errors import shown
 from orograph.measures.cost import seconds
 from orograph.memory import format_bytes
@@ -23,6 +23,7 @@ from orograph.store.encoding import json_text
 from orograph.store.size import DiskEstimate
 from orograph.sweep.bench import Bench, disk_of, require_room
 from orograph.sweep.plan import cells, cohorts
+from orograph.sweep.point import Instruments
 from orograph.sweep.settings import SweepSettings
 from orograph.training.loop import train
 from orograph.work.problems import named_problem
@@ -56,8 +57,9 @@ def expected_products(settings: SweepSettings) -> int:
     return 3 * settings.spectrum.k + 20 if settings.spectrum.k else 0
 
 
-def time_cost(settings: SweepSettings, objective: Objective, hessian: HessianOperator, points: int) -> Cost:
+def time_cost(settings: SweepSettings, instruments: Instruments, points: int) -> Cost:
     """Times `STEPS` training steps and `PRODUCTS` products on the real data."""
+    objective, hessian = instruments.train, instruments.hessian
     batch = settings.training.batch_size
     inputs, targets = next(iter(objective.batches(min(objective.count, STEPS * batch))))
     few = Objective(objective.model, objective.output_losses, [(inputs, targets)], dtype=objective.dtype)
@@ -67,14 +69,17 @@ def time_cost(settings: SweepSettings, objective: Objective, hessian: HessianOpe
     hessian.at(objective.theta) @ vector
     product = seconds_of(lambda: hessian @ vector, times=PRODUCTS, warm=False)
     known = settings.spectrum.k > 0 and settings.spectrum.hessian == "loss" and settings.spectrum.which != "SA"
-    measures = seconds(settings.measuring.measures, objective, hessian, known=known)
+    ladder = settings.ladder.ladder()
+    typical = objective.penalised(ladder[len(ladder) // 2])
+    given: dict[str, Any] = {"known": known, "on": instruments.test, "groups": instruments.groups}
+    measures = seconds(settings.measuring.measures, typical, hessian, **given)
     return Cost(epoch, product, points, settings.training.epochs, expected_products(settings), measures)
 
 
 def show_plan(bench: Bench, out: Path, console: Console, *, as_json: bool = False) -> None:
     """What would be done, and what it would cost, to be read or as JSON."""
     settings, objective = bench.settings, bench.instruments.train
-    cost = time_cost(settings, objective, bench.instruments.hessian, len(cells(settings)))
+    cost = time_cost(settings, bench.instruments, len(cells(settings)))
     tested = 0 if bench.instruments.test is None else bench.instruments.test.count
     lines = {
         **_head(bench.problem, settings, out, objective.count, tested, objective.layout.size),

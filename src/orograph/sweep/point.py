@@ -163,6 +163,8 @@ def _with_measures(
         operator.theta,
         spectrum=point.spectrum if of_loss else None,
         hessian=operator,
+        on=instruments.test,
+        groups=instruments.groups,
         on_product=on_product,
     )
     scalars = point.scalars | found | ({"failures": missing} if missing else {})

@@ -19,6 +19,9 @@ function ramp(t) {
   return `rgb(${mix.join(",")})`;
 }
 
+/* From what lowers to what raises, through nothing. */
+const diverging = () => (dark() ? [[0, "#ff9a4d"], [0.5, "#22262c"], [1, "#6bb8ee"]] : [[0, "#b35806"], [0.5, "#f7f7f7"], [1, "#0a5fa5"]]);
+
 function axis(title, extra = {}) {
   return { title: { text: title, font: { size: 12 }, standoff: 6 }, gridcolor: css("--grid"), linecolor: css("--line"), zerolinecolor: css("--line"),
     automargin: true, tickfont: { size: 11 }, exponentformat: "power", ...(extra.type === "log" ? { tickformat: "~g" } : {}), ...extra };
@@ -197,4 +200,17 @@ function setTheme(choice) {
   button.setAttribute("aria-label", `Theme: ${choice}; press to change`);
   button.dataset.choice = choice;
   redraw();
+}
+
+/* How the test loss of each class, a column, answers where the training samples of a class, a row, weigh more. */
+const influenceNote = (grouping) => `Change of the test loss of a ${grouping} for each relative weight of the training samples of one, to first order: orange falls, blue rises. On a cell also the residual of its solve, and what polishing the point would change.`;
+function influenceMap(z, classes, residuals, polishing, word, inUnit) {
+  const unit = inUnit.replace(/[()]/g, "");
+  const most = Math.max(...z.flat().filter(finite).map(Math.abs)) || 1;
+  const long = Math.max(...classes.map((name) => name.length)) > 6;
+  return { data: [{ type: "heatmap", x: classes, y: classes, z, zmin: -most, zmax: most, xgap: 1, ygap: 1, colorscale: diverging(),
+    customdata: z.map(() => classes.map((_, c) => [residuals[c], polishing[c]])), colorbar: { title: { text: unit.trim() }, thickness: 10, outlinewidth: 0 },
+    hovertemplate: `%{y} on %{x}: %{z:.3~g}${unit}<br>residual %{customdata[0]:.1e}<br>polishing %{customdata[1]:.3~g}${unit}<extra></extra>` }],
+    layout: { xaxis: axis(`test loss of ${word("class")}`, { type: "category", showgrid: false, tickangle: long ? -60 : 0 }),
+      yaxis: axis(word("training_class"), { type: "category", autorange: "reversed", showgrid: false }), hovermode: "closest" } };
 }

@@ -39,12 +39,13 @@ function show(report) {
     for (const entry of [...report.curves, ...report.surfaces, ...report.instability]) if (entry.status === "failed") found.push(`${entry.configuration}, ${entry.kind} ${entry.name} failed: ${entry.error}.`);
     const missing = new Map(); // one line for all that lack the same for the same reason
     for (const entry of [...metrics, ...report.curves]) for (const [what, text] of Object.entries(entry.failures || {})) {
-      const [of, why] = [`${entry.configuration}, ${entry.kind || "minimum"}`, `${what} was not measured: ${String(text).replace(/\.$/, "")}.`];
-      const key = `${of} ${why}`;
-      if (!missing.has(key)) missing.set(key, { of, why, names: [] });
+      const [of, why] = [`${entry.configuration}, ${entry.kind || "minimum"}`, `${String(text).replace(/\.$/, "")}.`];
+      const key = `${of} ${what} ${why.replace(/\d[\d.,]*(e[+-]?\d+)?/g, "")}`; // numbers may differ
+      if (!missing.has(key)) missing.set(key, { of, what, why, names: [], same: true });
+      if (missing.get(key).why !== why) missing.get(key).same = false;
       missing.get(key).names.push(entry.name || entry.seed);
     }
-    for (const { of, why, names: each } of missing.values()) found.push(`${of} ${each.join(", ")}: ${why}`);
+    for (const { of, what, why, names: each, same } of missing.values()) found.push(`${of} ${each.join(", ")}: ${what} was not measured${same ? "" : ", of the first"}: ${why}`);
     return found;
   }
   function remarks() {
@@ -131,6 +132,20 @@ function show(report) {
       layout: { hovermode: "closest", showlegend: names.length > 1, xaxis: axis("", { type: "category" }), yaxis: axis(word(state.name) + unit(state.name)) } }),
     { height: 380, controls: controls(choice("metric", options(kinds), state.name, (value) => { state.name = value; one.update(); })) });
     table(node, { title: "Metrics by group", name: "groups", rows: report.by_group, columns: heads(["configuration", "seed", "group", ...kinds], report.by_group), all: ["configuration", "seed", "group", ...kinds] });
+  }
+
+  /* Influence of classes */
+  const influenced = done.filter((row) => Array.isArray(row.influence) && row.influence.every(Array.isArray) && row.influence.length === report.classes.length);
+  if (influenced.length) {
+    const node = section("influence", "Influence by class", influenceNote(report.grouping));
+    const plots = el("div", { class: "figures" });
+    const state = { place: "0" };
+    node.append(plots);
+    const called = (row) => `${row.configuration}, seed ${row.seed}`;
+    const one = figure(plots, called(influenced[0]), "", () => {
+      const row = influenced[Number(state.place)];
+      return { title: called(row), ...influenceMap(row.influence, report.classes, row.influence_residual || [], row.influence_polishing || [], word, unit("influence")) };
+    }, { height: 380, controls: influenced.length > 1 ? controls(choice("minimum", influenced.map((row, i) => [String(i), called(row)]), state.place, (value) => { state.place = value; one.update(); })) : null });
   }
 
   /* Training */

@@ -81,7 +81,7 @@ function show(report) {
     if (setting("model", "activation") === "–" && count("smooth", (value) => value === 0)) found.push(["warn", "The loss is not twice differentiable: second-order results leave out its kinks."]);
     if (setting("model", "activation") === "relu") found.push(["warn", "ReLU is not twice differentiable: second-order results leave out its kinks."]);
     if (ladder[0] === 0 && report.endless) found.push(["", "At λ = 0 cross-entropy has no finite minimum; what is recorded there is where training stopped."]);
-    report.missing.forEach(({ name, why, points: n }) => found.push(["warn", `${points(n)} without the measure ${name}: ${why.replace(/\.$/, "")}.`]));
+    report.missing.forEach(({ name, why, points: n, same }) => found.push(["warn", `${points(n)} without the measure ${name}${same ? "" : ", of the first"}: ${why.replace(/\.$/, "")}.`]));
     const kinds = certificates();
     const total = Object.values(kinds).reduce((a, b) => a + b, 0);
     if (total) found.push([kinds.saddle || kinds["not converged"] || kinds.undecided ? "warn" : "good", `Certificates: ${Object.entries(kinds).map(([kind, n]) => `${n} ${kind}`).join(", ")}.`]);
@@ -124,13 +124,15 @@ function show(report) {
     ({ data: curves(["scalar_curvature", "scalar_curvature_top_k"]), y: axis(word("scalar_curvature")) }));
   if (has("trace")) along(grid, "Trace of the Hessian", "", () => ({ data: curves(["trace"]), y: axis(word("trace")) }));
 
-  ["block_lambda_max", "block_trace", "block_effective_rank"].filter(held).forEach((name) => along(grid, upper(word(name)), "One line a layer.", () => listCurves(name, report.blocks)));
+  ["block_lambda_max", "block_trace", "block_effective_rank", "block_kfac_error"].filter(held).forEach((name) => along(grid, upper(word(name)), "One line a layer.", () => listCurves(name, report.blocks)));
   const measures = (title, note, names) => { if (names.some(has)) along(grid, title, note, () => ({ data: curves(names, true), y: axis(names.length > 1 ? units(names[0]) : word(names[0])) })); };
   measures("Layers together", "The share of tr H² between layers, ± its 95 % interval; and the largest eigenvalue of one layer's block, relative to λ_max.", ["off_diagonal_share", "largest_block_share"]);
   measures("Local learning coefficient", `Of chains around the point, beside that of its quadratic, ± 95 %.${unmixed()}`, ["learning_coefficient", "quadratic_coefficient"]);
   measures("Sharpening", "The rate at which gradient flow would change λ_max.", ["sharpening_rate"]);
   measures("Rise by SAM's step", "Of the loss, beside what gradient and Hessian predict.", ["sam_rise", "sam_predicted"]);
   measures("Asymmetry of the valley", "Along v₁, ± rounding: 0 of equal sides, 1 where one is flat.", ["valley_asymmetry"]);
+  measures("Kronecker factors", `Of KFAC against the Gauss–Newton matrix: its error, that in the blocks of layers alone, and the share of the five largest eigenvectors that it spans.`, ["kfac_error", "kfac_block_error", "kfac_overlap"]);
+  measures("Influence of training classes", `Change of the test loss of a ${report.grouping} for each relative weight of the training samples of one, to first order; means.`, ["influence_own", "influence_other"]);
 
   function unmixed() {
     const values = chains.flatMap((chain) => chain.scalars.coefficient_rhat || []).filter(finite);
@@ -239,9 +241,15 @@ function show(report) {
     const z = report.classes.map((_, c) => values.map((value, j) => (100 * row("class_share")[c * k + j]) / Math.abs(value)));
     const most = Math.min(Math.max(...z.flat().filter(finite).map(Math.abs)), 150);
     return { data: [{ type: "heatmap", x: values.map((_, j) => j + 1), y: report.classes, z, zmin: -most, zmax: most, xgap: 1, ygap: 1,
-      colorscale: dark() ? [[0, "#ff9a4d"], [0.5, "#22262c"], [1, "#6bb8ee"]] : [[0, "#b35806"], [0.5, "#f7f7f7"], [1, "#0a5fa5"]],
+      colorscale: diverging(),
       colorbar: { title: { text: "%" }, thickness: 10, outlinewidth: 0 }, hovertemplate: report.grouping + " %{y}, λ%{x}: %{z:.3~g} %<extra></extra>" }],
       layout: { xaxis: axis("rank", { dtick: k > 12 ? 5 : 1, showgrid: false }), yaxis: axis(word("class"), { type: "category", autorange: "reversed", showgrid: false }), hovermode: "closest" } };
+  });
+  if (held("influence")) atPoint("Influence by class", influenceNote(report.grouping), () => {
+    const values = row("influence");
+    if (!values.some(finite)) return nothing(`no influence at this point`);
+    const z = report.classes.map((_, a) => values.slice(a * report.classes.length, (a + 1) * report.classes.length));
+    return influenceMap(z, report.classes, row("influence_residual"), row("influence_polishing"), word, unit("influence"));
   });
   grouped.forEach(([name, title]) => atPoint(title, "Of the test set.", () => ({
     data: [{ type: "bar", x: report.classes, y: row(name), marker: { color: colour(0) }, hovertemplate: `%{x}: %{y:.4~g} ${units(name)}<extra></extra>` }],
