@@ -1,4 +1,4 @@
-"""Influence by class against softmax regression that is trained again: with classes that weigh more or less, and without a sample.
+"""Influence by class against softmax regression that is trained again, with classes of other weights and without a sample.
 
 Training is Newton's method on dense matrices of plain PyTorch, which know nothing of the library's losses, products or solves.
 """
@@ -88,7 +88,7 @@ def test_it_is_what_training_again_with_other_weights_of_a_class_does(minimum: T
     assert set(found) <= set(MEASURES)
     assert wrong_field(found) is None
     matrix = torch.tensor(found["influence"], dtype=torch.float64)
-    assert torch.allclose(matrix, answers(minimum), rtol=1e-5, atol=1e-8)  # differences have an error of step²
+    assert (matrix - answers(minimum)).abs().max() < 1e-5 * matrix.abs().max()  # differences have an error of step²
     assert found["influence_own"] == pytest.approx(matrix.diagonal().mean().item())
     assert found["influence_other"] == pytest.approx((matrix.sum() - matrix.diagonal().sum()).item() / 6)
     assert found["influence_own"] < 0 < found["influence_other"]
@@ -159,7 +159,7 @@ def reason(objective: og.Objective, theta: Tensor, on: og.Objective | None) -> s
 def test_what_has_no_influence_is_told_why(minimum: Tensor) -> None:
     train, test = objectives()
     assert "there are none" in reason(train, minimum, None)
-    assert "is not polished" in reason(train, minimum + 0.5, test)
+    assert "is not polished" in reason(train, -minimum, test)
     squared = [og.Objective(nn.Linear(2, 1).double(), nn.MSELoss(), [(torch.eye(2).double(), torch.ones(2, 1).double())])] * 2
     assert "no classes" in reason(squared[0], squared[0].theta, squared[1])
     torch.manual_seed(0)
@@ -172,5 +172,6 @@ def test_what_has_no_influence_is_told_why(minimum: Tensor) -> None:
 
 def test_a_solve_that_comes_to_no_end_gives_no_numbers(minimum: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orograph.measures.table.SOLVE_PRODUCTS", 3)
+    monkeypatch.setattr("orograph.measures.table.SOLVED", 1e-6)
     train, test = objectives()
     assert "left a residual of" in reason(train.penalised(1e-9), minimum, test)

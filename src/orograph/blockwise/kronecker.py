@@ -149,8 +149,8 @@ def kfac_audit(
     backward pass over the data for each output.
 
     Args:
-        objective: of a network whose parameters in θ all belong to Linear and Conv2d layers, on inputs in one tensor; its loss the
-            mean cross-entropy, squared error, or binary cross-entropy of logits, plain ones. Its penalty plays no part.
+        objective: of a network whose parameters in θ all belong to Linear and Conv2d layers, on inputs in one tensor; its loss
+            the mean cross-entropy, squared error, or binary cross-entropy of logits, plain ones. Its penalty plays no part.
         theta: `(P,)`, where; the objective's own when None.
         k: eigenvectors to compare.
         kind: `kfac`, or `ekfac`, with the diagonal of each block in KFAC's eigenvectors.

@@ -34,7 +34,7 @@ _OF_CLASSES = ("cross_entropy", "nll_loss", "multi_margin_loss")
 
 
 def brought(settings: MeasureSettings) -> tuple[nn.Module, Problem]:
-    """The model with its checkpoint, and the problem that it is of, with test data only where a measure needs them; tried together.
+    """The model with its checkpoint, and the problem that it is of, tried together; with test data where a measure needs them.
 
     Raises:
         OrographError: one of them cannot be used, or they do not fit one another.

@@ -214,7 +214,7 @@ def rows(found: Measurement) -> list[tuple[str, str]]:
 
 
 def measure_rows(found: Mapping[str, Any]) -> dict[str, str]:
-    """The measures that were asked for, each with what its error is; of layers, a number for each. Other lists are in the file alone."""
+    """The measures that were asked for, each with what its error is; of layers, a number for each. The file has other lists."""
     layers, told = str(found.get("block_names", "")).split(", "), {}
     for name, value in found.items():
         if isinstance(value, list):

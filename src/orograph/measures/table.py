@@ -182,6 +182,8 @@ def _asymmetry(at: _Point) -> dict[str, Any]:
 def _influence(at: _Point) -> dict[str, Any]:
     if at.on is None:
         raise ConfigurationError("influence is that on the loss of test data, and there are none.")
+    if at.groups and at.groups.test is None:
+        raise ConfigurationError("influence goes by group, and these are of the training samples alone.")
     of_training = _labels(at.objective, at.groups and at.groups.train)
     of_test = _labels(at.on, at.groups and at.groups.test)
     classes = len(at.groups.names) if at.groups else 1 + int(max(of_training.max(), of_test.max()))
@@ -189,8 +191,8 @@ def _influence(at: _Point) -> dict[str, Any]:
     found = influence(at.objective, at.theta, on=at.on, labels=of_test, hessian=at.hessian, **given)
     if not found.residuals.max() < SOLVED:
         raise ConfigurationError(
-            f"conjugate gradients left a residual of {found.residuals.max():.2g} after {SOLVE_PRODUCTS} products a class: there is "
-            "too little curvature; a larger λ would add some."
+            f"conjugate gradients left a residual of {found.residuals.max():.2g} after {SOLVE_PRODUCTS} products a class: there "
+            "is too little curvature; a larger λ would add some."
         )
     tested = torch.bincount(of_test, minlength=classes)
     matrix = torch.zeros(classes, len(found.values), dtype=torch.float64).index_add_(0, of_training, found.values.T)

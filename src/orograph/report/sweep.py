@@ -65,8 +65,8 @@ def sweep_data(run: Run) -> dict[str, Any]:
 
 
 def _missing(run: Run) -> list[dict[str, Any]]:
-    """Measures that points do not have, with the reason and how many: what many lack for one reason is told once, with the numbers
-    of the first."""
+    """Measures that points do not have, with the reason and how many: what many lack for one reason is told once, in the words of
+    the first."""
     failures = [record.scalars.get("failures") for record in run.records.values()]
     found: dict[tuple[str, str], list[str]] = {}
     for name, why in (item for each in failures if isinstance(each, Mapping) for item in each.items()):

@@ -39,8 +39,8 @@ class Influence:
         residuals: `(m,)`, of the solves, ‖∇f − A s‖/‖∇f‖ by a true product.
         converged: all of them are within the tolerance.
         gradient_norm: ‖∇L_eff(θ)‖ at the point; the formulas are those of a critical point, where it is 0.
-        polishing: `(m,)` float64, −s·∇L_eff: to first order, what a Newton step to the critical point nearby would change each loss
-            by; 0 at a critical point. Where it is not small beside the influences, these are not those of the point.
+        polishing: `(m,)` float64, −s·∇L_eff: to first order, what a Newton step to the critical point nearby would change each
+            loss by; 0 at a critical point. Where it is not small beside the influences, these are not those of the point.
         products: of the Hessian.
 
     Examples:
