@@ -1,6 +1,7 @@
 """What measures will cost at a point: a pass, a product and a few steps of chains, timed and multiplied."""
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,7 +32,8 @@ _OF_LARGEST = {"layers", "llc", "sharpening", "asymmetry"}  # which begin with t
 _PAIR = 22  # products of one largest pair, of a network or of a block, its certificate among them
 _DRAWS = 16  # evaluations of the loss that `rounding` takes, nearly all of what a measure at a finite radius takes
 _STEPS = 16  # of chains that are timed
-_SOLVE = 40  # products of one solve for the influence on a class
+_SOLVE = (7.0, 1.2)  # products of one solve for the influence on a class, a + b/√λ; seen on mnist-5k and digits
+_STOPPED = 30  # products after which a solve ends at a direction of negative curvature, where a point is no minimum
 _KFAC = (30, 40, 12, 20)  # products of spectra: of G, of G − K, and of those of one layer's block
 
 
@@ -114,15 +116,18 @@ def _step(objective: Objective, theta: Float[Tensor, " P"]) -> float:
 
 
 def _influence(objective: Objective, on: Objective | None, groups: Groups | None, product: float) -> float:
-    """A solve for each class, their right-hand sides, and slopes of all samples along the solutions; one solve without a penalty,
-    where the first ends at a direction of negative curvature."""
+    """A solve for each class, their right-hand sides, and slopes of all samples along the solutions; without a penalty a part of
+    one solve, which finds no minimum there."""
     if on is None:
         return 0.0
     labels = class_labels(on, groups and groups.test)
-    classes = len(labels.unique()) if objective.strength else 1
-    directions = torch.randn(classes, len(objective.theta), dtype=objective.dtype, device=objective.device)
     beside = seconds_of(lambda: class_gradients(on, objective.theta, labels=labels))
-    return classes * _SOLVE * product + beside + seconds_of(lambda: sample_slopes(objective, objective.theta, directions))
+    if not objective.strength:
+        return _STOPPED * product + beside
+    classes, (least, rate) = len(labels.unique()), _SOLVE
+    each = min(table.SOLVE_PRODUCTS, least + rate / math.sqrt(objective.strength))
+    directions = torch.randn(classes, len(objective.theta), dtype=objective.dtype, device=objective.device)
+    return classes * each * product + beside + seconds_of(lambda: sample_slopes(objective, objective.theta, directions))
 
 
 def _kfac(plain: Objective) -> float:

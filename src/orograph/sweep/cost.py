@@ -69,11 +69,18 @@ def time_cost(settings: SweepSettings, instruments: Instruments, points: int) ->
     hessian.at(objective.theta) @ vector
     product = seconds_of(lambda: hessian @ vector, times=PRODUCTS, warm=False)
     known = settings.spectrum.k > 0 and settings.spectrum.hessian == "loss" and settings.spectrum.which != "SA"
-    ladder = settings.ladder.ladder()
-    typical = objective.penalised(ladder[len(ladder) // 2])
+    typical = objective.penalised(_typical(settings))
     given: dict[str, Any] = {"known": known, "on": instruments.test, "groups": instruments.groups}
     measures = seconds(settings.measuring.measures, typical, hessian, **given)
     return Cost(epoch, product, points, settings.training.epochs, expected_products(settings), measures)
+
+
+def _typical(settings: SweepSettings) -> float:
+    """The strength at which solves take as many products as on average over the ladder; 0 where points are no minima."""
+    positive = [strength for strength in settings.ladder.ladder() if strength > 0]
+    if not positive or not (settings.follows or settings.training.polish):
+        return 0.0
+    return (sum(strength**-0.5 for strength in positive) / len(positive)) ** -2
 
 
 def show_plan(bench: Bench, out: Path, console: Console, *, as_json: bool = False) -> None:

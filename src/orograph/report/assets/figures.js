@@ -203,7 +203,7 @@ function setTheme(choice) {
 }
 
 /* How the test loss of each class, a column, answers where the training samples of a class, a row, weigh more. */
-const influenceNote = (grouping) => `Change of the test loss of a ${grouping} for each relative weight of the training samples of one, to first order: orange falls, blue rises. On a cell also the residual of its solve, and what polishing the point would change.`;
+const influenceNote = (grouping) => `Change of the test loss of a ${grouping}, a column, where the training samples of a ${grouping}, a row, weigh more: for each relative weight, to first order. Orange falls, blue rises. A cell also tells the residual of its solve, and what polishing the point would change.`;
 function influenceMap(z, classes, residuals, polishing, word, inUnit) {
   const unit = inUnit.replace(/[()]/g, "");
   const most = Math.max(...z.flat().filter(finite).map(Math.abs)) || 1;

@@ -132,7 +132,7 @@ function show(report) {
   measures("Rise by SAM's step", "Of the loss, beside what gradient and Hessian predict.", ["sam_rise", "sam_predicted"]);
   measures("Asymmetry of the valley", "Along v₁, ± rounding: 0 of equal sides, 1 where one is flat.", ["valley_asymmetry"]);
   measures("Kronecker factors", `Of KFAC against the Gauss–Newton matrix: its error, that in the blocks of layers alone, and the share of the five largest eigenvectors that it spans.`, ["kfac_error", "kfac_block_error", "kfac_overlap"]);
-  measures("Influence of training classes", `Change of the test loss of a ${report.grouping} for each relative weight of the training samples of one, to first order; means.`, ["influence_own", "influence_other"]);
+  measures("Influence of training classes", `Change of the test loss of a ${report.grouping} for each relative weight of the training samples of its own, and of another ${report.grouping}: means, to first order.`, ["influence_own", "influence_other"]);
 
   function unmixed() {
     const values = chains.flatMap((chain) => chain.scalars.coefficient_rhat || []).filter(finite);
