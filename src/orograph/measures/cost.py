@@ -34,7 +34,7 @@ _DRAWS = 16  # evaluations of the loss that `rounding` takes, nearly all of what
 _STEPS = 16  # of chains that are timed
 _SOLVE = (7.0, 1.2)  # products of one solve for the influence on a class, a + b/√λ; seen on mnist-5k and digits
 _STOPPED = 30  # products after which a solve ends at a direction of negative curvature, where a point is no minimum
-_KFAC = (30, 40, 12, 20)  # products of spectra: of G, of G − K, and of those of one layer's block
+_KFAC = (25, 25, 17, 22)  # products of spectra: of G, of G − K, and of those of one layer's block
 
 
 @checked
@@ -120,7 +120,7 @@ def _influence(objective: Objective, on: Objective | None, groups: Groups | None
     one solve, which finds no minimum there."""
     if on is None:
         return 0.0
-    labels = class_labels(on, groups and groups.test)
+    labels = class_labels(on, groups.test if groups else None)
     beside = seconds_of(lambda: class_gradients(on, objective.theta, labels=labels))
     if not objective.strength:
         return _STOPPED * product + beside
@@ -136,7 +136,7 @@ def _kfac(plain: Objective) -> float:
     made = seconds_of(lambda: kfac_operator(plain), warm=False)
     exact = GaussNewtonOperator.of(plain)
     difference, vector = exact - factors, torch.randn_like(plain.theta)
-    one, other = (seconds_of(lambda each=each: each @ vector) for each in (exact, difference))
+    one, other = seconds_of(lambda: exact @ vector), seconds_of(lambda: difference @ vector)
     layers = len(partition(plain.layout, "module"))
     top, apart, own, own_apart = _KFAC
     return made + (top + layers * own) * one + (apart + layers * own_apart) * other

@@ -184,8 +184,8 @@ def _influence(at: _Point) -> dict[str, Any]:
         raise ConfigurationError("influence is that on the loss of test data, and there are none.")
     if at.groups and at.groups.test is None:
         raise ConfigurationError("influence goes by group, and these are of the training samples alone.")
-    of_training = _labels(at.objective, at.groups and at.groups.train)
-    of_test = _labels(at.on, at.groups and at.groups.test)
+    of_training = _labels(at.objective, at.groups.train if at.groups else None)
+    of_test = _labels(at.on, at.groups.test if at.groups else None)
     classes = len(at.groups.names) if at.groups else 1 + int(max(of_training.max(), of_test.max()))
     given: dict[str, Any] = {"tolerance": SOLVE_TOLERANCE, "max_products": SOLVE_PRODUCTS, "on_product": at.on_product}
     found = influence(at.objective, at.theta, on=at.on, labels=of_test, hessian=at.hessian, **given)
@@ -241,13 +241,15 @@ def _kfac(at: _Point) -> dict[str, Any]:
     told = renamed(at.on_product, "kfac")
     pairs = min(PAIRS, at.plain.layout.size - 1)
     found = kfac_audit(at.plain, at.theta, k=pairs, tolerance=BLOCK_TOLERANCE, seed=at.seed, on_product=told)
-    parts = [each for each in (found, *found.blocks) if each.curvature.value]
+    norms = [(each.curvature, each.difference) for each in found.blocks] + [(found.curvature, found.difference)]
     return {
         "kfac_error": found.error,
         "kfac_block_error": found.block_error,
         "kfac_overlap": found.overlap,
         "kfac_cut": found.cut,
-        "kfac_residual": max((each.curvature.residual + each.difference.residual) / each.curvature.value for each in parts),
+        "kfac_residual": max(
+            ((norm.residual + apart.residual) / norm.value for norm, apart in norms if norm.value), default=math.nan
+        ),
         "block_names": ", ".join(each.name for each in found.blocks),
         "block_kfac_error": [each.error for each in found.blocks],
         "kfac_products": found.products,
