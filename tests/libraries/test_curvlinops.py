@@ -68,7 +68,7 @@ def test_its_blocks_of_the_hessian_are_ours() -> None:
 def test_its_kronecker_factors_are_those_that_we_give(kind: Any, name: str) -> None:
     model, loss, batches = built("cnn")
     found = theirs(name, "cnn", fisher_type="type-2", separate_weight_and_bias=False)
-    operator = kfac_operator(og.Objective(model, loss, batches), loss, kind)
+    operator = kfac_operator(og.Objective(model, loss, batches), kind)
     vectors = columns(operator.size)
     assert away(operator @ vectors, found @ vectors) < ROUNDING
     assert operator.dtype == torch.float64
