@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from orograph.connectivity.axes import Axes
+from orograph.connectivity.elements import drawn, moved
 from orograph.connectivity.freedom import Freedom, freedom_of
-from orograph.connectivity.matching import drawn, moved
 from orograph.geometry.perturbations import seeded
 from orograph.objective import Objective
 
@@ -96,7 +96,11 @@ CASES = {
     "lstm": (Last(nn.LSTM(4, 6, 2, batch_first=True), 6), sequences, ["6", "6"]),
     "gru, both ways": (Last(nn.GRU(4, 6, batch_first=True, bidirectional=True), 12), sequences, ["6", "6"]),
     "dense": (Dense(), pictures, ["4", "5"]),
-    "heads that share keys": (nn.Sequential(Shared(), nn.Flatten(), nn.Linear(30, 3)), sequences, ["6", "2", "2: 3R, 3R"]),
+    "heads that share keys": (
+        nn.Sequential(Shared(), nn.Flatten(), nn.Linear(30, 3)),
+        sequences,
+        ["6", "2: 3R, 3R", "stays 2: 2"],
+    ),
     "gate": (Gated(), vectors, ["6"]),
     "mixer": (Mixer(), sequences, ["6", "7"]),
     "groups": (nn.Sequential(nn.Linear(4, 8), nn.GroupNorm(2, 8), nn.Tanh(), nn.Linear(8, 3)), vectors, ["2: 4"]),

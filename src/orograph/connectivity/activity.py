@@ -2,7 +2,7 @@
 
 Two units that change places for each other compute nearly the same: Σ corr(x_a, y_b) is maximised over what may move, for every
 group by itself, over all values of the forward pass in which no other group has units. Within heads it is a covariance, and what
-is rotated is the solution of the orthogonal Procrustes problem.
+is rotated is the solution of the orthogonal Procrustes problem; what is mixed by an invertible matrix is nearest in these values.
 """
 
 from collections.abc import Mapping
@@ -17,8 +17,9 @@ from torch.utils._pytree import tree_flatten
 from orograph.calling import guarded
 from orograph.connectivity.axis_moves import MOVES
 from orograph.connectivity.axis_reading import name_of
+from orograph.connectivity.elements import Element
 from orograph.connectivity.freedom import Block, Freedom, Group, blocks_of
-from orograph.connectivity.matching import Element, Gains
+from orograph.connectivity.gains import Gains
 from orograph.curvature.tracing.graph import depends_on
 from orograph.geometry.normalisation import reestimated
 from orograph.intake import Inputs
@@ -49,12 +50,21 @@ def matched_by_activity(
         with torch.no_grad():
             watch.run(*own.values(), *guarded(leaves))
         values.append(watch.seen)
-    gains = {group.name: Gains(group) for group in freedom.groups}
-    for node, (group, block) in watched.items():
-        a, b = (_standardised(each[node].reshape(block.shape).double(), block, group) for each in values)
-        if a.isfinite().all() and b.isfinite().all():
-            gains[group.name].add(a, b, block, {})
-    return {kind: each for group in freedom.groups for kind, each in gains[group.name].best()[0].items()}
+    found: Element = {}
+    for group in sorted(freedom.groups, key=lambda group: group.stays):  # what may move hosts goes before what they hold
+        hosts = None if group.kind is None or not group.stays else found.get(group.kind)
+        gains = Gains(group)
+        for node, (own, block) in watched.items():
+            if own is group:
+                a, b = (each[node].reshape(block.shape).double() for each in values)
+                a, b = _standardised(a, b, block, group)
+                if hosts is not None:
+                    b = b.index_select(block.kinds.index(group.kind), hosts.to(b.device))
+                if a.isfinite().all() and b.isfinite().all():
+                    gains.add(a, b, block, {})
+        best = gains.best()
+        found |= best if hosts is None else {kind: each[hosts.argsort()] for kind, each in best.items()}
+    return found
 
 
 class _Watch(Interpreter):
@@ -92,10 +102,16 @@ def _watched(freedom: Freedom) -> dict[Node, tuple[Group, Block]]:
     return found
 
 
-def _standardised(values: Tensor, block: Block, group: Group) -> Tensor:
-    """Without the mean over samples and positions; of size one, each unit where units alone change places, else all of them."""
+def _standardised(a: Tensor, b: Tensor, block: Block, group: Group) -> tuple[Tensor, Tensor]:
+    """Without the mean over samples and positions; of size one, each unit where units alone change places, else all of them.
+
+    What is mixed has no size of its own: both are divided by the first one's.
+    """
     rest = [place for place, kind in enumerate(block.kinds) if kind is None]
-    centred = values - values.mean(rest, keepdim=True)
-    over = rest if block.kinds.count(group.kind) and len(rest) == values.ndim - 1 and not group.stays else None
-    size = torch.linalg.vector_norm(centred, dim=over, keepdim=True)
-    return torch.where(size > 0, centred / size, 0.0)
+    one, other = (values - values.mean(rest, keepdim=True) for values in (a, b))
+    over = rest if block.kinds.count(group.kind) and len(rest) == a.ndim - 1 and not group.stays else None
+    sizes = [torch.linalg.vector_norm(centred, dim=over, keepdim=True) for centred in (one, other)]
+    if any(inner.mixes and inner.kind in block.kinds for inner in group.inner):
+        sizes[1] = sizes[0]
+    one, other = (torch.where(size > 0, each / size, 0.0) for each, size in zip((one, other), sizes, strict=True))
+    return one, other

@@ -6,9 +6,12 @@ pass (`freedom.py`). Weight matching maximises ⟨θ₁, g(θ₂)⟩ over these,
 better of two guesses: nothing moved, and a pass from input to output that matches each layer by its incoming weights (exact where
 the second network is a moved copy of the first). Activation matching pairs units by the correlation of what they compute (Li et
 al., 2016). That a random element of the symmetries leaves the outputs as they are is checked before anything is matched.
+
+Either brings weights or activations together, not losses: the barrier of the line to g(θ₂) is mostly lower than that of the line
+to θ₂, but nothing says that it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,23 +21,16 @@ from torch import Tensor
 from orograph.arguments import checked
 from orograph.calling import call, evaluation_mode, guarded
 from orograph.connectivity.activity import matched_by_activity
-from orograph.connectivity.freedom import Freedom, freedom_of
-from orograph.connectivity.matching import (
-    Element,
-    climbed,
-    drawn,
-    identity,
-    least_distance,
-    matched_forwards,
-    moved,
-    similarity,
-)
+from orograph.connectivity.elements import Element, drawn, identity, moved
+from orograph.connectivity.freedom import Freedom, Inner, freedom_of
+from orograph.connectivity.matching import climbed, least_distance, matched_forwards, similarity
 from orograph.errors import ConfigurationError, unknown
 from orograph.geometry.mapping import require_still
 from orograph.geometry.perturbations import seeded
 from orograph.objective import Objective
 
 _WAYS = ("weights", "activations")
+_MIXINGS = ("orthogonal", "invertible")
 _SAMPLES = 512  # at most, whose activations are compared
 
 
@@ -46,9 +42,11 @@ class Alignment:
         theta: `(P,)`, g(θ₂); the same function as θ₂.
         permutations: `(units,)`, of each kind of units, by the name of the weight in which they are first met; unit a of the
             first network is unit π[a] of the second. Of heads and groups of channels it is these that change places.
-        inner_permutations: `(groups, units)`, by that name, of channels within groups: where there is a freedom of each group.
+        inner_permutations: `(groups, units)`, by that name, of what each group orders by itself: channels within groups, and
+            heads of queries that share keys and values.
         rotations: `(heads, n, n)`, by that name, what is rotated within each head, or within the network for one head: of
             queries and keys, and of values and outputs.
+        mixings: likewise, invertible A where these are asked for: of that weight, and A⁻ᵀ of what a product sums over with it.
         distance_before: ‖θ₁ − θ₂‖.
         distance: ‖θ₁ − g(θ₂)‖.
         least_distance: no element of these symmetries brings the two nearer than this.
@@ -62,6 +60,7 @@ class Alignment:
     permutations: dict[str, Int[Tensor, " units"]]
     inner_permutations: dict[str, list[Int[Tensor, "_ _"]]]
     rotations: dict[str, list[Float[Tensor, "_ _ _"]]]
+    mixings: dict[str, list[Float[Tensor, "_ _ _"]]]
     distance_before: float
     distance: float
     least_distance: float
@@ -93,6 +92,7 @@ def align(
     second: Float[Tensor, " P"],
     *,
     by: str = "weights",
+    mixing: str = "orthogonal",
     restarts: int = 0,
     seed: int = 0,
 ) -> Alignment:
@@ -107,6 +107,11 @@ def align(
         second: θ₂, `(P,)`, whose units are put in order.
         by: `weights` climbs to where no group can be matched better with the others fixed; `activations` pairs units by the
             correlation of what they compute on the first samples, and looks at no weight.
+        mixing: of what is read and written by products alone, as queries and keys, or values and outputs. `orthogonal`
+            matrices leave norms as they are, and the best is found exactly with all else fixed. `invertible` ones, a larger group,
+            bring the networks nearer; they are kept to condition numbers of 1000, so that the function changes by rounding
+            alone, about 1e-13 of its size in float64 and 1e-4 in float32 at most. A moved copy is found; else the lowest of
+            several local minima.
         restarts: more starts of weight matching, each at a random order; the nearest is returned.
         seed: of the order in which groups are gone through, and of further starts.
 
@@ -125,13 +130,16 @@ def align(
     """
     if by not in _WAYS:
         raise unknown("way of matching", by, _WAYS)
+    if mixing not in _MIXINGS:
+        raise unknown("way of mixing", mixing, _MIXINGS)
     if restarts < 0:
         raise ConfigurationError(f"`restarts` {restarts} must be 0 or more.")
     require_still(objective)
     inputs = next(objective.batches(2 if by == "weights" else min(_SAMPLES, objective.chunk)))[0]
-    if ("freedom", by) not in objective.traces:
-        objective.traces["freedom", by] = freedom_of(objective, inputs)
-    freedom: Freedom = objective.traces["freedom", by]
+    key = ("freedom", by, mixing)
+    if key not in objective.traces:
+        objective.traces[key] = freedom_of(objective, inputs, invertible=mixing == "invertible")
+    freedom: Freedom = objective.traces[key]
     _check_invariance(objective, freedom, second)
     one, other = objective.layout.unflatten(first), objective.layout.unflatten(second)
     sweeps, generator = 0, seeded(seed)
@@ -149,8 +157,9 @@ def align(
     return Alignment(
         theta,
         {group.name: element[group.kind] for group in freedom.groups if group.kind is not None and not group.stays},
-        _within(freedom, element, rotates=False),
-        _within(freedom, element, rotates=True),
+        _within(freedom, element, lambda inner: not (inner.rotates or inner.mixes)),
+        _within(freedom, element, lambda inner: inner.rotates),
+        _within(freedom, element, lambda inner: inner.mixes),
         _distance(first, second),
         _distance(first, theta),
         min(_distance(first, theta), least_distance(one, other, freedom)),
@@ -165,12 +174,18 @@ def _distance(one: Float[Tensor, " P"], other: Float[Tensor, " P"]) -> float:
     return torch.linalg.vector_norm((one - other).double()).item()
 
 
-def _within(freedom: Freedom, element: Element, *, rotates: bool) -> dict[str, list[Tensor]]:
+def _within(freedom: Freedom, element: Element, chosen: Callable[[Inner], bool]) -> dict[str, list[Tensor]]:
+    """As the first network's hosts hold it, and the weight in which it is first met has it."""
     found: dict[str, list[Tensor]] = {}
     for group in freedom.groups:
-        for inner in group.inner:
-            if inner.rotates == rotates:
-                found.setdefault(group.name, []).append(element[inner.kind])
+        for inner in filter(chosen, group.inner):
+            what = element[inner.kind]
+            if group.stays and group.kind in element:
+                what = what[element[group.kind]]
+            first = next(block for block in freedom.blocks if inner.kind in block.kinds)
+            if inner.mixes and first.duals[first.kinds.index(inner.kind)]:
+                what = torch.linalg.inv(what).mT
+            found.setdefault(group.name, []).append(what)
     return found
 
 

@@ -5,14 +5,22 @@ row-major order (what was flattened): channels and pixels, heads and their compo
 move together with themselves. Tensors that meet in an operation have atoms in common; those are found by unification (Robinson,
 1965): an atom comes to stand for another, for a product or for a sum of smaller ones. What cannot be matched is held: its units
 stay where they are, which is always right.
+
+What a product of tensors sums over is in one factor the dual of what it is in the other: where units of one are mixed by A, those
+of the other are by its inverse transposed. The dual of atom a is ~a; an atom that meets itself so, as in xᵀx, is its own.
 """
 
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-Segment = tuple[int, ...]  # atoms, the first the slowest
+Segment = tuple[int, ...]  # atoms or duals of such, the first the slowest
 Axis = tuple[Segment, ...]
+
+
+def plain(atom: int) -> int:
+    """The atom, of itself or of its dual."""
+    return max(atom, ~atom)
 
 
 class Part(NamedTuple):
@@ -32,10 +40,12 @@ class Axes:
 
     Attributes:
         reasons: why an atom's units stay where they are, by atom.
+        alike: atoms that are their own duals.
     """
 
     def __init__(self) -> None:
         self.reasons: dict[int, str] = {}
+        self.alike: set[int] = set()
         self._sizes: list[int] = []
         self._stands: dict[int, Axis] = {}
 
@@ -43,11 +53,15 @@ class Axes:
         """A dimension of which nothing is known yet; held where there is a reason."""
         return (() if size == 1 else (self._atom(size, reason or ("" if size else "having none")),),)
 
+    def dual(self, axis: Axis) -> Axis:
+        """What stands on the other side of a product that sums over it."""
+        return tuple(tuple(atom if plain(atom) in self.alike else ~atom for atom in segment) for segment in axis)
+
     def size(self, axis: Axis) -> int:
         return sum(self.length(segment) for segment in axis)
 
     def length(self, segment: Segment) -> int:
-        return math.prod(self._sizes[atom] for atom in segment)
+        return math.prod(self._sizes[plain(atom)] for atom in segment)
 
     def resolved(self, axis: Axis) -> Axis:
         """In the atoms of today."""
@@ -59,7 +73,8 @@ class Axes:
             self.reasons.setdefault(atom, reason)
 
     def atoms(self, axis: Axis) -> set[int]:
-        return {atom for segment in self.resolved(axis) for atom in segment}
+        """Without telling duals apart."""
+        return {plain(atom) for segment in self.resolved(axis) for atom in segment}
 
     def unify(self, one: Axis, other: Axis, reason: str) -> None:
         """The two run over the same units, or are held if they do not match; a dimension of one place goes with all."""
@@ -134,7 +149,7 @@ class Axes:
                 if not queue:
                     return None
                 atom = queue.pop(0)
-                own = self._sizes[atom]
+                own = self._sizes[plain(atom)]
                 if own > size and own % size == 0:
                     queue[:0] = self._factored(atom, size)
                 elif size % own == 0:
@@ -151,28 +166,40 @@ class Axes:
         return len(self._sizes) - 1
 
     def _standing(self, atom: int) -> Axis:
-        return self.resolved(self._stands[atom]) if atom in self._stands else ((atom,),)
+        own = plain(atom)
+        found = self.resolved(self._stands[own]) if own in self._stands else ((own,),)
+        return found if atom == own else self.dual(found)
+
+    def _stand(self, atom: int, axis: Axis) -> None:
+        """From now on it stands for an axis, which has what was known of it."""
+        own = plain(atom)
+        self._stands[own] = axis if atom == own else self.dual(axis)
+        for other in {plain(each) for segment in axis for each in segment}:
+            if own in self.reasons:
+                self.reasons.setdefault(other, self.reasons[own])
+            if own in self.alike:
+                self.alike.add(other)
 
     def _reasons(self, axis: Axis) -> list[str]:
         return [self.reasons[atom] for atom in sorted(self.atoms(axis)) if atom in self.reasons]
 
     def _factored(self, atom: int, size: int) -> Segment:
-        reason = self.reasons.get(atom, "")
-        pair = (self._atom(size, reason), self._atom(self._sizes[atom] // size, reason))
-        self._stands[atom] = (pair,)
+        pair = (self._atom(size, ""), self._atom(self._sizes[plain(atom)] // size, ""))
+        self._stand(atom, (pair,))
         return pair
 
     def _identify(self, one: Segment, other: Segment) -> bool:
         """Two products of one length: their first atoms that differ become the same, or one of them a factor of the other."""
         a, b = next((a, b) for a, b in zip(one, other, strict=False) if a != b)
-        if self._sizes[a] < self._sizes[b]:
-            a, b = b, a
-        if self._sizes[a] % self._sizes[b]:
+        if plain(a) == plain(b):
+            self.alike.add(plain(a))
+            return True
+        sizes = [self._sizes[plain(atom)] for atom in (a, b)]
+        if sizes[0] < sizes[1]:
+            a, b, sizes = b, a, sizes[::-1]
+        if sizes[0] % sizes[1]:
             return False
-        first = a if self._sizes[a] == self._sizes[b] else self._factored(a, self._sizes[b])[0]
-        self._stands[first] = ((b,),)
-        if first in self.reasons:
-            self.reasons.setdefault(b, self.reasons[first])
+        self._stand(a if sizes[0] == sizes[1] else self._factored(a, sizes[1])[0], ((b,),))
         return True
 
     def _divide(self, segment: Segment, length: int) -> bool:
@@ -180,7 +207,6 @@ class Axes:
         atom, rest = segment[0], self.length(segment[1:])
         if length % rest:
             return False
-        reason, size = self.reasons.get(atom, ""), length // rest
-        pieces = [self.fresh(each, reason) for each in (size, self._sizes[atom] - size)]
-        self._stands[atom] = tuple(piece[0] for piece in pieces)
+        size = length // rest
+        self._stand(atom, tuple(self.fresh(each)[0] for each in (size, self._sizes[plain(atom)] - size)))
         return True

@@ -101,7 +101,7 @@ class Reading:
 
     def contract(self, one: Axis, other: Axis, left: list[Axis], right: list[Axis]) -> None:
         """A sum over common units, and what is left of the two factors."""
-        self.axes.unify(one, other, "a product of tensors")
+        self.axes.unify(one, self.axes.dual(other), "a product of tensors")
         self.crossed.append((one, left, right))
 
     def broadcast(self, tensors: Sequence[list[Axis]], why: str) -> list[Axis]:

@@ -3,7 +3,8 @@
 Units of one kind change places together, wherever they are read or written: in every layer that adds to a residual stream, in the
 statistics of a normalisation, in the blocks of a flattened image. Heads of attention, and groups of channels, change places as a
 whole, and each has a freedom of its own inside. Where nothing but products stands between, as between queries and keys or
-between values and outputs, it is any rotation (an orthogonal matrix); else a permutation.
+between values and outputs, it is any rotation (an orthogonal matrix), or any invertible matrix if these are asked for; else a
+permutation. Units that meet themselves in a product, as in xᵀx or where one weight reads and writes, are rotated at most.
 """
 
 import contextlib
@@ -26,7 +27,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from orograph.boundary import said
 from orograph.calling import call, evaluation_mode
-from orograph.connectivity.axes import Axes, Axis
+from orograph.connectivity.axes import Axes, Axis, plain
 from orograph.connectivity.axis_reading import Reading
 from orograph.connectivity.axis_rules import read
 from orograph.errors import ConfigurationError
@@ -45,6 +46,7 @@ class Block:
         where: its place in that.
         shape: the size of each kind.
         kinds: of units; None for those that stay.
+        duals: whether these units stand on the other side of a product: as A mixes units, its inverse transposed mixes these.
         counts: whether it is part of θ.
     """
 
@@ -52,16 +54,18 @@ class Block:
     where: tuple[slice, ...]
     shape: tuple[int, ...]
     kinds: tuple[int | None, ...]
+    duals: tuple[bool, ...]
     counts: bool
 
 
 @dataclass(frozen=True)
 class Inner:
-    """What each of several hosts holds: units of its own, which change places or are rotated within it."""
+    """What each of several hosts holds: units of its own, which change places within it, or are rotated, or mixed invertibly."""
 
     kind: int
     size: int
     rotates: bool
+    mixes: bool
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Group:
         name: of the weight in which they are first met.
         kind: of the units; None where there is one host only, the network.
         size: how many.
-        stays: whether they keep their places, and what they hold moves alone.
+        stays: whether this leaves them in their places and moves what they hold alone: they are held, or another group moves them.
         inner: what each holds.
     """
 
@@ -111,8 +115,13 @@ class Freedom:
     first_names: dict[str, str]
 
 
-def freedom_of(objective: Objective, inputs: Inputs) -> Freedom:
+def freedom_of(objective: Objective, inputs: Inputs, *, invertible: bool = False) -> Freedom:
     """Traces the network on a few samples and reads what may move.
+
+    Args:
+        objective: gives the model.
+        inputs: the samples.
+        invertible: whether units between which nothing but products stands are mixed by any invertible matrix, not rotated alone.
 
     Raises:
         ConfigurationError: it cannot be traced, or nothing in it can move.
@@ -144,7 +153,7 @@ def freedom_of(objective: Objective, inputs: Inputs) -> Freedom:
     host = _hosts(reading, named, movable)
     kinds = movable | set(host.values())
     blocks = [block for name in known for block in blocks_of(axes, name, named[name], kinds, counts=name in own)]
-    groups = _groups(reading, blocks, host)
+    groups = _groups(reading, blocks, host, invertible=invertible)
     held = _held(axes, {name: named[name][:1] for name in own})
     if not groups:
         every = {name: named[name] for name in own}
@@ -223,18 +232,20 @@ def blocks_of(axes: Axes, name: str, dimensions: list[Axis], told: set[int], *, 
     for choice in itertools.product(*borders):
         shape: list[int] = []
         kinds: list[int | None] = []
+        duals: list[bool] = []
         for _, segment in choice:
             for atom in segment:
-                size, kind = axes.length((atom,)), atom if atom in told else None
+                size, kind = axes.length((atom,)), plain(atom) if plain(atom) in told else None
                 if kind is None and kinds and kinds[-1] is None:
                     shape[-1] *= size
                 else:
                     shape.append(size)
                     kinds.append(kind)
-        yield Block(name, tuple(where for where, _ in choice), tuple(shape), tuple(kinds), counts)
+                    duals.append(atom < 0)
+        yield Block(name, tuple(where for where, _ in choice), tuple(shape), tuple(kinds), tuple(duals), counts)
 
 
-def _groups(reading: Reading, blocks: list[Block], host: dict[int, int]) -> list[Group]:
+def _groups(reading: Reading, blocks: list[Block], host: dict[int, int], *, invertible: bool) -> list[Group]:
     axes = reading.axes
     bent = {atom for axis in reading.bent for atom in axes.atoms(axis)}
     bent |= {kind for block in blocks if not block.counts for kind in block.kinds if kind is not None}
@@ -243,21 +254,40 @@ def _groups(reading: Reading, blocks: list[Block], host: dict[int, int]) -> list
         for kind in block.kinds:
             if kind is not None:
                 first.setdefault(kind, block.name)
-    inner: dict[int, list[Inner]] = {}
+
+    def inner(kind: int) -> Inner:
+        mixes = invertible and kind not in bent and kind not in axes.alike
+        return Inner(kind, axes.length((kind,)), kind not in bent and not mixes, mixes)
+
+    held_by: dict[int, list[Inner]] = {}
     for kind in first:
-        inner.setdefault(host.get(kind, kind), [])
+        held_by.setdefault(host.get(kind, kind), [])
         if kind in host:
-            inner[host[kind]].append(Inner(kind, axes.length((kind,)), kind not in bent))
+            held_by[host[kind]].append(inner(kind))
     groups: list[Group] = []
-    for kind, held_by in inner.items():
+    for kind, held in held_by.items():
         size, stays = axes.length((kind,)), kind in axes.reasons
-        name = first[kind]
-        name += f" ({count})" if (count := sum(group.name.split(" ")[0] == name for group in groups)) else ""
-        if kind not in bent and not held_by and not stays:  # of one host, which is the network
-            groups.append(Group(name, None, 1, True, (Inner(kind, size, True),)))
-        else:
-            groups.append(Group(name, kind, size, stays, tuple(held_by)))
+        if kind not in bent and not held and not stays:  # of one host, which is the network
+            groups.append(Group(_named(first[kind], groups), None, 1, True, (inner(kind),)))
+            continue
+        together, apart = _parted(held, blocks)
+        groups.append(Group(_named(first[kind], groups), kind, size, stays, tuple(together)))
+        groups += [Group(_named(first[each.kind], groups), kind, size, True, (each,)) for each in apart]
     return groups
+
+
+def _named(name: str, groups: list[Group]) -> str:
+    count = sum(group.name.split(" ")[0] == name for group in groups)
+    return f"{name} ({count})" if count else name
+
+
+def _parted(held: list[Inner], blocks: list[Block]) -> tuple[list[Inner], list[Inner]]:
+    """What hosts hold, of which a single step finds the best; and the rest, which stands in one weight with some of that."""
+    together: list[Inner] = []
+    for each in sorted(held, key=lambda each: (each.rotates or each.mixes, each.size), reverse=True):
+        if not any({each.kind, other.kind} <= set(block.kinds) for block in blocks for other in together):
+            together.append(each)
+    return [each for each in held if each in together], [each for each in held if each not in together]
 
 
 def _hosts(reading: Reading, named: dict[str, list[Axis]], movable: set[int]) -> dict[int, int]:
@@ -269,7 +299,7 @@ def _hosts(reading: Reading, named: dict[str, list[Axis]], movable: set[int]) ->
     together: dict[int, set[int]] = {}
     for dimensions in reading.met:
         for choice in set(itertools.product(*(axes.resolved(axis) for axis in dimensions))):
-            counts = Counter(atom for segment in choice for atom in segment)
+            counts = Counter(plain(atom) for segment in choice for atom in segment)
             once = {atom for atom, count in counts.items() if count == 1}
             for atom in counts.keys() & movable:
                 together[atom] = together.get(atom, once) & (once if atom in once else set())
@@ -277,7 +307,11 @@ def _hosts(reading: Reading, named: dict[str, list[Axis]], movable: set[int]) ->
         apart = set.intersection(*({atom for each in side for atom in axes.atoms(each)} for side in (left, right)))
         for atom in axes.atoms(axis) & together.keys():
             together[atom] = together[atom] - apart
-    choices = [choice for dimensions in named.values() for choice in itertools.product(*dimensions)]
+    choices = [
+        [tuple(map(plain, segment)) for segment in choice]
+        for dimensions in named.values()
+        for choice in itertools.product(*dimensions)
+    ]
     places: dict[int, int] = {}
     for atom in (atom for choice in choices for segment in choice for atom in segment):
         places.setdefault(atom, len(places))
@@ -290,11 +324,6 @@ def _hosts(reading: Reading, named: dict[str, list[Axis]], movable: set[int]) ->
             found[atom] = min(others, key=places.__getitem__)
     for other in set(found.values()):  # one within another is as deep as it goes
         found.pop(other, None)
-    for choice in choices:  # two freedoms of one host in one weight are none that a single step finds: the larger stays
-        own = sorted({atom for segment in choice for atom in segment} & found.keys(), key=lambda atom: axes.length((atom,)))
-        for place, atom in enumerate(own):
-            if any(found[atom] == found[larger] for larger in own[place + 1 :]):
-                del found[atom]
     return found
 
 

@@ -1,64 +1,28 @@
 """The element of a network's symmetries that brings one set of weights nearest to another (Ainsworth et al., 2023).
 
-⟨θ₁, g(θ₂)⟩ is maximised one group of units at a time with all others where they are. That step is exact: a linear assignment
-problem for what changes places, an orthogonal Procrustes problem (Schönemann, 1966) for what is rotated, and for units that hold
-others the assignment by what the best element within each pair gives. Where a kind of units stands twice in one weight the step
-is that of the linearised problem (Vogelstein et al., 2015), or else the best exchange of two units. The whole is a heuristic; how
-far it may be from the best element a bound says (`least_distance`).
+⟨θ₁, g(θ₂)⟩ is maximised one group of units at a time with all others where they are (`gains.py`); where norms change, ‖θ₁ − g(θ₂)‖
+is lowered. That step is exact but for what is mixed by invertible matrices. Where a kind of units stands twice in one weight the
+step is that of the linearised problem (Vogelstein et al., 2015), or else the best exchange of two units. The whole is a heuristic;
+how far it may be from the best element a bound says (`least_distance`).
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
-from orograph.connectivity.freedom import Block, Freedom, Group, Inner
+from orograph.connectivity.elements import Element, Tensors, acted, identity, opened
+from orograph.connectivity.freedom import Block, Freedom, Group
+from orograph.connectivity.gains import Gains, completed
 
-Element = dict[int, Tensor]  # by kind: order `(n,)`; of an inner kind orders `(hosts, n)`, or rotations `(hosts, n, n)`
-Tensors = Mapping[str, Tensor]
-
-_TOLD = 1e-8  # of a singular value by the largest: the root of float64's rounding, below which its vectors say nothing
 _SWEEPS = 1000  # at most; permutations come to rest long before, rotations in steps that shrink
 
 
-def identity(freedom: Freedom) -> Element:
-    """The element that leaves all where it is."""
-    return _element(freedom, lambda group: torch.arange(group.size), _still)
-
-
-def drawn(freedom: Freedom, generator: torch.Generator) -> Element:
-    """An element at random, uniformly."""
-
-    def order(group: Group) -> Tensor:
-        return torch.arange(group.size) if group.stays else torch.randperm(group.size, generator=generator)
-
-    def within(group: Group, inner: Inner) -> Tensor:
-        if not inner.rotates:
-            return torch.stack([torch.randperm(inner.size, generator=generator) for _ in range(group.size)])
-        normal = torch.randn(group.size, inner.size, inner.size, generator=generator, dtype=torch.float64)
-        q, r = torch.linalg.qr(normal)
-        return q * r.diagonal(dim1=1, dim2=2).sign()[:, None]
-
-    return _element(freedom, order, within)
-
-
-def moved(tensors: Tensors, freedom: Freedom, element: Element) -> dict[str, Tensor]:
-    """Named tensors with all units where the element puts them; those that it does not move are the same objects."""
-    result = dict(tensors)
-    for name in {block.name for block in freedom.blocks} & result.keys():
-        result[name] = result[name].clone()
-        for block in freedom.blocks:
-            if block.name == name:
-                part = _acted(_opened(tensors[name], block), block, freedom.groups, element)
-                result[name][block.where] = part.reshape(tensors[name][block.where].shape)
-    return result
-
-
 def similarity(one: Tensors, other: Tensors, freedom: Freedom, element: Element) -> float:
-    """⟨θ₁, g(θ₂)⟩ over all that moves."""
-    return sum(_product(*pair, freedom.groups, element) for pair in _pairs(one, other, _counted(freedom), [], element))
+    """(‖θ₁‖² + ‖θ₂‖² − ‖θ₁ − g(θ₂)‖²)/2 over all that moves: ⟨θ₁, g(θ₂)⟩ where g leaves norms as they are."""
+    pairs = _pairs(one, other, _counted(freedom), [], element)
+    return sum(_gain(*pair, freedom.groups, element) for pair in pairs)
 
 
 def climbed(one: Tensors, other: Tensors, freedom: Freedom, element: Element, generator: torch.Generator) -> tuple[Element, int]:
@@ -107,7 +71,7 @@ def matched_forwards(one: Tensors, other: Tensors, freedom: Freedom) -> Element:
         for group in freedom.groups:
             found = stepped(one, other, freedom, element, group, _determined(freedom, group, []), partial=True)
             element |= found or {}
-    return element | {inner.kind: _completed(element[inner.kind]) for inner in rotating}
+    return element | {inner.kind: completed(element[inner.kind]) for inner in rotating}
 
 
 def stepped(
@@ -133,74 +97,21 @@ def stepped(
     """
     rest = [each for each in freedom.groups if each is not group]
     pairs = _pairs(one, other, _counted(freedom, group.kinds) if blocks is None else blocks, rest, element)
+    hosts = None if group.kind is None or not group.stays else element.get(group.kind)
+    if hosts is not None:  # another group moves them, and here they are in the first network's order by now
+        element = element | {inner.kind: element[inner.kind][hosts] for inner in group.inner}
     gains = Gains(group)
     for pair in pairs:
         gains.add(*pair, element)
     size = sum((torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b)).item() for a, b, _ in pairs)
-    rounding = 1e-13 if any(inner.rotates for inner in group.inner) else 8 * torch.finfo(torch.float64).eps
-    before = sum(_product(*pair, [group], element) for pair in pairs)
-    candidates = [gains.best(partial=partial)[0], *([_exchanged(pairs, gains, element)] if _is_curved(freedom, group) else [])]
+    still = not any(inner.rotates or inner.mixes for inner in group.inner)
+    rounding = 8 * torch.finfo(torch.float64).eps if still else 1e-13
+    before = sum(_gain(*pair, [group], element) for pair in pairs)
+    candidates = [gains.best(partial=partial), *([_exchanged(pairs, gains, element)] if _is_curved(freedom, group) else [])]
     for found in candidates:
-        if sum(_product(*pair, [group], found) for pair in pairs) - before > rounding * size:
-            return found
+        if sum(_gain(*pair, [group], found) for pair in pairs) - before > rounding * size:
+            return found if hosts is None else {kind: each[hosts.argsort()] for kind, each in found.items()}
     return None
-
-
-class Gains:
-    """What ⟨θ₁, g(θ₂)⟩ gains where a unit of the second network comes to stand for one of the first, for one group.
-
-    Attributes:
-        direct: `(hosts, hosts)`, from what the units themselves are part of.
-        within: `(hosts, hosts, n, n)` by inner kind, from what the units that they hold are part of; `(hosts, 1, n, n)` where
-            hosts stay.
-    """
-
-    def __init__(self, group: Group) -> None:
-        self.group = group
-        self.direct = torch.zeros(group.size, group.size, dtype=torch.float64)
-        across = 1 if group.stays else group.size
-        self.within = {
-            inner.kind: torch.zeros(group.size, across, inner.size, inner.size, dtype=torch.float64) for inner in group.inner
-        }
-
-    def add(self, a: Tensor, b: Tensor, block: Block, element: Element) -> None:
-        """Of one block of θ₁, and of θ₂ with all other groups where they are."""
-        group = self.group
-        inner = next((each for each in group.inner if each.kind in block.kinds), None)
-        moving = inner.kind if inner is not None else group.kind
-        places = [place for place, kind in enumerate(block.kinds) if kind == moving]
-        for place in places:
-            turned = b
-            for another in places:  # the same kind twice in one weight: the rest of it stays
-                if another != place:
-                    turned = _turned(turned, block, group, element, another)
-            if inner is None:
-                rows = [each.movedim(place, 0).reshape(group.size, -1) for each in (a, turned)]
-                self.direct += (rows[0] @ rows[1].T).cpu()
-                continue
-            host = () if group.kind is None else (block.kinds.index(group.kind),)
-            front = [each.movedim((*host, place), tuple(range(len(host) + 1))) for each in (a, turned)]
-            rows = [each.reshape(group.size, inner.size, -1) for each in front]
-            if group.stays:
-                self.within[inner.kind] += torch.einsum("iar,ibr->iab", *rows)[:, None].cpu()
-            else:
-                self.within[inner.kind] += torch.einsum("iar,jbr->ijab", *rows).cpu()
-
-    def best(self, *, partial: bool = False) -> tuple[Element, float]:
-        """The element that gains most, and how much; with rotations that are zero where they gain nothing, if `partial`."""
-        group, hosts = self.group, torch.arange(self.group.size)
-        values = self.direct.diagonal()[:, None] if group.stays else self.direct
-        values = values + sum((_most(self.within[inner.kind], inner.rotates) for inner in group.inner), torch.zeros_like(values))
-        order = hosts if group.stays else _assigned(values)
-        chosen = torch.zeros_like(hosts) if group.stays else order
-        found = {} if group.kind is None else {group.kind: order}
-        for inner in group.inner:
-            tables = self.within[inner.kind][hosts, chosen]
-            if inner.rotates:
-                found[inner.kind] = _rotations(tables, _TOLD if partial else 0.0)
-            else:
-                found[inner.kind] = torch.stack([_assigned(table) for table in tables])
-        return found, values[hosts, chosen].sum().item()
 
 
 def least_distance(one: Tensors, other: Tensors, freedom: Freedom) -> float:
@@ -211,6 +122,9 @@ def least_distance(one: Tensors, other: Tensors, freedom: Freedom) -> float:
     What is left is one assignment problem a group, whose optimum, that of its dual, bounds ⟨θ₁, g(θ₂)⟩. With one hidden layer
     there is nothing to bound, and the distance found is the least.
 
+    Where a group mixes its units by an invertible matrix, both sides of the product that sums over them are fitted by matrices of
+    their own; of weights in which another group does so nothing is said.
+
     Args:
         one: θ₁ by name.
         other: θ₂ by name.
@@ -218,14 +132,21 @@ def least_distance(one: Tensors, other: Tensors, freedom: Freedom) -> float:
     """
     most, squares = 0.0, sum((one[name].double() - other[name].double()).square().sum().item() for name in one)
     left = _counted(freedom)
+    mixed = {inner.kind for group in freedom.groups for inner in group.inner if inner.mixes}
+    hosted = {group.kind for group in freedom.groups if not group.stays}
     for group in freedom.groups:
+        if group.stays and group.kind in hosted:  # another moves them: what is left here counts there
+            continue
         gains = Gains(group)
         for block in [block for block in left if group.kinds & set(block.kinds)]:
             left.remove(block)
-            a, b = (_opened(each[block.name], block).double() for each in (one, other))
-            squares += 2 * torch.sum(a * b).item()  # ‖a‖² + ‖b‖² in place of ‖a − b‖²
+            a, b = (opened(each[block.name], block).double() for each in (one, other))
             others = [place for place, kind in enumerate(block.kinds) if kind is not None and kind not in _all_kinds(group)]
             twice = [place for place, kind in enumerate(block.kinds) if block.kinds.index(kind) != place and kind is not None]
+            if (others or twice) and mixed & set(block.kinds):
+                squares -= (a - b).square().sum().item()
+                continue
+            squares += 2 * torch.sum(a * b).item()  # ‖a‖² + ‖b‖² in place of ‖a − b‖²
             if not others and not twice:
                 gains.add(a, b, block, {})
                 continue
@@ -239,24 +160,8 @@ def least_distance(one: Tensors, other: Tensors, freedom: Freedom) -> float:
             else:
                 norms = [torch.linalg.vector_norm(each.reshape(group.size, -1), dim=1) for each in rows]
                 gains.direct += torch.outer(*norms).cpu()
-        most += gains.best()[1]
+        most += gains.most()
     return math.sqrt(max(0.0, squares - 2 * most))
-
-
-def _element(freedom: Freedom, order: Callable[[Group], Tensor], within: Callable[[Group, Inner], Tensor]) -> Element:
-    found: Element = {}
-    for group in freedom.groups:
-        if group.kind is not None:
-            found[group.kind] = order(group)
-        for inner in group.inner:
-            found[inner.kind] = within(group, inner)
-    return found
-
-
-def _still(group: Group, inner: Inner) -> Tensor:
-    if inner.rotates:
-        return torch.eye(inner.size, dtype=torch.float64).repeat(group.size, 1, 1)
-    return torch.arange(inner.size).repeat(group.size, 1)
 
 
 def _counted(freedom: Freedom, kinds: Collection[int] | None = None) -> list[Block]:
@@ -269,13 +174,17 @@ def _pairs(
     """Each block of both networks, in float64; that of the second moved by some groups."""
     found = []
     for block in blocks:
-        a, b = (_opened(each[block.name], block).double() for each in (one, other))
-        found.append((a, _acted(b, block, groups, element), block))
+        a, b = (opened(each[block.name], block).double() for each in (one, other))
+        found.append((a, acted(b, block, groups, element), block))
     return found
 
 
-def _product(a: Tensor, b: Tensor, block: Block, groups: Sequence[Group], element: Element) -> float:
-    return torch.sum(a * _acted(b, block, groups, element)).item()
+def _gain(a: Tensor, b: Tensor, block: Block, groups: Sequence[Group], element: Element) -> float:
+    after = acted(b, block, groups, element)
+    found = torch.sum(a * after).item()
+    if any(inner.mixes and inner.kind in block.kinds for group in groups for inner in group.inner):
+        found += (b.square().sum() - after.square().sum()).item() / 2
+    return found
 
 
 def _all_kinds(group: Group) -> set[int | None]:
@@ -296,7 +205,7 @@ def _is_curved(freedom: Freedom, group: Group) -> bool:
     return any(block.kinds.count(kind) > 1 for block in freedom.blocks for kind in group.kinds)
 
 
-def _exchanged(pairs: list[tuple[Tensor, Tensor, Block]], gains: "Gains", element: Element) -> Element:
+def _exchanged(pairs: list[tuple[Tensor, Tensor, Block]], gains: Gains, element: Element) -> Element:
     """The exchange of two units that gains most, where a weight has them twice: of first order and of second."""
     group = gains.group
     if group.kind is None or group.inner:
@@ -308,7 +217,7 @@ def _exchanged(pairs: list[tuple[Tensor, Tensor, Block]], gains: "Gains", elemen
         places = [place for place, kind in enumerate(block.kinds) if kind == group.kind]
         if len(places) == 2:
             sides = []
-            for each in (a, _acted(b, block, [group], element)):
+            for each in (a, acted(b, block, [group], element)):
                 square = each.movedim(places, (0, 1)).reshape(group.size, group.size, -1)
                 own = square.diagonal().T
                 sides.append(own[:, None] + own - square - square.transpose(0, 1))
@@ -320,64 +229,6 @@ def _exchanged(pairs: list[tuple[Tensor, Tensor, Block]], gains: "Gains", elemen
 
 
 def _permutes(freedom: Freedom, kind: int | None) -> bool:
-    return any(group.kind == kind and not group.inner and not group.stays for group in freedom.groups)
-
-
-def _opened(tensor: Tensor, block: Block) -> Tensor:
-    return tensor[block.where].reshape(block.shape)
-
-
-def _acted(tensor: Tensor, block: Block, groups: Sequence[Group], element: Element) -> Tensor:
-    for group in groups:
-        kinds = group.kinds
-        # What hosts hold is turned in the order of the first network.
-        for place, kind in enumerate(block.kinds):
-            if kind == group.kind and kind in kinds:
-                tensor = _turned(tensor, block, group, element, place)
-        for place, kind in enumerate(block.kinds):
-            if kind != group.kind and kind in kinds:
-                tensor = _turned(tensor, block, group, element, place)
-    return tensor
-
-
-def _turned(tensor: Tensor, block: Block, group: Group, element: Element, place: int) -> Tensor:
-    """One dimension of a block as the element has it."""
-    kind = block.kinds[place]
-    assert kind is not None
-    what = element[kind].to(tensor.device)
-    if kind == group.kind:
-        return tensor.index_select(place, what)
-    host = () if group.kind is None else (block.kinds.index(group.kind),)
-    front = tuple(range(len(host) + 1))
-    rows = tensor.movedim((*host, place), front)
-    flat = rows.reshape(len(what), what.shape[1], -1)
-    flat = (what @ flat.double()).to(tensor.dtype) if what.ndim == 3 else flat.take_along_dim(what[..., None], 1)
-    return flat.reshape(rows.shape).movedim(front, (*host, place))
-
-
-def _most(tables: Float[Tensor, "hosts hosts n n"], rotates: bool) -> Float[Tensor, "hosts hosts"]:
-    """The most that an element can gain within each pair of hosts."""
-    if rotates:
-        return torch.linalg.svdvals(tables).sum(-1)
-    size = tables.shape[-1]
-    flat = tables.reshape(-1, size, size)
-    gained = [table[torch.arange(size), _assigned(table)].sum() for table in flat]
-    return torch.stack(gained).reshape(tables.shape[:2])
-
-
-def _rotations(tables: Float[Tensor, "hosts n n"], least: float = 0.0) -> Float[Tensor, "hosts n n"]:
-    """The polar factor; zero where singular values are no more than `least` of the largest, if that is not 0."""
-    left, values, right = torch.linalg.svd(tables)
-    return (left * (values > least * values[:, :1])[:, None] if least else left) @ right
-
-
-def _completed(partial: Float[Tensor, "hosts n n"]) -> Float[Tensor, "hosts n n"]:
-    """A rotation out of a partial isometry, near the identity where it is zero."""
-    one = torch.eye(partial.shape[-1], dtype=partial.dtype)
-    return _rotations(partial + (one - partial @ partial.mT) @ (one - partial.mT @ partial))
-
-
-def _assigned(table: Float[Tensor, "n n"]) -> Int[Tensor, " n"]:
-    from scipy.optimize import linear_sum_assignment  # half a second, which workers of sweeps do without
-
-    return torch.as_tensor(linear_sum_assignment(table.numpy(), maximize=True)[1])
+    held = [inner for group in freedom.groups for inner in group.inner if inner.kind == kind]
+    alone = any(group.kind == kind and not group.inner and not group.stays for group in freedom.groups)
+    return alone or any(not (inner.rotates or inner.mixes) for inner in held)
