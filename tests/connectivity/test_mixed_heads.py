@@ -65,7 +65,7 @@ class Stream(nn.Module):
         self.first, self.norm, self.body, self.last = nn.Linear(3, width), nn.LayerNorm(width), body, nn.Linear(width, 4)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        given = self.first(inputs)
+        given = torch.tanh(self.first(inputs))
         return self.last((given + self.body(self.norm(given))).mean(1))
 
 
@@ -221,10 +221,10 @@ def searched(objective: Objective, one: Tensor, other: Tensor, shape: tuple[int,
                     norms = sum(each.square().sum().item() for each in (a, b, c, d))
                     total += norms - 2 * torch.linalg.svdvals(a @ b.T + c @ d.T).sum().item()
                 else:
-                    total += lowest((a[None], b[None], c[None], d[None]), starts=6)
+                    total += lowest((a[None], b[None], c[None], d[None]), starts=4)
             squares[i, j] = min(squares[i, j], total)
-    orders = itertools.permutations(range(groups))
-    return math.sqrt(min(sum(squares[i, j].item() for i, j in enumerate(order)) for order in orders))
+    orders = torch.tensor(list(itertools.permutations(range(groups))))
+    return math.sqrt(squares[torch.arange(groups), orders].sum(1).min().item())
 
 
 @pytest.mark.parametrize(
@@ -232,9 +232,10 @@ def searched(objective: Objective, one: Tensor, other: Tensor, shape: tuple[int,
     [((6, 1, 2), "orthogonal"), ((2, 2, 2), "orthogonal"), ((2, 3, 2), "orthogonal"), ((2, 1, 2), "invertible")],
 )
 def test_the_nearest_of_all_is_found(shape: tuple[int, int, int], mixing: str) -> None:
-    for seed in range(3):
+    for seed in range(1 if mixing == "invertible" else 3):
         objective, one, other = bare(shape, seed)
-        found = align(objective, one, other, mixing=mixing, restarts=20 if shape[1] > 1 else 0)
+        # Orders within groups are matched in turns with those of groups, and one start need not lead to the best of all.
+        found = align(objective, one, other, mixing=mixing, restarts=20 * (shape[1] - 1) ** 2)
         best = searched(objective, one, other, shape, mixing)
         assert found.distance == pytest.approx(best, rel=1e-6)
         assert found.least_distance <= best * (1 + 1e-12)
@@ -294,8 +295,9 @@ class Positioned(nn.Module):
     def seen(self, heads: Tensor) -> Tensor:
         if self.how == "normalised":
             return nn.functional.rms_norm(heads, (4,), self.scale)
+        turned = heads * self.cosine
         one, other = heads.chunk(2, dim=-1)
-        return heads * self.cosine + torch.cat([-other, one], -1) * self.sine
+        return turned + torch.cat([-other, one], -1) * self.sine
 
     def forward(self, given: Tensor) -> Tensor:
         query, key, value = (layer(given).unflatten(-1, (2, 4)).transpose(1, 2) for layer in (self.query, self.key, self.value))
@@ -356,7 +358,7 @@ def test_what_meets_itself_in_a_product_is_rotated_and_not_mixed() -> None:
 def test_keys_outside_of_theta_hold_the_queries() -> None:
     torch.manual_seed(0)
     objective = objective_of(
-        Stream(12, Shared("fused", 12, 2, 1, 4)), sequences(), parameters=["body.query.*", "body.value.*", "body.back.*"]
+        Stream(12, Shared("fused", 12, 2, 1, 4)), sequences(), parameters="body.query.*,body.value.*,body.back.*"
     )
     found = align(objective, objective.theta, objective.theta, mixing="invertible")
     assert "which is not in θ" in found.held["body.query.weight"]

@@ -108,8 +108,8 @@ def align(
         by: `weights` climbs to where no group can be matched better with the others fixed; `activations` pairs units by the
             correlation of what they compute on the first samples, and looks at no weight.
         mixing: of what is read and written by products alone, as queries and keys, or values and outputs. `orthogonal`
-            matrices leave norms as they are, and the best is found exactly with all else fixed. `invertible` ones, a larger group,
-            bring the networks nearer; they are kept to condition numbers of 1000, so that the function changes by rounding
+            matrices leave norms as they are, and the best is found exactly with all else fixed. `invertible` ones, a larger
+            group, bring the networks nearer; they are kept to condition numbers of 1000, so that the function changes by rounding
             alone, about 1e-13 of its size in float64 and 1e-4 in float32 at most. A moved copy is found; else the lowest of
             several local minima.
         restarts: more starts of weight matching, each at a random order; the nearest is returned.

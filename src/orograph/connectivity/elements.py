@@ -11,8 +11,8 @@ from torch import Tensor
 
 from orograph.connectivity.freedom import Block, Freedom, Group, Inner
 
-# By kind: order `(n,)`; of an inner kind orders `(hosts, n)`, or matrices `(hosts, n, n)`. Hosts are counted as in the first network;
-# those of a group that leaves them in their places as in the second.
+# By kind: order `(n,)`; of an inner kind orders `(hosts, n)`, or matrices `(hosts, n, n)`. Hosts are counted as in the first
+# network; those of a group that leaves them in their places as in the second.
 Element = dict[int, Tensor]
 Tensors = Mapping[str, Tensor]
 

@@ -76,7 +76,7 @@ class Group:
         name: of the weight in which they are first met.
         kind: of the units; None where there is one host only, the network.
         size: how many.
-        stays: whether this leaves them in their places and moves what they hold alone: they are held, or another group moves them.
+        stays: whether this leaves them in their places, and moves what they hold alone: held, or moved by another group.
         inner: what each holds.
     """
 

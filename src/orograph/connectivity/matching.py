@@ -1,9 +1,9 @@
 """The element of a network's symmetries that brings one set of weights nearest to another (Ainsworth et al., 2023).
 
-⟨θ₁, g(θ₂)⟩ is maximised one group of units at a time with all others where they are (`gains.py`); where norms change, ‖θ₁ − g(θ₂)‖
-is lowered. That step is exact but for what is mixed by invertible matrices. Where a kind of units stands twice in one weight the
-step is that of the linearised problem (Vogelstein et al., 2015), or else the best exchange of two units. The whole is a heuristic;
-how far it may be from the best element a bound says (`least_distance`).
+⟨θ₁, g(θ₂)⟩ is maximised one group of units at a time with all others where they are (`gains.py`); where norms change,
+‖θ₁ − g(θ₂)‖ is lowered. That step is exact but for what is mixed by invertible matrices. Where a kind of units stands twice in
+one weight the step is that of the linearised problem (Vogelstein et al., 2015), or else the best exchange of two units. The whole
+is a heuristic; how far it may be from the best element a bound says (`least_distance`).
 """
 
 import math
