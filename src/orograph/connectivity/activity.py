@@ -54,8 +54,8 @@ def matched_by_activity(
     for group in sorted(freedom.groups, key=lambda group: group.stays):  # what may move hosts goes before what they hold
         hosts = None if group.kind is None or not group.stays else found.get(group.kind)
         gains = Gains(group)
-        for node, (own, block) in watched.items():
-            if own is group:
+        for node, (seeing, block) in watched.items():
+            if seeing is group:
                 a, b = (each[node].reshape(block.shape).double() for each in values)
                 a, b = _standardised(a, b, block, group)
                 if hosts is not None:

@@ -58,7 +58,8 @@ class Gains:
                 continue
             host = () if group.kind is None else (block.kinds.index(group.kind),)
             front = [each.movedim((*host, place), tuple(range(len(host) + 1))) for each in (a, other)]
-            self._add_within(*(each.reshape(group.size, inner.size, -1) for each in front), inner, dual=block.duals[place])
+            rows = [each.reshape(group.size, inner.size, -1) for each in front]
+            self._add_within(rows[0], rows[1], inner, dual=block.duals[place])
 
     def _add_within(self, a: Tensor, b: Tensor, inner: Inner, *, dual: bool) -> None:
         pairs = "iar,ibr->iab" if self.group.stays else "iar,jbr->ijab"

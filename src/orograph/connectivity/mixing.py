@@ -3,8 +3,8 @@
 Several starts, and from the best of each the method of Gauss–Newton with A ← (I + X) A, whose step solves a Sylvester equation
 in closed form, damped (Marquardt, 1963). Starts are the identity, the least squares of each term alone, and the polar factor in
 the balanced gauge: with A b bᵀ Aᵀ = A⁻ᵀ d dᵀ A⁻¹ of both networks, by a matrix geometric mean (Pusz and Woronowicz, 1975), what
-is left between them is orthogonal (Schönemann, 1966); and that with the other determinant. Where (a, c) is (A b, A⁻ᵀ d), A is found
-to rounding. Else the problem is not convex, and what is found is the lowest of the minima reached; `most` bounds it.
+is left between them is orthogonal (Schönemann, 1966); and that with the other determinant. Where (a, c) is (A b, A⁻ᵀ d), A is
+found to rounding. Else the problem is not convex, and what is found is the lowest of the minima reached; `most` bounds it.
 """
 
 from typing import NamedTuple
