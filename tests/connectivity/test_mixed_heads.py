@@ -295,9 +295,9 @@ class Positioned(nn.Module):
     def seen(self, heads: Tensor) -> Tensor:
         if self.how == "normalised":
             return nn.functional.rms_norm(heads, (4,), self.scale)
-        turned = heads * self.cosine
+        turned = heads * self.cosine if self.how == "rotary" else None
         one, other = heads.chunk(2, dim=-1)
-        return turned + torch.cat([-other, one], -1) * self.sine
+        return (heads * self.cosine if turned is None else turned) + torch.cat([-other, one], -1) * self.sine
 
     def forward(self, given: Tensor) -> Tensor:
         query, key, value = (layer(given).unflatten(-1, (2, 4)).transpose(1, 2) for layer in (self.query, self.key, self.value))
@@ -305,9 +305,10 @@ class Positioned(nn.Module):
         return self.back(found.transpose(1, 2).flatten(2))
 
 
-def test_what_turns_with_positions_stays_and_says_why() -> None:
+@pytest.mark.parametrize("how", ["rotary", "rotary, halves first"])
+def test_what_turns_with_positions_stays_and_says_why(how: str) -> None:
     torch.manual_seed(0)
-    objective = objective_of(Stream(8, Positioned("rotary")), sequences())
+    objective = objective_of(Stream(8, Positioned(how)), sequences())
     first, second = torch.randn(2, objective.layout.size, dtype=torch.float64)
     found = align(objective, first, second, mixing="invertible")
     assert "body.query.weight" in found.held
@@ -317,6 +318,7 @@ def test_what_turns_with_positions_stays_and_says_why() -> None:
     torch.testing.assert_close(
         objective.outputs(found.theta, sequences()[0]), objective.outputs(second, sequences()[0]), rtol=1e-8, atol=1e-8
     )
+    assert any(len(order) == 2 for order in found.permutations.values())
     # Heads change places, and components of a head do not.
     before, after = (
         objective.layout.unflatten(theta)["body.query.weight"].view(2, 4, 8).norm(dim=2) for theta in (second, found.theta)

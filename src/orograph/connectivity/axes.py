@@ -48,6 +48,7 @@ class Axes:
         self.alike: set[int] = set()
         self._sizes: list[int] = []
         self._stands: dict[int, Axis] = {}
+        self._wholes: dict[Axis, Segment] = {}
 
     def fresh(self, size: int, reason: str = "") -> Axis:
         """A dimension of which nothing is known yet; held where there is a reason."""
@@ -120,6 +121,8 @@ class Axes:
                 found = [segment + axis[0] for segment in found]
             elif found == [()]:
                 found = list(axis)
+            elif all(plain(atom) in self.reasons for segment in axis for atom in segment):
+                found = [segment + self._whole(axis) for segment in found]
             else:  # as many copies of the sum: its units are the same in each, and those before them stay
                 self.hold(tuple(found), "a sum of parts behind them in one dimension")
                 found = list(axis) * sum(self.length(segment) for segment in found)
@@ -164,6 +167,12 @@ class Axes:
         if reason:
             self.reasons[len(self._sizes) - 1] = reason
         return len(self._sizes) - 1
+
+    def _whole(self, axis: Axis) -> Segment:
+        """A sum of parts that all stay, as one that stays."""
+        if axis not in self._wholes:
+            self._wholes[axis] = (self._atom(self.size(axis), self._reasons(axis)[0]),)
+        return self._wholes[axis]
 
     def _standing(self, atom: int) -> Axis:
         own = plain(atom)
