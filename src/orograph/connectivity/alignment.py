@@ -46,7 +46,8 @@ class Alignment:
             heads of queries that share keys and values.
         rotations: `(heads, n, n)`, by that name, what is rotated within each head, or within the network for one head: of
             queries and keys, and of values and outputs.
-        mixings: likewise, invertible A where these are asked for: of that weight, and A⁻ᵀ of what a product sums over with it.
+        mixings: `(heads, n, n)`, likewise, invertible A where these are asked for: of that weight; A⁻ᵀ goes to what a product
+            sums over with it.
         distance_before: ‖θ₁ − θ₂‖.
         distance: ‖θ₁ − g(θ₂)‖.
         least_distance: no element of these symmetries brings the two nearer than this.
