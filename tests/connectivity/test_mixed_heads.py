@@ -245,11 +245,12 @@ def test_the_nearest_of_all_is_found(shape: tuple[int, int, int], mixing: str) -
 
 
 @pytest.mark.slow
-def test_the_nearest_of_all_is_found_for_six_heads_and_any_invertible_matrix() -> None:
+def test_no_search_of_six_heads_comes_nearer_with_any_invertible_matrix() -> None:
     shape = (6, 1, 2)
     objective, one, other = bare(shape, 0)
     found = align(objective, one, other, mixing="invertible")
-    assert found.distance == pytest.approx(searched(objective, one, other, shape, "invertible"), rel=1e-6)
+    # From four starts BFGS misses the lowest minimum of some of the 72 pairs, so that it may come less near.
+    assert found.least_distance <= found.distance <= searched(objective, one, other, shape, "invertible") * (1 + 1e-6)
 
 
 def test_a_larger_group_brings_networks_nearer() -> None:
