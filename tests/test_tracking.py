@@ -341,3 +341,32 @@ def test_a_callback_of_transformers_takes_the_trainers_model_and_optimiser(tmp_p
     run = og.open_run(tmp_path / "run")
     assert run.step.values.tolist() == [2, 4]
     np.testing.assert_allclose(run.critical_lr, 0.5, rtol=1e-6)
+
+
+class Kinked(nn.Module):
+    """Outputs |θ|, whose slope jumps where an entry is 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.tensor([1e-4, 2.0, 1.0], dtype=torch.float64))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.theta.abs().expand(len(inputs), -1)
+
+
+def test_beside_kinks_the_curvature_at_a_finite_radius_is_recorded_too(tmp_path: Path) -> None:
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs * torch.tensor([2.0, 1.0, 1.0]) + CURVATURES * outputs.square() / 2).sum(1)
+
+    model = Kinked()
+    problem = og.Problem(Kinked, loss, (torch.zeros(2, 1), torch.zeros(2, 3, dtype=torch.float64)))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.01)
+    with og.Tracker(problem, out=tmp_path / "run", every=1, probes=0) as tracker:
+        found = tracker.step(model, optimizer)
+    assert found is not None
+    assert found["lambda_max"] == pytest.approx(4.01, rel=1e-4)
+    at, radius = torch.tensor([1e-4, 2.0, 1.0], dtype=torch.float64), found["finite_radius"]
+    assert radius == pytest.approx(1e-3 * at.norm().item())
+    ways = torch.stack([at, at + radius * torch.eye(3)[0], at - radius * torch.eye(3)[0]]).abs()
+    middle, plus, minus = loss(ways, ways).tolist()
+    assert found["finite_lambda_max"] == pytest.approx((plus + minus - 2 * middle) / radius**2 + 0.01, rel=1e-3)

@@ -1,9 +1,10 @@
 """The curvature along a training loop of one's own, recorded into a run that `open_run`, `watch` and `report` show.
 
-Every so many steps: L, ‖∇L‖, λ_max with what it means for the optimiser's learning rate (`training.stability`), the trace, and
-the critical sharpness of the update that was just made (`training.critical`), all over the training data of a problem. The module
-that is trained is only read: what is measured is a network of the problem's own that takes its values, and random streams go on
-as if nothing had been. λ_max begins from the eigenvector of the measurement before, so that it costs a few products.
+Every so many steps: L, ‖∇L‖, λ_max with what it means for the optimiser's learning rate (`training.stability`), the trace, the
+critical sharpness of the update that was just made (`training.critical`), and where the loss is not C² the curvature along v₁ at
+a finite radius, which sees kinks; all over the training data of a problem. The module that is trained is only read: what is
+measured is a network of the problem's own that takes its values, and random streams go on as if nothing had been. λ_max begins
+from the eigenvector of the measurement before, so that it costs a few products.
 """
 
 import math
@@ -20,6 +21,7 @@ from torch.optim import Optimizer
 from orograph.calling import apart
 from orograph.curvature.hessian import HessianOperator
 from orograph.errors import ConfigurationError, DataError, OrographError
+from orograph.geometry.smoothness import finite_companions, is_smooth
 from orograph.memory import DEFAULT_MEMORY
 from orograph.objective import Objective
 from orograph.problem import Problem
@@ -103,6 +105,7 @@ class Tracker:
             if samples is not None and samples < whole.count:
                 drawn = torch.randperm(whole.count, generator=torch.Generator().manual_seed(seed))[:samples]
                 self._objective = whole.subset(drawn.sort().values)
+            self._smooth = is_smooth(self._objective)
             parts = chosen_parts(named)
             if (begun := begun_run(Path(out), TRACK)) is not None:
                 known = as_begun(parts, begun.configuration)
@@ -226,6 +229,9 @@ class Tracker:
         else:
             fields, self._near = stability(hessian, rule.to(now.theta), self._near)
             found |= {"lr": rule.lr, **fields}
+        if not self._smooth:
+            shift = 0.0 if rule is None else rule.decay  # as in λ_max
+            found |= finite_companions(objective, now.theta, {"lambda_max": self._near["lambda_max"]}, shift=shift)
         if self._probes:
             total = trace(hessian, method="hutchinson", probes=self._probes, seed=self._seed)
             found |= {"trace": total.value, "trace_error": total.error}

@@ -33,3 +33,12 @@ def test_training_agrees_with_the_plain_loop(tmp_path: Path) -> None:
     text = run("training.py", "--models", "2", "--only", "chain,seeds", page=tmp_path / "page.md")
     assert re.search(r"losses at the same θ, in units of rounding: [0-9.]+ \(target: at most 32\) met", text)
     assert "of 2 seeds" in text
+
+
+@pytest.mark.slow
+def test_learning_coefficients_stand_beside_the_law_and_its_quadratic(tmp_path: Path) -> None:
+    few = ("--dataset", "digits", "--images", "60", "--widths", "3", "--chains", "2", "--draws", "40", "--burn-in", "10")
+    text = run("degeneracy.py", *few, "--only", "orograph,plain", page=tmp_path / "page.md")
+    rows = re.findall(r"^\| (orograph|plain loop|the law itself.*?|its quadratic.*?) \| ([0-9.]+) \|", text, re.MULTILINE)
+    assert len(rows) == 8  # of all data, and of mini-batches
+    assert len({value for name, value in rows if name.startswith("its quadratic")}) == 1

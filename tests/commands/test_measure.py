@@ -224,3 +224,24 @@ def test_torchrun_gives_the_numbers_of_one_process(tmp_path: Path) -> None:
     assert other["loss"] == pytest.approx(one["loss"], rel=1e-6)
     assert other["trace"] == pytest.approx(one["trace"], rel=1e-3)  # the same random vectors, float32 sums in another order
     assert other["basis_bytes"] <= 0.51 * one["basis_bytes"]
+
+
+@pytest.mark.slow
+def test_the_learning_coefficient_is_scanned_over_temperatures_and_steps(tmp_path: Path) -> None:
+    (tmp_path / "plugin.py").write_text(PLUGIN)
+    sys.path.insert(0, str(tmp_path))
+    try:
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))
+        torch.save(model.state_dict(), tmp_path / "weights.pth")
+        words = "--model plugin:build --data plugin:batches --loss squared --k 1 --which LA --probes 2 --llc-scan --quiet"
+        assert main(["measure", str(tmp_path / "weights.pth"), *words.split(), "--threads", "1"]) == 0
+    finally:
+        sys.path.remove(str(tmp_path))
+        sys.modules.pop("plugin", None)
+    found = json.loads((tmp_path / "weights-measured.json").read_text())
+    rows, usual = found["coefficient_scan"], 12 / np.log(12)
+    assert sorted({round(row["nbeta"] / usual, 6) for row in rows}) == [0.1, 1.0, 10.0]
+    for row in rows:
+        assert min(abs(row["step"] * row["nbeta"] * found["lambda_max"] - each) for each in (0.05, 0.1, 0.2, 0.4)) < 1e-6
+    assert (tmp_path / "weights-measured-scan.png").exists()

@@ -5,11 +5,12 @@ import torch
 from networks import LeNet, clusters, images, mlp, objective_of
 from torch import Tensor
 
-from landscapes import quadratic, symmetric
+import orograph as og
+from landscapes import landscape, quadratic, symmetric
 from orograph.connectivity.barriers import curve_profile
 from orograph.connectivity.curves import line
 from orograph.connectivity.directions import filter_normalised, orthonormalised, random_orthonormal
-from orograph.connectivity.surfaces import plane, profile, surface
+from orograph.connectivity.surfaces import plane, profile, surface, volume
 from orograph.errors import ConfigurationError
 
 
@@ -101,3 +102,14 @@ def test_points_on_one_line_span_no_plane(theta: Tensor) -> None:
 def test_a_surface_around_zero_is_refused(theta: Tensor) -> None:
     with pytest.raises(ConfigurationError, match="is θ zero"):
         surface(quadratic(symmetric(6), theta), torch.zeros_like(theta), random_orthonormal(theta))
+
+
+def test_a_volume_is_the_loss_at_every_point_of_a_cube() -> None:
+    objective = landscape(lambda point: (point**4).sum() + point[0] * point[1], torch.linspace(0.5, 2, 6, dtype=torch.float64))
+    theta, directions = objective.theta, random_orthonormal(objective.theta, count=3, seed=3)
+    found = volume(objective, theta, directions, radius=0.3, points=4)
+    assert found.x[-1].item() == pytest.approx(0.3 * theta.norm().item())
+    for i, j, k in ((0, 0, 0), (1, 2, 3), (3, 0, 2)):
+        at = theta + found.x[i] * directions[0] + found.x[j] * directions[1] + found.x[k] * directions[2]
+        assert found.losses[i, j, k].item() == pytest.approx(objective.loss(at), rel=1e-12)
+    assert og.persistence(found).births.tolist() == og.persistence(found.losses).births.tolist()

@@ -262,3 +262,39 @@ def test_what_cannot_be_sampled_is_refused() -> None:
     many = og.Objective(nn.Linear(2, 2), nn.CrossEntropyLoss(), [(torch.randn(9, 2), torch.arange(9) % 2)])
     with pytest.raises(ConfigurationError, match="all 9 samples"):
         langevin(many, many.theta, nbeta=5.0, localisation=1.0, step=0.01, batch_size=3, metropolis=True)
+
+
+@pytest.mark.parametrize("sampler", ["sgld", "rmsprop"])
+def test_of_some_parameters_alone_it_is_the_number_of_their_block(sampler: str) -> None:
+    places = torch.tensor([0, 2, 3])
+    found = og.local_learning_coefficient(
+        objective(Quadratic(VALUES)),
+        nbeta=50.0,
+        localisation=5.0,
+        step=0.8 / 505,
+        draws=8000,
+        batch_size=None,
+        metropolis=True,
+        sampler=sampler,  # type: ignore[arg-type]
+        parameters=places,
+    )
+    exact = (50 * VALUES[places] / (2 * (50 * VALUES[places] + 5))).sum().item()
+    assert found.quadratic.value == pytest.approx(exact, abs=1e-9)
+    assert abs(found.singularity.value) < 4 * found.singularity.error
+    moved = found.chains.final.ne(0).any(0)
+    assert moved.nonzero()[:, 0].tolist() == places.tolist()  # the others stay where they were, bit for bit
+
+
+def test_parameters_are_named_by_globs() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)).double()
+    problem = og.Objective(model, nn.CrossEntropyLoss(), [(torch.randn(20, 3, dtype=torch.float64), torch.arange(20) % 2)])
+    given = {"nbeta": 5.0, "localisation": 5.0, "step": 0.01, "draws": 20, "burn_in": 0, "batch_size": None}
+    by_name = og.local_learning_coefficient(problem, **given, parameters="1.weight, 1.bias")
+    by_place = og.local_learning_coefficient(problem, **given, parameters=torch.arange(8, 14))
+    assert np.array_equal(by_name.chains.differences, by_place.chains.differences)
+    assert by_name.quadratic == by_place.quadratic
+    with pytest.raises(ConfigurationError, match="unknown parameter pattern '2"):
+        og.local_learning_coefficient(problem, **given, parameters="2.*")
+    with pytest.raises(ConfigurationError, match="between 0 and 13"):
+        langevin(problem, problem.theta, nbeta=5.0, localisation=1.0, step=0.01, places=torch.tensor([14]))

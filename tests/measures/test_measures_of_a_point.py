@@ -92,8 +92,41 @@ def test_of_a_quadratic_the_learning_coefficient_is_its_closed_form() -> None:
     assert abs(away) < 4 * found["learning_coefficient_error"]
 
 
+class Two(nn.Module):
+    """½ Σ λ w², in two modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = (
+            nn.ParameterList([torch.full((2,), 0.3)]).double(),
+            nn.ParameterList([torch.full((3,), 0.2)]).double(),
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        one, two = self.one[0], self.two[0]
+        return inputs[:, 0] * (2 * (one - 0.3).square().sum() + 0.5 * (two - 0.2).square().sum())
+
+
+def test_of_each_layer_it_is_that_of_its_block_at_the_same_temperature() -> None:
+    data = [(torch.ones(40, 1, dtype=torch.float64), torch.zeros(40))]
+    objective = Objective(Two(), lambda z, y: z, data)
+    found, failures = take(["llc-layers"], objective, objective.theta)
+    nbeta = 40 / math.log(40)
+    exact = [2 * 4 / (2 * (4 + 0.4)), 3 * 1 / (2 * (1 + 0.4))]  # nβ cancels: γ = nβ · 4/10
+    assert (found["block_names"], failures) == ("one, two", {})
+    assert found["block_quadratic_coefficient"] == pytest.approx(exact, rel=1e-3)
+    step = 0.2 / (nbeta * 4.4)
+    rates = [nbeta * 4.4, nbeta * 1.4]
+    wide = [value / (1 - step * rate / 4) for value, rate in zip(exact, rates, strict=True)]  # what the finite step makes of it
+    for value, error, expected in zip(
+        found["block_learning_coefficient"], found["block_learning_coefficient_error"], wide, strict=True
+    ):
+        assert abs(value - expected) < 4 * error
+    assert max(found["block_coefficient_rhat"]) < 1.05
+
+
 def test_the_penalty_is_part_of_the_learning_coefficient_and_of_influence_alone(minimum: Objective) -> None:
-    some = [name for name in MEASURES if name not in ("llc", "influence", "kfac")]
+    some = [name for name in MEASURES if name not in ("llc", "llc-layers", "influence", "kfac")]
     assert take(some, minimum, minimum.theta) == take(some, minimum.penalised(0.0), minimum.theta)
 
 

@@ -80,7 +80,7 @@ def test_what_many_points_lack_for_one_reason_is_told_once() -> None:
 def test_a_sweep_without_measures_is_what_it_was_before_there_were_some() -> None:
     plain, more = SweepSettings(), SweepSettings.model_validate({"measuring": {"measures": ["all"]}})
     assert "measuring" not in plain.configuration()
-    assert len(more.configuration()["measuring"]["measures"]) == 7
+    assert len(more.configuration()["measuring"]["measures"]) == 8
     assert plain.digest() != more.digest()
 
 

@@ -42,8 +42,28 @@ def results() -> dict:
         },
     }
     grid = np.linspace(-1, 1, 7)
+    # two minima of 0.1, on points of the grid, and one saddle
+    double = ((grid[:, None] ** 2 - 4 / 9) ** 2 + grid[None] ** 2 + 0.1).tolist()
     plane = (grid[:, None] ** 2 + 2 * grid[None] ** 2 + 0.1).tolist()
     arrays = {"x": grid.tolist(), "y": grid.tolist(), "train_loss": plane, "test_loss": plane, "marks": [[0, 0]]}
+    wells = {
+        "x": grid.tolist(),
+        "y": grid.tolist(),
+        "train_loss": double,
+        "marks": [[0, 0], [1, 0], [0, 1]],
+        "smad_null": [0.0, 0.1, 0.3],
+    }
+    topology = {
+        "surface_minima": 2,
+        "surface_minima_inside": 2,
+        "largest_persistence": (4 / 9) ** 2,
+        "persistence_threshold": 0.01,
+        "smad": (4 / 9) ** 2,
+        "smad_null_low": 0.0,
+        "smad_null_high": 0.29,
+        "smad_p_value": 0.5,
+        "surface_barriers": [0.1, 0.2, "Infinity"],
+    }
     coefficient = {"value": 0.5, "sign": 1, "p_value": None, "adjusted": None, "low": None, "high": None}
     relation = {"metric": "lambda_max", "target": "test_accuracy", "count": 3, "independent": 2, "kendall_within": None}
     own = {"configuration": configuration(4), "status": "done"}
@@ -65,7 +85,10 @@ def results() -> dict:
             for each in metrics
         ],
         "curves": [{**own, "kind": "pair", "name": "0-1", "paths": {"linear": path}, "linear_barrier": 0.25, "distance": 3.0}],
-        "surfaces": [{**own, "kind": "slice", "name": "0", "arrays": arrays}],
+        "surfaces": [
+            {**own, "kind": "slice", "name": "0", "arrays": arrays},
+            {**own, "kind": "plane", "name": "0-1-2", "arrays": wells, **topology},
+        ],
         "spectra": [{**own, "kind": "minimum", "name": "0", "seed": 0, "arrays": {"eigenvalues": [2.0, 1.0, -0.1]}}],
         "instability": [],
         "learning_rates": [],

@@ -221,6 +221,22 @@ def test_a_study_is_shown_to_its_end_with_a_surface_that_turns(visit: Open, tmp_
     assert found.complaints == []
 
 
+def test_the_topology_of_a_surface_is_drawn_as_a_tree_and_a_barcode(visit: Open, tmp_path: Path) -> None:
+    write_study(tmp_path / "study")
+    found = visit(tmp_path / "study", width=360)
+    found.scroll_through()
+    lines = [each for each in found.trace("Merge tree") if each is not None]
+    saddle = (4 / 9) ** 2
+    assert sorted(lines)[:2] == pytest.approx([0.1, 0.1])
+    assert sorted(lines)[2] == pytest.approx(0.1 + saddle)  # where one ends; the other goes on
+    assert found.drawn("Barcode").evaluate("node => Array.from(node.data[0].x)")[:2] == pytest.approx([0.1, 0.1 + 1.08 * saddle])
+    planes = found.drawn("SMAD beside others, p = 0.5").evaluate("node => Array.from(node.data.at(-1).x)")
+    assert planes == [0.0, 0.1, 0.3]
+    assert "1–2 0.1, 1–3 0.2, 2–3 ∞" in found.page.locator("#surfaces").inner_text()
+    assert found.page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert found.complaints == []
+
+
 def test_curves_between_two_minima_are_shown_to_the_end(visit: Open, tmp_path: Path) -> None:
     paths = {"linear": (0.0, 3.0, 1.0), "band": (0.0, 0.75, 1.0)}
     write_connection(tmp_path / "run", paths, why="no chain of layers")

@@ -161,3 +161,14 @@ def test_metrics_of_ones_own_are_taken_along_the_straight_line() -> None:
     path = connect(objective, None, objective.theta, -objective.theta, **given).scalars["paths"]["linear"]
     assert path["train_rmse"] == pytest.approx(np.sqrt(path["train_loss"]), rel=1e-9)  # statistics estimated anew for both
     assert "test_rmse" not in path
+
+
+def test_a_study_may_ask_for_the_anchored_path_too() -> None:
+    assert "anchored" not in ConnectivitySettings().paths
+    settings = ConnectivitySettings(paths=("linear", "anchored"), curve_points=5)
+    bowl = landscape(lambda point: (point**2).sum() / 2, torch.tensor([1.0, 0.0], dtype=torch.float64))
+    found = connect(bowl, None, bowl.theta * 0, bowl.theta, settings=settings).scalars
+    assert found["failures"] == {}
+    # Of a round valley the path is straight; its points lie between 0 and θ_ref, where L is below the straight line of its ends.
+    assert found["anchored_barrier"] == pytest.approx(0.0, abs=1e-9)
+    assert found["paths"]["anchored"]["train_loss"][-1] == pytest.approx(0.5)

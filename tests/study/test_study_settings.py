@@ -161,7 +161,7 @@ def test_settings_refuse_what_they_do_not_know() -> None:
 def test_a_study_without_measures_is_what_it_was_before_there_were_some() -> None:
     plain, more = StudySettings(), StudySettings.model_validate({"measuring": {"measures": ["sam", "layers"]}})
     assert "measuring" not in plain.configuration()
-    assert more.configuration()["measuring"] == {"measures": ["layers", "sam"]}
+    assert more.configuration()["measuring"] == {"measures": ["layers", "sam"], "null_planes": "auto"}
     assert plain.digest() != more.digest()
 
 
@@ -171,5 +171,5 @@ def test_the_topology_of_surfaces_needs_surfaces() -> None:
     given = {"measuring": {"measures": ["sam", "topology"]}, "surfaces": {"slice_2d": True}}
     assert StudySettings.model_validate(given).measuring.of_minima == ("sam",)
     every = StudySettings.model_validate({"measuring": {"measures": ["all"]}}).measuring
-    assert len(every.of_minima) == 5
+    assert len(every.of_minima) == 6
     assert every.topology

@@ -162,3 +162,11 @@ def test_the_numbers_of_a_surface_are_those_of_its_tree_and_named_in_the_registr
     for fraction in (-0.1, 1.0, float("nan")):
         with pytest.raises(ConfigurationError, match="`fraction`"):
             surface_topology(LINE, fraction=fraction)
+
+
+def test_the_numbers_of_coarser_grids_are_means_over_where_they_begin() -> None:
+    heights = np.random.default_rng(1).normal(size=(13, 9))
+    found = surface_topology(heights, fraction=0.0)
+    assert found["smad_half"] == pytest.approx(np.mean([smad(heights[i::2, j::2]).value for i in (0, 1) for j in (0, 1)]))
+    assert found["smad_third"] == pytest.approx(np.mean([smad(heights[i::3, j::3]).value for i in range(3) for j in range(3)]))
+    assert "smad_third" not in surface_topology(heights[:8])

@@ -17,9 +17,11 @@ from orograph.commands.brought import brought
 from orograph.commands.settings import MeasureSettings
 from orograph.errors import ConfigurationError, DataError, OrographError, shown
 from orograph.figures.eigenvalues import spectrum as draw_spectrum
+from orograph.figures.scans import coefficient_scan
 from orograph.figures.style import save
 from orograph.geometry.scores import scores
 from orograph.measures.measurement import Measurement, measure
+from orograph.measures.scan import coefficient_scan as scan
 from orograph.objective import Objective
 from orograph.problem import Problem
 from orograph.process import out_of_memory
@@ -82,10 +84,13 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
     if not first:
         return 0
     metrics = scored(settings, model, problem, alone=group is None)
-    fields = {"settings": settings.model_dump(), **provenance(torch.device("cpu")), **found.fields(), **metrics}
+    scanned = scan_of(settings, model, problem, found, alone=group is None, console=console)
+    fields = {"settings": settings.model_dump(), **provenance(torch.device("cpu")), **found.fields(), **scanned, **metrics}
     text = json_text(fields)
     write_bytes(stem.with_name(f"{stem.name}.json"), text.encode())
     picture, _ = save(_figure(found, settings), stem)
+    if scanned:
+        save(coefficient_scan(scanned["coefficient_scan"], _title(found, settings)), stem.with_name(f"{stem.name}-scan"))
     if settings.json_output:
         answer(text)
     elif not settings.quiet:
@@ -132,6 +137,32 @@ def scored(settings: MeasureSettings, model: nn.Module, problem: Problem, *, alo
     names, labels = ((), None) if found is None else (found.names, found.train)
     values, by_group = scores(objective, objective.theta, chosen_metrics(problem, objective), labels=labels, groups=len(names))
     return {"metrics": values, **({"groups": {"names": list(names), **by_group}} if names else {})}
+
+
+def scan_of(
+    settings: MeasureSettings, model: nn.Module, problem: Problem, found: Measurement, *, alone: bool, console: Console
+) -> dict[str, Any]:
+    """The scan of the learning coefficient, a field of the JSON file; none where it was not asked for or cannot be had.
+
+    Raises:
+        ConfigurationError: there are several processes.
+    """
+    if not settings.llc_scan:
+        return {}
+    if not alone:
+        raise ConfigurationError("`llc_scan` is of one process; leave it out under torchrun.")
+    chosen: dict[str, Any] = {"memory": settings.memory, "dtype": getattr(torch, settings.dtype)}
+    objective = Objective(model, problem.loss, problem.train, parameters=settings.parameters, **chosen)
+    with Working("scanning", console=console, quiet=settings.quiet) as working:
+
+        def on_cell(done: int, count: int) -> None:
+            working.say(f"learning coefficients: {done} of {count}")
+
+        try:
+            return {"coefficient_scan": scan(objective, found.lambda_max, seed=settings.seed, on_cell=on_cell)}
+        except OrographError as error:  # told beside what else was not measured; all else is kept
+            found.failures["llc_scan"] = str(error)
+            return {}
 
 
 def metric_rows(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -256,5 +287,9 @@ def _figure(found: Measurement, settings: MeasureSettings) -> Any:
         noise_level=found.spectrum.noise_level,
         density=(density.grid, density.values, density.errors),
         edge=found.outliers.edge if found.outliers else None,
-        title=f"{Path(settings.checkpoint).name}, {settings.data}: {found.parameters:,} parameters, {found.count:,} samples",
+        title=_title(found, settings),
     )
+
+
+def _title(found: Measurement, settings: MeasureSettings) -> str:
+    return f"{Path(settings.checkpoint).name}, {settings.data}: {found.parameters:,} parameters, {found.count:,} samples"

@@ -106,6 +106,10 @@ class MeasureSettings(Settings):
     metrics: Words = Field((), description="also these: names or module:metric; left out, none, with groups those that fit")
     groups: str = Field("", description="the metrics by group, too: module:function that gives each sample of a batch its group")
     measures: Words = Field((), description=MeasuresSettings.model_fields["measures"].description)
+    llc_scan: bool = Field(
+        False,
+        description="the learning coefficient at twelve temperatures and steps, with a picture: as long as llc twelve times",
+    )
     k: int = Field(30, description="eigenpairs")
     which: Literal["LM", "LA", "SA", "BE"] = Field("LM", description="largest magnitude, largest, smallest, both ends")
     tolerance: float = Field(1e-3, description="largest residual ‖Hv − λv‖ / |λ|")

@@ -28,7 +28,9 @@ from .paths import TrainedCurve as TrainedCurve
 from .paths import train_curve as train_curve
 from .surfaces import Profile as Profile
 from .surfaces import Surface as Surface
+from .surfaces import Volume as Volume
 from .surfaces import plane as plane
 from .surfaces import profile as profile
 from .surfaces import random_planes as random_planes
 from .surfaces import surface as surface
+from .surfaces import volume as volume

@@ -66,6 +66,25 @@ class Surface:
         return torch.linalg.solve(directions @ directions.T, offsets.T).T.cpu()
 
 
+@dataclass(frozen=True)
+class Volume:
+    """Losses on a grid origin + x·u + y·v + z·w.
+
+    Attributes:
+        x: `(n,)` float64, coordinates along each direction.
+        losses: `(n, n, n)` float64.
+        accuracies: `(n, n, n)` float64, fractions; NaN where targets are no classes.
+        origin: `(P,)`.
+        directions: `(3, P)`, u, v and w.
+    """
+
+    x: Float[Tensor, " n"]
+    losses: Float[Tensor, "n n n"]
+    accuracies: Float[Tensor, "n n n"]
+    origin: Float[Tensor, " P"]
+    directions: Float[Tensor, "3 P"]
+
+
 @checked
 def profile(
     objective: Objective, theta: Float[Tensor, " P"], direction: Float[Tensor, " P"], *, radius: float = 0.1, points: int = 51
@@ -132,6 +151,46 @@ def surface(
     """
     axis = _axis(radius * _norm(theta), points)
     return _grid(objective, theta, directions, axis, axis, torch.zeros(1, 2, dtype=torch.float64))
+
+
+@checked
+def volume(
+    objective: Objective,
+    theta: Float[Tensor, " P"],
+    directions: Float[Tensor, "3 P"],
+    *,
+    radius: float = 0.1,
+    points: int = 11,
+) -> Volume:
+    """Losses on a `points` × `points` × `points` grid within `radius`·‖θ‖ of θ along three unit directions.
+
+    BatchNorm keeps the statistics of θ, as for `surface`. Its topology is found as that of a surface is: `orograph.persistence`
+    tells the voids, too.
+
+    Args:
+        objective: loss and data.
+        theta: `(P,)`, the middle.
+        directions: u, v and w, `(3, P)`: `random_orthonormal(theta, count=3)`, or eigenvectors.
+        radius: how far along each, relative to ‖θ‖.
+        points: along each axis; their cube is evaluated.
+
+    Returns:
+        Losses and accuracies `(points, points, points)` at the same coordinates along each axis.
+
+    Raises:
+        ConfigurationError: θ is zero, or fewer than 2 points.
+
+    Examples:
+        >>> import torch, orograph as og
+        >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
+        >>> found = og.connectivity.volume(objective, objective.theta, og.random_orthonormal(objective.theta, count=3), points=5)
+        >>> found.losses.shape, og.surface_topology(found)["surface_minima"]
+        (torch.Size([5, 5, 5]), 1)
+    """
+    axis = _axis(radius * _norm(theta), points)
+    found = evaluate(objective, Points(theta, directions, torch.cartesian_prod(axis, axis, axis)))
+    losses, accuracies = (values.cpu().view(points, points, points) for values in (told(found.losses), found.accuracies))
+    return Volume(axis, losses, accuracies, theta, directions)
 
 
 @checked

@@ -20,12 +20,15 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.blockwise.block_operator import BlockOperator
+from orograph.blockwise.parts import partition
 from orograph.curvature.counting import OnProduct
 from orograph.curvature.hessian import HessianOperator
+from orograph.curvature.operator import LinearOperator
 from orograph.degeneracy.mixing import effective_size, split_rhat
 from orograph.degeneracy.sampling import Chains, OnStep, Sampler, langevin
 from orograph.errors import ConfigurationError
@@ -113,6 +116,7 @@ def local_learning_coefficient(
     sampler: Sampler = "sgld",
     metropolis: bool = False,
     seed: int = 0,
+    parameters: str | Int[Tensor, " p"] | None = None,
     curvature: Density | None = None,
     on_step: OnStep | None = None,
     on_product: OnProduct | None = None,
@@ -120,7 +124,8 @@ def local_learning_coefficient(
     """λ̂ by Langevin chains, and the quadratic's number from the density, at the same temperature and localisation.
 
     Costs `chains`·(`draws` + `burn_in`) gradients of a mini-batch, twice over for the control variates, and some 330 products. Of
-    some parameters alone: an objective of these parameters.
+    some parameters alone it is the number of the loss as a function of these, the others held at θ, and no share of the whole:
+    those of layers need not add up.
 
     Args:
         objective: L with its data and penalty.
@@ -135,7 +140,9 @@ def local_learning_coefficient(
         sampler: `sgld` or `rmsprop`; see `orograph.degeneracy.langevin`.
         metropolis: whether steps may be refused, which takes away what the step does; with all data only.
         seed: of chains and probes.
-        curvature: the density of H_eff at θ where it is known, as from an earlier call; computed when None.
+        parameters: that move, as comma-separated globs of their names or as their places in θ, `(p,)`; all when None.
+        curvature: the density of H_eff at θ, of the block of these parameters, where it is known, as from an earlier call;
+            computed when None.
         on_step: called every 50 steps with their number.
         on_product: called with "lambda_max" and "density" and the products so far.
 
@@ -160,9 +167,12 @@ def local_learning_coefficient(
         nbeta = objective.count / math.log(objective.count)
     if draws < 4:
         raise ConfigurationError(f"`draws` {draws} must be at least 4, for R̂.")
+    places = partition(objective.layout, {"": parameters})[""] if isinstance(parameters, str) else parameters
     spent = 0
     if None in (step, localisation, curvature):
-        operator = HessianOperator.of(objective.moved(where)).shifted(2 * objective.strength)
+        operator: LinearOperator = HessianOperator.of(objective.moved(where)).shifted(2 * objective.strength)
+        if places is not None:
+            operator = BlockOperator(operator, places)
     if step is None or localisation is None:
         sharpest = lanczos(operator, 1, which="LA", tolerance=1e-2, seed=seed, on_product=on_product)
         spent, largest = sharpest.products, sharpest.eigenvalues[0].item()
@@ -188,6 +198,7 @@ def local_learning_coefficient(
         sampler=sampler,
         metropolis=metropolis,
         seed=seed,
+        places=places,
         on_step=on_step,
     )
     found = mean_of(nbeta * walked.differences)

@@ -71,6 +71,7 @@ def langevin(
     sampler: Sampler = "sgld",
     metropolis: bool = False,
     seed: int = 0,
+    places: Int[Tensor, " p"] | None = None,
     on_step: OnStep | None = None,
 ) -> Chains:
     """Samples around a point, all chains from it.
@@ -88,6 +89,7 @@ def langevin(
         sampler: `sgld`, or `rmsprop` with a diagonal M found while burning in.
         metropolis: whether a step may be refused, for the exact law; with all data only.
         seed: of all chains.
+        places: `(p,)`, of the entries of θ that move, as `orograph.blockwise.partition` has them; the others stay. All when None.
         on_step: called every 50 steps with their number.
 
     Returns:
@@ -124,7 +126,11 @@ def langevin(
         )
     stack = _Stack(objective, theta, chains, objective.count if whole else int(batch_size or 0), whole, nbeta, localisation, seed)
     differences = np.empty((chains, draws))
-    scale = torch.ones_like(theta)
+    moves = torch.arange(len(theta)) if places is None else places
+    if not len(moves) or not 0 <= int(moves.min()) <= int(moves.max()) < len(theta):
+        raise ConfigurationError(f"`places` must be one at least, each between 0 and {len(theta) - 1}.")
+    moves = moves.to(theta.device)
+    scale = torch.zeros_like(theta).index_fill(0, moves, 1.0)
     squares, refused = torch.zeros_like(theta), 0
     stack.look(stack.here)
     for number in range(burn_in + draws):
@@ -132,7 +138,7 @@ def langevin(
             differences[:, number - burn_in] = stack.here.difference.cpu().numpy()
         elif sampler == "rmsprop":
             squares.lerp_(stack.here.force.square().mean(0), max(1 / (number + 1), _MEMORY / burn_in))
-            scale = _preconditioner(squares)
+            scale = scale.index_copy(0, moves, _preconditioner(squares[moves]))
         taken = stack.move(step, scale, metropolis=metropolis)
         refused += (chains - taken) * (number >= burn_in)
         if number % _TELL == 0:
@@ -221,7 +227,8 @@ class _Stack:
     def move(self, step: float, scale: Float[Tensor, " P"], *, metropolis: bool) -> int:
         """One step of every chain; how many were taken."""
         here, to = self.here, self._next
-        noise = torch.stack([torch.randn(len(scale), generator=each, out=torch.empty_like(scale)) for each in self._streams[:-1]])
+        drawn = [torch.randn(len(scale), generator=each, out=torch.empty_like(scale)) for each in self._streams[:-1]]
+        noise = torch.stack(drawn) * (scale > 0)
         torch.addcmul(here.theta, here.force, scale, value=-step / 2, out=to.theta)
         to.theta.addcmul_(noise, scale.sqrt(), value=step**0.5)
         self.look(to)
@@ -230,10 +237,10 @@ class _Stack:
             return len(noise)
         back = here.theta - to.theta + step / 2 * scale * to.force
         forth = noise.double().square().sum(1) / 2
-        backward = (back.double().square() / (2 * step * scale.double())).sum(1)
+        backward = (back.double().square() / (2 * step * scale.double()).where(scale > 0, 1.0)).sum(1)
         chance = (here.energy - to.energy + forth - backward).exp()
-        drawn = torch.rand(len(noise), generator=self._streams[-1], dtype=torch.float64, device=chance.device)
-        taken = drawn < chance  # NaN is refused
+        tossed = torch.rand(len(noise), generator=self._streams[-1], dtype=torch.float64, device=chance.device)
+        taken = tossed < chance  # NaN is refused
         for one, other in ((here.theta, to.theta), (here.force, to.force)):
             torch.where(taken[:, None], other, one, out=one)
         here.difference = torch.where(taken, to.difference, here.difference)

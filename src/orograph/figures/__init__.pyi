@@ -7,6 +7,7 @@ from .free_energy import thermodynamics as thermodynamics
 from .known_classes import class_courses as class_courses
 from .loops import hysteresis as hysteresis
 from .pictures import images as images
+from .scans import coefficient_scan as coefficient_scan
 from .shares import class_shares as class_shares
 from .study import by_setting as by_setting
 from .study_connectivity import connectivity as connectivity

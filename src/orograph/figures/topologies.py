@@ -11,7 +11,7 @@ from orograph.figures.labels import label
 from orograph.figures.style import PALETTE, styled
 from orograph.store.wording import Wording
 from orograph.topology.diagrams import Diagram
-from orograph.topology.merging import MergeTree
+from orograph.topology.merging import MergeTree, left_to_right
 
 _MOST = 40  # minima or bars that a figure shows
 _KINDS = ("components", "loops", "voids")
@@ -35,7 +35,7 @@ def merge_tree(tree: MergeTree, title: str = "", *, quantity: str = "train_loss"
     shown = np.sort(np.argsort(-tree.persistence, kind="stable")[:_MOST])  # with a minimum the one in which it ends, too
     met = np.isfinite(tree.saddle_heights)
     top = np.where(met, tree.saddle_heights, _beyond([*tree.heights, *tree.saddle_heights[met]]))
-    places = dict(zip(_laid_out(tree, set(shown.tolist())), range(len(shown)), strict=True))
+    places = dict(zip(left_to_right(tree, shown.tolist()), range(len(shown)), strict=True))
     with styled():
         figure = Figure(figsize=(6.5, 4.4), layout="constrained")
         axes = figure.subplots()
@@ -106,18 +106,6 @@ def barcode(diagram: Diagram, title: str = "", *, quantity: str = "train_loss", 
         figure.legend(loc="outside lower center", ncols=3)
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
         return figure
-
-
-def _laid_out(tree: MergeTree, shown: set[int]) -> list[int]:
-    """Minima from left to right: right of each one those that end in it, the lowest saddles first, so that no two lines cross."""
-    inside: dict[int, list[int]] = {}
-    for minimum in sorted(shown, key=lambda each: float(tree.saddle_heights[each])):
-        inside.setdefault(int(tree.parents[minimum]), []).append(minimum)
-    row, waiting = [], inside.get(-1, [])[::-1]
-    while waiting:
-        row.append(waiting.pop())
-        waiting += inside.get(row[-1], [])[::-1]
-    return row
 
 
 def _beyond(heights: Sequence[float]) -> float:

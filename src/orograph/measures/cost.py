@@ -78,9 +78,13 @@ def seconds(
     def near() -> float:
         return seconds_of(lambda: rounding(plain, theta)) * (1 + 3 / _DRAWS) + product
 
+    def coefficient() -> float:
+        return probes * min(steps, len(theta)) * product + walk * _step(objective, theta)
+
     price: dict[str, Callable[[], float]] = {
         "layers": lambda: len(partition(plain.layout, "module")) * (table.PROBES * product + pair),
-        "llc": lambda: probes * min(steps, len(theta)) * product + walk * _step(objective, theta),
+        "llc": coefficient,
+        "llc-layers": lambda: len(partition(plain.layout, "module")) * coefficient(),
         "sharpening": lambda: seconds_of(lambda: curvature_gradients(plain, theta, vector[None])),
         "sam": near,
         "asymmetry": near,

@@ -175,7 +175,7 @@ def measure(
             tr H² and ranks many times sharper than probes alone.
         steps: of the density.
         trace_probes: of XTrace, two products each; of up to four times as many parameters the trace is exact.
-        measures: also these, of `layers`, `llc`, `sharpening`, `sam`, `asymmetry`, `influence`, `kfac`; or `all` alone; see
+        measures: also these, of `layers`, `llc`, `llc-layers`, `sharpening`, `sam`, `asymmetry`, `influence`, `kfac`; or `all` alone; see
             `orograph.measures.take`.
         test: data like `data`, whose loss `influence` is on; None where there are none.
         groups: of training and test samples, in place of classes, for `influence`.

@@ -6,7 +6,7 @@ from orograph.errors import ConfigurationError, unknown
 from orograph.settings.base import Settings
 from orograph.settings.words import Words
 
-MEASURES = ("layers", "llc", "sharpening", "sam", "asymmetry", "influence", "kfac")
+MEASURES = ("layers", "llc", "llc-layers", "sharpening", "sam", "asymmetry", "influence", "kfac")
 
 
 def chosen(names: tuple[str, ...], known: tuple[str, ...] = MEASURES) -> tuple[str, ...]:

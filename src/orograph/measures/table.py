@@ -5,6 +5,7 @@ What each of them is, its formula and its source stand where it is computed; her
 - `layers`: λ_max, trace and effective rank of each module's block of H, and what lies between blocks (`orograph.blockwise`).
 - `llc`: the local learning coefficient of L_eff beside that of its quadratic (`orograph.degeneracy`), by chains that are held
   more closely than `local_learning_coefficient` holds them by default: γ = nβ λ_max/10, so that they mix in hundreds of steps.
+- `llc-layers`: the same of each module alone, the others held at θ, at the same temperature, localisation and step.
 - `sharpening`: how λ_max changes along gradient flow (`orograph.response`).
 - `sam`: the rise of the loss by one step of sharpness-aware minimisation, beside its prediction (`orograph.geometry`).
 - `asymmetry`: how unequal both sides of the valley are along v₁ (`orograph.geometry`); its sign would be that of v₁.
@@ -12,7 +13,8 @@ What each of them is, its formula and its source stand where it is computed; her
   dL_b/dε where those of class a weigh 1 + ε, (1/N) Σ over them of dL_b/dε_n. Over all classes a that sums to −dL_b/d ln λ.
 - `kfac`: how far Kronecker factors are from the Gauss–Newton matrix, whole and by layer (`orograph.blockwise`).
 
-All but `llc` and `influence` are of L without its penalty. What they cost is said before by `orograph.measures.seconds`.
+All but `llc`, `llc-layers` and `influence` are of L without its penalty. What they cost is said before by
+`orograph.measures.seconds`.
 """
 
 import math
@@ -26,12 +28,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from orograph.arguments import checked
+from orograph.blockwise.block_operator import BlockOperator
 from orograph.blockwise.curvature import block_curvature
 from orograph.blockwise.kronecker import kfac_audit
 from orograph.blockwise.parts import partition
 from orograph.curvature.counting import OnProduct, renamed
 from orograph.curvature.hessian import HessianOperator
-from orograph.degeneracy.coefficient import local_learning_coefficient
+from orograph.degeneracy.coefficient import LearningCoefficient, local_learning_coefficient
 from orograph.errors import ConfigurationError, DataError, OrographError
 from orograph.geometry.classes import class_labels
 from orograph.geometry.finite_radius import valley_asymmetry
@@ -114,19 +117,21 @@ def _layers(at: _Point) -> dict[str, Any]:
     }
 
 
-def _llc(at: _Point) -> dict[str, Any]:
+def _coefficient(at: _Point, name: str, places: Int[Tensor, " p"] | None = None) -> LearningCoefficient:
+    """Of all parameters or of some, at the temperature, localisation and step that suit all."""
     objective, count = at.objective, at.objective.count
     if count < 3:
-        raise ConfigurationError(f"n/log n of {count} samples is no temperature: `llc` needs 3 samples at least.")
+        raise ConfigurationError(f"n/log n of {count} samples is no temperature: `{name}` needs 3 samples at least.")
     nbeta, shift = count / math.log(count), 2 * objective.strength
     largest = at.largest.eigenvalues[0].item() + shift
     if not largest > 0:
         raise ConfigurationError(f"the largest eigenvalue is {largest:.3g}: there is no curvature to choose a step by.")
-    localisation = nbeta * largest / SPAN
+    localisation, whole = nbeta * largest / SPAN, at.hessian.shifted(shift)
+    operator = whole if places is None else BlockOperator(whole, places)
     probes, steps = QUADRATURE
-    told = renamed(at.on_product, "llc")
-    curved = density(at.hessian.shifted(shift), probes=probes, steps=min(steps, len(at.theta)), seed=at.seed, on_product=told)
-    found = local_learning_coefficient(
+    told = renamed(at.on_product, name)
+    curved = density(operator, probes=probes, steps=min(steps, operator.size), seed=at.seed, on_product=told)
+    return local_learning_coefficient(
         objective,
         at.theta,
         nbeta=nbeta,
@@ -137,8 +142,13 @@ def _llc(at: _Point) -> dict[str, Any]:
         burn_in=BURN_IN,
         batch_size=BATCH,
         seed=at.seed,
+        parameters=places,
         curvature=curved,
     )
+
+
+def _llc(at: _Point) -> dict[str, Any]:
+    found = _coefficient(at, "llc")
     return {
         **estimate_fields("learning_coefficient", found.estimate),
         **estimate_fields("quadratic_coefficient", found.quadratic),
@@ -148,6 +158,18 @@ def _llc(at: _Point) -> dict[str, Any]:
         "coefficient_localisation": found.localisation,
         "coefficient_rhat": found.rhat,
         "coefficient_draws": found.effective_size,
+    }
+
+
+def _llc_layers(at: _Point) -> dict[str, Any]:
+    blocks = partition(at.plain.layout, "module")
+    found = [_coefficient(at, "llc-layers", places) for places in blocks.values()]
+    return {
+        "block_names": ", ".join(blocks),
+        "block_learning_coefficient": [each.estimate.value for each in found],
+        "block_learning_coefficient_error": [each.estimate.error for each in found],
+        "block_quadratic_coefficient": [each.quadratic.value for each in found],
+        "block_coefficient_rhat": [each.rhat for each in found],
     }
 
 
@@ -259,6 +281,7 @@ def _kfac(at: _Point) -> dict[str, Any]:
 _TABLE: dict[str, Callable[[_Point], dict[str, Any]]] = {
     "layers": _layers,
     "llc": _llc,
+    "llc-layers": _llc_layers,
     "sharpening": _sharpening,
     "sam": _sam,
     "asymmetry": _asymmetry,
@@ -283,8 +306,8 @@ def take(
     """Measures of a point, by their names.
 
     Args:
-        names: of `layers`, `llc`, `sharpening`, `sam`, `asymmetry`, `influence`, `kfac`; or `all` alone.
-        objective: L_eff; a penalty is part of `llc` and `influence` alone.
+        names: of `layers`, `llc`, `llc-layers`, `sharpening`, `sam`, `asymmetry`, `influence`, `kfac`; or `all` alone.
+        objective: L_eff; a penalty is part of `llc`, `llc-layers` and `influence` alone.
         theta: `(P,)`, where.
         spectrum: pairs of the Hessian of L there, where some are known: so λ_max is not computed again.
         hessian: of L there, where it has been made.

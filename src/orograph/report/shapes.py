@@ -95,11 +95,17 @@ class Row(TypedDict):
     status: StrictStr
     failures: NotRequired[dict[str, Any]]
     measured: NotRequired[dict[str, Any]]
+    block_names: NotRequired[Text]
 
 
 class Course(TypedDict):
     epoch: Numbers
     lambda_max: Numbers
+    stability: NotRequired[Numbers]
+    edge: NotRequired[Numbers]
+    flow_sharpening: NotRequired[Numbers]
+    central_oscillation: NotRequired[Numbers]
+    oscillation: NotRequired[Numbers]
 
 
 class History(TypedDict):
@@ -138,9 +144,11 @@ class SurfaceArrays(TypedDict):
     test_accuracy: NotRequired[list[Numbers]]
     marks: NotRequired[list[Numbers]]
     path: NotRequired[list[Numbers]]
+    smad_null: NotRequired[Numbers]
 
 
 class Surface(Entry):
+    surface_barriers: NotRequired[Numbers]
     arrays: NotRequired[SurfaceArrays]
 
 

@@ -6,11 +6,12 @@ from typing import Any
 from orograph.errors import RunError
 from orograph.report.about import about
 from orograph.report.shapes import Results, require
+from orograph.report.topology import topology_data
 from orograph.store.analysis import of_another
+from orograph.store.connection_quantities import WAYS
 from orograph.store.encoding import decode
 from orograph.store.former import with_present_names
 from orograph.store.lookup import described, in_order, tables_of
-from orograph.store.quantities import PATHS
 from orograph.store.run import Run
 from orograph.study.results import NAME
 
@@ -32,7 +33,8 @@ def study_data(run: Run) -> dict[str, Any]:
     if of_another(run, found := decode(path)):
         raise RunError(f"{path} was found in another run; have it made anew by {again}.")
     results = require(Results, found, path, again)
-    results["surfaces"] = [with_present_names(entry["kind"], entry) for entry in results.get("surfaces", [])]
+    surfaces = [with_present_names(entry["kind"], entry) for entry in results.get("surfaces", [])]
+    results["surfaces"] = [entry | {"topology": topology_data(entry)} for entry in surfaces]
     names = dict.fromkeys(name for row in results["metrics"] for name in row)
     wording, tables = run.wording, tables_of([each["name"] for each in run.metrics if not run.is_list(each["name"])])
     return {
@@ -51,7 +53,7 @@ def study_data(run: Run) -> dict[str, Any]:
         "classes": list(run.classes),
         "score": wording.score.shown(names) if wording.score else "",
         "left_out": results.get("left_out", []),
-        "paths": PATHS,
+        "paths": WAYS,
     }
 
 

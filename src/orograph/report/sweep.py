@@ -22,7 +22,10 @@ from orograph.store.run import Run
 
 # Arrays that are shown at one point; eigenvalues are kept exactly, for the tables that readers save.
 ARRAYS = ("eigenvalue", "residual", "noise", "converged", "branch", "class_share", "density_grid", "density")
-BLOCKS = ("block_lambda_max", "block_trace", "block_effective_rank", "block_kfac_error")  # of layers
+BLOCKS = (
+    *("block_lambda_max", "block_trace", "block_effective_rank", "block_kfac_error"),
+    *("block_learning_coefficient", "block_quadratic_coefficient"),
+)  # of layers
 INFLUENCE = ("influence", "influence_residual", "influence_polishing")  # of classes
 BY_METRIC = ("class_", "group_", "train_", "test_")  # what a list of a metric is named by, which goes by group or by output
 BINS = np.arange(-12.0, 2.01, 0.25)  # of log₁₀|∂L/∂θᵢ|

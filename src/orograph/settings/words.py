@@ -62,6 +62,8 @@ def word_for_none(word: str, kind: type, metavar: str) -> Any:
 if TYPE_CHECKING:
     Auto = str | None
     Count = int | None
+    Automatic = int | None
 else:
     Auto = word_for_none("auto", str, "STR")
     Count = word_for_none("all", int, "INT|{all}")
+    Automatic = word_for_none("auto", int, "INT|{auto}")

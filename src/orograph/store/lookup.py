@@ -6,10 +6,10 @@ from dataclasses import replace
 from orograph.errors import ConfigurationError
 from orograph.metrics import METRICS, Metric
 from orograph.store.branch_quantities import BRANCHES
-from orograph.store.connection_quantities import CONNECTIONS
+from orograph.store.connection_quantities import CONNECTIONS, WAYS
 from orograph.store.escape_quantities import ESCAPES
 from orograph.store.measure_quantities import MEASURES
-from orograph.store.quantities import PATHS, QUANTITIES, Quantity, Role
+from orograph.store.quantities import QUANTITIES, Quantity, Role
 from orograph.store.scores import OF_AN_OUTPUT, SCORES, of_metric
 from orograph.store.summaries import SUMMARIES
 from orograph.store.topology_quantities import TOPOLOGY
@@ -18,7 +18,7 @@ from orograph.store.wording import Wording
 USUAL = Wording()
 _NARROW = 6  # letters of a heading that stay on one line
 ENTRIES = QUANTITIES | MEASURES | SUMMARIES | SCORES | BRANCHES | ESCAPES | CONNECTIONS | TOPOLOGY
-BARRIERS = tuple(f"{name}_barrier" for name in PATHS)
+BARRIERS = tuple(f"{name}_barrier" for name in WAYS)
 
 # The columns that tables show of what there is, in this order; files hold all.
 TABLES = {

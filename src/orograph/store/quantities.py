@@ -152,6 +152,11 @@ TRAINING = {
     "gradient_decay": Q("slope of log‖∇L‖ over the last epochs", "1/epoch"),
     "stability": Q("sharpness relative to the edge of plain gradient descent", symbol="ηλ_max/2"),
     "edge": Q("edge of stability, 1 + β"),
+    "flow_sharpening": Q("change of λ_max by an epoch of gradient flow", short="by the flow"),
+    "central_oscillation": Q(
+        "mean square of oscillations along v₁ that the central flow foresees at the edge", short="σ² foreseen"
+    ),
+    "oscillation": Q("square of the distance from the middle of the valley along v₁", short="x² seen"),
     "preconditioned_lambda_max": Q("largest eigenvalue of the preconditioned Hessian", symbol="λ_max(P⁻¹H)"),
     "preconditioned_stability": Q("preconditioned sharpness, relative to its edge", symbol="ηλ_max(P⁻¹H)"),
     "critical_sharpness": Q("critical sharpness of the update, 2/lr_c", symbol="λ_c"),

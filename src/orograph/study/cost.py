@@ -9,6 +9,8 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
+from orograph.connectivity.directions import random_orthonormal
+from orograph.connectivity.surfaces import surface
 from orograph.curvature.hessian import HessianOperator
 from orograph.errors import shown
 from orograph.measures.cost import seconds
@@ -22,7 +24,7 @@ from orograph.store.encoding import json_text
 from orograph.study.bench import TOP_SHARE, StudyBench, require_room
 from orograph.study.grid import CANDIDATES, Configuration, configurations
 from orograph.study.minimum import LEVELS, drawn, level
-from orograph.study.plan import Step, steps
+from orograph.study.plan import BOTH_SETS, Step, steps
 from orograph.study.settings import StudyExecution, StudySettings
 from orograph.training.fitting import fit
 from orograph.training.history import evaluated
@@ -32,25 +34,29 @@ from orograph.work.timing import seconds_of
 from orograph.work.trial import PRODUCT, try_step
 
 STEPS = 20
+SIDE = 5  # points along each axis of the plane that is timed
 VECTORS = 8  # of a network in training: θ, gradient, moments, evaluation and copies
 _FINDING = 60_000  # bytes of a record with its small arrays
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of one pass over the training data: forward, with gradient, in mini-batch steps; of one Hessian product."""
+    """Seconds of one pass over the training data: forward, with gradient, in mini-batch steps; of one Hessian product; and of a
+    pass as one point of a plane, whose first layers are shared with all others."""
 
     forward: float
     gradient: float
     steps: float
     product: float
+    point: float
 
     def seconds(self, step: Step) -> float:
-        return step.cost.seconds(self.forward, self.gradient, self.steps, self.product)
+        return step.cost.seconds(self.forward, self.gradient, self.steps, self.product, self.point)
 
 
 def measure_speed(bench: StudyBench, chosen: Configuration) -> Speed:
-    """Times about `STEPS` training steps, a pass over their images, and a product over all images."""
+    """Times about `STEPS` training steps, a pass over their images, a product over all images, and a small plane where there will
+    be surfaces."""
     whole, _ = bench.objectives(chosen)
     few = whole.subset(torch.arange(min(whole.count, STEPS * chosen.batch_size)))
     settings = chosen.fit(CANDIDATES[chosen.optimizer][-1] if chosen.lr is None else None).model_copy(update={"epochs": 1})
@@ -60,6 +66,10 @@ def measure_speed(bench: StudyBench, chosen: Configuration) -> Speed:
         fit(few, [start], settings, order_seeds=0, gradients=False)
 
     hessian = HessianOperator.of(whole)
+
+    def plane() -> None:
+        surface(whole, start.theta, random_orthonormal(start.theta), points=SIDE)
+
     vector = torch.randn_like(start.theta)
     hessian.at(start.theta) @ vector
     scale = whole.count / few.count
@@ -68,6 +78,7 @@ def measure_speed(bench: StudyBench, chosen: Configuration) -> Speed:
         gradient=scale * seconds_of(lambda: evaluated(few, start.theta, start.buffers, differentiate=True)),
         steps=scale * seconds_of(train),
         product=seconds_of(lambda: hessian @ vector, warm=False),
+        point=seconds_of(plane) / SIDE**2 if bench.settings.surfaces.slice_2d else 0.0,
     )
 
 
@@ -118,7 +129,7 @@ def show_plan(bench: StudyBench, out: Path, console: Console, *, as_json: bool =
         "study": f"{len(bench.configurations)} configurations × {settings.optimisation.num_seeds} seeds, {len(everything)} steps",
         "products": f"at most {settings.metrics.products} Hessian products a minimum{beside}",
     }
-    total, largest = 0.0, 0.0
+    total, largest, beside_surfaces = 0.0, 0.0, 0.0
     for chosen in bench.configurations:
         speed = measure_speed(bench, chosen)
         mine = [step for step in everything if step.configuration == chosen]
@@ -127,6 +138,9 @@ def show_plan(bench: StudyBench, out: Path, console: Console, *, as_json: bool =
             by_kind[step.kind] = by_kind.get(step.kind, 0.0) + speed.seconds(step)
         if names := settings.measuring.of_minima:
             by_kind["measures"] = settings.optimisation.num_seeds * measures_seconds(bench, chosen, names)
+        if settings.planes:
+            share = settings.planes / (settings.planes + BOTH_SETS)
+            beside_surfaces += share * (by_kind.get("slice", 0.0) + by_kind.get("plane", 0.0))
         total += sum(by_kind.values())
         memory = memory_bytes(bench, chosen)
         largest = max(largest, memory)
@@ -136,6 +150,9 @@ def show_plan(bench: StudyBench, out: Path, console: Console, *, as_json: bool =
             f"{parameters:,} parameters; {speed.steps:.3g} s an epoch, {speed.product:.3g} s a product; "
             f"{format_bytes(memory)} of memory; {parts}"
         )
+    if settings.planes:
+        each = f"{settings.planes} random planes that each surface is held against"
+        lines["surfaces"] = f"about {duration(beside_surfaces)} of the time is for {each}; `null_planes` 0 leaves them out"
     lines |= {
         "time": f"about {duration(total)}, all steps one after the other",
         "memory": f"about {format_bytes(largest)} each process",

@@ -6,8 +6,10 @@ from typing import Any
 
 from orograph.figures import study as figures
 from orograph.figures.style import save
+from orograph.figures.topologies import barcode, merge_tree
 from orograph.store.run import Run
 from orograph.store.wording import Wording, wording_of_results
+from orograph.study.topologies import shape_of
 
 FOLDER = "figures"
 
@@ -33,13 +35,23 @@ def draw(results: Mapping[str, Any], run: Run) -> list[Path]:
         if entry["status"] == "done":
             stem = f"{entry['kind']}-{entry['configuration']}-{entry['name']}".replace(".", "_")  # a dot would begin a suffix
             written += save(_surface(entry, wording), run.path / FOLDER / stem)
+            if "surface_minima" in entry:
+                tree, diagram = shape_of(entry)
+                written += save(merge_tree(tree, _title(entry), wording=wording), run.path / FOLDER / f"{stem}-tree")
+                written += save(barcode(diagram, _title(entry), wording=wording), run.path / FOLDER / f"{stem}-barcode")
     return written
 
 
 def _surface(entry: Mapping[str, Any], wording: Wording) -> Any:
-    seeds = [f"seed {seed}" for seed in entry["seeds"]]
+    marks = _seeds(entry) if entry["kind"] == "plane" else None
+    return figures.surface(entry["arrays"], _title(entry), marks=marks, wording=wording)
+
+
+def _title(entry: Mapping[str, Any]) -> str:
     if entry["kind"] == "plane":
-        through = f"{entry['configuration']}: plane through {', '.join(seeds)}"
-        return figures.surface(entry["arrays"], through, marks=seeds, wording=wording)
-    title = f"{entry['configuration']}, {seeds[0]}: directions {entry['directions']}, radius {entry['radius']:g}‖θ‖"
-    return figures.surface(entry["arrays"], title, wording=wording)
+        return f"{entry['configuration']}: plane through {', '.join(_seeds(entry))}"
+    return f"{entry['configuration']}, {_seeds(entry)[0]}: directions {entry['directions']}, radius {entry['radius']:g}‖θ‖"
+
+
+def _seeds(entry: Mapping[str, Any]) -> list[str]:
+    return [f"seed {seed}" for seed in entry["seeds"]]

@@ -13,6 +13,7 @@ from orograph.study.bench import StudyBench
 from orograph.study.grid import Configuration, candidates
 from orograph.study.minimum import LEVELS, level
 from orograph.study.trainings import rate_key
+from orograph.training.gradient import tracks_statistics
 
 # In forward passes: the arithmetic of dense layers.
 BACKWARD = 3.0  # loss and gradient
@@ -21,26 +22,30 @@ PREPARATION = 1e11  # operations in the time that tracing and writing take
 _STARTS = 8  # of both ascents together; each takes a step, and one of each ascent goes on
 _PIVOTS = 7  # of a band, on average
 _AROUND = 2.0  # gradients at a pivot: with all that is done to its vectors besides, in training steps
-_BOTH_SETS = 1.2  # training and test data together
+BOTH_SETS = 1.2  # training and test data together
+_ANCHORED = 4000  # products of an anchored path: a guess, which ill-conditioned networks exceed tenfold
 
 
 @dataclass(frozen=True)
 class Passes:
-    """Passes over the training data: `forward` ones, with `gradient`, epochs of mini-batch `steps`, Hessian `products`."""
+    """Passes over the training data: `forward` ones, with `gradient`, epochs of mini-batch `steps`, Hessian `products`, and those
+    of `points` of a plane."""
 
     forward: float = 0.0
     gradient: float = 0.0
     steps: float = 0.0
     products: float = 0.0
+    points: float = 0.0
 
     @property
     def work(self) -> float:
         """In forward passes."""
-        return self.forward + BACKWARD * (self.gradient + self.steps) + PRODUCT * self.products
+        return self.forward + self.points + BACKWARD * (self.gradient + self.steps) + PRODUCT * self.products
 
-    def seconds(self, forward: float, gradient: float, steps: float, product: float) -> float:
+    def seconds(self, forward: float, gradient: float, steps: float, product: float, point: float) -> float:
         """The time, from the seconds of each kind of pass."""
-        return self.forward * forward + self.gradient * gradient + self.steps * steps + self.products * product
+        passes = self.forward * forward + self.gradient * gradient + self.steps * steps + self.products * product
+        return passes + self.points * point
 
 
 @dataclass(frozen=True)
@@ -106,16 +111,16 @@ def _steps(bench: StudyBench, chosen: Configuration) -> list[Step]:
         for pair in itertools.combinations(seeds, 2):
             found.append(step("pair", f"{pair[0]}-{pair[1]}", pair, _pair(bench)))
     if settings.surfaces.slice_2d:
-        whole = Passes(forward=_BOTH_SETS * settings.surfaces.slice_points**2)
-        found.append(step("slice", str(training.seed), first, whole))
+        found.append(step("slice", str(training.seed), first, _surface(bench)))
         if len(seeds) > 2:
-            found.append(step("plane", "-".join(map(str, seeds[:3])), seeds[:3], whole))
+            again = any(tracks_statistics(module) for module in objective.model.modules())
+            found.append(step("plane", "-".join(map(str, seeds[:3])), seeds[:3], _surface(bench, again=again)))
     return found
 
 
 def _training(bench: StudyBench, chosen: Configuration) -> Passes:
     every = bench.settings.optimisation.track_curvature
-    products = 25 * (chosen.epochs / every) * (1 if chosen.optimizer == "SGD" else 2) if every else 0
+    products = (28 if chosen.optimizer == "SGD" else 50) * (chosen.epochs / every) if every else 0
     return Passes(forward=0.2 * chosen.epochs, gradient=chosen.epochs, steps=chosen.epochs, products=products)
 
 
@@ -133,4 +138,12 @@ def _pair(bench: StudyBench) -> Passes:
     gradients = {"bezier": 1.0, "chain": 1.0, "band": 0.5 * _PIVOTS * _AROUND}
     trained = sum(gradients.get(name, 0.0) for name in chosen.paths) * chosen.path_epochs
     between = 2 * _PIVOTS * (CYCLES - 1) if "band" in chosen.paths else 0  # losses that say where a pivot is missing
-    return Passes(forward=_BOTH_SETS * chosen.curve_points * (len(chosen.paths) + 1) + between, steps=trained)
+    products = _ANCHORED if "anchored" in chosen.paths else 0
+    return Passes(forward=BOTH_SETS * chosen.curve_points * (len(chosen.paths) + 1) + between, steps=trained, products=products)
+
+
+def _surface(bench: StudyBench, *, again: bool = False) -> Passes:
+    """Of both sets, and of the random planes, which are of the training data; with statistics estimated `again` at each point."""
+    planes = bench.settings.planes or 0
+    passes = BOTH_SETS + planes + (2 + planes if again else 0)
+    return Passes(points=passes * bench.settings.surfaces.slice_points**2)

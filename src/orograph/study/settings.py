@@ -11,14 +11,14 @@ from typing import Annotated, Any, Literal
 import tyro
 from pydantic import Field, field_validator, model_validator
 
-from orograph.connectivity.names import PATHS
+from orograph.connectivity.names import PATHS, WAYS
 from orograph.errors import ConfigurationError, unknown
 from orograph.measures.settings import MEASURES, MeasuresSettings, chosen
 from orograph.models.names import ACTIVATIONS, MODELS
 from orograph.settings.base import MOST_SEED, Settings, group, is_own, require_range
 from orograph.settings.problem import ProblemSettings
 from orograph.settings.shared import DataSettings, NumericsSettings, ParallelExecution, require_taken
-from orograph.settings.words import Integers, Numbers, Words
+from orograph.settings.words import Automatic, Integers, Numbers, Words
 from orograph.training.settings import OPTIMIZERS, SCHEDULERS
 
 STUDY_MODELS = tuple(name for name in MODELS if name != "mlp")  # studies vary one width, and MLP1 to MLP3 are those of mlp
@@ -26,6 +26,8 @@ COMPARED = ("SGD", "Adam", "AdamW")
 MOST_SEEDS = 1_000  # of a configuration: every two of their minima are a pair
 MOST_STEPS = 1_000_000  # of a study
 TOPOLOGY = "topology"  # the measure of a surface
+PLANES = 19  # random ones that it is held against: so many that a p-value can be 0.05
+MOST_PLANES = 1_000
 MOST_POSITIONS = 10_000  # along a curve or an axis
 
 
@@ -180,7 +182,10 @@ class MetricsSettings(Settings):
 class ConnectivitySettings(Settings):
     """How every two minima of a configuration are connected."""
 
-    paths: Words = Field(PATHS, description=f"curves between minima: {', '.join(PATHS)}; none for no connectivity")
+    paths: Words = Field(
+        PATHS,
+        description=f"curves between minima: {', '.join(PATHS)}; anchored, of many Hessian products; none for no connectivity",
+    )
     curve_points: int = Field(21, description="positions at which a curve is evaluated")
     path_epochs: int = Field(10, description="epochs for which a curve is trained")
 
@@ -189,7 +194,7 @@ class ConnectivitySettings(Settings):
     def _known_paths(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if names == ("none",):
             return ()
-        return _distinct("paths", _known("path", names, PATHS), empty=True)
+        return _distinct("paths", _known("path", names, WAYS), empty=True)
 
     @model_validator(mode="after")
     def _possible(self) -> "ConnectivitySettings":
@@ -223,11 +228,25 @@ class StudyMeasuresSettings(MeasuresSettings):
     measures: Words = Field(
         (), description=f"also these measures of each minimum: {', '.join(MEASURES)}; of surfaces: {TOPOLOGY}; or all"
     )
+    null_planes: Automatic = Field(
+        None,
+        description=f"with {TOPOLOGY}: random planes, of as many points, that the SMAD of each surface is held against; "
+        f"auto is {PLANES}, none with --fast",
+    )
 
     @field_validator("measures")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return chosen(names, (*MEASURES, TOPOLOGY))
+
+    @model_validator(mode="after")
+    def _held(self) -> "StudyMeasuresSettings":
+        if self.null_planes is not None:
+            require_range("null_planes", self.null_planes, 0, MOST_PLANES)
+            if not self.topology:
+                why = "are of the topology of surfaces; add topology to `measures`, or leave them out"
+                raise ConfigurationError(f"`null_planes` {self.null_planes} {why}")
+        return self
 
     @property
     def of_minima(self) -> tuple[str, ...]:
@@ -283,6 +302,14 @@ class StudySettings(Settings):
             raise ConfigurationError(f"{count} steps are more than a study holds, {MOST_STEPS}; give fewer `num_seeds` or values")
         self.numerics.require_finite(lr=training.lr, weight_decay=training.weight_decay)
         return self
+
+    @property
+    def planes(self) -> int | None:
+        """Random planes that each surface is held against; None where nothing of its topology is measured."""
+        given = self.measuring.null_planes
+        if not self.measuring.topology or not self.surfaces.slice_2d:
+            return None
+        return (0 if self.metrics.fast else PLANES) if given is None else given
 
     def _later(self) -> set[str]:
         """Settings that older runs do not know, where they change nothing: left out, so that those runs resume."""

@@ -17,6 +17,7 @@ from orograph.objective import Objective
 from orograph.spectral.eigenpairs import lanczos
 from orograph.store.findings import Result
 from orograph.study.settings import SurfaceSettings
+from orograph.study.topologies import with_topology
 
 PROFILE_POINTS = 51
 PATH_POINTS = 41  # of a path drawn into a plane
@@ -31,6 +32,7 @@ def slice_minimum(
     settings: SurfaceSettings,
     eigenvectors: Float[Tensor, "k P"] | None = None,
     seed: int = 0,
+    planes: int | None = None,
 ) -> Result:
     """Losses on a plane around a minimum, and along its two axes.
 
@@ -40,6 +42,7 @@ def slice_minimum(
         settings: how many points, how far from the minimum, and along which directions.
         eigenvectors: of the largest eigenvalues, largest first; computed where they are wanted and not given.
         seed: of random directions.
+        planes: random ones that the SMAD of the training loss is held against; None for nothing of its topology.
 
     Returns:
         Arrays `x` `(n,)` and `y` `(n,)`, distances from the minimum; `train_loss`, `test_loss` and, of classes, `train_accuracy`,
@@ -70,7 +73,8 @@ def slice_minimum(
         "highest_train_loss": found["train"].losses.max().item(),
         "lowest_train_loss": found["train"].losses.min().item(),
     }
-    return Result(scalars, arrays)
+    made = Result(scalars, arrays)
+    return made if planes is None else with_topology(made, train, found["train"], planes, seed=seed)
 
 
 def plane_of_minima(
@@ -80,6 +84,8 @@ def plane_of_minima(
     *,
     settings: SurfaceSettings,
     path: Float[Tensor, "bends P"] | None = None,
+    seed: int = 0,
+    planes: int | None = None,
 ) -> Result:
     """Losses on the plane through three minima, with their positions and the path between the first two.
 
@@ -90,6 +96,8 @@ def plane_of_minima(
         settings: how many points.
         path: inner control points of a Bézier curve from the first to the second, as `connect` gives them; drawn as its
             projection on the plane.
+        seed: of the random planes.
+        planes: as for `slice_minimum`; each point of theirs has statistics of its own, too.
 
     Returns:
         Arrays as those of `slice_minimum` without profiles: `marks` is `(3, 2)`, and `path` `(m, 2)` where there is one. Scalars
@@ -113,7 +121,8 @@ def plane_of_minima(
         curve = curve.with_controls(torch.cat([thetas[:1], path.to(thetas), thetas[1:2]]))
         arrays["path"] = _projected(shown, curve)
         scalars["path_leaves_plane"] = _elevation(shown, path.to(thetas))
-    return Result(scalars, arrays)
+    made = Result(scalars, arrays)
+    return made if planes is None else with_topology(made, train, shown, planes, seed=seed, statistics=train)
 
 
 def surface_arrays(found: Mapping[str, Surface]) -> dict[str, np.ndarray]:

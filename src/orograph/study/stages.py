@@ -23,7 +23,6 @@ from orograph.study.plan import Step
 from orograph.study.settings import StudySettings
 from orograph.study.slices import plane_of_minima, slice_minimum
 from orograph.study.trainings import choose_rate, instability, train_seeds
-from orograph.topology.scalars import surface_topology
 from orograph.training.fitting import Fitted
 from orograph.work.problems import unpacked_problem
 from orograph.work.worker import Say
@@ -126,9 +125,8 @@ def _slice(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Result:
     found, settings = bench.minimum(step.configuration, inputs.states[0]), bench.settings.surfaces
     vectors = inputs.arrays.get("eigenvectors")
     directions = None if vectors is None else vectors.to(found.theta)
-    seed = step.seeds[0]
-    made = slice_minimum(found.train, found.test, found.theta, settings=settings, eigenvectors=directions, seed=seed)
-    return _with_topology(bench, made)
+    given: dict[str, Any] = {"settings": settings, "seed": step.seeds[0], "planes": bench.settings.planes}
+    return slice_minimum(found.train, found.test, found.theta, eigenvectors=directions, **given)
 
 
 def _plane(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Result:
@@ -136,16 +134,8 @@ def _plane(bench: StudyBench, step: Step, inputs: Inputs, say: Say) -> Result:
     thetas = torch.stack([each.theta for each in minima])
     bend = inputs.arrays.get("bezier_bend")
     path = None if bend is None else bend.to(thetas)
-    return _with_topology(
-        bench, plane_of_minima(minima[0].train, minima[0].test, thetas, settings=bench.settings.surfaces, path=path)
-    )
-
-
-def _with_topology(bench: StudyBench, found: Result) -> Result:
-    """A surface with the minima of its training loss and how long they last, where that was asked for."""
-    if not bench.settings.measuring.topology:
-        return found
-    return Result({**found.scalars, **surface_topology(found.arrays["train_loss"])}, found.arrays)
+    given: dict[str, Any] = {"settings": bench.settings.surfaces, "seed": step.seeds[0], "planes": bench.settings.planes}
+    return plane_of_minima(minima[0].train, minima[0].test, thetas, path=path, **given)
 
 
 _MEASURED: dict[str, Callable[[StudyBench, Step, Inputs, Say], Result]] = {

@@ -11,15 +11,20 @@ barrier on the line between them says whether the outcome was already decided.
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from orograph.connectivity.barriers import curve_profile
 from orograph.connectivity.curves import line
 from orograph.data.split import stratified_subset
+from orograph.errors import ConfigurationError
+from orograph.objective import Objective
 from orograph.parameters import state_dict
+from orograph.response.edge_of_stability import central_flow
 from orograph.store.cells import Cell
 from orograph.store.findings import FindingKey, Result
 from orograph.store.resume import require_same_loss
@@ -30,8 +35,9 @@ from orograph.study.pairs import profile_fields
 from orograph.training.fitting import Fitted, State, fit
 from orograph.training.gradient import tracks_statistics
 from orograph.training.history import decay_rate, epoch_record
+from orograph.training.moment import Moment
 from orograph.training.own import Trainer, train_own
-from orograph.training.stability import StabilityObserver
+from orograph.training.stability import Rule, StabilityObserver
 from orograph.work.worker import Say
 
 HELD_OUT = 6  # one sample in so many
@@ -96,6 +102,7 @@ def train_seeds(bench: StudyBench, chosen: Configuration, seeds: Sequence[int], 
     if bench.problem.trainer is not None:
         return [_train_own(bench, bench.problem.trainer, chosen, seed, say) for seed in seeds]
     settings, every = chosen.fit(rate), bench.settings.optimisation.track_curvature
+    steps = math.ceil(train.count / chosen.batch_size)
     name = f"{chosen.name}, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
     return fit(
         train,
@@ -104,10 +111,22 @@ def train_seeds(bench: StudyBench, chosen: Configuration, seeds: Sequence[int], 
         order_seeds=list(seeds),
         test=test,
         scored=bench.scored,
-        observer=StabilityObserver(train, settings) if every else None,
+        observer=StabilityObserver(train, settings, partial(foreseen, steps=steps)) if every else None,
         every=max(1, every),
         on_epoch=lambda epoch, loss: say(f"epoch {epoch}, loss {loss:.4f} · {name}"),
     )
+
+
+def foreseen(
+    objective: Objective, moment: Moment, sharpness: float, direction: Tensor, rule: Rule, *, steps: int
+) -> dict[str, float]:
+    """What the central flow says of the next epoch, of so many steps; nothing of what cannot be differentiated three times."""
+    try:
+        found = central_flow(objective, moment.theta.clone(), sharpness, direction, decay=rule.decay)
+    except ConfigurationError:
+        return {}
+    time = steps * rule.lr / (2 - rule.edge)  # 1 − β is 2 − the edge
+    return {"flow_sharpening": found.rate * time, "central_oscillation": found.oscillation, "oscillation": found.seen}
 
 
 def _train_own(bench: StudyBench, trainer: Trainer, chosen: Configuration, seed: int, say: Say) -> Fitted:

@@ -1,4 +1,5 @@
 from .diagrams import Diagram as Diagram
+from .diagrams import components as components
 from .diagrams import persistence as persistence
 from .grids import nearest_points as nearest_points
 from .merging import MergeTree as MergeTree

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy import ndimage
 
-from orograph.connectivity.surfaces import Surface
+from orograph.connectivity.surfaces import Profile, Surface, Volume
 from orograph.errors import ConfigurationError
 
 
@@ -49,7 +49,8 @@ def grid_of(surface: Any, name: str = "surface") -> Grid:
     """The heights of a surface, ordered.
 
     Args:
-        surface: its losses are taken; or an array or a tensor of heights, with one axis or more.
+        surface: a `Surface`, a `Volume` or a `Profile`, of which the losses are taken; else heights as an array, a tensor, nested
+            lists or one variable of an opened run, with one axis or more.
         name: of the argument, for messages.
 
     Returns:
@@ -58,7 +59,7 @@ def grid_of(surface: Any, name: str = "surface") -> Grid:
     Raises:
         ConfigurationError: it is no grid of real numbers, it has a −inf, nothing but walls, or a range beyond float64.
     """
-    values = surface.losses if isinstance(surface, Surface) else surface
+    values = surface.losses if isinstance(surface, Surface | Profile | Volume) else surface
     try:
         if isinstance(values, torch.Tensor):
             values = values.detach().cpu()

@@ -6,6 +6,7 @@ meet at the lowest of max(f_i, f_j) over the neighbours i, j on both sides: the 
 of that graph of basins, in which minimax paths run (Hu 1961).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +94,26 @@ def merge_tree(surface: Any, *, threshold: float = 0.0) -> MergeTree:
         place[parents[kept]],
         ((minima == 0) | (minima == np.array(grid.heights.shape) - 1)).any(1),
     )
+
+
+def left_to_right(tree: MergeTree, shown: Iterable[int]) -> list[int]:
+    """Minima in a row in which no two lines of the tree cross: right of each one those that end in it, the lowest saddles first.
+
+    Args:
+        tree: of a surface.
+        shown: minima, by their place in the tree; with each one that in which it ends.
+
+    Returns:
+        The same minima, from left to right.
+    """
+    inside: dict[int, list[int]] = {}
+    for minimum in sorted(set(shown), key=lambda each: float(tree.saddle_heights[each])):
+        inside.setdefault(int(tree.parents[minimum]), []).append(minimum)
+    row, waiting = list[int](), inside.get(-1, [])[::-1]
+    while waiting:
+        row.append(waiting.pop())
+        waiting += inside.get(row[-1], [])[::-1]
+    return row
 
 
 def _merged(grid: Grid) -> tuple[ndarray, ndarray, ndarray]:

@@ -8,7 +8,7 @@ decoupled: it shrinks θ beside the preconditioned step and belongs to no functi
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,6 +53,9 @@ class Rule:
         return self if self.scale is None else replace(self, scale=self.scale.to(like))
 
 
+Beside = Callable[[Objective, Moment, float, Tensor, Rule], dict[str, float]]
+
+
 def stability(
     hessian: LinearOperator, rule: Rule, near: Mapping[str, Tensor] | None = None
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
@@ -86,10 +89,12 @@ class StabilityObserver:
     Args:
         objective: on the training data.
         settings: of the training.
+        beside: what else is measured of plain gradient descent, with or without momentum: of the objective, the moment,
+            λ_max, its eigenvector and the rule.
     """
 
-    def __init__(self, objective: Objective, settings: OptimizerSettings) -> None:
-        self._objective, self._settings = objective, settings
+    def __init__(self, objective: Objective, settings: OptimizerSettings, beside: Beside | None = None) -> None:
+        self._objective, self._settings, self._beside = objective, settings, beside
         self._operator: HessianOperator | None = None
 
     def __call__(self, moment: Moment) -> dict[str, float]:
@@ -100,7 +105,11 @@ class StabilityObserver:
         shift = 2 * moment.strength + (settings.weight_decay if settings.optimizer in COUPLED else 0.0)
         scale = None if settings.optimizer == "SGD" else preconditioner(moment.moments[1], moment.steps)
         rule = Rule(moment.lr, 1 + settings.momentum, shift, scale)
-        return stability(self._hessian(moment), rule)[0]
+        found, vectors = stability(self._hessian(moment), rule)
+        if self._beside is None or scale is not None:
+            return found
+        here = with_buffers(self._objective, moment.buffers) if moment.buffers else self._objective
+        return found | self._beside(here, moment, found["lambda_max"], vectors["lambda_max"], rule)
 
     def _hessian(self, moment: Moment) -> HessianOperator:
         if moment.buffers:  # constants of the trace: each network has its own

@@ -134,6 +134,25 @@ function show(report) {
     table(node, { title: "Metrics by group", name: "groups", rows: report.by_group, columns: heads(["configuration", "seed", "group", ...kinds], report.by_group), all: ["configuration", "seed", "group", ...kinds] });
   }
 
+  /* By layer */
+  const layered = ["block_lambda_max", "block_trace", "block_effective_rank", "block_learning_coefficient", "block_quadratic_coefficient"].filter((name) => done.some((row) => row.block_names && Array.isArray(row[name])));
+  if (layered.length) {
+    const node = section("layers", "Layers", "One marker a minimum and module, whose parameters make a block of the Hessian.");
+    const plots = el("div", { class: "figures" });
+    node.append(plots);
+    const state = { name: layered[0] };
+    const one = figure(plots, capital(word(state.name)), "", () => ({
+      title: capital(word(state.name)),
+      data: names.map((name) => { const rows = done.filter((row) => row.configuration === name && row.block_names && Array.isArray(row[state.name])); const look = looks(name); return { type: "scatter", mode: "markers", name,
+        x: rows.flatMap((row) => row.block_names.split(", ")), y: rows.flatMap((row) => row[state.name]), customdata: rows.flatMap((row) => row[state.name].map(() => row.seed)), ...errors(rows, `${state.name}_error`),
+        marker: { size: 8, opacity: 0.75, color: look.color, symbol: look.symbol }, hovertemplate: `${name}, seed %{customdata}: %{y:.5~g}<extra></extra>` }; }),
+      layout: { hovermode: "closest", showlegend: names.length > 1, xaxis: axis("", { type: "category" }), yaxis: axis(word(state.name) + unit(state.name)) } }),
+    { height: 380, controls: controls(choice("quantity", options(layered), state.name, (value) => { state.name = value; one.update(); })) });
+  }
+  function errors(rows, name) {
+    return rows.length && rows.every((row) => Array.isArray(row[name])) ? { error_y: { type: "data", array: rows.flatMap((row) => row[name]), thickness: 1, width: 2 } } : {};
+  }
+
   /* Influence of classes */
   const influenced = done.filter((row) => Array.isArray(row.influence) && row.influence.every(Array.isArray) && row.influence.length === report.classes.length);
   if (influenced.length) {
@@ -163,9 +182,28 @@ function show(report) {
         layout: { hovermode: "closest", xaxis: axis(word("epoch")), yaxis: axis(word(state.name) + unit(state.name), { type: /loss$|^lr$|norm$/.test(state.name) ? "log" : "linear", minor: { showgrid: false } }) } }),
       { height: 380, controls: controls(choice("quantity", options(quantities), name, (value) => { state.name = value; one.update(); })) });
     });
-    if (report.histories.some((each) => each.curvature)) figure(courses, "Edge of stability", "λ_max times the step size along training, against what is stable.", () => ({
-      data: report.histories.filter((each) => each.curvature).map((each) => { const look = looks(each.configuration); return { type: "scatter", mode: "lines+markers", x: each.curvature.epoch, y: each.curvature.lambda_max, name: `${each.configuration}, seed ${each.seed}`, line: { color: look.color, dash: look.dash } }; }),
+    const tracked = report.histories.filter((each) => each.curvature);
+    if (tracked.length) figure(courses, "Edge of stability", `λ_max along training.${tracked.some((each) => each.curvature.flow_sharpening) ? " Dotted: from each measurement to what the central flow foresees at the next, gradient flow up to the edge of stability, which holds it." : ""}`, () => ({
+      data: tracked.flatMap((each) => { const look = looks(each.configuration); return [
+        { type: "scatter", mode: "lines+markers", x: each.curvature.epoch, y: each.curvature.lambda_max, name: `${each.configuration}, seed ${each.seed}`, line: { color: look.color, dash: look.dash } },
+        ...foreseen(each.curvature, look.color)]; }),
       layout: { hovermode: "closest", xaxis: axis(word("epoch")), yaxis: axis(symbol("lambda_max")) } }), { height: 380 });
+    const oscillating = tracked.filter((each) => (each.curvature.central_oscillation || []).some((value) => value > 0));
+    if (oscillating.length) figure(courses, "Oscillation along v₁", "Markers: its square as it was seen; line: the mean square that would hold λ_max at the edge of stability.", () => ({
+      data: oscillating.flatMap((each) => { const look = looks(each.configuration); const name = `${each.configuration}, seed ${each.seed}`; return [
+        { type: "scatter", mode: "lines", x: each.curvature.epoch, y: each.curvature.central_oscillation.map((value) => value || null), name, legendgroup: name, line: { color: look.color, dash: look.dash }, hovertemplate: "σ² %{y:.4~g}" },
+        { type: "scatter", mode: "markers", x: each.curvature.epoch, y: each.curvature.oscillation, name, legendgroup: name, showlegend: false, marker: { color: look.color, symbol: look.symbol }, hovertemplate: "x² %{y:.4~g}" }]; }),
+      layout: { hovermode: "closest", xaxis: axis(word("epoch")), yaxis: axis("square of a distance in parameter space", { type: "log", exponentformat: "power", minor: { showgrid: false } }) } }), { height: 380 });
+  }
+
+  /* What the central flow foresees at each measurement for the next: λ_max by gradient flow, at most where it is stable. */
+  function foreseen({ epoch, lambda_max: found, flow_sharpening: rise, stability, edge }, color) {
+    if (!rise || !stability || !edge) return [];
+    const steps = epoch.slice(1).map((next, i) => {
+      const limit = Math.max(found[i], (edge[i] * found[i]) / stability[i]);
+      return [epoch[i], next, found[i], Math.min(limit, found[i] + rise[i] * (next - epoch[i]))];
+    });
+    return [{ type: "scatter", mode: "lines", x: steps.flatMap(([from, to]) => [from, to, null]), y: steps.flatMap(([, , before, after]) => [before, after, null]), line: { color, dash: "dot", width: 1.3 }, showlegend: false, hoverinfo: "skip" }];
   }
 
   /* Spectra */
@@ -233,7 +271,7 @@ function show(report) {
     node.append(plots);
     surfaces.forEach((entry) => {
       const state = { raised: false, quantity: "train_loss" };
-      const title = `${entry.configuration}, ${entry.kind} ${entry.name}`;
+      const title = titleOf(entry);
       const turn = el("button", { type: "button", "aria-pressed": "false", onclick: () => {
         state.raised = !state.raised;
         turn.setAttribute("aria-pressed", String(state.raised));
@@ -242,10 +280,15 @@ function show(report) {
         Plotly.purge(one.plot);
         one.update();
       } }, "turn in 3-D");
-      const lasting = finite(entry.surface_minima) ? `Minima that last longer than ${format(entry.persistence_threshold)}${unit("train_loss")}: ${entry.surface_minima}, ${entry.surface_minima_inside} of them inside. Largest persistence of another than the deepest: ${format(entry.largest_persistence)}; SMAD ${format(entry.smad)}.` : "";
+      const beside = finite(entry.smad_p_value) ? `, of random planes ${format(entry.smad_null_low)} … ${format(entry.smad_null_high)} (95 %)` : "";
+      const lasting = finite(entry.surface_minima) ? `Minima that last longer than ${format(entry.persistence_threshold)}${unit("train_loss")}: ${entry.surface_minima}, ${entry.surface_minima_inside} of them inside. Largest persistence of another than the deepest: ${format(entry.largest_persistence)}; SMAD ${format(entry.smad)}${beside}.${passes(entry)}` : "";
       const one = figure(plots, title, lasting, () => surfaceFigure(entry, state), { height: 400, controls: controls(
         choice("", options(["train_loss", "test_loss", "train_accuracy", "test_accuracy"].filter((name) => entry.arrays[name])), "train_loss", (value) => { state.quantity = value; one.update(); }), turn) });
     });
+  }
+  function passes(entry) {
+    const known = (entry.surface_barriers || []).map((value) => format(value));
+    return known.length ? ` Lowest passes in the plane between its minima, above the higher of both: ${["1–2", "1–3", "2–3"].map((pair, i) => `${pair} ${known[i]}`).join(", ")}.` : "";
   }
   function surfaceFigure({ arrays, kind }, { raised, quantity }) {
     const z = arrays.y.map((_, j) => arrays.x.map((__, i) => arrays[quantity][i][j]));
@@ -264,6 +307,68 @@ function show(report) {
     const path = arrays.path ? [{ type: "scatter", mode: "lines", x: arrays.path.map((place) => place[0]), y: arrays.path.map((place) => place[1]), line: { color: "#ffffff", dash: "dash" }, showlegend: false, hoverinfo: "skip" }] : [];
     return { data: [{ type: "contour", ...shared, ncontours: 16, line: { width: 0.6 }, hovertemplate: "%{z:.4~g}<extra></extra>" }, ...path, marks],
       layout: { hovermode: "closest", xaxis: axis(kind === "plane" ? "from the first minimum to the second" : "first direction", { showgrid: false, zeroline: false }), yaxis: axis(kind === "plane" ? "towards the third" : "second direction", { scaleanchor: "x", constrain: "domain", showgrid: false, zeroline: false }) } };
+  }
+
+  /* Topology of surfaces */
+  const shaped = surfaces.filter((entry) => entry.topology);
+  if (shaped.length) {
+    const node = section("topology", "Topology of surfaces", `Of the training loss on the grid that was computed; what lasts no longer than a hundredth of its range is left out.${shaped[0].topology.loops ? "" : " Loops need the package gudhi, which was not installed when this page was made."}`);
+    shaped.sort((one, other) => other.surface_minima - one.surface_minima);
+    const state = { entry: shaped[0] };
+    const three = [];
+    node.append(controls(choice("surface", shaped.map((entry, i) => [String(i), `${entry.kind} ${entry.name}, ${entry.configuration}`]), "0", (value) => { state.entry = shaped[Number(value)]; three.forEach((one) => one.update()); })));
+    const plots = el("div", { class: "figures three" });
+    node.append(plots);
+    three.push(
+      figure(plots, "Merge tree", "Each line is a minimum, from its height (a ring at the border of the grid, where the loss may fall further) up to the saddle (square) at which a deeper one is met.", () => treeFigure(state.entry.topology), { height: 360 }),
+      figure(plots, "Barcode", "From the level at which a component or a loop of what lies below it appears to that at which it vanishes; an arrow stays.", () => barcodeFigure(state.entry.topology), { height: 360 }),
+      figure(plots, "SMAD beside others", "The saddle-minimum average distance of this surface, of the coarser grids within it, and of planes through the same point in random directions. p is how often these have as much; with n of them it is 1/(n + 1) at least.", () => smadFigure(state.entry), { height: 360 }));
+  }
+  function titleOf(entry) { return `${entry.configuration}, ${entry.kind} ${entry.name}`; }
+  function heightAxis(values) {
+    const known = values.filter(finite);
+    const [low, high] = [Math.min(...known), Math.max(...known)];
+    const wide = low > 0 && high > 10 * low;
+    const end = wide ? high * (high / low) ** 0.08 : high + 0.08 * (high - low || Math.abs(high) || 1);
+    const title = word("train_loss") + unit("train_loss");
+    return { end, axis: wide ? axis(title, { type: "log", minor: { showgrid: false }, dtick: "D2" }) : axis(title) };
+  }
+  const hidden = { showticklabels: false, showgrid: false, zeroline: false, ticks: "" };
+  function treeFigure({ tree, minima }) {
+    const { end, axis: heights } = heightAxis(tree.flatMap((each) => [each.low, each.high]));
+    const top = (each) => (each.high === null ? end : each.high);
+    const ended = tree.map((each, i) => [each, i]).filter(([each]) => each.into !== null);
+    const line = { color: colour(0), width: 2 };
+    const points = (name, list, marker) => ({ type: "scatter", mode: "markers", name, x: list.map(([, x]) => x), y: list.map(([, , y]) => y), marker: { size: 8, color: colour(0), ...marker }, hovertemplate: `${name} %{y:.5~g}<extra></extra>` });
+    const lows = (border) => tree.map((each, i) => [each, i, each.low]).filter(([each]) => each.border === border);
+    return { title: `Merge tree${minima > tree.length ? `, ${tree.length} of ${minima} minima` : ""}`,
+      data: [
+        { type: "scatter", mode: "lines", x: tree.flatMap((_, i) => [i, i, null]), y: tree.flatMap((each) => [each.low, top(each), null]), line, hoverinfo: "skip", showlegend: false },
+        { type: "scatter", mode: "lines", x: ended.flatMap(([each, i]) => [i, each.into, null]), y: ended.flatMap(([each]) => [each.high, each.high, null]), line: { ...line, width: 1.4 }, hoverinfo: "skip", showlegend: false },
+        points("minimum", lows(false), {}), points("at the border", lows(true), { symbol: "circle-open", line: { width: 2 } }),
+        points("saddle", ended.map(([each]) => [each, each.into, each.high]), { symbol: "square", size: 7, color: colour(1) }),
+        { ...points("stays", tree.map((each, i) => [each, i, end]).filter(([each]) => each.high === null), { symbol: "triangle-up", size: 10 }), showlegend: false, hoverinfo: "skip", hovertemplate: null }].filter((each) => each.x.length),
+      layout: { hovermode: "closest", xaxis: axis("", { ...hidden, range: [-0.6, tree.length - 0.4] }), yaxis: heights } };
+  }
+  function barcodeFigure({ bars }) {
+    const { end, axis: levels } = heightAxis(bars.flatMap((each) => each.bars.flat()));
+    let row = 0;
+    const data = bars.flatMap(({ kind, count, bars: pairs }, i) => {
+      const rows = pairs.map(() => (row += 1));
+      row += 1;
+      const open = pairs.map((pair, j) => [pair, rows[j]]).filter(([pair]) => pair[1] === null);
+      return [
+        { type: "scatter", mode: "lines", name: `${kind}${count > pairs.length ? `, ${pairs.length} of ${count}` : ""}`, x: pairs.flatMap(([birth, death]) => [birth, death === null ? end : death, null]), y: rows.flatMap((each) => [each, each, null]), line: { color: colour(i), width: Math.min(6, 220 / (bars.length * 3 + pairs.length)) }, hovertemplate: "%{x:.5~g}<extra></extra>" },
+        { type: "scatter", mode: "markers", x: open.map(() => end), y: open.map(([, each]) => each), marker: { symbol: "triangle-right", size: 10, color: colour(i) }, showlegend: false, hoverinfo: "skip" }];
+    });
+    return { data, layout: { hovermode: "closest", xaxis: levels, yaxis: axis("", { ...hidden, range: [row + 0.5, 0] }) } };
+  }
+  function smadFigure({ topology, smad, smad_p_value: p, arrays }) {
+    const others = arrays.smad_null || [];
+    const kinds = [["this grid", [smad]], ...Object.entries(topology.coarser).map(([stride, values]) => [`every ${stride === "2" ? "2nd" : "3rd"} point`, values]), ...(others.length ? [[`${others.length} random planes`, others]] : [])];
+    const data = kinds.map(([name, values], i) => ({ type: "scatter", mode: "markers", name, x: values, y: values.map(() => name), marker: { size: i ? 8 : 12, opacity: i ? 0.7 : 1, color: colour(i), symbol: i === kinds.length - 1 && others.length ? "line-ns-open" : SYMBOLS[i], line: { width: 1.5, color: colour(i) } }, cliponaxis: false, hovertemplate: `${name}: %{x:.5~g}<extra></extra>` }));
+    return { title: `SMAD beside others${finite(p) ? `, p = ${format(p, 2)}` : ""}`, data,
+      layout: { hovermode: "closest", showlegend: false, xaxis: axis(`${symbol("smad")}${unit("smad")}`, { rangemode: "tozero" }), yaxis: axis("", { type: "category", autorange: "reversed" }) } };
   }
 
   /* Correlations */

@@ -124,7 +124,7 @@ function show(report) {
     ({ data: curves(["scalar_curvature", "scalar_curvature_top_k"]), y: axis(word("scalar_curvature")) }));
   if (has("trace")) along(grid, "Trace of the Hessian", "", () => ({ data: curves(["trace"]), y: axis(word("trace")) }));
 
-  ["block_lambda_max", "block_trace", "block_effective_rank", "block_kfac_error"].filter(held).forEach((name) => along(grid, upper(word(name)), "One line a layer.", () => listCurves(name, report.blocks)));
+  ["block_lambda_max", "block_trace", "block_effective_rank", "block_kfac_error", "block_learning_coefficient", "block_quadratic_coefficient"].filter(held).forEach((name) => along(grid, upper(word(name)), "One line a layer.", () => listCurves(name, report.blocks)));
   const measures = (title, note, names) => { if (names.some(has)) along(grid, title, note, () => ({ data: curves(names, true), y: axis(names.length > 1 ? units(names[0]) : word(names[0])) })); };
   measures("Layers together", "The share of tr H² between layers, ± its 95 % interval; and the largest eigenvalue of one layer's block, relative to λ_max.", ["off_diagonal_share", "largest_block_share"]);
   measures("Local learning coefficient", `Of chains around the point, beside that of its quadratic, ± 95 %.${unmixed()}`, ["learning_coefficient", "quadratic_coefficient"]);

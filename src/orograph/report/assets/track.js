@@ -34,7 +34,7 @@ function show(report) {
   course("Stability", preconditioned ? "Preconditioned sharpness relative to its edge, which is 1." : "λ_max times half of the learning rate; dashed is what is stable.",
     preconditioned ? ["preconditioned_stability"] : ["stability"],
     preconditioned ? [{ of: "preconditioned_stability", name: "edge", at: () => 1 }] : [{ of: "stability", name: "edge", at: (row) => row.edge }]);
-  course("Curvature", "The largest eigenvalue, and the critical sharpness of each update in units of its learning rate.", ["lambda_max", "critical_sharpness"], [], true);
+  course("Curvature", `The largest eigenvalue, and the critical sharpness of each update in units of its learning rate.${there(["finite_lambda_max"]).length ? " The loss has kinks, which curvature at a finite radius sees." : ""}`, ["lambda_max", "critical_sharpness", "finite_lambda_max"], [], true);
   course("Loss", "", ["train_loss", "batch_loss"], [], true);
   course("Trace of the Hessian", "", ["trace"]);
   course("Gradient norm", "", ["gradient_norm"], [], true);
