@@ -171,5 +171,5 @@ def test_the_topology_of_surfaces_needs_surfaces() -> None:
     given = {"measuring": {"measures": ["sam", "topology"]}, "surfaces": {"slice_2d": True}}
     assert StudySettings.model_validate(given).measuring.of_minima == ("sam",)
     every = StudySettings.model_validate({"measuring": {"measures": ["all"]}}).measuring
-    assert len(every.of_minima) == 6
+    assert len(every.of_minima) == 8
     assert every.topology

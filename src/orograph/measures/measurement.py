@@ -175,8 +175,8 @@ def measure(
             tr H² and ranks many times sharper than probes alone.
         steps: of the density.
         trace_probes: of XTrace, two products each; of up to four times as many parameters the trace is exact.
-        measures: also these, of `layers`, `llc`, `llc-layers`, `sharpening`, `sam`, `asymmetry`, `influence`, `kfac`; or `all` alone; see
-            `orograph.measures.take`.
+        measures: also these, of `layers`, `llc`, `llc-layers`, `sharpening`, `sam`, `asymmetry`, `influence`, `kfac`; or `all`
+            alone; see `orograph.measures.take`.
         test: data like `data`, whose loss `influence` is on; None where there are none.
         groups: of training and test samples, in place of classes, for `influence`.
         parameters: comma-separated globs of the parameter names that make up θ.
