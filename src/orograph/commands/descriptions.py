@@ -57,12 +57,14 @@ Examples:
   orograph watch runs/demo
   orograph watch runs/demo --tensorboard runs/demo-events    and logs it"""
 
-EXPORT_HELP = """A run as one table (CSV or Parquet, a row a point) or as one netCDF file of labelled arrays.
+EXPORT_HELP = """A run as one table (CSV or Parquet, a row a point), as a table for a paper (LaTeX, of sweeps and studies), or as
+one netCDF file of labelled arrays.
 
 Examples:
   orograph export runs/demo                            runs/demo.csv
   orograph export runs/demo --to parquet --out demo.parquet
-  orograph export runs/demo --to netcdf --vectors      with θ, gradients and eigenvectors"""
+  orograph export runs/demo --to netcdf --vectors      with θ, gradients and eigenvectors
+  orograph export runs/demo --to latex --points 0.001:0.01 --columns test_loss,lambda_first,trace"""
 
 IMPORT_HELP = """Published artifacts made elsewhere become a run, which analyze and report take. What the files do not say is
 given here: data, model, anchor. Every point is measured again, every eigenpair is verified by a product.

@@ -1,4 +1,4 @@
-"""The command `orograph export`: a run as one table, or as one file of labelled arrays."""
+"""The command `orograph export`: a run as one table, for programs or for a paper, or as one file of labelled arrays."""
 
 import csv
 import io
@@ -27,12 +27,13 @@ from orograph.store.findings import FindingKey
 from orograph.store.finished import finished_run, unfinished
 from orograph.store.lookup import USUAL, quantity
 from orograph.store.names import require_free
+from orograph.store.part import WHOLE, Part, chosen_of, part_of
 from orograph.store.run import Run
 from orograph.store.track import TRACK, moments, open_track
 from orograph.store.tree import open_study
 from orograph.store.wording import Wording
 
-ENDINGS = {"csv": ".csv", "parquet": ".parquet", "netcdf": ".nc"}
+ENDINGS = {"csv": ".csv", "parquet": ".parquet", "netcdf": ".nc", "latex": ".tex"}
 LARGE = ("parameter", "sample")  # dimensions that netCDF leaves out unless vectors are asked for
 _FORMULA = ("=", "+", "-", "@")  # with what a cell begins that spreadsheets compute
 _CELL = 32_767  # letters that a cell of a spreadsheet holds
@@ -55,19 +56,25 @@ def export(settings: ExportSettings) -> int:
     if out.is_dir():
         raise ConfigurationError(f"`out` {out} is a directory; name a file.")
     require_free(out)
-    if settings.to == "netcdf":
-        content = netcdf_bytes(run, vectors=settings.vectors)
+    part = part_of(run, settings.seeds, settings.points)
+    if settings.to == "latex":
+        from orograph.commands.latex import latex
+
+        content = latex(run, settings.columns, part).encode()
+    elif settings.to == "netcdf":
+        content = netcdf_bytes(run, vectors=settings.vectors, part=part)
     else:
-        content = csv_bytes(table(run)) if settings.to == "csv" else parquet_bytes(table(run), wording=run.wording)
+        rows = table(run, part)
+        content = csv_bytes(rows) if settings.to == "csv" else parquet_bytes(rows, wording=run.wording)
     write_bytes(out, content)
     told = f", {format_bytes(len(content))}{f'; {rest}' if (rest := unfinished(run)) else ''}"
     Console(highlight=False).print(Text.assemble((shown(out), "bold"), told), soft_wrap=True)
     return 0
 
 
-def table(run: Run) -> list[Row]:
-    """One row a point, a measurement of a track, an event of a branch, a chain of an escape or a position of a curve: what
-    identifies it, its status, and every number and text that was recorded or found there.
+def table(run: Run, part: Part = WHOLE) -> list[Row]:
+    """One row a point of the part, a measurement of a track, an event of a branch, a chain of an escape or a position of a curve:
+    what identifies it, its status, and every number and text that was recorded or found there.
 
     Short lists become one column an entry, named for the class or numbered from 1.
     """
@@ -93,6 +100,8 @@ def table(run: Run) -> list[Row]:
     parts = dict.fromkeys(key.kind for key in run.findings)
     rows = []
     for cell, record in run.records.items():
+        if not part.holds(cell):
+            continue
         row: Row = {"configuration": cell.configuration} if run.kind == "study" else {}
         row |= {"seed": cell.seed}
         if run.kind == "sweep":
@@ -187,12 +196,12 @@ def _number_or_text(value: Any, kinds: set[type]) -> Any:
     return float(value) if kinds <= {int, float, bool} else str(value)
 
 
-def netcdf_bytes(run: Run, *, vectors: bool = False) -> bytes:
+def netcdf_bytes(run: Run, *, vectors: bool = False, part: Part = WHOLE) -> bytes:
     """netCDF 3, which SciPy writes and every reader of netCDF knows: labelled arrays with long names and units.
 
     A study becomes one data set along `seed` and `configuration`.
     """
-    ds = _dataset(run)
+    ds = chosen_of(_dataset(run), part)
     if not vectors:
         ds = ds.drop_vars([name for name, each in ds.variables.items() if set(LARGE) & set(each.dims)])
     return bytes(_plain(ds).to_netcdf(format="NETCDF3_64BIT", engine="scipy"))

@@ -13,7 +13,7 @@ from orograph.models.names import ACTIVATIONS, MODELS
 from orograph.settings.base import MOST_PARALLEL, MOST_SEED, Settings, group, require_range
 from orograph.settings.problem import ProblemSettings
 from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings
-from orograph.settings.words import Auto, Count, Integers, Numbers, Words
+from orograph.settings.words import POINTS, SEEDS, Auto, Count, Integers, Numbers, Words
 from orograph.sweep.settings import AnchorSettings
 
 MOST_PAIRS = 1_000_000
@@ -25,14 +25,19 @@ class ExportSettings(Settings):
     """What `orograph export` takes."""
 
     run: tyro.conf.Positional[str] = Field("", description=_RUN)
-    to: Literal["csv", "parquet", "netcdf"] = Field("csv", description="one row a point, or all arrays")
-    out: Auto = Field(None, description="the file to write; auto is NAME.csv, .parquet or .nc beside the run's directory")
+    to: Literal["csv", "parquet", "netcdf", "latex"] = Field("csv", description="a table, all arrays, or a table for a paper")
+    out: Auto = Field(None, description="the file to write; auto is NAME.csv, .parquet, .nc or .tex beside the run's directory")
     vectors: bool = Field(False, description="of netcdf: with θ, gradients and eigenvectors, which are large")
+    columns: Words = Field((), description="of latex: columns by their names in the CSV; left out, a few usual ones")
+    seeds: Integers = Field((), description=SEEDS)
+    points: Words = Field((), description=POINTS)
 
     @model_validator(mode="after")
     def _possible(self) -> "ExportSettings":
         if self.vectors and self.to != "netcdf":
             raise ConfigurationError(f"`vectors` do not fit into {self.to}; add `to` netcdf or leave it out")
+        if self.columns and self.to != "latex":
+            raise ConfigurationError(f"`columns` are chosen of a table for a paper, and {self.to} has all; add `to` latex")
         return self
 
 

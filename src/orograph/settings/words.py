@@ -35,6 +35,10 @@ Numbers = Annotated[tuple[float, ...], comma_list(float)]
 
 Words = Annotated[tuple[str, ...], comma_list(str)]
 
+# How a part of a run is chosen, wherever one is.
+SEEDS = "these seeds alone; left out, all"
+POINTS = "these strengths λ alone, and stretches of them, as 0.001,0.01:0.03; left out, all"
+
 
 def word_for_none(word: str, kind: type, metavar: str) -> Any:
     """A value that may be left to the program: the word in flags, files and records, None inside."""
