@@ -7,7 +7,9 @@ import contextlib
 import importlib
 import io
 import os
+import shutil
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -173,14 +175,18 @@ def completion(args: Sequence[str]) -> int:
 def usage() -> str:
     """What `orograph --help` says."""
     summaries = {name: command.summary for name, command in COMMANDS.items()} | {COMPLETION: "completion for bash, zsh or tcsh"}
-    lines = [f"  {name:<10} {text}" for name, text in summaries.items()]
+    width = max(shutil.get_terminal_size((140, 24)).columns, 40)
+    lines = [
+        textwrap.fill(f"  {name:<10} {text}", width, subsequent_indent=" " * 13, break_on_hyphens=False)
+        for name, text in summaries.items()
+    ]
     head = ["usage: orograph COMMAND [OPTIONS]", "", "Measures and maps the loss landscapes of neural networks.", ""]
     tail = [
         "",
         "orograph COMMAND --help shows a command's options and examples; orograph --version the version.",
         f"Exit codes: 0 done, 1 points or steps failed, 2 refused, {FAULT} a fault of the program, which {DEBUG} shows in full.",
     ]
-    return "\n".join([*head, *lines, *tail])
+    return "\n".join([*head, *lines, *(textwrap.fill(each, width) for each in tail)])
 
 
 def main(args: Sequence[str] | None = None) -> int:

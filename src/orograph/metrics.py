@@ -15,11 +15,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from orograph.brief import brief
 from orograph.errors import ConfigurationError, unknown
 
 IGNORED = -100  # the target that torch's losses leave out
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Metric:
     """One number of a model on a data set.

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from orograph.attention import with_eager_attention
 from orograph.batch_loss import BatchLoss
+from orograph.brief import brief
 from orograph.calling import apart
 from orograph.contents import digests, unit_inputs
 from orograph.data.dataset import Dataset
@@ -57,6 +58,7 @@ class Groups:
     test: Tensor | None
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Problem:
     """A network, a loss and data, with what is measured of them.

@@ -12,7 +12,7 @@ from teacher import checkpoint, kinked, two_factors
 import orograph as og
 from forked import finish_despite_kills, lasting
 from orograph.cli import main
-from orograph.commands.exporting import columns, table
+from orograph.commands.rows import columns, table
 from orograph.report.branch import branch_data
 from orograph.store.branch import courses
 from orograph.store.run import Run

@@ -23,7 +23,7 @@ import pytest
 import xarray as xr
 
 from orograph.cli import main
-from orograph.commands.exporting import table
+from orograph.commands.rows import table
 from orograph.store.dataset import open_run
 from orograph.store.run import Run
 from run_bytes import bytes_of

@@ -16,7 +16,7 @@ import own_flags
 from orograph.cli import main
 from orograph.commands.brought import brought
 from orograph.commands.card import card_text
-from orograph.commands.exporting import columns, table
+from orograph.commands.rows import columns, table
 from orograph.commands.settings import MeasureSettings
 from orograph.report.sweep import sweep_data
 from orograph.settings.shared import ModelSettings

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from orograph.analysis.chain import Chain, chains
 from orograph.analysis.comparisons import LoopAreas, commands, loop_areas, other_run
+from orograph.analysis.cost import print_cost
 from orograph.analysis.folds import NONE, ends_in_words, known_atlas, with_folds, with_orders
 from orograph.analysis.loops import MeasuredLoop, measured_loops
 from orograph.analysis.omissions import left_out
@@ -21,7 +22,7 @@ from orograph.analysis.pictures import draw
 from orograph.analysis.refine import refine
 from orograph.analysis.saddles import with_saddles
 from orograph.analysis.settings import AnalyzeSettings
-from orograph.analysis.summary import print_cost, print_summary
+from orograph.analysis.summary import print_summary
 from orograph.analysis.survey import Survey, plain_survey, survey
 from orograph.analysis.visit import Part, Visit
 from orograph.errors import ConfigurationError, RunError, shown

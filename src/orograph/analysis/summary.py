@@ -1,11 +1,13 @@
-"""What an analysis prints: its cost beforehand, and afterwards what it found, one table a subject."""
+"""What an analysis prints at its end: what was found in a few sentences, then short tables; all lists are the report's.
+
+However long the ladder and however many its chains, it fits a screen of 80 columns and some 40 lines.
+"""
 
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -13,59 +15,18 @@ from rich.text import Text
 from orograph.analysis.comparisons import Comparison, LoopAreas
 from orograph.analysis.loops import MeasuredLoop
 from orograph.analysis.saddles import LAW
-from orograph.analysis.survey import Survey
-from orograph.analysis.visit import Part
+from orograph.analysis.survey import Survey, Transition
 from orograph.errors import shown
 from orograph.ladder.changes import LEVEL, ChangePoint
 from orograph.ladder.hysteresis import Loop, Spinodal
-from orograph.memory import format_bytes
-from orograph.remarks import answer
-from orograph.store.cells import Cell
-from orograph.store.encoding import json_text
+from orograph.ladder.thermodynamics import Envelope
 from orograph.store.run import Run
-from orograph.sweep.bench import Bench
-from orograph.work.progress import duration
-from orograph.work.timing import seconds_of
+from orograph.work.wide import show_table
 
-_PRODUCTS = 2  # timed for the estimate
 _TOLD = 0.01  # of the envelope's defect, what rounding of F may make of it
-
-
-def print_cost(bench: Bench, run: Run, work: Sequence[tuple[Part, Cell]], console: Console, *, as_json: bool = False) -> None:
-    """What there is to do, by part, and roughly how long it takes here, to be read or as JSON."""
-    objective = bench.instruments.train
-    operator = bench.instruments.hessian.at(objective.theta)
-    vector = torch.randn_like(objective.theta)
-    product = seconds_of(lambda: operator @ vector, times=_PRODUCTS)
-    done = sum(record.status == "done" for record in run.records.values())
-    counts = Counter(part.name for part, _ in work)
-    total, size = sum(part.work for part, _ in work) * product, _disk(bench, work)
-    if as_json:
-        answer(json_text({"run": str(run.path), "points": done, "parts": counts, "seconds": total, "bytes": size}))
-        return
-    told = f": {done} points, {objective.layout.size:,} parameters, {objective.count:,} samples"
-    console.print(Text.assemble((shown(run.path), "bold"), told))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("part")
-    for column in ("to do at", "products a point", "time"):
-        table.add_column(column, justify="right")
-    parts = {part.name: part for part, _ in work}
-    for name, part in parts.items():
-        seconds = counts[name] * part.work * product
-        table.add_row(name, f"{counts[name]} points", f"about {part.products:.0f}", duration(seconds))
-    console.print(table)
-    console.print(
-        f"about {duration(total)} at {product:.3g} s a product, {format_bytes(size)} on the disk; inserted points and trained "
-        "paths come on top",
-        highlight=False,
-    )
-
-
-def _disk(bench: Bench, work: Sequence[tuple[Part, Cell]]) -> float:
-    """Bytes of the results: the shares of all samples outweigh the rest."""
-    pairs, count = bench.settings.spectrum.k, bench.instruments.train.count
-    every = sum(part.name == "classes" and part.settings["samples"] == "all" for part, _ in work)
-    return every * 4.0 * pairs * count + len(work) * 8000.0
+_ROWS = 5  # of a table
+_PAIRS = 3  # of series whose changes coincide
+_UNRESOLVED = "unresolved"
 
 
 def print_summary(
@@ -76,43 +37,102 @@ def print_summary(
     missing: Mapping[str, str],
     console: Console,
 ) -> None:
-    """Everything that was found, shortest first."""
-    console.print(_points(found))
-    for each in found:
-        _transitions(each, console, "points" if run.score is None or run.score.unit == "%" else run.score.label)
-    for loop in measured:
-        console.print(f"[bold]loop of seed {loop.seed}[/]", highlight=False)
-        console.print(_loop(loop))
-    for area in areas:
-        console.print(_areas(area), highlight=False)
-    for name, command in missing.items():
-        console.print(f"to hold loops against the {name}:", highlight=False)
-        console.print(f"  {command}", highlight=False, soft_wrap=True, markup=False)
-        console.print(f"  and then --{name} with its directory", highlight=False)
+    """What was found first, then the largest of each kind."""
+    unit = "points" if run.score is None or run.score.unit == "%" else run.score.label
+    for sentence in headlines(found, measured):
+        console.print(f"• {sentence}", highlight=False, markup=False)
+    _few(_points(found), len(found), "chains", console)
+    transitions = [(each, one) for each in found for one in each.transitions]
+    if transitions:
+        _few(_transitions(transitions, unit), len(transitions), "transitions", console)
+    if any(changes for each in found for changes in each.changes.found.values()):
+        _changes(found, console)
+    if len(measured) == 1:
+        show_table(_loop(measured[0]), console)
+    elif measured:
+        _few(_loops(measured), len(measured), "loops", console)
+    for area in areas[:_ROWS]:
+        if area.rate is not None or area.null is not None:
+            console.print(_areas(area), highlight=False)
+    if missing:
+        names = " and ".join(f"--{name}" for name in missing)
+        console.print(f"loops can be held against further runs ({names}); the report has the commands", highlight=False)
+    console.print(Text.assemble("all of it in one page: ", (f"orograph report {shown(run.path)}", "bold")), soft_wrap=True)
+
+
+def headlines(found: Sequence[Survey], measured: Sequence[MeasuredLoop]) -> list[str]:
+    """What was found, in a sentence each."""
+    told = []
+    transitions = [one for each in found for one in each.transitions]
+    if transitions:
+        orders = Counter(str(one.judgement.order) for one in transitions)
+        words = {"first": "of first order", "second": "of second order", "none": "steep stretches", _UNRESOLVED: "not judged"}
+        parts = ", ".join(f"{orders[order]} {text}" for order, text in words.items() if orders[order])
+        told.append(f"{_count(len(transitions), 'change')} of the order parameter: {parts}{_way_out(orders)}")
+    else:
+        told.append("no transition of the order parameter on this ladder")
+    verdicts = Counter(str(row["certificate"]) for each in found for row in each.chain.rows if "certificate" in row)
+    if verdicts:
+        points = sum(len(each.chain.rows) for each in found)
+        kinds = ", ".join(f"{count} {name}" for name, count in verdicts.most_common())
+        told.append(f"of {_count(points, 'point')}: {shown(kinds)}")
+    steps = [step for each in found for step in _told(each)]
+    if outside := sum(step.outside > 0 for step in steps):
+        told.append(f"{outside} of {_count(len(steps), 'step')} leave the bounds of a branch of minima: another one was entered")
+    if measured:
+        loop = max(measured, key=lambda each: abs(each.loop.area)).loop
+        largest = " of them the largest" if len(measured) > 1 else ""
+        place = f"from λ = {loop.low:.6g} to {loop.high:.6g}"
+        told.append(f"{_count(len(measured), 'loop')} of hysteresis,{largest} {place}")
+    series = [name for each in found for name, changes in each.changes.found.items() if changes]
+    searched = [name for each in found for name in each.changes.found] if not all(each.changes.reason for each in found) else []
+    if searched:
+        told.append(f"change points in {len(series)} of {len(searched)} series, at {LEVEL:g} over all of a chain")
+    for reason in dict.fromkeys(each.changes.reason for each in found if each.changes.reason):
+        told.append(f"other change points were not looked for: {reason}")
+    return told
+
+
+def _way_out(orders: Mapping[str, int]) -> str:
+    return " (--refine, --atlas)" if orders.get(_UNRESOLVED) else ""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _few(table: Table, there: int, what: str, console: Console) -> None:
+    """A table, and how many rows it leaves out."""
+    show_table(table, console)
+    if there > _ROWS:
+        console.print(f"… and {there - _ROWS} more {what}", style="dim", highlight=False)
+
+
+def _told(each: Survey) -> list[Envelope]:
+    """Steps between critical points whose defect rounding does not explain."""
+    return [step for step in each.envelopes if step.critical and step.rounding < _TOLD and math.isfinite(step.defect)]
 
 
 def _points(found: Sequence[Survey]) -> Table:
     """One row a chain: certificates, the envelope identity, branches, classes."""
     legend = (
-        "envelope: largest relative defect of dF/dλ = ‖θ−θ_ref‖² over the steps between critical points, where rounding allows "
-        "a hundredth; outside: how many of these leave the bounds that a branch of minima keeps"
+        "envelope: largest relative defect of dF/dλ = ‖θ−θ_ref‖² over steps between critical points; outside: how many of these "
+        "leave the bounds of a branch of minima"
     )
-    table = Table(box=None, pad_edge=False, header_style="bold", caption=legend, caption_justify="left")
+    table = Table(box=None, pad_edge=False, header_style="bold", caption=legend)
     table.add_column("chain")
-    table.add_column("certificates", overflow="fold")
+    table.add_column("certificates")
     for column in ("envelope", "outside", "branches", "meetings", "share defect"):
         table.add_column(column, justify="right")
-    for each in found:
-        chain = each.chain
+    for each in found[:_ROWS]:
+        chain, told = each.chain, _told(each)
         verdicts = Counter(str(row["certificate"]) for row in chain.rows if "certificate" in row)
-        told = [step for step in each.envelopes if step.critical and step.rounding < _TOLD and math.isfinite(step.defect)]
-        outside = sum(step.outside > 0 for step in told)
         shares = chain.series("share_defect_largest")
         table.add_row(
             chain.name,
             Text(shown(", ".join(f"{count} {name}" for name, count in verdicts.most_common()) or "none")),
             f"{max(step.defect for step in told):.1e}" if told else "",
-            f"{outside} of {len(told)}",
+            f"{sum(step.outside > 0 for step in told)} of {len(told)}",
             "" if each.branches is None else str(each.branches.count),
             str(len(each.meetings)),
             f"{np.nanmax(shares):.0e}" if np.isfinite(shares).any() else "",
@@ -120,43 +140,71 @@ def _points(found: Sequence[Survey]) -> Table:
     return table
 
 
-def _transitions(each: Survey, console: Console, unit: str) -> None:
-    chain, form = each.chain, ".1f" if unit == "points" else ".3g"
-    if not each.transitions:
-        console.print(f"[bold]{chain.name}[/]: no transition of the order parameter on this ladder", highlight=False)
-    else:
-        table = Table(title=f"{chain.name}: the order parameter", title_justify="left", box=None, pad_edge=False)
-        for column in ("λ", "kind", "p", "order", "width", "Δq over it", "slopes beside it", "loses most"):
-            table.add_column(column, justify="left" if column in ("kind", "order", "loses most") else "right")
-        for transition in each.transitions:
-            change, judgement = transition.change, transition.judgement
-            order = judgement.order if judgement.order != "unresolved" else "not judged (--refine, --atlas)"
-            worst = max(transition.classes.items(), key=lambda item: item[1][0], default=None)
-            table.add_row(
-                _between(judgement.low, judgement.high),
-                change.kind,
-                _evidence(change),
-                order,
-                f"{judgement.width:.2g}",
-                f"{judgement.change:.3g}",
-                f"{judgement.slopes[0]:.3g} | {judgement.slopes[1]:.3g}",
-                Text(shown(f"{worst[0]} ({worst[1][0]:{form}} {unit})" if worst and worst[1][0] > 0 else "")),
-            )
-        console.print(table)
-    if each.changes.reason:
-        console.print(f"{chain.name}: other change points were not looked for: {each.changes.reason}", highlight=False)
-        return
-    lines = [f"{name} {_places(changes)}" for name, changes in each.changes.found.items() if changes]
-    searched = f"{len(each.changes.found)} series, at {LEVEL:g} over all of them"
-    console.print(f"change points of {searched}: {'; '.join(lines) or 'none'}", highlight=False, markup=False)
-    together = [row for row in each.coincidences if row.together]
-    for row in together:
-        console.print(
-            f"  {row.first} and {row.second}: {row.together} of {row.counts[0]} together, p {row.p_value:.3g} by shifts, "
-            f"{row.adjusted:.3g} after Holm",
-            highlight=False,
-            markup=False,
+def _transitions(found: Sequence[tuple[Survey, Transition]], unit: str) -> Table:
+    """The largest, in the order in which they come."""
+    largest = sorted(found, key=lambda pair: -abs(pair[1].judgement.change))[:_ROWS]
+    several, form = len({each.chain.name for each, _ in found}) > 1, ".1f" if unit == "points" else ".3g"
+    table = Table(title="The order parameter", box=None, pad_edge=False, header_style="bold")
+    if several:
+        table.add_column("chain")
+    for column in ("λ", "order", "Δq", "p", "loses most"):
+        table.add_column(column, justify="right" if column in ("Δq", "p") else "left")
+    for each, one in sorted(largest, key=found.index):
+        change, judgement = one.change, one.judgement
+        worst = max(one.classes.items(), key=lambda item: item[1][0], default=None)
+        order = judgement.order if judgement.order != _UNRESOLVED else f"{change.kind}, not judged"
+        cells: list[str | Text] = [
+            _between(judgement.low, judgement.high),
+            order,
+            f"{judgement.change:.3g}",
+            _evidence(change),
+            Text(shown(f"{worst[0]} ({worst[1][0]:{form}} {unit})" if worst and worst[1][0] > 0 else "")),
+        ]
+        table.add_row(*([each.chain.name] if several else []), *cells)
+    return table
+
+
+def _changes(found: Sequence[Survey], console: Console) -> None:
+    """The series that change most often with their surest change, and pairs of series that change together."""
+    table = Table(title="Change points", box=None, pad_edge=False, header_style="bold")
+    table.add_column("series")
+    table.add_column("how many", justify="right")
+    table.add_column("the surest")
+    series: dict[str, list[ChangePoint]] = {}
+    for each in found:
+        for name, changes in each.changes.found.items():
+            if changes:
+                series.setdefault(name, []).extend(changes)
+    for name, every in sorted(series.items(), key=lambda item: -len(item[1]))[:_ROWS]:
+        surest = min(every, key=lambda change: change.adjusted if math.isfinite(change.adjusted) else 0.0)
+        place = f"{surest.kind} at {surest.strength:.4g}, {surest.low:.4g} to {surest.high:.4g}"
+        table.add_row(Text(shown(name)), str(len(every)), place)
+    _few(table, len(series), "series", console)
+    together = [row for each in found for row in each.coincidences if row.together]
+    for row in sorted(together, key=lambda each: each.adjusted)[:_PAIRS]:
+        text = f"{row.first} and {row.second}: {row.together} of {row.counts[0]} together, p {row.adjusted:.3g} after Holm"
+        console.print(text, highlight=False, markup=False)
+    if len(together) > _PAIRS:
+        console.print(f"… and {len(together) - _PAIRS} more pairs of series", style="dim", highlight=False)
+
+
+def _loops(measured: Sequence[MeasuredLoop]) -> Table:
+    """A row a loop, those with the largest areas."""
+    table = Table(title="Loops", box=None, pad_edge=False, header_style="bold")
+    for column in ("seed", "branches differ", "Maxwell", "width", "area ∮ q dλ", "barrier"):
+        table.add_column(column, justify="left" if column == "branches differ" else "right")
+    largest = sorted(measured, key=lambda each: -abs(each.loop.area))[:_ROWS]
+    for each in sorted(largest, key=lambda one: (one.seed, one.loop.low)):
+        loop = each.loop
+        table.add_row(
+            str(each.seed),
+            _between(loop.low, loop.high),
+            f"{loop.maxwell:.6g}" if math.isfinite(loop.maxwell) else "none",
+            f"{loop.width:.3g}" if math.isfinite(loop.width) else "",
+            f"{loop.area:.4g}",
+            f"{each.barrier['barrier_best']:.4g}" if each.barrier else "",
         )
+    return table
 
 
 def _evidence(change: ChangePoint) -> str:
@@ -165,10 +213,6 @@ def _evidence(change: ChangePoint) -> str:
         value = change.adjusted if math.isfinite(change.adjusted) else change.p_value
         return f"{value:.3g}" if change.evidence == "search" else f"{value:.3g}, of χ"
     return "by F" if change.evidence == "energy" else "by χ"
-
-
-def _places(changes: Sequence[ChangePoint]) -> str:
-    return ", ".join(f"{change.strength:.4g} ({change.kind}, {change.low:.4g} to {change.high:.4g})" for change in changes)
 
 
 def _between(low: float, high: float) -> str:

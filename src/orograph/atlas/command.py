@@ -33,6 +33,7 @@ from orograph.store.resume import begun_run
 from orograph.store.run import Run
 from orograph.store.stretches import Stretch, stretches
 from orograph.work.progress import Show, WorkProgress
+from orograph.work.wide import show_table
 
 
 def folder_of(settings: AtlasSettings) -> Path:
@@ -60,6 +61,9 @@ def atlas(settings: AtlasSettings, problem: Problem | None = None, show: Show = 
     work = list(to_do(known, settings.descents))
     if settings.dry_run:
         counts = {kind: sum(each.kind == kind for each in work) for kind in ("maxwell", "descent")}
+        if settings.json_output:
+            answer(json_text({"run": str(out), "stretches": len(known), **counts, "products": settings.descent_products}))
+            return 0
         text = f"{len(known)} stretches; {counts['maxwell']} crossings to certify, {counts['descent']} descents of at most "
         console.print(f"{text}{settings.descent_products:,} products", highlight=False)
         return 0
@@ -222,4 +226,4 @@ def _print(results: dict[str, Any], console: Console) -> None:
     for each in results["maxwell"]:
         note = f"equal depth, latent {each['latent']:.4g}" if each["certified"] else "equal depth, not certified"
         table.add_row("Maxwell", each["first_stretch"], each["second_stretch"], f"{each['strength']:.8g}", note)
-    console.print(table)
+    show_table(table, console)

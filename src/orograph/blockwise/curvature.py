@@ -13,6 +13,7 @@ from torch import Tensor
 from orograph.arguments import checked
 from orograph.blockwise.block_operator import BlockOperator
 from orograph.blockwise.frobenius import Couplings, couplings
+from orograph.brief import brief
 from orograph.curvature.counting import OnProduct, renamed
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError
@@ -21,6 +22,7 @@ from orograph.spectral.eigenpairs import lanczos
 from orograph.spectral.spectrum import Spectrum
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class BlockCurvature:
     """What is known of the blocks.

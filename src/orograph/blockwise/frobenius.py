@@ -16,6 +16,7 @@ from torch import Tensor
 
 from orograph.arguments import checked
 from orograph.blockwise.block_operator import BlockOperator, spread
+from orograph.brief import brief
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator, require_digits
 from orograph.curvature.shards import Shards
@@ -24,6 +25,7 @@ from orograph.spectral.intervals import Estimate, estimate, from_crossed, from_v
 from orograph.spectral.traces import COLUMNS, EntryVariances, Products, diagonal, gram, rademacher
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Couplings:
     """Traces of diagonal blocks and squared norms of all.

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from orograph.arguments import checked
 from orograph.blockwise.block_operator import BlockOperator
 from orograph.blockwise.parts import partition
+from orograph.brief import brief
 from orograph.curvature.counting import OnProduct, renamed
 from orograph.curvature.foreign import as_operator
 from orograph.curvature.ggn import GaussNewtonOperator
@@ -46,6 +47,7 @@ _PLAIN = {"weight": None, "pos_weight": None, "label_smoothing": 0.0, "ignore_in
 _SAME = 1e-3  # of a loss, in float32: two ways to the mean over all data
 
 
+@brief
 @dataclass(frozen=True)
 class Norm:
     """‖·‖₂ of a symmetric matrix, from below for certain.
@@ -62,6 +64,7 @@ class Norm:
     residual: float
 
 
+@brief
 @dataclass(frozen=True)
 class BlockAudit:
     """One layer's block.
@@ -84,6 +87,7 @@ class BlockAudit:
         return self.difference.value / self.curvature.value if self.curvature.value else float("nan")
 
 
+@brief
 @dataclass(frozen=True)
 class KfacAudit:
     """What a Kronecker-factored matrix K is worth in place of G.

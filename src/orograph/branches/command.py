@@ -31,6 +31,7 @@ from orograph.store.run import Run
 from orograph.work.pools import start_workers
 from orograph.work.problems import packed_problem
 from orograph.work.progress import Show, WorkProgress
+from orograph.work.wide import show_table
 
 PICTURE = "branches"
 
@@ -157,7 +158,7 @@ def _print(run: Run, console: Console) -> None:
             for name, text in columns.items()
         ]
         table.add_row(course.name, "ends", *last, "")
-    console.print(table)
+    show_table(table, console, keys=2)
     for course in courses(run).values():
         console.print(
             f"{course.name}: {len(course.points)} points, {course.points[-1].scalars['products']:,} products; {course.ended}",

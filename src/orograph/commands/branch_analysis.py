@@ -28,6 +28,7 @@ from orograph.store.marker import has_marker
 from orograph.store.run import Run
 from orograph.store.stretches import Stretch, crossings, lost_classes, stretches
 from orograph.work.progress import Show
+from orograph.work.wide import show_table
 
 _ANY = {"run", "quiet", "json_output", "dry_run", "data_dir"}  # settings that are of every kind of run
 
@@ -56,6 +57,9 @@ def analyze(settings: AnalyzeSettings, problem: Problem | None = None, show: Sho
     results = {**of_run(run), **found_of(run)}
     if settings.dry_run:
         points = sum(len(course.points) for course in known.values())
+        if settings.json_output:
+            answer(json_text({"run": str(run.path), "branches": len(known), "points": points, "products": 0}))
+            return 0
         console.print(f"{len(known)} branches, {points} points, {len(results['stretches'])} stretches; no product is needed")
         return 0
     with reopened(run, run.provenance) as writing:
@@ -166,7 +170,7 @@ def _print(results: dict[str, Any], console: Console) -> None:
         between = f"{each['low']['strength']:.7g} to {each['high']['strength']:.7g}"
         index = "not known" if each["index"] is None else str(each["index"])
         table.add_row(each["name"], index, str(each["points"]), between, each["begins"] or "the start", each["ends"] or "the end")
-    console.print(table)
+    show_table(table, console)
     for each in results["maxwell"]:
         console.print(f"{each['one']} and {each['other']} are equally deep at λ = {each['strength']:.7g}", highlight=False)
     for each in results["lost_classes"]:

@@ -49,7 +49,8 @@ REPORT_HELP = """One self-contained HTML file that shows a whole run: open it an
 
 Examples:
   orograph report runs/demo                      runs/demo/report.html; analyze the run first to have all of it
-  orograph report runs/wide --out wide.html"""
+  orograph report runs/wide --out wide.html
+  orograph report runs/demo --points 0.001:0.01  a part of a long ladder, in runs/demo/report-part.html"""
 
 WATCH_HELP = """A run in progress, seen from another terminal: points done, pace, time left, the latest points, failures.
 

@@ -30,6 +30,7 @@ from orograph.store.names import CONFIGURATION
 from orograph.store.provenance import mixture, provenance
 from orograph.store.run import Run
 from orograph.store.track import TRACK
+from orograph.work.wide import show_table
 
 Row = tuple[str, str, bool]  # what, what it is, whether it is as it should be
 
@@ -52,7 +53,7 @@ def doctor(settings: DoctorSettings) -> int:
         table.add_column("", overflow="fold")
         for what, text, good in rows:
             table.add_row(what, Text(shown(text), "" if good else "yellow"))
-        console.print(table)
+        show_table(table, console)
     return 0 if all(good for _, _, good in sections["versions"]) else 1
 
 
@@ -74,7 +75,7 @@ def look_through(path: Path, *, repairing: bool) -> int:
         table.add_column(name, overflow="fold")
     for damage in damages:
         table.add_row(*map(Text, (shown(damage.path), shown(damage.why), damage.remedy)))
-    console.print(table)
+    show_table(table, console)
     again = any(damage.kind in ("point", "finding", "result", "lost") for damage in damages)
     if not repairing:
         console.print(f"to repair: orograph doctor {path} --repair")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orograph.commands.exporting import Row, columns, table
+from orograph.commands.rows import Row, columns, table
 from orograph.commands.typesetting import escaped, in_latex, number
 from orograph.errors import ConfigurationError, RunError, unknown
 from orograph.store.encoding import decode
@@ -95,11 +95,9 @@ def _by_configuration(run: Run, part: Part) -> tuple[list[str], list[_Line]]:
         name = row["configuration"]
         key = tuple(settings[name].get(each, "") for each in varied) if varied else (name,)
         lines.setdefault(name, _Line(key, [], [])).rows.append(row)
-    for key, found in run.findings.items():
-        if key.kind == "pair" and key.configuration in lines and all(map(part.has_seed, found.scalars.get("seeds", ()))):
-            lines[key.configuration].pairs.append(
-                {name: found.scalars[name] for name in TABLES["pairs"] if name in found.scalars}
-            )
+    for of, found in run.findings.items():
+        if of.kind == "pair" and of.configuration in lines and all(map(part.has_seed, found.scalars.get("seeds", ()))):
+            lines[of.configuration].pairs.append({name: found.scalars[name] for name in TABLES["pairs"] if name in found.scalars})
     return varied or ["configuration"], list(lines.values())
 
 

@@ -36,6 +36,7 @@ from orograph.store.names import require_free, run_around
 from orograph.store.provenance import provenance
 from orograph.work.bench import chosen_metrics
 from orograph.work.progress import Working
+from orograph.work.wide import show_table
 
 _IN_95 = "in 95 %"  # what stands behind ± an interval
 _ENDINGS = (".json", ".png", ".pdf")  # of what is written
@@ -97,7 +98,7 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
         table = Table(box=None, show_header=False, pad_edge=False)
         for name, value in [*rows(found), *metric_rows(metrics)]:
             table.add_row(Text(name, "bold"), Text(value))
-        console.print(table)
+        show_table(table, console)
         console.print(
             Text.assemble("numbers in ", (shown(f"{stem}.json"), "bold"), ", picture ", (shown(picture), "bold")), highlight=False
         )

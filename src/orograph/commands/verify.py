@@ -16,6 +16,7 @@ from orograph.remarks import answer
 from orograph.store.atomic import require_writable
 from orograph.store.encoding import json_text
 from orograph.work.progress import Working
+from orograph.work.wide import show_table
 
 
 def verify(settings: VerifySettings) -> int:
@@ -37,7 +38,7 @@ def verify(settings: VerifySettings) -> int:
         allowed = "exact" if check.tolerance == 0 else f"{check.tolerance:.0e}"
         verdict = "[green]✓[/green]" if check.passed else "[red]wrong[/red]"
         table.add_row(check.name, f"{check.found:.9g}", f"{check.true:.9g}", allowed, verdict)
-    console.print(table)
+    show_table(table, console)
     console.print(f"{len(found) - wrong} of {len(found)} numbers are true.")
     return int(wrong > 0)
 

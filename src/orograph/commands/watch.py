@@ -237,8 +237,8 @@ def view(seen: Glance) -> Group:
     if kinds:
         parts.append(Text(f"besides: {kinds}"))
     table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
-    table.add_column("latest", no_wrap=True)
-    table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("latest", overflow="fold")
+    table.add_column("", overflow="fold", ratio=1)
     table.add_column("ago", justify="right", no_wrap=True)
     for name, text, failed, age in seen.latest:
         table.add_row(name, Text(text, "red" if failed else ""), duration(age))

@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orograph.commands.exporting import csv_bytes, table
+from orograph.commands.exporting import csv_bytes
+from orograph.commands.rows import table
 from orograph.connections.cost import disk, passes, show_plan
 from orograph.connections.ends import Ends, folder_of
 from orograph.connections.results import gather, measured
@@ -31,6 +32,7 @@ from orograph.store.resume import begun_run, settled_numerics
 from orograph.store.run import Run
 from orograph.work.problems import as_begun
 from orograph.work.progress import WorkProgress
+from orograph.work.wide import show_table
 
 TABLE = "connection.csv"
 
@@ -111,7 +113,7 @@ def _compute(run: Run, ends: Ends, execution: Execution) -> None:
                 found = measured(ends, name, told)
             except OrographError as error:
                 run.commit_finding(curve_key(name), status="failed", scalars={"error": str(error)})
-                progress.completed(WAYS[name], f"failed: {error}", work[name])
+                progress.completed(WAYS[name], f"failed: {error}", work[name], failed=True)
                 continue
             timings = {"seconds": time.perf_counter() - began}
             run.commit_finding(curve_key(name), scalars=found.scalars, arrays=found.arrays, timings=timings)
@@ -136,7 +138,7 @@ def _print(results: dict[str, Any], console: Console) -> None:
     for each in rows:
         values = (each.get(key, "") for key in known)
         told.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in values))
-    console.print(told)
+    show_table(told, console)
     for each in rows:
         if changes := "; ".join(f"{part} {each[part]}" for part in CHANGES if each[part]):
             console.print(f"{each['path_name']}: classes {changes}", highlight=False, markup=False, soft_wrap=True)

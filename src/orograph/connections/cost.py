@@ -16,6 +16,7 @@ from orograph.store.connection_quantities import ANCHORED, WAYS
 from orograph.store.encoding import json_text
 from orograph.work.progress import duration
 from orograph.work.timing import seconds_of
+from orograph.work.wide import show_table
 
 _GRADIENT, _PRODUCT = 3.0, 5.4  # forward passes over all data: of a gradient, of a Hessian product (dense layers)
 _PIVOTS = 10  # of a band, which begins with five and ends with twenty at most
@@ -62,6 +63,6 @@ def show_plan(ends: Ends, out: Path, console: Console, *, as_json: bool) -> None
     for name, each in seconds.items():
         doubt = ", ten times as long where the Hessian is ill-conditioned" if name == ANCHORED else ""
         table.add_row(WAYS[name], f"about {duration(each)}{doubt}")
-    console.print(table)
+    show_table(table, console)
     kept = f"{format_bytes(disk(ends))} on the disk at most{told_space(out, disk(ends))}"
     console.print(f"{duration(sum(seconds.values()))} in all, {kept}", highlight=False, soft_wrap=True)

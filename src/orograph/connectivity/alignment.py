@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.calling import call, evaluation_mode, guarded
 from orograph.connectivity.activity import matched_by_activity
 from orograph.connectivity.elements import Element, drawn, identity, moved
@@ -34,6 +35,7 @@ _MIXINGS = ("orthogonal", "invertible")
 _SAMPLES = 512  # at most, whose activations are compared
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Alignment:
     """The second network in the first one's order.

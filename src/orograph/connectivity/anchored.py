@@ -16,6 +16,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.connectivity.curves import Curve, through
 from orograph.curvature.counting import OnProduct, renamed
 from orograph.curvature.hessian import HessianOperator
@@ -33,6 +34,7 @@ _FINEST = 1.02  # where a step of that is still too long the path jumps
 _LONG, _SHORT = 2.0, 0.5  # times the way by the number of points: steps longer are halved, after shorter ones they grow
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class AnchoredPath:
     """Critical points on the way from one minimum to another.

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.connectivity.curves import Curve
 from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import Evaluation, evaluate
@@ -20,6 +21,7 @@ from orograph.geometry.normalisation import reestimated
 from orograph.objective import Objective
 
 
+@brief
 @dataclass(frozen=True)
 class Barriers:
     """Barriers along one curve; NaN where there are no test data or no classes.
@@ -43,6 +45,7 @@ class Barriers:
     largest_test_loss: float
 
 
+@brief
 @dataclass(frozen=True)
 class CurveProfile:
     """What is achieved along a curve.

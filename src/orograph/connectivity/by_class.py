@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.connectivity.curves import Curve
 from orograph.errors import ConfigurationError, DataError
 from orograph.geometry.classes import class_labels
@@ -23,6 +24,7 @@ from orograph.objective import Objective
 HALF = 0.5  # of a class's samples: a class with fewer right ones is lost
 
 
+@brief
 @dataclass(frozen=True)
 class ClassChange:
     """Where a class is lost or found along a curve.

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.connectivity.alignment import align
 from orograph.connectivity.anchored import anchored_path
 from orograph.connectivity.band import nudged_elastic_band
@@ -36,6 +37,7 @@ PRODUCTS = 1000  # of a point of an anchored path
 _COPIES = 9
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Connection:
     """What lies between two minima.

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import Points
 
@@ -19,6 +20,7 @@ Kind = Literal["chain", "bezier"]
 SYMMETRY_BREAKING = 1e-3  # relative to the distance of the ends: on a ridge the gradient has no component that leaves it
 
 
+@brief
 @dataclass(frozen=True)
 class Curve:
     """A curve through parameter space.

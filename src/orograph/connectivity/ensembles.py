@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.connectivity.curves import Curve
 from orograph.geometry.evaluation import Statistics, Thetas, class_scores, in_blocks, predictions_at
 from orograph.geometry.normalisation import reestimated
@@ -15,6 +16,7 @@ from orograph.metrics import correct
 from orograph.objective import Objective
 
 
+@brief
 @dataclass(frozen=True)
 class Ensemble:
     """M models and the mean of their probabilities on one data set.

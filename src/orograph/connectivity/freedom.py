@@ -26,6 +26,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from orograph.boundary import said
+from orograph.brief import brief
 from orograph.calling import call, evaluation_mode
 from orograph.connectivity.axes import Axes, Axis, plain
 from orograph.connectivity.axis_reading import Reading
@@ -37,6 +38,7 @@ from orograph.objective import Objective
 from orograph.parameters import first_names
 
 
+@brief
 @dataclass(frozen=True)
 class Block:
     """A part of a parameter or buffer, with a dimension for every kind of units in it.
@@ -58,6 +60,7 @@ class Block:
     counts: bool
 
 
+@brief
 @dataclass(frozen=True)
 class Inner:
     """What each of several hosts holds: units of its own, which change places within it, or are rotated, or mixed invertibly."""
@@ -68,6 +71,7 @@ class Inner:
     mixes: bool
 
 
+@brief
 @dataclass(frozen=True)
 class Group:
     """Units that change places as a whole, and what they hold.
@@ -92,6 +96,7 @@ class Group:
         return {each.kind for each in self.inner} | ({self.kind} if self.kind is not None and not self.stays else set())
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Freedom:
     """The symmetries of a network that alignment goes through.

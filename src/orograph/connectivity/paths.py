@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.connectivity.curves import Curve, displaced
 from orograph.connectivity.minibatches import minibatches, value_and_gradient
 from orograph.errors import ConfigurationError
@@ -21,6 +22,7 @@ from orograph.objective import Objective
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
+@brief
 @dataclass(frozen=True)
 class TrainedCurve:
     """A curve after training.

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.connectivity.directions import orthonormalised, random_orthonormal
 from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import Points, evaluate, told
@@ -15,6 +16,7 @@ from orograph.geometry.normalisation import reestimated
 from orograph.objective import Objective
 
 
+@brief
 @dataclass(frozen=True)
 class Profile:
     """Losses along a line θ + x·u.
@@ -30,6 +32,7 @@ class Profile:
     accuracies: Float[Tensor, " n"]
 
 
+@brief
 @dataclass(frozen=True)
 class Surface:
     """Losses on a grid origin + x·u + y·v.

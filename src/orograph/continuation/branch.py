@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from orograph.brief import brief
 
+_TOLD = 8  # events that a branch shows
+
+
+@brief
 @dataclass(frozen=True, eq=False)
 class BranchPoint:
     """A critical point of L_eff(·; λ) on a branch.
@@ -41,6 +46,7 @@ class BranchPoint:
     products: int
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Event:
     """Where a branch changes its kind.
@@ -94,5 +100,6 @@ class Branch:
 
     def __repr__(self) -> str:
         first, last = self.points[0], self.points[-1]
-        kinds = ", ".join(f"{event.kind} at λ = {event.strength:.6g}" for event in self.events) or "no event"
+        kinds = ", ".join(f"{event.kind} at λ = {event.strength:.6g}" for event in self.events[:_TOLD]) or "no event"
+        kinds += f", {len(self.events) - _TOLD} more" if len(self.events) > _TOLD else ""
         return f"Branch of {len(self.points)} points, λ from {first.strength:.6g} to {last.strength:.6g}: {kinds}; {self.ended}"

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.continuation.equation import State
 from orograph.continuation.follower import Follower, require_penalty
 from orograph.errors import ConfigurationError
@@ -23,6 +24,7 @@ NEAR = 1e-3  # of λ: how near to its end a branch is followed
 _UNITS = 100  # in the last place of L_eff, which a loss in the dtype of θ is good to
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Maxwell:
     """Where two branches have equal L_eff.

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.continuation.branch import Event
 from orograph.continuation.equation import State, only_strength
 from orograph.continuation.follower import ITERATIONS, Follower
@@ -22,6 +23,7 @@ from orograph.objective import Objective
 _BESIDE = (1.0, 0.25, 0.0625)  # of λ and the amplitude: how far from a branch point its stem is looked for
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Switched:
     """A point on a branch that leaves an event.

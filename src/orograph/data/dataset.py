@@ -9,10 +9,13 @@ import torch
 from jaxtyping import Float, Int64, Integer, UInt8
 from torch import Tensor
 
+from orograph.brief import brief
+
 Images = UInt8[np.ndarray, "N C H W"]
 Labels = Integer[np.ndarray, " N"]
 
 
+@brief
 @dataclass(frozen=True)
 class Dataset:
     """Normalised images and labels of one data set.

@@ -12,12 +12,14 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from orograph.brief import brief
 from orograph.errors import ConfigurationError
 
 SAMPLES = 100  # where their number is left open
 TEST_SHARE = 5  # so many training samples a test sample
 
 
+@brief
 @dataclass(frozen=True)
 class LinearTeacher:
     """y = Ax with A = U diag(σ) Vᵀ.

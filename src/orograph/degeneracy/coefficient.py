@@ -26,6 +26,7 @@ from torch import Tensor
 from orograph.arguments import checked
 from orograph.blockwise.block_operator import BlockOperator
 from orograph.blockwise.parts import partition
+from orograph.brief import brief
 from orograph.curvature.counting import OnProduct
 from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.operator import LinearOperator
@@ -42,6 +43,7 @@ _STEP = 0.2  # default ε in units of 1/(nβ λ_max + γ): in the sharpest direc
 _SPAN = 300.0  # default nβ λ_max/γ: in the flattest direction a chain forgets in 3,000 steps
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class LearningCoefficient:
     """A local learning coefficient with what tells how far to believe it.

@@ -24,6 +24,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.errors import ConfigurationError, DataError, unknown
 from orograph.objective import Objective
 from orograph.training.gradient import BatchGradient, refuse_stateful
@@ -37,6 +38,7 @@ _DAMPING = 1e-3  # of √v, relative to its mean: what no slope has been seen of
 _TELL = 50  # steps between calls of `on_step`
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Chains:
     """What C chains saw in T steps after they burnt in.

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 from orograph.training.gradient import BatchGradient, refuse_stateful
@@ -28,6 +29,7 @@ _COMPACT = 0.5  # the stack is rebuilt when at most this share of it goes on, be
 OnBlock = Callable[[int, int], None]  # steps so far, and chains that go on
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Passages:
     """When each of several chains crossed, and where.

@@ -28,6 +28,7 @@ from orograph.store.provenance import provenance
 from orograph.store.resume import begun_run, settled_numerics
 from orograph.store.run import Run
 from orograph.work.progress import Show, WorkProgress
+from orograph.work.wide import show_table
 
 
 def escape_command(command: EscapeCommand) -> int:
@@ -127,7 +128,7 @@ def _print(results: dict[str, Any], console: Console) -> None:
         low, high = cell.get("rate_low", 0), cell.get("rate_high", 0)
         interval = f"{1 / high:.4g} to {1 / low:.4g}" if low else f"above {1 / high:.4g}" if high else ""
         table.add_row(*told, f"{interval}{', unstable' if cell['unstable'] else ''}")
-    console.print(table)
+    show_table(table, console, keys=3)
     for sentence in verdict(results):
         console.print(sentence, highlight=False, markup=False)
 

@@ -25,6 +25,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy import optimize, special, stats
 
+from orograph.brief import brief
 from orograph.errors import ConfigurationError
 from orograph.escapes.survival import LEVEL, require_times
 
@@ -33,6 +34,7 @@ ARRHENIUS, POWER, UNDECIDED = "Arrhenius", "power law", "not told apart"
 _QUANTILE = float(stats.norm.ppf((1 + LEVEL) / 2))
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Law:
     """One law, fitted.
@@ -54,6 +56,7 @@ class Law:
     log_times: Float[ndarray, " m"]
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Laws:
     """Both laws, and which of them is the better one.

@@ -16,12 +16,14 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy import stats
 
+from orograph.brief import brief
 from orograph.errors import ConfigurationError
 
 LEVEL = 0.95  # of all intervals
 _FEWEST = 5  # escapes from which a shape is fitted
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Survival:
     """The share that is left, right after each time at which a chain escaped or was last seen.
@@ -40,6 +42,7 @@ class Survival:
     high: Float[ndarray, " n"]
 
 
+@brief
 @dataclass(frozen=True)
 class Rate:
     """Escapes in a unit of time.

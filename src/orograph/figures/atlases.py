@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from orograph.figures.courses import course, deepest_of, height_above, heights, legend_handles, mark, strengths
 from orograph.figures.labels import label
-from orograph.figures.style import PALETTE, styled
+from orograph.figures.style import PALETTE, Picture, styled
 from orograph.store.branch import DIVIDING
 from orograph.store.stretches import Stretch, stretches_told
 from orograph.store.wording import Wording
@@ -31,7 +31,7 @@ def atlas(results: Mapping[str, Any], title: str = "", *, wording: Wording | Non
     """
     branches = [branch for run in results["branches"] for branch in run["branches"]]
     with styled():
-        figure = Figure(figsize=(11, 5.4), layout="constrained")
+        figure = Picture(figsize=(11, 5.4), layout="constrained")
         order, energy = figure.subplots(1, 2)
         deepest = deepest_of([(branch["points"], branch["events"]) for branch in branches])
         height = height_above(deepest)

@@ -20,7 +20,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, ScalarFormatter
 from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
 
 from orograph.figures.labels import label, said
-from orograph.figures.style import PALETTE, styled
+from orograph.figures.style import PALETTE, Picture, styled
 from orograph.store.branch import DIVIDING
 from orograph.store.stretches import course_told, divided
 from orograph.store.wording import Wording
@@ -56,7 +56,7 @@ def bifurcations(tree: xr.DataTree, title: str = "") -> Figure:
         return float(point["objective"] - point["strength"] * point["order_parameter"])
 
     with styled():
-        figure = Figure(figsize=(11, 7.4), layout="constrained")
+        figure = Picture(figsize=(11, 7.4), layout="constrained")
         ((order, lowest), (energy, last)) = figure.subplots(2, 2)
         words = next(iter(nodes.values())).to_dataset()
         rows = {name: _rows(node.to_dataset(), "point") for name, node in nodes.items()}

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from orograph.figures.labels import label, said, score_of
-from orograph.figures.marks import Band, mark_bands, signed_scale, strength_axis
-from orograph.figures.style import PALETTE, styled
+from orograph.figures.marks import Band, mark_bands, signed_scale, strength_axis, thinned
+from orograph.figures.motion import moving_stretch
+from orograph.figures.style import PALETTE, Picture, styled
 
 _ROOM = 16  # letters of a name that fit beside a title
 
@@ -27,29 +28,30 @@ def curvature(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") -> 
         A matplotlib figure.
     """
     strengths = line.strength.values
-    few = "o" if len(strengths) <= 60 else ""
+    few = thinned("o", len(strengths))
     with styled():
-        figure = Figure(figsize=(8, 6.5), layout="constrained")
+        figure = Picture(figsize=(8, 6.5), layout="constrained")
         scalar, trace = figure.subplots(2, 1, sharex=True)
         value, error = line.scalar_curvature.values, line.scalar_curvature_error.values
-        scalar.plot(strengths, value, marker=few, color=PALETTE[0], label="R ± standard error, common to all points")
+        scalar.plot(strengths, value, **few, color=PALETTE[0], label="R ± standard error, common to all points")
         scalar.fill_between(strengths, value - error, value + error, color=PALETTE[0], alpha=0.25, lw=0)
         drawn = [value]
         if "scalar_curvature_top_k" in line:
             top = line.scalar_curvature_top_k.values
             k = line.sizes.get("eigen", 0)
-            scalar.plot(strengths, top, "--", marker=few and "s", ms=3, color=PALETTE[1], label=rf"$R_{{\mathrm{{top}}\ {k}}}$")
+            words = rf"$R_{{\mathrm{{top}}\ {k}}}$"
+            scalar.plot(strengths, top, "--", **thinned("s", len(strengths)), ms=3, color=PALETTE[1], label=words)
             drawn.append(top)
         every = np.concatenate(drawn)
         signed_scale(scalar, np.nanmax(every), np.nanmin(every))
         scalar.set(title="Scalar curvature of the graph of L", ylabel=label("scalar_curvature"))
         value, error = line.trace.values, line.trace_error.values
-        trace.plot(strengths, value, marker=few, color=PALETTE[2], label="tr H ± common error")
+        trace.plot(strengths, value, **few, color=PALETTE[2], label="tr H ± common error")
         trace.fill_between(strengths, value - error, value + error, color=PALETTE[2], alpha=0.25, lw=0)
         signed_scale(trace, np.nanmax(value), np.nanmin(value))
         more, others = _beside(trace, line)
         trace.set(title=f"Trace, and {others[0]}" if others else "Trace", ylabel=label("trace"))
-        strength_axis(trace, strengths)
+        strength_axis(trace, strengths, moving_stretch(strengths, [line.scalar_curvature.values, line.trace.values]))
         for axes in (scalar, trace):
             mark_bands(axes, bands)
         handles, labels = trace.get_legend_handles_labels()

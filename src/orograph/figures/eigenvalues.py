@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from orograph.figures.labels import label
-from orograph.figures.style import PALETTE, styled
+from orograph.figures.style import PALETTE, Picture, styled
 
 
 def spectrum(
@@ -33,7 +33,7 @@ def spectrum(
     """
     values, errors = np.asarray(eigenvalues), np.asarray(residuals)
     with styled():
-        figure = Figure(figsize=(10, 4), layout="constrained")
+        figure = Picture(figsize=(10, 4), layout="constrained")
         axes = figure.subplots(1, 1 if density is None else 2, squeeze=False)[0]
         rank = np.arange(1, len(values) + 1)
         for sign, colour, words in ((1, PALETTE[0], "positive"), (-1, PALETTE[1], "negative")):

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from orograph.figures.labels import label, title_of
 from orograph.figures.study_looks import looks, nothing, numbers
-from orograph.figures.style import styled
+from orograph.figures.style import Picture, styled
 from orograph.store.connection import BY_CLASS
 from orograph.store.connection_quantities import WAYS
 from orograph.store.wording import wording_of_results
@@ -35,7 +35,7 @@ def class_courses(results: Mapping[str, Any], title: str = "") -> Figure:
     look = looks(told)
     rows = max(1, -(-len(drawn) // _COLUMNS))
     with styled():
-        figure = Figure(figsize=(4.2 * min(max(len(drawn), 2), _COLUMNS), 2.9 * rows + 0.9), layout="constrained")
+        figure = Picture(figsize=(4.2 * min(max(len(drawn), 2), _COLUMNS), 2.9 * rows + 0.9), layout="constrained")
         panels = list(figure.subplots(rows, min(max(len(drawn), 1), _COLUMNS), squeeze=False, sharey=True).flat)
         for axes, name in zip(panels, drawn, strict=False):
             _courses(axes, paths[name], quantity, classes, look)

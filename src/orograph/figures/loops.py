@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from orograph.figures.labels import label, said, score_of
-from orograph.figures.marks import band, strength_axis
-from orograph.figures.style import PALETTE, styled
+from orograph.figures.marks import band, strength_axis, thinned
+from orograph.figures.motion import moving_stretch
+from orograph.figures.style import PALETTE, Picture, styled
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def hysteresis(up: xr.Dataset, down: xr.Dataset, loops: Sequence[LoopMarks] = ()
         A matplotlib figure.
     """
     with styled():
-        figure = Figure(figsize=(10, 7), layout="constrained")
+        figure = Picture(figsize=(10, 7), layout="constrained")
         ((order, difference), (lowest, score)) = figure.subplots(2, 2, sharex=True)
         _both(order, up, down, "order_parameter")
         order.set(
@@ -52,7 +53,7 @@ def hysteresis(up: xr.Dataset, down: xr.Dataset, loops: Sequence[LoopMarks] = ()
         )
         common = np.intersect1d(up.strength.values, down.strength.values)
         gap = up.objective.sel(strength=common).values - down.objective.sel(strength=common).values
-        difference.plot(common, gap, marker="o" if len(common) <= 60 else "", ms=3, color=PALETTE[2])
+        difference.plot(common, gap, ms=3, color=PALETTE[2], **thinned("o", len(common)))
         difference.axhline(0, color="#555555", lw=0.8)
         difference.set(title=r"$L_{\mathrm{eff}}$, up less down", ylabel="difference")
         if "objective_lambda_min" in up:
@@ -63,8 +64,9 @@ def hysteresis(up: xr.Dataset, down: xr.Dataset, loops: Sequence[LoopMarks] = ()
         _both(score, up, down, name)
         title_text = said(name, up).long_name
         score.set(title=title_text[:1].upper() + title_text[1:], ylabel=label(name, of=up))
+        moving = moving_stretch(up.strength.values, [up.order_parameter.values, up[name].values])
         for axes in (lowest, score):
-            strength_axis(axes, up.strength.values)
+            strength_axis(axes, up.strength.values, moving)
         for axes in (order, difference, lowest, score):
             limits = axes.get_xlim()
             for loop in loops:
@@ -79,8 +81,8 @@ def hysteresis(up: xr.Dataset, down: xr.Dataset, loops: Sequence[LoopMarks] = ()
 
 def _both(axes: Axes, up: xr.Dataset, down: xr.Dataset, name: str) -> None:
     for line, style, marker, colour, words in ((up, "-", "^", PALETTE[0], "way up"), (down, "--", "v", PALETTE[1], "way down")):
-        few = marker if line.sizes["strength"] <= 60 else ""
-        axes.plot(line.strength, line[name], style, marker=few, ms=3.5, color=colour, label=words)
+        few = thinned(marker, line.sizes["strength"])
+        axes.plot(line.strength, line[name], style, ms=3.5, color=colour, label=words, **few)
 
 
 def _mark(axes: Axes, loop: LoopMarks) -> None:

@@ -1,5 +1,6 @@
 """What figures share: transitions as bands behind a curve, colours for classes, axes and their ticks."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ Band = tuple[float, float, str]  # from, to, and what it is: bands of one kind s
 
 _COLOURS = {"order parameter": PALETTE[3], "curvature": PALETTE[5]}
 _OF_A_METRIC = PALETTE[4]
+FEW = 60  # points, each of which has a marker
+_EVERY = 0.07  # of the diagonal of a panel, between the markers of more
+_ENOUGH = 0.25  # of an axis, for what happens
 
 
 def mark_bands(axes: Axes, bands: Sequence[Band]) -> None:
@@ -37,6 +41,16 @@ def band(axes: Axes, start: float, stop: float, **looks: Any) -> None:
     axes.set_xlim(low, high)
 
 
+def mark_stretch(axes: Axes, start: float, stop: float) -> None:
+    """Where most of what is drawn happens, which is drawn again on its own."""
+    band(axes, start, stop, color="#888888", alpha=0.2)
+
+
+def thinned(marker: str, count: int) -> dict[str, Any]:
+    """A marker at every point of a short ladder, at equal distances along the curve of a long one."""
+    return {"marker": marker} if count <= FEW else {"marker": marker, "markevery": _EVERY}
+
+
 def class_colours(count: int) -> list[str]:
     """As many colours as there are classes (Petroff, 2021: made to be told apart with any colour vision), repeated beyond ten."""
     known = mpl.color_sequences["petroff10"]
@@ -49,12 +63,32 @@ def is_logarithmic(strengths: Sequence[float] | np.ndarray) -> bool:
     return bool(known.size and known.min() > 0 and np.median(known) < 0.25 * known.max())
 
 
-def strength_axis(axes: Axes, strengths: Sequence[float] | np.ndarray = ()) -> None:
-    """The label, a readable number of ticks, and a logarithmic axis where the ladder is one."""
+def stretched(strengths: Sequence[float] | np.ndarray, moving: tuple[float, float]) -> bool:
+    """Whether an axis that is logarithmic from the ladder's first step on gives a stretch enough of its width."""
+    positive = np.asarray(strengths, dtype=float)[np.asarray(strengths) > 0]
+    least, most = float(positive.min()), float(positive.max())
+    low, high = (max(each, least) for each in moving)
+    return math.log(high / low) + (moving[0] < least) >= _ENOUGH * (math.log(most / least) + (moving[0] < least))
+
+
+def strength_axis(axes: Axes, strengths: Sequence[float] | np.ndarray = (), moving: tuple[float, float] | None = None) -> None:
+    """The label, a readable number of ticks, and a logarithmic axis where the ladder is one, or where most happens near its
+    beginning.
+
+    Args:
+        axes: whose horizontal axis it is.
+        strengths: λ of the ladder.
+        moving: where most happens, as `moving_stretch` gives it.
+    """
     axes.set_xlabel(quantity("strength").long_name)
     if is_logarithmic(strengths):
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
+    elif moving is not None and stretched(strengths, moving):
+        known = np.asarray(strengths, dtype=float)
+        axes.set_xscale("symlog", linthresh=float(known[known > 0].min()), linscale=0.4)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlim(known.min(), known.max())
     else:
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6))
 

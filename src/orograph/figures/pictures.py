@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from orograph.figures.style import styled
+from orograph.figures.style import Picture, styled
 
 _MOST = 10  # directions drawn
 
@@ -29,7 +29,7 @@ def images(
     shown, parts, values = np.asarray(pictures)[:_MOST], np.asarray(shares)[:_MOST], np.asarray(eigenvalues)[:_MOST]
     rows, columns = shown.shape[:2]
     with styled():
-        figure = Figure(figsize=(0.95 * columns + 1.1, 1.12 * rows + 0.7), layout="constrained")
+        figure = Picture(figsize=(0.95 * columns + 1.1, 1.12 * rows + 0.7), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
         for row in range(rows):
             for column in range(columns):

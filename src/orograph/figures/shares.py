@@ -7,8 +7,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from orograph.figures.labels import label, said
-from orograph.figures.marks import Band, class_colours, mark_bands, strength_axis
-from orograph.figures.style import styled
+from orograph.figures.marks import Band, class_colours, mark_bands, strength_axis, thinned
+from orograph.figures.motion import moving_stretch
+from orograph.figures.style import Picture, styled
 from orograph.metrics import ACCURACY
 
 
@@ -36,14 +37,15 @@ def class_shares(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") 
     total = gauss_newton.sum(1, keepdims=True)
     parts = np.divide(gauss_newton, total, out=np.zeros_like(gauss_newton), where=total > 0)
     with styled():
-        figure = Figure(figsize=(11, 4.2), layout="constrained")
+        figure = Picture(figsize=(11, 4.2), layout="constrained")
         panels = figure.subplots(1, 3 if by_class else 2, sharex=True)
         first, stacked = panels[:2]
-        few = "o" if len(strengths) <= 60 else ""
+        few = thinned("o", len(strengths))
+        moving = moving_stretch(strengths, [*largest.T, *([*line[by_class].values.T] if by_class else [])])
         for index, (name, colour) in enumerate(zip(names, colours, strict=True)):
-            first.plot(strengths, largest[:, index], marker=few, ms=2.5, color=colour, label=name)
+            first.plot(strengths, largest[:, index], **few, ms=2.5, color=colour, label=name)
             if by_class:
-                panels[2].plot(strengths, line[by_class].values[:, index], marker=few, ms=2.5, color=colour, label=name)
+                panels[2].plot(strengths, line[by_class].values[:, index], **few, ms=2.5, color=colour, label=name)
         first.axhline(0, color="#555555", lw=0.8)
         first.set(title=r"Contribution to $\lambda_1$, signed", ylabel=label("class_share", of=line))
         stacked.stackplot(strengths, parts.T, colors=colours, lw=0)
@@ -57,7 +59,7 @@ def class_shares(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") 
             if known.units == "%":
                 panels[2].set(ylim=(-3, 103))
         for axes in panels:
-            strength_axis(axes, strengths)
+            strength_axis(axes, strengths, moving)
         for axes in (first, *panels[2:]):
             mark_bands(axes, bands)
         lines = [each for each in panels[-1 if by_class else 0].get_lines() if each.get_label() in names]

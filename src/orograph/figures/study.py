@@ -19,7 +19,7 @@ from orograph.figures.study_looks import looks, nothing, numbers
 from orograph.figures.study_spectra import spectra as spectra
 from orograph.figures.study_surface import surface as surface
 from orograph.figures.study_training import training_curves as training_curves
-from orograph.figures.style import styled
+from orograph.figures.style import Picture, styled
 from orograph.store.wording import wording_of_results
 
 SHOWN = ("lambda_max", "trace", "loss_increase", "linear_barrier")
@@ -46,7 +46,7 @@ def by_setting(results: Mapping[str, Any], title: str = "", *, metrics: Sequence
     columns = len(varied) if len(varied) > 1 else min(3, max(len(panels), 1))
     with styled():
         lines = max(1, -(-len(panels) // columns))
-        figure = Figure(figsize=(3.7 * columns + 0.6, 2.4 * lines + 0.9), layout="constrained")
+        figure = Picture(figsize=(3.7 * columns + 0.6, 2.4 * lines + 0.9), layout="constrained")
         grid = list(figure.subplots(lines, columns, squeeze=False).flat)
         if not panels:
             nothing(grid[0])

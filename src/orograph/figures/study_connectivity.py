@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from orograph.figures.labels import label, title_of
 from orograph.figures.study_looks import grouped, looks, mean_and_range, nothing, numbers, stacked
-from orograph.figures.style import styled
+from orograph.figures.style import Picture, styled
 from orograph.store.connection_quantities import WAYS
 from orograph.store.wording import wording_of_results
 
@@ -33,7 +33,7 @@ def connectivity(results: Mapping[str, Any], title: str = "") -> Figure:
     paths = [path for group in groups.values() for entry in group for path in entry["paths"].values()]
     drawn = [name for name in _QUANTITIES if not paths or any(name in path for path in paths)]
     with styled():
-        figure = Figure(figsize=(max(3 * len(drawn) + 3, 8), 2.6 * max(len(groups), 1) + 0.9), layout="constrained")
+        figure = Picture(figsize=(max(3 * len(drawn) + 3, 8), 2.6 * max(len(groups), 1) + 0.9), layout="constrained")
         grid = figure.subplots(max(len(groups), 1), len(drawn) + 1, squeeze=False)
         for axes in grid.flat if not groups else []:
             nothing(axes)
@@ -73,7 +73,7 @@ def instability(results: Mapping[str, Any], title: str = "") -> Figure:
     barriers = [entry["paths"]["linear"]["barriers"] for entry in entries]
     drawn = [name for name in ("train_loss", "test_error") if not barriers or any(name in each for each in barriers)]
     with styled():
-        figure = Figure(figsize=(max(4.5 * len(drawn), 6), 3.5), layout="constrained")
+        figure = Picture(figsize=(max(4.5 * len(drawn), 6), 3.5), layout="constrained")
         panels = figure.subplots(1, len(drawn), squeeze=False).flat
         for axes, quantity in zip(panels, drawn, strict=True):
             for configuration, group in grouped(entries).items():

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from orograph.figures.labels import label
 from orograph.figures.study_looks import grouped, looks, nothing, numbers
-from orograph.figures.style import styled
+from orograph.figures.style import Picture, styled
 from orograph.store.wording import Wording, wording_of_results
 
 PUBLISHED = (("flatness_measure", "test_accuracy"), ("lambda_max", "test_accuracy"), ("trace", "test_loss"))
@@ -36,7 +36,7 @@ def correlations(results: Mapping[str, Any], title: str = "", *, kind: str = "sp
     rows, wording = results.get("metrics", []), wording_of_results(results)
     with styled():
         height = max(6.4, 0.25 * len(metrics) + 2.0)
-        figure = Figure(figsize=(12.5, height), layout="constrained")
+        figure = Picture(figsize=(12.5, height), layout="constrained")
         halves: Any = figure.subfigures(1, 2, width_ratios=(1, 1.5))
         left, right = halves
         _matrix(left.subplots(), table, metrics, targets, kind, wording)

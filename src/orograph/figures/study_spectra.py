@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from orograph.figures.labels import label
 from orograph.figures.marks import plain_ticks
 from orograph.figures.study_looks import Look, grouped, looks, mean_and_range, nothing, numbers
-from orograph.figures.style import styled
+from orograph.figures.style import Picture, styled
 
 _BINS = 14
 _POINTS = 1024
@@ -33,7 +33,7 @@ def spectra(results: Mapping[str, Any], title: str = "") -> Figure:
     groups, look = grouped(entries), looks(str(entry["configuration"]) for entry in entries)
     dense = any("density_values" in entry["arrays"] for entry in entries)
     with styled():
-        figure = Figure(figsize=(10.5 if dense else 8, 3.7), layout="constrained")
+        figure = Picture(figsize=(10.5 if dense else 8, 3.7), layout="constrained")
         panels = figure.subplots(1, 3 if dense else 2)
         if entries:
             _by_rank(panels[0], groups, look)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from orograph.figures.labels import label, said, title_of
-from orograph.figures.style import PALETTE, styled
+from orograph.figures.style import PALETTE, Picture, styled
 from orograph.store.wording import Wording
 
 COLOURS = "cividis"  # its lightness rises steadily, so that a greyscale print keeps the order
@@ -44,7 +44,7 @@ def surface(
     x, y, values = found["x"], found["y"], found[quantity]
     profiles = quantity.endswith("_loss") and "profile_x" in found
     with styled():
-        figure = Figure(figsize=(13 if profiles else 10, 4.2), layout="constrained")
+        figure = Picture(figsize=(13 if profiles else 10, 4.2), layout="constrained")
         columns = 3 if profiles else 2
         flat = figure.add_subplot(1, columns, 1)
         levels, scale = _levels(values)

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from orograph.figures.labels import label, said
 from orograph.figures.marks import plain_ticks
 from orograph.figures.study_looks import Look, grouped, looks, mean_and_range, nothing, stacked
-from orograph.figures.style import styled
+from orograph.figures.style import Picture, styled
 from orograph.store.wording import Score, Wording, wording_of_results
 
 _GAP = "Generalisation gap"
@@ -48,7 +48,7 @@ def training_curves(results: Mapping[str, Any], title: str = "") -> Figure:
     drawn = [panel for panel in (_LOSS, *_scores(wording.score), *_PANELS) if tested or panel[0] != _GAP]
     with styled():
         rows = 3 if tracked else 2
-        figure = Figure(figsize=(10, 2.7 * rows + 0.5), layout="constrained")
+        figure = Picture(figsize=(10, 2.7 * rows + 0.5), layout="constrained")
         grid = figure.subplots(rows, 3, squeeze=False)
         for axes in grid[:2].flat[len(drawn) :]:
             axes.set_axis_off()

@@ -19,6 +19,7 @@ from orograph.store.atomic import write_bytes
 # Okabe & Ito (2008), ordered so that neighbours differ in lightness as well and survive greyscale.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
+_EMBEDDED: Any = {"pdf.fonttype": 42, "ps.fonttype": 42}
 STYLE: Any = {
     "figure.dpi": 110,
     "savefig.dpi": 160,
@@ -42,8 +43,31 @@ STYLE: Any = {
     "xtick.color": "#555555",
     "ytick.color": "#555555",
     "axes.prop_cycle": cycler(color=PALETTE),
-    "pdf.fonttype": 42,
+    **_EMBEDDED,
 }
+
+
+class Picture(Figure):
+    """A matplotlib figure as the functions of this package return it.
+
+    A notebook shows it where it is the last line of a cell, and what it saves has its fonts embedded as TrueType, which journals
+    ask for and editors can change.
+    """
+
+    def savefig(self, *arguments: Any, **options: Any) -> None:
+        """As of any figure.
+
+        Args:
+            *arguments: as matplotlib takes them: the file.
+            **options: likewise.
+        """
+        with mpl.rc_context(_EMBEDDED), _silent_fonts():
+            super().savefig(*arguments, **options)
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=self.dpi)
+        return buffer.getvalue()
 
 
 @contextmanager

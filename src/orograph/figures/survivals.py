@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from orograph.figures.style import PALETTE, styled
+from orograph.figures.style import PALETTE, Picture, styled
 
 _MARKERS = "osD^vP*"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 2)))
@@ -28,7 +28,7 @@ def escapes(results: Mapping[str, Any], title: str = "") -> Figure:
     """
     strengths = [well["strength"] for well in results["wells"]]
     with styled():
-        figure = Figure(figsize=(11, 4.8), layout="constrained")
+        figure = Picture(figsize=(11, 4.8), layout="constrained")
         left, right = figure.subplots(1, 2)
         for cell in results["cells"]:
             if "survival" in cell:

@@ -1,5 +1,7 @@
 """A sweep at a glance: losses, the first metric, gradient norm and the eigenvalues against λ."""
 
+from typing import Any
+
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
@@ -7,16 +9,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from orograph.figures.labels import label, said, short_label
-from orograph.figures.marks import strength_axis
-from orograph.figures.style import PALETTE, styled
+from orograph.figures.marks import FEW, mark_stretch, strength_axis, stretched, thinned
+from orograph.figures.motion import moving_stretch
+from orograph.figures.style import PALETTE, Picture, styled
 from orograph.metrics import ACCURACY
 
 # Direction is told by the line and the marker, not by colour alone.
 _LINES = {"up": ("-", "o"), "down": ("--", "s")}
+_MOVING = ("train_loss", "test_loss", "gradient_norm", "lambda_first")  # and the first metric
 
 
 def sweep(ds: xr.Dataset, title: str = "") -> Figure:
     """Loss, accuracy or another first metric, gradient norm and the k eigenvalues against the strength λ.
+
+    Where a tenth of a long ladder holds nine tenths of what moves, the axis of λ is stretched towards its beginning if that is
+    where it lies (logarithmic, from the first step on); elsewhere the same panels are drawn once more of that stretch alone.
 
     Args:
         ds: what `open_run` gives for a sweep.
@@ -24,26 +31,51 @@ def sweep(ds: xr.Dataset, title: str = "") -> Figure:
 
     Returns:
         A matplotlib figure. Failed points are crosses on the axis, frozen ones hollow, and eigenpairs that are unconverged or
-        at the noise level are drawn as small grey triangles and dots.
+        at the noise level are drawn as small grey triangles and dots. Of long ladders not every point has its mark.
     """
+    strengths = ds.strength.values
+    moving = moving_stretch(strengths, _moving(ds))
+    closer = moving is not None and not stretched(strengths, moving)
     with styled():
-        figure = Figure(figsize=(10, 7), layout="constrained")
-        ((loss, score), (gradient, spectrum)) = figure.subplots(2, 2, sharex=True)
-        losses = ("train_loss", "objective", "test_loss")
-        _curves(loss, ds, losses if "test_loss" in ds or "train_loss" not in ds else losses[:2])
-        loss.set(title="Loss", ylabel=_unit("train_loss", ds))
-        _score(score, ds)
-        _curves(gradient, ds, ("gradient_norm", "objective_gradient_norm"))
-        gradient.set(title="Gradient norm", yscale="log")
-        _eigenvalues(spectrum, ds)
-        for axes in (gradient, spectrum):
-            strength_axis(axes, ds.strength.values)
-        for axes in (loss, score, gradient):
-            _mark_failures(axes, ds)
-            if axes.get_legend_handles_labels()[0]:
-                axes.legend(loc="best")
+        figure = Picture(figsize=(10, 13.5 if closer else 7), layout="constrained")
+        if moving is not None and closer:
+            halves: Any = figure.subfigures(2, 1)
+            whole, near = halves
+            _panels(whole.subplots(2, 2, sharex=True), ds, None)
+            for axes in whole.axes:
+                mark_stretch(axes, *moving)
+            margin = 0.05 * (moving[1] - moving[0])
+            inside = (strengths >= moving[0] - margin) & (strengths <= moving[1] + margin)
+            _panels(near.subplots(2, 2, sharex=True), ds.isel(strength=inside), None)
+            near.suptitle(f"λ from {moving[0]:g} to {moving[1]:g}, where most of it happens", x=0.01, ha="left", fontsize=9.5)
+        else:
+            _panels(figure.subplots(2, 2, sharex=True), ds, moving)
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
         return figure
+
+
+def _moving(ds: xr.Dataset) -> list[np.ndarray]:
+    """What moves along each chain."""
+    name = ds.attrs.get("score", ACCURACY.name)
+    names = [each for each in (*_MOVING, f"test_{name}", f"train_{name}") if each in ds]
+    return [chain[each].values for _, chain in _chains(ds) for each in names]
+
+
+def _panels(grid: Any, ds: xr.Dataset, moving: tuple[float, float] | None) -> None:
+    ((loss, score), (gradient, spectrum)) = grid
+    losses = ("train_loss", "objective", "test_loss")
+    _curves(loss, ds, losses if "test_loss" in ds or "train_loss" not in ds else losses[:2])
+    loss.set(title="Loss", ylabel=_unit("train_loss", ds))
+    _score(score, ds)
+    _curves(gradient, ds, ("gradient_norm", "objective_gradient_norm"))
+    gradient.set(title="Gradient norm", yscale="log")
+    _eigenvalues(spectrum, ds)
+    for axes in (gradient, spectrum):
+        strength_axis(axes, ds.strength.values, moving)
+    for axes in (loss, score, gradient):
+        _mark_failures(axes, ds)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="best")
 
 
 def _unit(name: str, ds: xr.Dataset) -> str:
@@ -89,11 +121,11 @@ def _curves(axes: Axes, ds: xr.Dataset, names: tuple[str, ...]) -> None:
             line, marker = _LINES[direction]
             shown = label if len(ds.direction) == 1 else f"{label}, {direction}"
             values = chain[name].values if name in chain else np.full(chain.sizes["strength"], np.nan)  # all points failed
-            few = marker if len(values) <= 60 else ""
-            axes.plot(chain.strength, values, line, marker=few, color=colour, alpha=fade, label=None if shown in seen else shown)
+            look: dict[str, Any] = {"color": colour, "alpha": fade, "label": None if shown in seen else shown}
+            axes.plot(chain.strength, values, line, **thinned(marker, len(values)), **look)
             seen.add(shown)
             frozen = chain.frozen.values == 1 if "frozen" in chain else np.zeros(len(values), dtype=bool)
-            axes.plot(chain.strength[frozen], values[frozen], "o", mfc="white", mec=colour, ms=6)
+            axes.plot(chain.strength[frozen], values[frozen], ls="", mfc="white", mec=colour, ms=6, **thinned("o", len(values)))
 
 
 def _eigenvalues(axes: Axes, ds: xr.Dataset) -> None:
@@ -112,16 +144,18 @@ def _eigenvalues(axes: Axes, ds: xr.Dataset) -> None:
     colours = mpl.colormaps["viridis"](np.linspace(0, 0.85, k))
     for direction, chain in _chains(ds):
         line, marker = _LINES[direction]
-        few = marker if chain.sizes["strength"] <= 60 else ""
+        count = chain.sizes["strength"]
+        every = thinned(marker, count) if count <= FEW or len(ds.direction) > 1 else {}
         for index in reversed(range(k)):
             pair = chain.isel(eigen=index)
             axes.plot(
-                pair.strength, pair.eigenvalue, line, marker=few, color=colours[index], lw=1.0, ms=2.5, zorder=3 + 0.01 * index
+                pair.strength, pair.eigenvalue, line, color=colours[index], lw=1.0, ms=2.5, zorder=3 + 0.01 * index, **every
             )
             noise = pair.noise.values == 1
             loose = (pair.converged.values == 0) & ~noise
-            axes.plot(pair.strength[noise], pair.eigenvalue[noise], ".", color="#aaaaaa", ms=4, zorder=5)
-            axes.plot(pair.strength[loose], pair.eigenvalue[loose], "^", mfc="white", mec="#777777", ms=5, zorder=6)
+            axes.plot(pair.strength[noise], pair.eigenvalue[noise], ls="", color="#aaaaaa", ms=4, zorder=5, **thinned(".", count))
+            loosely: dict[str, Any] = {"mfc": "white", "mec": "#777777", "ms": 5, "zorder": 6}
+            axes.plot(pair.strength[loose], pair.eigenvalue[loose], ls="", **loosely, **thinned("^", count))
     handles = [
         mpl.lines.Line2D([], [], color=colours[0], label=r"$\lambda_1$"),
         mpl.lines.Line2D([], [], color=colours[-1], label=rf"$\lambda_{{{k}}}$"),

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from orograph.figures.labels import label
-from orograph.figures.style import PALETTE, styled
+from orograph.figures.style import PALETTE, Picture, styled
 from orograph.store.wording import Wording
 from orograph.topology.diagrams import Diagram
 from orograph.topology.merging import MergeTree, left_to_right
@@ -37,7 +37,7 @@ def merge_tree(tree: MergeTree, title: str = "", *, quantity: str = "train_loss"
     top = np.where(met, tree.saddle_heights, _beyond([*tree.heights, *tree.saddle_heights[met]]))
     places = dict(zip(left_to_right(tree, shown.tolist()), range(len(shown)), strict=True))
     with styled():
-        figure = Figure(figsize=(6.5, 4.4), layout="constrained")
+        figure = Picture(figsize=(6.5, 4.4), layout="constrained")
         axes = figure.subplots()
         for minimum in shown.tolist():
             x, parent, ends = places[minimum], int(tree.parents[minimum]), [tree.heights[minimum], top[minimum]]
@@ -86,7 +86,7 @@ def barcode(diagram: Diagram, title: str = "", *, quantity: str = "train_loss", 
     ends, drawn = _beyond(finite.tolist()), 0
     width = min(3.0, 180 / sum(min(_MOST, int(count)) for count in np.bincount(diagram.dimensions)))
     with styled():
-        figure = Figure(figsize=(6.5, 4.4), layout="constrained")
+        figure = Picture(figsize=(6.5, 4.4), layout="constrained")
         axes = figure.subplots()
         for dimension in np.unique(diagram.dimensions).tolist():
             of = np.flatnonzero(diagram.dimensions == dimension)[:_MOST]  # what lasts longest comes first

@@ -5,7 +5,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from orograph.figures.marks import strength_axis
-from orograph.figures.style import styled
+from orograph.figures.style import Picture, styled
 from orograph.store.lookup import quantity
 
 
@@ -21,7 +21,7 @@ def angles(line: xr.Dataset, title: str = "") -> Figure:
     """
     strengths, values = line.strength.values, line.principal_angle.values[1:]
     with styled():
-        figure = Figure(figsize=(8, 4.5), layout="constrained")
+        figure = Picture(figsize=(8, 4.5), layout="constrained")
         axes = figure.subplots()
         rank = np.arange(values.shape[1] + 1) + 0.5
         mesh = axes.pcolormesh(strengths, rank, values.T, cmap="viridis", vmin=0, vmax=90)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from orograph.arguments import checked
 from orograph.batch_loss import Inputs
+from orograph.brief import brief
 from orograph.errors import ConfigurationError, DataError
 from orograph.geometry.directional import sample_derivatives
 from orograph.metrics import correct
@@ -25,6 +26,7 @@ from orograph.spectral.spectrum import Spectrum
 NO_CLASS = -1  # the label of a sample whose target the loss ignores
 
 
+@brief
 @dataclass(frozen=True)
 class ClassShares:
     """How the curvature along k directions is made up; all float64 on the CPU, as the eigenvalues are that it belongs to.
@@ -59,6 +61,7 @@ class ClassShares:
         return self.sample_shares.topk(min(count, len(self.sample_shares)), dim=0).indices.T
 
 
+@brief
 @dataclass(frozen=True)
 class ClassGradients:
     """How the classes pull on the parameters. All but the gradients is on the CPU.

@@ -24,6 +24,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy import stats
 
+from orograph.brief import brief
 from orograph.errors import ConfigurationError
 
 FEWEST = 5
@@ -31,6 +32,7 @@ _ENUMERATED = 33  # values up to which Kendall's p-value is of permutations; bey
 COEFFICIENTS = ("pearson", "spearman", "kendall")
 
 
+@brief
 @dataclass(frozen=True)
 class Coefficient:
     """One correlation coefficient.
@@ -55,6 +57,7 @@ class Coefficient:
         return 0 if math.isnan(self.value) else int(np.sign(self.value))
 
 
+@brief
 @dataclass(frozen=True)
 class Correlation:
     """How a metric goes with a target.

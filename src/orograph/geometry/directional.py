@@ -27,6 +27,7 @@ from torch.utils._pytree import tree_leaves
 
 from orograph.arguments import checked
 from orograph.boundary import explained
+from orograph.brief import brief
 from orograph.curvature.chunks import even_length
 from orograph.curvature.formulas import Formula, push
 from orograph.curvature.plain import agree
@@ -49,6 +50,7 @@ Values = tuple[Float[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, " n"]]
 Product = Callable[[Tensor, Tensor, Batch], tuple[Tensor, ...]]  # (θ, block `(b, P)`, batch) → tensors `(b, n)`
 
 
+@brief
 @dataclass(frozen=True)
 class SampleDerivatives:
     """Derivatives of each sample's loss along k directions.

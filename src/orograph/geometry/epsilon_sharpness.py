@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.geometry.evaluation import losses_at, told
 from orograph.geometry.perturbations import SpherePairs, even_and_odd, known_rises
 from orograph.objective import Objective
@@ -25,6 +26,7 @@ TRACE_PAIRS = 15  # for the trace at a finite radius
 STEPS = (16.0, 4.0, 1.0, 0.25, 0.0625)  # of one ascent, in radii; the longest is nearly a step of the power method
 
 
+@brief
 @dataclass(frozen=True)
 class SampledSharpness:
     """The rise of the loss at random perturbations ±u.
@@ -51,6 +53,7 @@ class SampledSharpness:
     gradient_norm: float
 
 
+@brief
 @dataclass(frozen=True)
 class WorstCase:
     """The largest rise of the loss that was found, a lower bound of the largest there is.

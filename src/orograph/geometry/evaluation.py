@@ -19,6 +19,7 @@ from torch import Tensor
 from orograph.arguments import checked
 from orograph.autocast import uncast
 from orograph.boundary import explained
+from orograph.brief import brief
 from orograph.calling import call, evaluation_mode, guarded
 from orograph.errors import ConfigurationError, DataError
 from orograph.geometry.mapping import many, require_still
@@ -71,6 +72,7 @@ Thetas = Float[Tensor, "M P"] | ParameterSet
 Statistics = Mapping[str, Tensor]  # buffers by name with a leading dimension M, in place of the objective's own
 
 
+@brief
 @dataclass(frozen=True)
 class Evaluation:
     """What M models achieve on one data set.

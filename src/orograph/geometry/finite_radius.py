@@ -17,6 +17,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.curvature.hessian import HessianOperator
 from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import ParameterSet, Points, losses_at, told
@@ -28,6 +29,7 @@ STEPS = (1.0, 2.0, 4.0, 8.0)  # of `FINITE_RADIUS`: the radii where none are giv
 _DRAWS = 16  # of rounding: its standard deviation is known to 18 %
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class FiniteCurvature:
     """Curvature along k directions at R radii.
@@ -58,6 +60,7 @@ class FiniteCurvature:
         return self.curvatures.abs() > 2 * self.errors
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class ValleyAsymmetry:
     """How unequal both sides of θ are along k directions at R radii.

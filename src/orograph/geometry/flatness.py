@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import evaluate, losses_at, told
 from orograph.geometry.perturbations import SpherePairs, even_and_odd, known_rises
@@ -19,6 +20,7 @@ from orograph.spectral.spectrum import Spectrum
 RADII = (0.01, 0.02, 0.03, 0.04, 0.05)
 
 
+@brief
 @dataclass(frozen=True)
 class LossIncrease:
     """The mean rise of the loss over spheres around θ.
@@ -39,6 +41,7 @@ class LossIncrease:
         return -self.loss_increase.value
 
 
+@brief
 @dataclass(frozen=True)
 class NoiseRobustness:
     """What noise of norm `radius`·‖θ‖ costs on average; positive where noise hurts.

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError
@@ -20,6 +21,7 @@ from orograph.geometry.smoothness import is_smooth
 from orograph.objective import Objective
 
 
+@brief
 @dataclass(frozen=True)
 class SamSharpness:
     """The rise of the loss by one ascent step.

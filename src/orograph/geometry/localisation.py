@@ -7,9 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.parameters import Layout
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Localisation:
     """How k unit vectors spread; all float64.

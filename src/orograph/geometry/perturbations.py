@@ -11,11 +11,13 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from orograph.brief import brief
 from orograph.errors import ConfigurationError
 from orograph.geometry.evaluation import ParameterSet
 from orograph.spectral.spectrum import Spectrum
 
 
+@brief
 @dataclass(frozen=True)
 class SpherePairs(ParameterSet):
     """θ itself, then θ+u₁, θ−u₁, θ+u₂, θ−u₂, …, with u = s∘w and w uniform on the sphere of radius ρ.

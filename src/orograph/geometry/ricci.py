@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator
 from orograph.curvature.shards import Shards
@@ -26,6 +27,7 @@ from orograph.spectral.spectrum import Spectrum
 from orograph.spectral.traces import EntryVariances, rademacher
 
 
+@brief
 @dataclass(frozen=True)
 class ScalarCurvature:
     """R with what it is made of.

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.curvature.counting import OnProduct, renamed
 from orograph.curvature.operator import FunctionOperator, LinearOperator
 from orograph.errors import ConfigurationError, unknown
@@ -23,6 +24,7 @@ from orograph.spectral.intervals import Estimate
 from orograph.spectral.traces import trace as estimated_trace
 
 
+@brief
 @dataclass(frozen=True)
 class ScaledSharpness:
     """Eigenvalue and trace in units of ‖θ‖⁻².

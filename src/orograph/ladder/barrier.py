@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.connectivity.band import nudged_elastic_band
 from orograph.connectivity.barriers import curve_profile
 from orograph.connectivity.curves import Curve, bezier, line
@@ -22,6 +23,7 @@ _POSITIONS = 41  # at which L_eff is looked at along a path
 _CYCLES, _PIVOTS = 4, 5  # of the elastic band
 
 
+@brief
 @dataclass(frozen=True)
 class BranchBarrier:
     """Barriers of L_eff between two states: the largest excess over the straight interpolation of the ends.

@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.optimize import linear_sum_assignment
 
+from orograph.brief import brief
 from orograph.spectral.spectrum import Cluster, Spectrum
 
 LEAST_OVERLAP = 0.25  # squared; below it a direction is lost
@@ -28,6 +29,7 @@ _EXCHANGE = 0.5  # least squared overlap that says which direction is which, acr
 _REACH = 6  # points on either side in which a gap may recover
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Pairs:
     """The pairs at one point.
@@ -58,6 +60,7 @@ class Pairs:
         return cls(values, vectors, spectrum.clusters, noise)
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Branches:
     """Which branch each pair belongs to, at T points.
@@ -92,6 +95,7 @@ class Branches:
         return result
 
 
+@brief
 @dataclass(frozen=True)
 class Meeting:
     """Two branches that meet.

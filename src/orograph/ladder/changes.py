@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy.interpolate import BSpline
 
+from orograph.brief import brief
 from orograph.ladder.resampling import autoregressions, block_bootstrap, block_length
 
 FEWEST_POINTS = 30
@@ -42,6 +43,7 @@ _CORRELATIONS = np.array([0.0, 0.3, 0.5, 0.7, 0.85, 0.95])  # of neighbours in n
 _TRIED = 100  # series for each of these
 
 
+@brief
 @dataclass(frozen=True)
 class ChangePoint:
     """One change.

@@ -24,6 +24,8 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy.interpolate import CubicHermiteSpline
 
+from orograph.brief import brief
+
 Law = Literal["fold", "linear", "none", "followed"]
 Interval = tuple[float, float]
 
@@ -31,6 +33,7 @@ _APART = 0.05  # difference of the order parameters, relative to the larger, fro
 _TAIL = 4  # last points of a branch to which a law is fitted
 
 
+@brief
 @dataclass(frozen=True)
 class Spinodal:
     """Where a branch ceases to be a minimum.
@@ -54,6 +57,7 @@ class Spinodal:
     high: float = math.nan
 
 
+@brief
 @dataclass(frozen=True)
 class Loop:
     """One stretch of the ladder on which the two ways differ.
@@ -89,6 +93,7 @@ class Loop:
     accuracy_area: float
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Way:
     """One way along the ladder: arrays over strengths in ascending order, whichever way it was gone.

@@ -8,10 +8,12 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from orograph.brief import brief
 from orograph.geometry.correlation import holm
 from orograph.ladder.resampling import block_length
 
 
+@brief
 @dataclass(frozen=True)
 class ClassRelation:
     """Whether a class's accuracy and its share of the curvature move together along a ladder.

@@ -20,6 +20,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.curvature.operator import LinearOperator
 from orograph.spectral.cg import conjugate_gradient
 from orograph.spectral.spectrum import Spectrum
@@ -27,6 +28,7 @@ from orograph.spectral.spectrum import Spectrum
 _TOLERANCE = 1e-4  # of conjugate gradients: χ enters the identity as a correction
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Response:
     """How θ answers to λ.
@@ -100,6 +102,7 @@ def _susceptibility(offset: Tensor, solution: Tensor) -> float:
     return 4 * torch.dot(offset.double(), solution.double()).item()
 
 
+@brief
 @dataclass(frozen=True)
 class Envelope:
     """The envelope identity between two neighbouring points, the one of smaller λ first.

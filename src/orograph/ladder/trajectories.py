@@ -11,9 +11,12 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from orograph.brief import brief
+
 _BLOCK = 1 << 16  # parameters whose products are summed at a time, in float64
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Trajectory:
     """T points in the order in which the ladder was gone.

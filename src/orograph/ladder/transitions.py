@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from orograph.brief import brief
 from orograph.geometry.correlation import holm
 from orograph.ladder.changes import ChangePoint
 
@@ -29,6 +30,7 @@ _SHRUNK = 8.0  # by which the interval must have shrunk for an order to be given
 _ROUNDING = 1 + 1e-9  # of a width that is to be reached
 
 
+@brief
 @dataclass(frozen=True)
 class Judgement:
     """The order of a transition, and what it was judged by.
@@ -58,6 +60,7 @@ class Judgement:
     bend: float = math.nan
 
 
+@brief
 @dataclass(frozen=True)
 class Zoom:
     """How closely the points there are enclose a transition.
@@ -233,6 +236,7 @@ def _slope(known: Mapping[float, float], low: float, high: float) -> float:
     return (known[high] - known[low]) / (high - low)
 
 
+@brief
 @dataclass(frozen=True)
 class Coincidence:
     """How many change points of two quantities lie together.

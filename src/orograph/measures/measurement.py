@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.curvature.counting import OnProduct, renamed
 from orograph.curvature.determinism import check_data
 from orograph.curvature.hessian import HessianOperator
@@ -33,6 +34,7 @@ _LOWEST = 3  # pairs of the lower end: λ_min, and whether the index goes on
 _EXACT = 4  # times the probes: of so few parameters the trace is taken exactly, for fewer products than the density's
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Measurement:
     """What `measure` found at θ.

@@ -22,10 +22,11 @@ from orograph.store.encoding import decode
 from orograph.store.escape import ESCAPE, ESCAPE_FILE
 from orograph.store.finished import unfinished
 from orograph.store.names import require_free
+from orograph.store.part import WHOLE, Part, part_of
 from orograph.store.run import Run
 from orograph.store.track import TRACK
 
-FILE = "report.html"
+FILE, PART_FILE = "report.html", "report-part.html"
 
 
 def report(settings: ReportSettings) -> int:
@@ -37,11 +38,12 @@ def report(settings: ReportSettings) -> int:
     if not settings.run:
         raise ConfigurationError("report needs a run: the directory that a sweep, a study or follow wrote.")
     run = Run.open(settings.run)
-    out = Path(settings.out or run.path / FILE)
+    part = part_of(run, settings.seeds, settings.points)
+    out = Path(settings.out or run.path / (FILE if part.whole else PART_FILE))
     if out.is_dir():
         raise ConfigurationError(f"`out` {out} is a directory; name a file, as {out / FILE}.")
     require_free(out)
-    content = render(run).encode()
+    content = render(run, part).encode()
     write_bytes(out, content)
     if not settings.quiet:
         left = f"; {told}" if (told := unfinished(run)) else ""
@@ -50,8 +52,12 @@ def report(settings: ReportSettings) -> int:
     return 0
 
 
-def render(run: Run) -> str:
+def render(run: Run, part: Part = WHOLE) -> str:
     """The HTML of a run's report; the same text for the same run.
+
+    Args:
+        run: of any kind.
+        part: of a sweep or a study.
 
     Raises:
         RunError: it holds nothing to show yet.
@@ -70,4 +76,4 @@ def render(run: Run) -> str:
         return page(connection_data(run, decode(run.path / CONNECTION_FILE)))
     if not run.records:
         raise RunError(f"{run.path} has no finished point yet; run the {run.kind} first.")
-    return page(study_data(run) if run.kind == "study" else sweep_data(run))
+    return page(study_data(run, part) if run.kind == "study" else sweep_data(run, part))

@@ -1,5 +1,6 @@
 """What the report of a study shows: its results file, which holds everything, with numbers that run over parameters left out."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,16 +13,18 @@ from orograph.store.connection_quantities import WAYS
 from orograph.store.encoding import decode
 from orograph.store.former import with_present_names
 from orograph.store.lookup import described, in_order, tables_of
+from orograph.store.part import WHOLE, Part
 from orograph.store.run import Run
 from orograph.study.results import NAME
 
 LARGEST = 40_000  # numbers of one array
 _NO_CHOICE = ("seed", "failed_epoch")  # numbers that nothing is plotted of
+_BY_SEED = ("metrics", "histories", "curves", "surfaces", "spectra", "instability")
 _PARTS = ("configurations", "varied", "metrics", "histories", "curves", "surfaces", "spectra", "instability", "learning_rates")
 
 
-def study_data(run: Run) -> dict[str, Any]:
-    """All that the page of a study is made of.
+def study_data(run: Run, part: Part = WHOLE) -> dict[str, Any]:
+    """All that the page of a study, or of some seeds of it, is made of.
 
     Raises:
         RunError: the study has not been finished.
@@ -32,7 +35,7 @@ def study_data(run: Run) -> dict[str, Any]:
     again = "the command that made the study"
     if of_another(run, found := decode(path)):
         raise RunError(f"{path} was found in another run; have it made anew by {again}.")
-    results = require(Results, found, path, again)
+    results = _of_part(require(Results, found, path, again), part, run)
     surfaces = [with_present_names(entry["kind"], entry) for entry in results.get("surfaces", [])]
     results["surfaces"] = [entry | {"topology": topology_data(entry)} for entry in surfaces]
     names = dict.fromkeys(name for row in results["metrics"] for name in row)
@@ -55,6 +58,22 @@ def study_data(run: Run) -> dict[str, Any]:
         "left_out": results.get("left_out", []),
         "paths": WAYS,
     }
+
+
+def _of_part(results: dict[str, Any], part: Part, run: Run) -> dict[str, Any]:
+    """What was measured of the seeds of a part and between them; correlations are of all, and left out."""
+    if part.seeds is None:
+        return results
+    held = {name: [one for one in results.get(name, []) if _has(part, one)] for name in _BY_SEED}
+    told = f"This is a part of the study: {part.in_words(run)}. Correlations are of all seeds, and not in it."
+    return {**results, **held, "correlations": {}, "left_out": [told, *results.get("left_out", [])]}
+
+
+def _has(part: Part, entry: Mapping[str, Any]) -> bool:
+    """Whether all seeds of a training, a minimum, a pair or a surface belong to a part."""
+    name = str(entry.get("name", "")).partition("-from-")[0]  # `0-1` of a pair, `0-from-5` of networks that part at an epoch
+    known = [entry["seed"]] if "seed" in entry else entry.get("seeds") or re.findall(r"\d+", name)
+    return all(part.has_seed(int(seed)) for seed in known)
 
 
 def _of_training(names: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from orograph.store.analysis import of_another
 from orograph.store.dataset import open_sweep
 from orograph.store.encoding import decode
 from orograph.store.lookup import described, tables_of
+from orograph.store.part import WHOLE, Part, chosen_of
 from orograph.store.run import Run
 
 # Arrays that are shown at one point; eigenvalues are kept exactly, for the tables that readers save.
@@ -32,9 +33,9 @@ BINS = np.arange(-12.0, 2.01, 0.25)  # of log₁₀|∂L/∂θᵢ|
 _NUMBER = re.compile(r"\d[\d.,]*(?:e[+-]?\d+)?")
 
 
-def sweep_data(run: Run) -> dict[str, Any]:
-    """All that the page of a sweep is made of, as plain values and packed arrays."""
-    ds = open_sweep(run)
+def sweep_data(run: Run, part: Part = WHOLE) -> dict[str, Any]:
+    """All that the page of a sweep, or of a part of it, is made of, as plain values and packed arrays."""
+    ds = chosen_of(open_sweep(run), part)
     chains = [
         _chain(run, ds.sel(seed=seed, direction=direction))
         for seed in ds.seed.values
@@ -48,13 +49,14 @@ def sweep_data(run: Run) -> dict[str, Any]:
         "title": f"{_called(configuration, 'model', 'model')} on {_called(configuration, 'data', 'dataset')}: "
         f"{run.path.resolve().name}",
         "about": about(run),
-        "planned": len(run.plan.cells),
-        "recorded": len(run.records),
+        "part": part.in_words(run),
+        "planned": sum(map(part.holds, run.plan.cells)),
+        "recorded": sum(map(part.holds, run.records)),
         "parameters": sum(int(np.prod(shape)) for shape in run.tensors.values()),
         "classes": list(run.classes),
         "tensors": list(run.tensors),
         "blocks": [str(each) for each in ds.block.values] if "block" in ds.coords else [],
-        "missing": _missing(run),
+        "missing": _missing(run, part),
         "gradient_bins": BINS.tolist(),
         "quantities": described(names, wording),
         "tables": tables_of([each["name"] for each in run.metrics]),
@@ -63,28 +65,56 @@ def sweep_data(run: Run) -> dict[str, Any]:
         "score": wording.score.label if wording.score else "",
         "endless": _endless(configuration),
         "chains": chains,
-        "analysis": _analysis(run),
+        "analysis": _analysis(run, part),
     }
 
 
-def _missing(run: Run) -> list[dict[str, Any]]:
+def _missing(run: Run, part: Part) -> list[dict[str, Any]]:
     """Measures that points do not have, with the reason and how many: what many lack for one reason is told once, in the words of
     the first."""
-    failures = [record.scalars.get("failures") for record in run.records.values()]
+    failures = [record.scalars.get("failures") for cell, record in run.records.items() if part.holds(cell)]
     found: dict[tuple[str, str], list[str]] = {}
     for name, why in (item for each in failures if isinstance(each, Mapping) for item in each.items()):
         found.setdefault((name, _NUMBER.sub("", str(why))), []).append(str(why))
     return [{"name": name, "why": whys[0], "points": len(whys), "same": len(set(whys)) == 1} for (name, _), whys in found.items()]
 
 
-def _analysis(run: Run) -> dict[str, Any] | None:
+def _analysis(run: Run, part: Part) -> dict[str, Any] | None:
     path = run.path / ANALYSIS
     if not path.exists():
         return None
     again = f"orograph analyze {run.path}"
     if of_another(run, results := decode(path)):
         raise RunError(f"{path} was found in another run; have it made anew by: {again}.")
-    return require(Analysis, results, path, again)
+    found = require(Analysis, results, path, again)
+    return found if part.whole else _of_part(found, part)
+
+
+def _of_part(analysis: Mapping[str, Any], part: Part) -> dict[str, Any]:
+    """What an analysis found of a part: what belongs to a place on the ladder where the part has it; coincidences, classes and
+    areas, which belong to a whole ladder, where the part has all of that.
+    """
+    chains = []
+    for each in analysis["chains"]:
+        if not part.has_seed(each["seed"]):
+            continue
+        within = {
+            "meetings": [one for one in each["meetings"] if _meets(part, one["strength"], one["strength"])],
+            "transitions": [one for one in each["transitions"] if _meets(part, one["change"]["low"], one["change"]["high"])],
+            "changes": {
+                name: [one for one in found if _meets(part, one["low"], one["high"])] for name, found in each["changes"].items()
+            },
+        }
+        ladder: dict[str, Any] = {} if part.strengths is None else {"coincidences": [], "class_relations": []}
+        chains.append({**each, **within, **ladder})
+    loops = [one for one in analysis["loops"] if part.has_seed(one["seed"]) and _meets(part, one.get("low"), one.get("high"))]
+    areas = [one for one in analysis["loop_areas"] if part.has_seed(one["seed"]) and part.strengths is None]
+    return {**analysis, "chains": chains, "loops": loops, "loop_areas": areas, "commands": {}}
+
+
+def _meets(part: Part, low: Any, high: Any) -> bool:
+    """Whether a stretch reaches into a part; one whose ends are no numbers is shown."""
+    return not all(isinstance(end, int | float) for end in (low, high)) or part.meets(low, high)
 
 
 def _endless(configuration: Mapping[str, Any]) -> bool:

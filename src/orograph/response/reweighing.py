@@ -20,6 +20,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.curvature.counting import OnProduct, renamed
 from orograph.curvature.hessian import HessianOperator
 from orograph.errors import ConfigurationError
@@ -29,6 +30,7 @@ from orograph.objective import Objective
 from orograph.spectral.cg import conjugate_gradient
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Influence:
     """The influence of N training samples on m losses.

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from orograph.arguments import checked
 from orograph.boundary import explained
+from orograph.brief import brief
 from orograph.calling import differentiable
 from orograph.objective import Objective
 from orograph.spectral.spectrum import Spectrum
@@ -28,6 +29,7 @@ from orograph.spectral.spectrum import Spectrum
 _TAPES = 8  # a third derivative keeps what four gradients do twice over
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Sharpening:
     """How the k largest eigenvalues answer to the flow.

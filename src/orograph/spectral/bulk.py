@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.errors import ConfigurationError
 from orograph.spectral.densities import Density
 from orograph.spectral.spectrum import Spectrum
@@ -18,6 +19,7 @@ from orograph.spectral.spectrum import Spectrum
 _QUANTILES = (0.9, 0.98)
 
 
+@brief
 @dataclass(frozen=True)
 class Outliers:
     """Large eigenvalues beyond the bulk.

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator, not_finite
 from orograph.errors import ConfigurationError, DataError
@@ -21,6 +22,7 @@ from orograph.errors import ConfigurationError, DataError
 _RESTART_GAIN = 0.5  # a restart must leave at most this share of the residual, or it was the last
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class CGResult:
     """What conjugate gradients found.

@@ -20,6 +20,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator, not_finite, require_digits
 from orograph.curvature.shards import Shards, shards_of
@@ -35,6 +36,7 @@ _SPAN = 1 << 12  # columns summed in the rows' own dtype
 _RESOLUTION = 200  # default: the broadening is the spread of the nodes divided by this
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Density:
     """The density of the eigenvalues of a P × P operator, normalised to 1.

@@ -16,11 +16,13 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.spectral.densities import Density
 from orograph.spectral.intervals import Estimate, estimate, estimate_fields, jackknifed
 from orograph.spectral.spectrum import Spectrum
 
 
+@brief
 @dataclass(frozen=True)
 class Ranks:
     """Ranks of k eigenpairs and of the whole spectrum.

@@ -24,6 +24,8 @@ from jaxtyping import Float, Float64
 from scipy.special import stdtrit
 from torch import Tensor
 
+from orograph.brief import brief
+
 LEVEL = 0.95
 
 
@@ -60,6 +62,7 @@ def jackknifed(function: Callable[..., Float64[Tensor, ""]], *samples: Float64[T
     return torch.stack([count * whole - (count - 1) * function(*(each[row] for each in samples)) for row in kept])
 
 
+@brief
 @dataclass(frozen=True)
 class Estimate:
     """A number estimated by random vectors.

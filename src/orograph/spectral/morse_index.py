@@ -7,10 +7,12 @@ does not.
 from dataclasses import dataclass
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.errors import ConfigurationError
 from orograph.spectral.spectrum import Spectrum
 
 
+@brief
 @dataclass(frozen=True)
 class Index:
     """What the low end of a spectrum shows.

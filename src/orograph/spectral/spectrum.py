@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
+from orograph.brief import brief
+
 Cluster = tuple[int, int]
 
 
@@ -69,6 +71,7 @@ def claimed_signs(eigenvalues: Float64[Tensor, " k"], margins: Float64[Tensor, "
     return torch.where(eigenvalues.abs() > margins, eigenvalues.sign(), 0.0).to(torch.int64)
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Spectrum:
     """k eigenpairs in descending algebraic order, with what is known of their quality. All but the eigenvectors is float64

@@ -13,6 +13,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator
 from orograph.errors import ConfigurationError
@@ -21,6 +22,7 @@ from orograph.spectral.spectrum import Spectrum
 _COLUMNS = 8  # multiplied at once
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Split:
     """The two parts of each of k eigenvalues. Inside a cluster only their sums over the cluster mean anything.

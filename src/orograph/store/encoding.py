@@ -28,14 +28,19 @@ def plain(value: Any) -> Any:
     Raises:
         TypeError: something else.
     """
+    return _plain(value, infinite=True)
+
+
+def _plain(value: Any, *, infinite: bool) -> Any:
+    """The same; of infinities null where they have no text."""
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): _plain(item, infinite=infinite) for key, item in value.items()}
     if hasattr(value, "tolist"):  # numpy and torch, arrays and scalars
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [_plain(item, infinite=infinite) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        return None if math.isnan(value) or not infinite else "Infinity" if value > 0 else "-Infinity"
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, Path):
@@ -49,8 +54,9 @@ def encode(value: Any) -> bytes:
 
 
 def json_text(value: Any) -> str:
-    """The JSON of a value for readers, its fields in their own order."""
-    return json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False)
+    """The JSON of a value for other programs, its fields in their own order; null stands for NaN and for infinities, so that a
+    field of numbers holds no text."""
+    return json.dumps(_plain(value, infinite=False), indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def sealed(value: Mapping[str, Any]) -> bytes:

@@ -101,6 +101,8 @@ def _chosen(text: str, ladder: Sequence[float], run: Run) -> list[float]:
     first, colon, last = text.partition(":")
     try:
         low, high = float(first or 0), float(last or math.inf) if colon else float(first)
+        if math.isnan(low) or math.isnan(high):
+            raise ValueError
     except ValueError:
         raise ConfigurationError(f"`points` {text} is neither a strength, as 0.01, nor a stretch, as 0.01:0.03.") from None
     if colon:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from orograph.brief import brief
 from orograph.errors import ConfigurationError, DataError, shown
 from orograph.reading import read_file
 from orograph.store.artifacts import FOLDER
@@ -27,6 +28,7 @@ _STRENGTH = METRIC_COLUMNS[0]
 _LARGEST = 2**34  # bytes of a file: as many eigenvectors as anybody has written
 
 
+@brief
 @dataclass(frozen=True)
 class Artifacts:
     """The files of one point.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orograph.brief import brief
 from orograph.errors import ConfigurationError, RunError
 from orograph.store.arrays import FOLDER as ARRAYS
 from orograph.store.arrays import METADATA
@@ -24,6 +25,7 @@ STATUSES = ("done", "failed")
 ELSEWHERE = "was recorded in another run"
 
 
+@brief
 @dataclass(frozen=True)
 class Record:
     """What was measured at one point.

@@ -7,12 +7,15 @@ unit vectors of 100,000 entries, 12.9 in those of 10,000 (measured).
 from dataclasses import dataclass
 from typing import Literal
 
+from orograph.brief import brief
+
 Eigenvectors = Literal["both", "zarr", "none"]
 
 _TEXT = 13.5  # bytes of one float32 and a comma
 _SMALL_FILES = 12_000  # records, timings, eigenvalues, rows of tables, headers
 
 
+@brief
 @dataclass(frozen=True)
 class DiskEstimate:
     """Bytes of one point and of the whole run, by kind of file.

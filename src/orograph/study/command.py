@@ -39,6 +39,7 @@ from orograph.work.definition import definition
 from orograph.work.pools import start_workers
 from orograph.work.problems import as_begun, packed_problem
 from orograph.work.progress import Show, WorkProgress
+from orograph.work.wide import show_table
 
 
 def study_command(command: StudyCommand) -> int:
@@ -129,7 +130,7 @@ def study(settings: StudySettings, execution: StudyExecution, problems: Sequence
     if execution.json_output:
         answer(json_text(results))
     elif told_all:
-        console.print(study_table(results))
+        show_table(study_table(results), console)
         for note in (*notes(results), *filter(None, [mixture(run)])):
             console.print(note, highlight=False, markup=False, soft_wrap=True)
         if execution.save_results:

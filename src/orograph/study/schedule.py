@@ -137,4 +137,6 @@ class StudySchedule:
         self._tell(step, status, found.scalars)
 
     def _tell(self, step: Step, status: str, scalars: Mapping[str, Any]) -> None:
-        self._progress.completed(step.title, summary(step.kind, status, scalars, self._run.score), step.work)
+        self._progress.completed(
+            step.title, summary(step.kind, status, scalars, self._run.score), step.work, failed=status == "failed"
+        )

@@ -38,6 +38,7 @@ from orograph.work.definition import definition
 from orograph.work.pools import Workers, start_workers
 from orograph.work.problems import as_begun, packed_problem
 from orograph.work.progress import Show, WorkProgress
+from orograph.work.wide import show_table
 
 
 def sweep_command(command: SweepCommand) -> int:
@@ -136,7 +137,7 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
     if execution.json_output:
         answer(json_text({"run": str(out), "points": rows}))
     elif told_all:
-        console.print(sweep_table(rows, score))
+        show_table(sweep_table(rows, score), console, keys=2)
         files, picture = shown(run.path / "test_data"), shown(pictures[0])
         console.print(Text.assemble("files in ", (files, "bold"), ", picture ", (picture, "bold")), highlight=False)
         if told:
@@ -201,7 +202,8 @@ def run_groups(
     def commit(point: PointWork, neighbour: State | None) -> None:
         def written(write: Callable[[], Any]) -> None:
             write()
-            progress.completed(title(cell), describe(row(run, cell), run.score))
+            found = row(run, cell)
+            progress.completed(title(cell), describe(found, run.score), failed=found["status"] == "failed")
 
         cell = point.cell
         commit_point(bench, run, point, neighbour, lambda write: behind.do(partial(written, write)))

@@ -13,11 +13,13 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.errors import ConfigurationError
 from orograph.topology.grids import grid_of, require_threshold
 from orograph.topology.merging import MergeTree
 
 
+@brief
 @dataclass(frozen=True)
 class Diagram:
     """What appears and vanishes, by dimension, what lasts longest first.

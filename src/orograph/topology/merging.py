@@ -18,9 +18,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import minimum_spanning_tree
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.topology.grids import Grid, grid_of, neighbours, require_threshold
 
 
+@brief
 @dataclass(frozen=True)
 class MergeTree:
     """Minima by height, the lowest first, and where each merges into a deeper one.

@@ -12,10 +12,12 @@ import numpy as np
 from scipy import ndimage
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.errors import ConfigurationError
 from orograph.topology.grids import Grid, grid_of, neighbours
 
 
+@brief
 @dataclass(frozen=True)
 class Pass:
     """The lowest pass between two points.

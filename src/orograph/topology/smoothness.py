@@ -18,11 +18,13 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.errors import ConfigurationError
 from orograph.topology.grids import grid_of
 from orograph.topology.merging import merge_tree
 
 
+@brief
 @dataclass(frozen=True)
 class Smad:
     """The saddle-minimum average distance, and what it is to be held against.

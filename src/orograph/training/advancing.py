@@ -31,6 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.curvature.counting import OnProduct, counter
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
@@ -50,6 +51,7 @@ _ROUNDED = 100  # units in the last place of θ: a correction that is no longer 
 _HALVINGS = 6  # of the whole step, or of λ where that is less, before the branch is given up
 
 
+@brief
 @dataclass(frozen=True)
 class Advanced:
     """Where a way along a branch ended.

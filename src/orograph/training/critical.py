@@ -15,12 +15,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 
 _BISECTIONS = 3  # the enclosure is then 9 % wide: what is not quadratic of the slope bends by less than a percent in it
 
 
+@brief
 @dataclass(frozen=True)
 class CriticalSharpness:
     """What was found along one update.

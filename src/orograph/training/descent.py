@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.brief import brief
 from orograph.objective import Objective
 from orograph.training.gradient import BatchGradient, BatchGradients, refuse_stateful
 from orograph.training.moment import Moment, Observer
@@ -38,6 +39,7 @@ EVALUATION = 2048  # samples of an evaluation chunk: its activations stay in the
 _COMPACT = 0.75  # the stack is rebuilt when at most this share of it still trains, because each stack size is traced anew
 
 
+@brief
 @dataclass(frozen=True)
 class Trained:
     """What a training ended with.

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 from orograph.training.gradient import BatchGradient, BatchGradients, refuse_stateful, tracks_statistics
@@ -33,6 +34,7 @@ from orograph.training.update import Update, initial_state, rows
 OnEpoch = Callable[[int, float], None]  # the epoch and its training loss, the mean over the networks
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class State:
     """A network in training.
@@ -50,6 +52,7 @@ class State:
         return self.tensors[0]
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Fitted:
     """What a training ended with.

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from orograph.brief import brief
 
+
+@brief
 @dataclass(frozen=True, eq=False)
 class Moment:
     """Where a training stands.

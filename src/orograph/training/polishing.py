@@ -25,6 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.curvature.counting import OnProduct, counter
 from orograph.errors import ConfigurationError
 from orograph.objective import Objective
@@ -48,6 +49,7 @@ class MovableHessian(Protocol):
     def __matmul__(self, other: Float[Tensor, " P"], /) -> Float[Tensor, " P"]: ...
 
 
+@brief
 @dataclass(frozen=True)
 class Polished:
     """Where polishing ended, and what it took.

@@ -1,6 +1,7 @@
 """What long work shows: results done, what is in hand, and the time left by the work that each result is.
 
-On a terminal a bar, elsewhere a line a result; in a notebook one line that is rewritten; under `logging` a record a result.
+On a terminal a bar; elsewhere a line a minute, besides those of the first result, of the last and of what failed; in a notebook
+one line that is rewritten; under `logging` records in place of lines.
 """
 
 import html
@@ -84,7 +85,7 @@ class Working:
 
 
 class WorkProgress:
-    """A live display on a terminal, one line a result elsewhere or as `show` says, nothing when quiet.
+    """A live display on a terminal, one line a minute elsewhere or as `show` says, nothing when quiet.
 
     Args:
         unit: what is counted, in the plural.
@@ -112,7 +113,7 @@ class WorkProgress:
         self._began = self._told = time.monotonic()
         self._end: float | None = None  # when all is done, as far as is known
         self._drawn = 0.0
-        self._unit, self._log = unit, show == "log"
+        self._unit, self._log, self._first = unit, show == "log", True
         self._cell = CellLine() if show == "notebook" and not quiet else None
         self._live: Progress | None = None
         if not quiet and show in ("terminal", "lines") and self.console.is_terminal:
@@ -168,8 +169,8 @@ class WorkProgress:
         if self._live:
             self._live.update(self._task, total=self.total)
 
-    def completed(self, name: str, text: str, work: float = 1.0) -> None:
-        """A result is there, and what it took."""
+    def completed(self, name: str, text: str, work: float = 1.0, *, failed: bool = False) -> None:
+        """A result is there, and what it took; one that failed is always told."""
         self.done += 1
         self._finished += work
         self._remaining -= work
@@ -178,8 +179,13 @@ class WorkProgress:
             self._live.update(self._task, completed=self.done, left=self._left())
         elif self._cell:
             self._rewrite(f"{name}: {text}", always=True)
-        elif not self.quiet:
+        elif not self.quiet and (failed or self._is_due()):
             self._tell(f"[{self.done}/{self.total}] {name}: {text} {self._left()}")
+
+    def _is_due(self) -> bool:
+        """Whether a line is to be told of a result: the first that this process made, the last, and one a minute."""
+        first, self._first = self._first, False
+        return first or self.done >= self.total or time.monotonic() - self._told >= _MINUTE
 
     def _rewrite(self, text: str, always: bool = False) -> None:
         """The line of a cell, a few times a second at most."""

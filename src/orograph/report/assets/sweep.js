@@ -67,6 +67,7 @@ function show(report) {
     const found = [];
     const count = (name, holds) => chains.reduce((sum, chain) => sum + (chain.scalars[name] || []).filter(holds).length, 0);
     const points = (n) => `${n} point${n === 1 ? "" : "s"}`;
+    if (report.part) found.push(["", `A part of the run: ${report.part}. What was found of whole ladders stands in the report of the whole.`]);
     if (report.recorded < report.planned) found.push(["warn", `${points(report.planned - report.recorded)} of ${report.planned} not recorded yet; the same sweep command goes on.`]);
     if (failed.length) found.push(["bad", `${points(failed.length)} failed (its loss was not finite, or its worker was lost twice): ${failed.slice(0, 20).map(([chain, s]) => `${chain.name}, λ = ${format(s)}`).join("; ")}${failed.length > 20 ? " …" : ""}.`]);
     else found.push(["good", "No point failed."]);
