@@ -54,6 +54,20 @@ def test_a_long_result_is_told_once_a_minute_too_and_quiet_work_never(monkeypatc
         assert len(text.getvalue().splitlines()) == (0 if quiet else 2)
 
 
+def test_two_thousand_results_are_a_line_a_minute_in_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, text = Clock(monkeypatch), io.StringIO()
+    with WorkProgress("points", 2505, quiet=False, console=Console(file=text, width=200)) as shown:
+        for number in range(2505):
+            clock.now += 2
+            failed = number == 700
+            shown.completed(f"point {number}", "failed: no" if failed else "done", failed=failed)
+    lines = text.getvalue().splitlines()
+    assert len(lines) <= 2505 * 2 / 60 + 4
+    assert lines[0].startswith("[1/2505] point 0")
+    assert lines[-1].startswith("[2505/2505]")
+    assert any("point 700: failed" in line for line in lines)
+
+
 def test_the_time_left_does_not_swing_with_the_kind_of_the_last_result(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     shown = WorkProgress("steps", 40, work=40.0, quiet=True)

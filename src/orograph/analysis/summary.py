@@ -1,6 +1,6 @@
 """What an analysis prints at its end: what was found in a few sentences, then short tables; all lists are the report's.
 
-However long the ladder and however many its chains, it fits a screen of 80 columns and some 40 lines.
+However long the ladder and however many its chains, it fits a screen of 80 columns and some 46 lines.
 """
 
 import math
@@ -24,8 +24,8 @@ from orograph.store.run import Run
 from orograph.work.wide import show_table
 
 _TOLD = 0.01  # of the envelope's defect, what rounding of F may make of it
-_ROWS = 5  # of a table
-_PAIRS = 3  # of series whose changes coincide
+_ROWS = 4  # of a table
+_PAIRS = 2  # of series whose changes coincide
 _UNRESOLVED = "unresolved"
 
 
@@ -115,14 +115,11 @@ def _told(each: Survey) -> list[Envelope]:
 
 def _points(found: Sequence[Survey]) -> Table:
     """One row a chain: certificates, the envelope identity, branches, classes."""
-    legend = (
-        "envelope: largest relative defect of dF/dλ = ‖θ−θ_ref‖² over steps between critical points; outside: how many of these "
-        "leave the bounds of a branch of minima"
-    )
+    legend = "envelope: largest defect of dF/dλ = ‖θ−θ_ref‖²; shares: of the sum of the classes'"
     table = Table(box=None, pad_edge=False, header_style="bold", caption=legend)
     table.add_column("chain")
     table.add_column("certificates")
-    for column in ("envelope", "outside", "branches", "meetings", "share defect"):
+    for column in ("envelope", "branches", "meetings", "shares"):
         table.add_column(column, justify="right")
     for each in found[:_ROWS]:
         chain, told = each.chain, _told(each)
@@ -132,7 +129,6 @@ def _points(found: Sequence[Survey]) -> Table:
             chain.name,
             Text(shown(", ".join(f"{count} {name}" for name, count in verdicts.most_common()) or "none")),
             f"{max(step.defect for step in told):.1e}" if told else "",
-            f"{sum(step.outside > 0 for step in told)} of {len(told)}",
             "" if each.branches is None else str(each.branches.count),
             str(len(each.meetings)),
             f"{np.nanmax(shares):.0e}" if np.isfinite(shares).any() else "",

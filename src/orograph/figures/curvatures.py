@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from orograph.figures.labels import label, said, score_of
 from orograph.figures.marks import Band, mark_bands, signed_scale, strength_axis, thinned
-from orograph.figures.motion import moving_stretch
+from orograph.figures.motion import by_logarithm, moving_stretch
 from orograph.figures.style import PALETTE, Picture, styled
 
 _ROOM = 16  # letters of a name that fit beside a title
@@ -28,7 +28,8 @@ def curvature(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") -> 
         A matplotlib figure.
     """
     strengths = line.strength.values
-    few = thinned("o", len(strengths))
+    moving = moving_stretch(strengths, [by_logarithm(line.scalar_curvature.values), by_logarithm(line.trace.values)])
+    few = thinned("o", strengths, moving)
     with styled():
         figure = Picture(figsize=(8, 6.5), layout="constrained")
         scalar, trace = figure.subplots(2, 1, sharex=True)
@@ -40,7 +41,7 @@ def curvature(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") -> 
             top = line.scalar_curvature_top_k.values
             k = line.sizes.get("eigen", 0)
             words = rf"$R_{{\mathrm{{top}}\ {k}}}$"
-            scalar.plot(strengths, top, "--", **thinned("s", len(strengths)), ms=3, color=PALETTE[1], label=words)
+            scalar.plot(strengths, top, "--", **thinned("s", strengths, moving), ms=3, color=PALETTE[1], label=words)
             drawn.append(top)
         every = np.concatenate(drawn)
         signed_scale(scalar, np.nanmax(every), np.nanmin(every))
@@ -51,7 +52,7 @@ def curvature(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") -> 
         signed_scale(trace, np.nanmax(value), np.nanmin(value))
         more, others = _beside(trace, line)
         trace.set(title=f"Trace, and {others[0]}" if others else "Trace", ylabel=label("trace"))
-        strength_axis(trace, strengths, moving_stretch(strengths, [line.scalar_curvature.values, line.trace.values]))
+        strength_axis(trace, strengths, moving)
         for axes in (scalar, trace):
             mark_bands(axes, bands)
         handles, labels = trace.get_legend_handles_labels()

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from orograph.figures.labels import label
 from orograph.figures.marks import Band, mark_bands, signed_scale, strength_axis
-from orograph.figures.motion import moving_stretch
+from orograph.figures.motion import by_logarithm, moving_stretch
 from orograph.figures.style import PALETTE, Picture, styled
 
 _SHORT = 3  # points; a shorter branch is drawn in grey
@@ -59,7 +59,7 @@ def branches(line: xr.Dataset, meetings: Sequence[Met] = (), bands: Sequence[Ban
         if (rows.size) > 0:
             handles.append(Line2D([], [], marker=".", ls="", color="#cccccc", label="at the noise level"))
         axes.set(ylabel=label("eigenvalue"), title="Directions followed along λ")
-        strength_axis(axes, strengths, moving_stretch(strengths, [*values.T]))
+        strength_axis(axes, strengths, moving_stretch(strengths, [by_logarithm(each) for each in values.T]))
         mark_bands(axes, bands)
         bands_shown, _ = axes.get_legend_handles_labels()
         axes.legend(handles=[*handles, *bands_shown], loc="best")

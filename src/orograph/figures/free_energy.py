@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from orograph.figures.labels import label
 from orograph.figures.marks import Band, logarithmic_scale, mark_bands, strength_axis, thinned
-from orograph.figures.motion import moving_stretch
+from orograph.figures.motion import by_logarithm, moving_stretch
 from orograph.figures.style import PALETTE, Picture, styled
 
 _WAYS = {"up": ("-", "o"), "down": ("--", "s")}
@@ -28,11 +28,13 @@ def thermodynamics(lines: Sequence[xr.Dataset], bands: Sequence[Band] = (), titl
     with styled():
         figure = Picture(figsize=(10, 7), layout="constrained")
         ((energy, order), (response, defect)) = figure.subplots(2, 2, sharex=True)
+        longest = max(lines, key=lambda line: line.sizes["strength"])
+        moving = moving_stretch(longest.strength.values, [by_logarithm(longest.order_parameter.values)])
         for line in lines:
             way = str(line.direction.values)
             style, marker = _WAYS[way]
             colour = PALETTE[0] if way == "up" else PALETTE[1]
-            look = {"ls": style, "ms": 3, "color": colour, "label": way, **thinned(marker, line.sizes["strength"])}
+            look = {"ls": style, "ms": 3, "color": colour, "label": way, **thinned(marker, line.strength.values, moving)}
             strengths = line.strength.values
             energy.plot(strengths, line.objective.values, **look)
             order.plot(strengths, line.order_parameter.values, **look)
@@ -51,8 +53,6 @@ def thermodynamics(lines: Sequence[xr.Dataset], bands: Sequence[Band] = (), titl
         defect.set(title="Defect of the envelope identity", ylabel="relative, between neighbours")
         for axes in (order, response, defect):
             logarithmic_scale(axes)
-        longest = max(lines, key=lambda line: line.sizes["strength"])
-        moving = moving_stretch(longest.strength.values, [longest.objective.values, longest.order_parameter.values])
         for axes in (response, defect):
             strength_axis(axes, np.concatenate([line.strength.values for line in lines]), moving)
         for axes in (energy, order, response, defect):

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from orograph.figures.labels import label, said, score_of
 from orograph.figures.marks import band, strength_axis, thinned
-from orograph.figures.motion import moving_stretch
+from orograph.figures.motion import Ends, by_logarithm, moving_stretch
 from orograph.figures.style import PALETTE, Picture, styled
 
 
@@ -46,25 +46,27 @@ def hysteresis(up: xr.Dataset, down: xr.Dataset, loops: Sequence[LoopMarks] = ()
     """
     with styled():
         figure = Picture(figsize=(10, 7), layout="constrained")
+        name = score_of(up) or "train_loss"
+        series = [each for line in (up, down) for each in (by_logarithm(line.order_parameter.values), line[name].values)]
+        same = np.array_equal(up.strength.values, down.strength.values)
+        moving = moving_stretch(up.strength.values, series) if same else None
         ((order, difference), (lowest, score)) = figure.subplots(2, 2, sharex=True)
-        _both(order, up, down, "order_parameter")
+        _both(order, up, down, "order_parameter", moving)
         order.set(
             title=r"Order parameter $q = \|\theta-\theta_{\mathrm{ref}}\|^2$", ylabel=label("order_parameter"), yscale="log"
         )
         common = np.intersect1d(up.strength.values, down.strength.values)
         gap = up.objective.sel(strength=common).values - down.objective.sel(strength=common).values
-        difference.plot(common, gap, ms=3, color=PALETTE[2], **thinned("o", len(common)))
+        difference.plot(common, gap, ms=3, color=PALETTE[2], **thinned("o", common, moving))
         difference.axhline(0, color="#555555", lw=0.8)
         difference.set(title=r"$L_{\mathrm{eff}}$, up less down", ylabel="difference")
         if "objective_lambda_min" in up:
-            _both(lowest, up, down, "objective_lambda_min")
+            _both(lowest, up, down, "objective_lambda_min", moving)
             lowest.axhline(0, color="#555555", lw=0.8)
         lowest.set(title=r"$\lambda_{\min}$ of $L_{\mathrm{eff}}$", ylabel=label("objective_lambda_min"))
-        name = score_of(up) or "train_loss"
-        _both(score, up, down, name)
+        _both(score, up, down, name, moving)
         title_text = said(name, up).long_name
         score.set(title=title_text[:1].upper() + title_text[1:], ylabel=label(name, of=up))
-        moving = moving_stretch(up.strength.values, [up.order_parameter.values, up[name].values])
         for axes in (lowest, score):
             strength_axis(axes, up.strength.values, moving)
         for axes in (order, difference, lowest, score):
@@ -79,9 +81,9 @@ def hysteresis(up: xr.Dataset, down: xr.Dataset, loops: Sequence[LoopMarks] = ()
         return figure
 
 
-def _both(axes: Axes, up: xr.Dataset, down: xr.Dataset, name: str) -> None:
+def _both(axes: Axes, up: xr.Dataset, down: xr.Dataset, name: str, moving: Ends | None) -> None:
     for line, style, marker, colour, words in ((up, "-", "^", PALETTE[0], "way up"), (down, "--", "v", PALETTE[1], "way down")):
-        few = thinned(marker, line.sizes["strength"])
+        few = thinned(marker, line.strength.values, moving)
         axes.plot(line.strength, line[name], style, ms=3.5, color=colour, label=words, **few)
 
 

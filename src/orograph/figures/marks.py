@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from orograph.figures.motion import Ends
 from orograph.figures.style import PALETTE
 from orograph.store.lookup import quantity
 
@@ -18,7 +19,7 @@ Band = tuple[float, float, str]  # from, to, and what it is: bands of one kind s
 _COLOURS = {"order parameter": PALETTE[3], "curvature": PALETTE[5]}
 _OF_A_METRIC = PALETTE[4]
 FEW = 60  # points, each of which has a marker
-_EVERY = 0.07  # of the diagonal of a panel, between the markers of more
+_SHOWN = 20  # markers of more
 _ENOUGH = 0.25  # of an axis, for what happens
 
 
@@ -46,9 +47,21 @@ def mark_stretch(axes: Axes, start: float, stop: float) -> None:
     band(axes, start, stop, color="#888888", alpha=0.2)
 
 
-def thinned(marker: str, count: int) -> dict[str, Any]:
-    """A marker at every point of a short ladder, at equal distances along the curve of a long one."""
-    return {"marker": marker} if count <= FEW else {"marker": marker, "markevery": _EVERY}
+def thinned(marker: str, strengths: np.ndarray, moving: Ends | None = None) -> dict[str, Any]:
+    """A marker at every point of a short ladder; of a long one some, at equal distances along the axis of λ.
+
+    Args:
+        marker: of matplotlib.
+        strengths: λ of the points.
+        moving: where most happens, which decides on that axis.
+    """
+    if len(strengths) <= FEW:
+        return {"marker": marker}
+    along = np.asarray(strengths, dtype=float)
+    if is_logarithmic(along) or (moving is not None and stretched(along, moving)):
+        along = np.log(np.maximum(along, along[along > 0].min()))
+    wanted = np.linspace(along.min(), along.max(), _SHOWN)
+    return {"marker": marker, "markevery": sorted({int(np.abs(along - each).argmin()) for each in wanted})}
 
 
 def class_colours(count: int) -> list[str]:
@@ -63,7 +76,7 @@ def is_logarithmic(strengths: Sequence[float] | np.ndarray) -> bool:
     return bool(known.size and known.min() > 0 and np.median(known) < 0.25 * known.max())
 
 
-def stretched(strengths: Sequence[float] | np.ndarray, moving: tuple[float, float]) -> bool:
+def stretched(strengths: Sequence[float] | np.ndarray, moving: Ends) -> bool:
     """Whether an axis that is logarithmic from the ladder's first step on gives a stretch enough of its width."""
     positive = np.asarray(strengths, dtype=float)[np.asarray(strengths) > 0]
     least, most = float(positive.min()), float(positive.max())
@@ -71,7 +84,7 @@ def stretched(strengths: Sequence[float] | np.ndarray, moving: tuple[float, floa
     return math.log(high / low) + (moving[0] < least) >= _ENOUGH * (math.log(most / least) + (moving[0] < least))
 
 
-def strength_axis(axes: Axes, strengths: Sequence[float] | np.ndarray = (), moving: tuple[float, float] | None = None) -> None:
+def strength_axis(axes: Axes, strengths: Sequence[float] | np.ndarray = (), moving: Ends | None = None) -> None:
     """The label, a readable number of ticks, and a logarithmic axis where the ladder is one, or where most happens near its
     beginning.
 

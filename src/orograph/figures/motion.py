@@ -6,17 +6,19 @@ import numpy as np
 
 _LEAST = 30  # points of a ladder that is looked at
 _SMOOTH = 9  # points over which noise is taken out by their median
-_MOST, _WITHIN = 0.9, 0.1  # so much of the motion within so much of the ladder
-_DECADE = 10.0  # ratio from which a positive series moves by its logarithm
+_REST = 0.05  # of the range of a series, which it may move on either side of the stretch
+_WITHIN = 0.1  # of the ladder, at most
+
+Ends = tuple[float, float]
 
 
-def moving_stretch(strengths: Sequence[float] | np.ndarray, series: Sequence[np.ndarray]) -> tuple[float, float] | None:
-    """The shortest stretch that holds nine tenths of the motion, where that is at most a tenth of the ladder.
+def moving_stretch(strengths: Sequence[float] | np.ndarray, series: Sequence[np.ndarray]) -> Ends | None:
+    """The stretch that holds nine tenths of the motion of most series, where that is at most a tenth of the ladder.
 
     Args:
         strengths: λ, ascending.
-        series: what moves, each with one value a strength; NaN where there is none. All count alike, by their total variation
-            once noise is taken out; of positive ones that span a decade, that of the logarithm.
+        series: what moves, each with one value a strength, NaN where there is none; as it is drawn, by its logarithm on such an
+            axis.
 
     Returns:
         Both ends; None where the motion is spread over more, or nothing moves.
@@ -24,29 +26,36 @@ def moving_stretch(strengths: Sequence[float] | np.ndarray, series: Sequence[np.
     x = np.asarray(strengths, dtype=float)
     if len(x) < _LEAST:
         return None
-    ways = [way for values in series if (way := _way(np.asarray(values, dtype=float))) is not None]
-    if not ways:
+    found = [ends for values in series if (ends := _ends(np.asarray(values, dtype=float))) is not None]
+    most = _WITHIN * (x[-1] - x[0])
+    small = [(first, last) for first, last in found if x[last] - x[first] <= most]
+    if not small or 2 * len(small) <= len(found):
         return None
-    gone = np.concatenate([[0.0], np.cumsum(np.mean(ways, axis=0))])
-    ends = np.searchsorted(gone, gone + _MOST - 1e-9)
-    starts = np.flatnonzero(ends < len(x))
-    widths = x[ends[starts]] - x[starts]
-    best = int(np.argmin(widths))
-    if widths[best] > _WITHIN * (x[-1] - x[0]):
-        return None
-    return float(x[starts[best]]), float(x[ends[starts[best]]])
+    low, high = float(x[min(first for first, _ in small)]), float(x[max(last for _, last in small)])
+    return (low, high) if high - low <= most else None
 
 
-def _way(values: np.ndarray) -> np.ndarray | None:
-    """Which part of its way a series goes in each step; None of one that does not move."""
+def by_logarithm(values: np.ndarray) -> np.ndarray:
+    """A series as it is drawn on a logarithmic axis: its logarithm where all of it is positive."""
+    known = np.asarray(values, dtype=float)
+    return np.log(known) if np.nanmin(known, initial=np.inf) > 0 else known
+
+
+def _ends(values: np.ndarray) -> tuple[int, int] | None:
+    """Before which place, and behind which other, a series hardly moves; None of one that does not move at all."""
     known = np.flatnonzero(np.isfinite(values))
     if len(known) < 2:
         return None
-    if values[known].min() > 0 and values[known].max() > _DECADE * values[known].min():
-        values = np.log(values)
     whole = np.interp(np.arange(len(values)), known, values[known])
     padded = np.pad(whole, _SMOOTH // 2, mode="edge")
     smooth = np.median(np.lib.stride_tricks.sliding_window_view(padded, _SMOOTH), axis=-1)
-    steps = np.abs(np.diff(smooth))
-    total = float(steps.sum())
-    return steps / total if total > 0 else None
+    rest = _REST * np.ptp(smooth)
+    if rest == 0:
+        return None
+    return _still(smooth, rest), len(smooth) - 1 - _still(smooth[::-1], rest)
+
+
+def _still(values: np.ndarray, rest: float) -> int:
+    """The last place up to which a series stays within so much."""
+    reach = np.maximum.accumulate(values) - np.minimum.accumulate(values)
+    return int(np.searchsorted(reach, rest, side="right")) - 1

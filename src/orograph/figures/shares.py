@@ -40,8 +40,8 @@ def class_shares(line: xr.Dataset, bands: Sequence[Band] = (), title: str = "") 
         figure = Picture(figsize=(11, 4.2), layout="constrained")
         panels = figure.subplots(1, 3 if by_class else 2, sharex=True)
         first, stacked = panels[:2]
-        few = thinned("o", len(strengths))
         moving = moving_stretch(strengths, [*largest.T, *([*line[by_class].values.T] if by_class else [])])
+        few = thinned("o", strengths, moving)
         for index, (name, colour) in enumerate(zip(names, colours, strict=True)):
             first.plot(strengths, largest[:, index], **few, ms=2.5, color=colour, label=name)
             if by_class:

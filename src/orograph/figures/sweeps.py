@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 
 from orograph.figures.labels import label, said, short_label
 from orograph.figures.marks import FEW, mark_stretch, strength_axis, stretched, thinned
-from orograph.figures.motion import moving_stretch
+from orograph.figures.motion import Ends, by_logarithm, moving_stretch
 from orograph.figures.style import PALETTE, Picture, styled
 from orograph.metrics import ACCURACY
 
 # Direction is told by the line and the marker, not by colour alone.
 _LINES = {"up": ("-", "o"), "down": ("--", "s")}
-_MOVING = ("train_loss", "test_loss", "gradient_norm", "lambda_first")  # and the first metric
+_MOVING = ("train_loss", "test_loss")  # and the first metric, and the largest eigenvalue
 
 
 def sweep(ds: xr.Dataset, title: str = "") -> Figure:
@@ -47,7 +47,7 @@ def sweep(ds: xr.Dataset, title: str = "") -> Figure:
             margin = 0.05 * (moving[1] - moving[0])
             inside = (strengths >= moving[0] - margin) & (strengths <= moving[1] + margin)
             _panels(near.subplots(2, 2, sharex=True), ds.isel(strength=inside), None)
-            near.suptitle(f"λ from {moving[0]:g} to {moving[1]:g}, where most of it happens", x=0.01, ha="left", fontsize=9.5)
+            near.suptitle(f"λ from {moving[0]:.4g} to {moving[1]:.4g}, where most of it happens", x=0.01, ha="left", fontsize=9.5)
         else:
             _panels(figure.subplots(2, 2, sharex=True), ds, moving)
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, color="#555555")
@@ -58,18 +58,20 @@ def _moving(ds: xr.Dataset) -> list[np.ndarray]:
     """What moves along each chain."""
     name = ds.attrs.get("score", ACCURACY.name)
     names = [each for each in (*_MOVING, f"test_{name}", f"train_{name}") if each in ds]
-    return [chain[each].values for _, chain in _chains(ds) for each in names]
+    chains = [chain for _, chain in _chains(ds)]
+    largest = [by_logarithm(chain.lambda_first.values) for chain in chains if "lambda_first" in chain]
+    return [*(chain[each].values for chain in chains for each in names), *largest]
 
 
-def _panels(grid: Any, ds: xr.Dataset, moving: tuple[float, float] | None) -> None:
+def _panels(grid: Any, ds: xr.Dataset, moving: Ends | None) -> None:
     ((loss, score), (gradient, spectrum)) = grid
     losses = ("train_loss", "objective", "test_loss")
-    _curves(loss, ds, losses if "test_loss" in ds or "train_loss" not in ds else losses[:2])
+    _curves(loss, ds, losses if "test_loss" in ds or "train_loss" not in ds else losses[:2], moving)
     loss.set(title="Loss", ylabel=_unit("train_loss", ds))
-    _score(score, ds)
-    _curves(gradient, ds, ("gradient_norm", "objective_gradient_norm"))
+    _score(score, ds, moving)
+    _curves(gradient, ds, ("gradient_norm", "objective_gradient_norm"), moving)
     gradient.set(title="Gradient norm", yscale="log")
-    _eigenvalues(spectrum, ds)
+    _eigenvalues(spectrum, ds, moving)
     for axes in (gradient, spectrum):
         strength_axis(axes, ds.strength.values, moving)
     for axes in (loss, score, gradient):
@@ -83,7 +85,7 @@ def _unit(name: str, ds: xr.Dataset) -> str:
     return "" if units == "1" else units
 
 
-def _score(axes: Axes, ds: xr.Dataset) -> None:
+def _score(axes: Axes, ds: xr.Dataset, moving: Ends | None) -> None:
     """The first metric of the run; that it has none, where it has none."""
     name = ds.attrs.get("score", ACCURACY.name)
     found = tuple(f"{place}_{name}" for place in ("train", "test"))
@@ -92,7 +94,7 @@ def _score(axes: Axes, ds: xr.Dataset) -> None:
         axes.text(0.5, 0.5, "none recorded", transform=axes.transAxes, ha="center", color="#777777")
         return
     known = [each for each in found if each in ds] or list(found)  # all points failed
-    _curves(axes, ds, tuple(known))
+    _curves(axes, ds, tuple(known), moving)
     axes.set(title=title_of_metric(known[-1], ds), ylabel=_unit(known[-1], ds))
 
 
@@ -112,7 +114,7 @@ def _chains(ds: xr.Dataset) -> list[tuple[str, xr.Dataset]]:
     ]
 
 
-def _curves(axes: Axes, ds: xr.Dataset, names: tuple[str, ...]) -> None:
+def _curves(axes: Axes, ds: xr.Dataset, names: tuple[str, ...], moving: Ends | None) -> None:
     chains = _chains(ds)
     fade = 1.0 if len(chains) <= 2 else 0.6
     for colour, name in zip(PALETTE, names, strict=False):
@@ -122,13 +124,15 @@ def _curves(axes: Axes, ds: xr.Dataset, names: tuple[str, ...]) -> None:
             shown = label if len(ds.direction) == 1 else f"{label}, {direction}"
             values = chain[name].values if name in chain else np.full(chain.sizes["strength"], np.nan)  # all points failed
             look: dict[str, Any] = {"color": colour, "alpha": fade, "label": None if shown in seen else shown}
-            axes.plot(chain.strength, values, line, **thinned(marker, len(values)), **look)
+            axes.plot(chain.strength, values, line, **thinned(marker, chain.strength.values, moving), **look)
             seen.add(shown)
             frozen = chain.frozen.values == 1 if "frozen" in chain else np.zeros(len(values), dtype=bool)
-            axes.plot(chain.strength[frozen], values[frozen], ls="", mfc="white", mec=colour, ms=6, **thinned("o", len(values)))
+            hollow: dict[str, Any] = {"ls": "", "mfc": "white", "mec": colour, "ms": 6}
+            where = chain.strength.values[frozen]
+            axes.plot(where, values[frozen], **hollow, **thinned("o", where, moving))
 
 
-def _eigenvalues(axes: Axes, ds: xr.Dataset) -> None:
+def _eigenvalues(axes: Axes, ds: xr.Dataset, moving: Ends | None) -> None:
     axes.set(title="Hessian eigenvalues", ylabel=label("eigenvalue"))
     if "eigenvalue" not in ds or not np.isfinite(ds.eigenvalue.values).any():
         axes.text(0.5, 0.5, "none recorded", transform=axes.transAxes, ha="center", color="#777777")
@@ -145,7 +149,7 @@ def _eigenvalues(axes: Axes, ds: xr.Dataset) -> None:
     for direction, chain in _chains(ds):
         line, marker = _LINES[direction]
         count = chain.sizes["strength"]
-        every = thinned(marker, count) if count <= FEW or len(ds.direction) > 1 else {}
+        every = thinned(marker, chain.strength.values, moving) if count <= FEW or len(ds.direction) > 1 else {}
         for index in reversed(range(k)):
             pair = chain.isel(eigen=index)
             axes.plot(
@@ -153,9 +157,23 @@ def _eigenvalues(axes: Axes, ds: xr.Dataset) -> None:
             )
             noise = pair.noise.values == 1
             loose = (pair.converged.values == 0) & ~noise
-            axes.plot(pair.strength[noise], pair.eigenvalue[noise], ls="", color="#aaaaaa", ms=4, zorder=5, **thinned(".", count))
+            axes.plot(
+                pair.strength[noise],
+                pair.eigenvalue[noise],
+                ls="",
+                color="#aaaaaa",
+                ms=4,
+                zorder=5,
+                **thinned(".", pair.strength.values[noise], moving),
+            )
             loosely: dict[str, Any] = {"mfc": "white", "mec": "#777777", "ms": 5, "zorder": 6}
-            axes.plot(pair.strength[loose], pair.eigenvalue[loose], ls="", **loosely, **thinned("^", count))
+            axes.plot(
+                pair.strength[loose],
+                pair.eigenvalue[loose],
+                ls="",
+                **loosely,
+                **thinned("^", pair.strength.values[loose], moving),
+            )
     handles = [
         mpl.lines.Line2D([], [], color=colours[0], label=r"$\lambda_1$"),
         mpl.lines.Line2D([], [], color=colours[-1], label=rf"$\lambda_{{{k}}}$"),
