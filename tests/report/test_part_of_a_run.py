@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from studies import write_study
 
 import made_up_sweep
 from orograph.cli import main
 from orograph.commands.rows import table
+from orograph.errors import ConfigurationError
 from orograph.report.report import render
 from orograph.store.dataset import open_sweep
 from orograph.store.part import chosen_of, part_of
@@ -96,3 +98,20 @@ def test_a_part_that_is_not_there_is_a_sentence(args: list[str], said: str, run:
     error = capsys.readouterr().err.strip()
     assert len(error.splitlines()) == 1
     assert said in error
+
+
+def test_some_seeds_of_a_study_have_their_minima_and_no_pairs_with_others(tmp_path: Path) -> None:
+    write_study(tmp_path / "study")
+    run = Run.open(tmp_path / "study")
+    whole = page_data(render(run))
+    data = page_data(render(run, part_of(run, seeds=[0])))
+    assert {row["seed"] for row in whole["metrics"]} == {0, 1}
+    for part in ("metrics", "histories"):
+        assert {row["seed"] for row in data[part]} == {0}
+        assert len(data[part]) == len(whole[part]) / 2
+    assert whole["curves"]
+    assert not [each for each in data["curves"] if "1" in each["name"]]
+    assert data["correlations"] == {}
+    assert "seed 0 of 2" in data["left_out"][0]
+    with pytest.raises(ConfigurationError, match="is a study"):
+        part_of(run, points=["0.1"])

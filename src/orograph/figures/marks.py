@@ -47,21 +47,26 @@ def mark_stretch(axes: Axes, start: float, stop: float) -> None:
     band(axes, start, stop, color="#888888", alpha=0.2)
 
 
-def thinned(marker: str, strengths: np.ndarray, moving: Ends | None = None) -> dict[str, Any]:
+def thinned(marker: str, strengths: np.ndarray, moving: Ends | None = None, *, of: np.ndarray | None = None) -> dict[str, Any]:
     """A marker at every point of a short ladder; of a long one some, at equal distances along the axis of λ.
 
     Args:
         marker: of matplotlib.
         strengths: λ of the points.
         moving: where most happens, which decides on that axis.
+        of: λ of all points, where these are some of them.
     """
     if len(strengths) <= FEW:
         return {"marker": marker}
     along = np.asarray(strengths, dtype=float)
-    if is_logarithmic(along) or (moving is not None and stretched(along, moving)):
-        along = np.log(np.maximum(along, along[along > 0].min()))
-    wanted = np.linspace(along.min(), along.max(), _SHOWN)
-    return {"marker": marker, "markevery": sorted({int(np.abs(along - each).argmin()) for each in wanted})}
+    every = along if of is None else np.asarray(of, dtype=float)
+    if is_logarithmic(every) or (moving is not None and stretched(every, moving)):
+        least = every[every > 0].min()
+        along, every = (np.log(np.maximum(each, least)) for each in (along, every))
+    wanted = np.linspace(every.min(), every.max(), _SHOWN)
+    apart = np.abs(along[:, None] - wanted)
+    near = apart.min(axis=0) <= (wanted[1] - wanted[0]) / 2
+    return {"marker": marker, "markevery": sorted(set(apart.argmin(axis=0)[near].tolist()))}
 
 
 def class_colours(count: int) -> list[str]:

@@ -16,6 +16,8 @@ from orograph.metrics import ACCURACY
 
 # Direction is told by the line and the marker, not by colour alone.
 _LINES = {"up": ("-", "o"), "down": ("--", "s")}
+_NOISE: dict[str, Any] = {"color": "#aaaaaa", "ms": 4, "zorder": 5}
+_LOOSE: dict[str, Any] = {"mfc": "white", "mec": "#777777", "ms": 5, "zorder": 6}
 _MOVING = ("train_loss", "test_loss")  # and the first metric, and the largest eigenvalue
 
 
@@ -129,7 +131,7 @@ def _curves(axes: Axes, ds: xr.Dataset, names: tuple[str, ...], moving: Ends | N
             frozen = chain.frozen.values == 1 if "frozen" in chain else np.zeros(len(values), dtype=bool)
             hollow: dict[str, Any] = {"ls": "", "mfc": "white", "mec": colour, "ms": 6}
             where = chain.strength.values[frozen]
-            axes.plot(where, values[frozen], **hollow, **thinned("o", where, moving))
+            axes.plot(where, values[frozen], **hollow, **thinned("o", where, moving, of=chain.strength.values))
 
 
 def _eigenvalues(axes: Axes, ds: xr.Dataset, moving: Ends | None) -> None:
@@ -148,32 +150,17 @@ def _eigenvalues(axes: Axes, ds: xr.Dataset, moving: Ends | None) -> None:
     colours = mpl.colormaps["viridis"](np.linspace(0, 0.85, k))
     for direction, chain in _chains(ds):
         line, marker = _LINES[direction]
-        count = chain.sizes["strength"]
-        every = thinned(marker, chain.strength.values, moving) if count <= FEW or len(ds.direction) > 1 else {}
+        ladder = chain.strength.values
+        every = thinned(marker, ladder, moving) if len(ladder) <= FEW or len(ds.direction) > 1 else {}
         for index in reversed(range(k)):
             pair = chain.isel(eigen=index)
-            axes.plot(
-                pair.strength, pair.eigenvalue, line, color=colours[index], lw=1.0, ms=2.5, zorder=3 + 0.01 * index, **every
-            )
+            look = {"color": colours[index], "lw": 1.0, "ms": 2.5, "zorder": 3 + 0.01 * index}
+            axes.plot(ladder, pair.eigenvalue, line, **look, **every)
             noise = pair.noise.values == 1
             loose = (pair.converged.values == 0) & ~noise
-            axes.plot(
-                pair.strength[noise],
-                pair.eigenvalue[noise],
-                ls="",
-                color="#aaaaaa",
-                ms=4,
-                zorder=5,
-                **thinned(".", pair.strength.values[noise], moving),
-            )
-            loosely: dict[str, Any] = {"mfc": "white", "mec": "#777777", "ms": 5, "zorder": 6}
-            axes.plot(
-                pair.strength[loose],
-                pair.eigenvalue[loose],
-                ls="",
-                **loosely,
-                **thinned("^", pair.strength.values[loose], moving),
-            )
+            for chosen, flag, seen in ((noise, ".", _NOISE), (loose, "^", _LOOSE)):
+                flags = thinned(flag, ladder[chosen], moving, of=ladder)
+                axes.plot(ladder[chosen], pair.eigenvalue.values[chosen], ls="", **seen, **flags)
     handles = [
         mpl.lines.Line2D([], [], color=colours[0], label=r"$\lambda_1$"),
         mpl.lines.Line2D([], [], color=colours[-1], label=rf"$\lambda_{{{k}}}$"),
