@@ -56,7 +56,7 @@ def print_summary(
             console.print(_areas(area), highlight=False)
     if missing:
         names = " and ".join(f"--{name}" for name in missing)
-        console.print(f"loops can be held against further runs ({names}); the report has the commands", highlight=False)
+        console.print(f"loops can be held against other runs ({names}): see the report", highlight=False)
     console.print(Text.assemble("all of it in one page: ", (f"orograph report {shown(run.path)}", "bold")), soft_wrap=True)
 
 
@@ -78,7 +78,7 @@ def headlines(found: Sequence[Survey], measured: Sequence[MeasuredLoop]) -> list
         told.append(f"of {_count(points, 'point')}: {shown(kinds)}")
     steps = [step for each in found for step in _told(each)]
     if outside := sum(step.outside > 0 for step in steps):
-        told.append(f"{outside} of {_count(len(steps), 'step')} leave the bounds of a branch of minima: another one was entered")
+        told.append(f"{outside} of {_count(len(steps), 'step')} lie on no one branch of minima: another was entered")
     if measured:
         loop = max(measured, key=lambda each: abs(each.loop.area)).loop
         largest = " of them the largest" if len(measured) > 1 else ""
@@ -115,7 +115,7 @@ def _told(each: Survey) -> list[Envelope]:
 
 def _points(found: Sequence[Survey]) -> Table:
     """One row a chain: certificates, the envelope identity, branches, classes."""
-    legend = "envelope: largest defect of dF/dλ = ‖θ−θ_ref‖²; shares: of the sum of the classes'"
+    legend = "envelope: largest defect of dF/dλ = q; shares: that of the classes' sum"
     table = Table(box=None, pad_edge=False, header_style="bold", caption=legend)
     table.add_column("chain")
     table.add_column("certificates")

@@ -19,7 +19,7 @@ from orograph.store.atomic import write_bytes
 # Okabe & Ito (2008), ordered so that neighbours differ in lightness as well and survive greyscale.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
-_EMBEDDED: Any = {"pdf.fonttype": 42, "ps.fonttype": 42}
+_EMBEDDED: Any = {"pdf.fonttype": 42}
 STYLE: Any = {
     "figure.dpi": 110,
     "savefig.dpi": 160,
