@@ -93,7 +93,7 @@ def _by_configuration(run: Run, part: Part) -> tuple[list[str], list[_Line]]:
     lines: dict[str, _Line] = {}
     for row in table(run, part):
         name = row["configuration"]
-        key = tuple(settings[name].get(each, "") for each in varied) if varied else (name,)
+        key = tuple(settings.get(name, {}).get(each, "") for each in varied) if varied else (name,)
         lines.setdefault(name, _Line(key, [], [])).rows.append(row)
     for of, found in run.findings.items():
         if of.kind == "pair" and of.configuration in lines and all(map(part.has_seed, found.scalars.get("seeds", ()))):
