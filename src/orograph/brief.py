@@ -67,7 +67,8 @@ def _told(value: Any, *, inner: bool = False) -> str:
     if value is None or isinstance(value, bool | int):
         return repr(value)
     if isinstance(value, float):
-        return f"{value:.6g}"
+        text = f"{value:.6g}"
+        return f"{text}.0" if text.removeprefix("-").isdecimal() else text
     if isinstance(value, str):
         return repr(_cut(value, _TEXT))
     if hasattr(value, "shape") and hasattr(value, "dtype"):

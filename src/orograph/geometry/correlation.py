@@ -151,9 +151,7 @@ def _kendall_between(x: Float[ndarray, " n"], y: Float[ndarray, " n"], setting: 
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values in the order given; NaNs are no tests and stay.
-
-    Holm (1979).
+    """Holm's adjusted p-values (1979) in the order given; NaNs are no tests and stay.
 
     Args:
         p_values: of the tests of one table.
