@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo check quick test test-all gpu docs clean
+.PHONY: install demo check quick test test-all gpu docs release-check clean
 
 # One environment for everything; made again when the dependencies change.
 .venv/installed: pyproject.toml constraints.txt
@@ -49,5 +49,9 @@ gpu: install
 docs: .venv/installed-all
 	$(BIN)/mkdocs build --quiet
 
+# What would be released: built twice, installed from the wheel alone on every Python that is here, and used outside the checkout.
+release-check:
+	$(PYTHON) scripts/release_check.py --lowest
+
 clean:
-	rm -rf .venv build runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build dist runs .pytest_cache .mypy_cache .ruff_cache

@@ -81,7 +81,7 @@ def test_pages_name_what_there_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "script", [path for folder in ("benchmarks", "docs", "examples") for path in ROOT.glob(f"{folder}/*.py")]
+    "script", [path for folder in ("benchmarks", "docs", "examples", "scripts") for path in ROOT.glob(f"{folder}/*.py")]
 )
 def test_scripts_import_what_there_is(script: Path) -> None:
     for node in ast.walk(ast.parse(script.read_text())):

@@ -32,6 +32,10 @@ class BatchLoss:
         chunks: what decides how many samples a curvature product takes at once (`curvature/chunks.py`).
     """
 
+    model: nn.Module
+    dtype: torch.dtype
+    theta: Tensor
+    constants: dict[str, Tensor]
     chunks: Literal["tiled", "traced", "summed"] = "tiled"
     reduction: Reduction
     whole: str

@@ -84,7 +84,7 @@ def make_atlas(
     settings: AtlasSettings | None = None,
     progress: Progress = "auto",
     **chosen: Any,
-) -> "networkx.MultiGraph":
+) -> "networkx.MultiGraph[Any]":
     """Joins branches, and sweeps of the same problem, into one graph of critical points; the same call again resumes.
 
     Args:

@@ -174,11 +174,18 @@ def _exact_match(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def _mean_average_precision(outputs: Tensor, targets: Tensor) -> float:
     """The mean over labels that occur, as scikit-learn's `average_precision_score` has it."""
-    from sklearn.metrics import average_precision_score
+    labels, scores = (targets > 0.5).flatten(1), outputs.double().flatten(1)
+    occur = labels.any(0).nonzero().flatten().tolist()
+    return 100 * sum(_average_precision(labels[:, each], scores[:, each]) for each in occur) / len(occur) if occur else math.nan
 
-    labels, scores = (targets > 0.5).cpu().numpy(), outputs.double().cpu().numpy()
-    occur = labels.any(0)
-    return 100 * float(average_precision_score(labels[:, occur], scores[:, occur])) if occur.any() else math.nan
+
+def _average_precision(labels: Tensor, scores: Tensor) -> float:
+    """Σ_n (R_n − R_{n−1}) P_n over falling thresholds; equal scores are one threshold. NaN where a score is."""
+    falling, order = scores.sort(descending=True)
+    last = torch.cat([falling[1:] != falling[:-1], torch.ones_like(labels[:1])])
+    found = labels[order].double().cumsum(0)[last]
+    precision = found / (last.nonzero().flatten() + 1)
+    return float((found.diff(prepend=found.new_zeros(1)) * precision).sum() / found[-1] + 0 * scores.sum())
 
 
 ACCURACY = Metric("accuracy", _accuracy, unit="%")

@@ -28,7 +28,7 @@ from orograph.losses import require_loss
 from orograph.meaning import read
 from orograph.memory import DEFAULT_MEMORY, chunk_length, parse_bytes
 from orograph.parameters import follow
-from orograph.readout import readout_of
+from orograph.readout import Readout, readout_of
 from orograph.reduction import Loss, Reduction, ignored_by, in_dtype
 from orograph.samples import chosen, stacked, take
 from orograph.streaming import Streamed, chunked, held_or_streamed
@@ -69,6 +69,12 @@ class Objective(BatchLoss):
         True
     """
 
+    count: int
+    whole: str
+    mixed: bool
+    reduction: Reduction
+    ignored: int | None
+
     @checked
     @apart()
     def __init__(
@@ -86,9 +92,9 @@ class Objective(BatchLoss):
         super().__init__(model, parameters, dtype)
         self._strength, self._anchor = _penalty(strength, anchor, self.theta)
         self.traces: dict[Any, Any] = {}
-        self.memory = parse_bytes(memory)
+        self.memory: int = parse_bytes(memory)
         self._batches = held_or_streamed(data, device=self.device, dtype=self.dtype, budget=self.memory)
-        self.streamed = isinstance(self._batches, Streamed)
+        self.streamed: bool = isinstance(self._batches, Streamed)
         self.memory = max(1, self.memory // 4) if self.streamed else self.memory
         require_loss(loss)
         forget(self.model)
@@ -111,8 +117,8 @@ class Objective(BatchLoss):
             inputs, targets = self._batches[0] if self.whole else take(self._batches[0], slice(0, 2))
             with torch.no_grad():
                 outputs = self.outputs(self.theta, inputs)
-            self.readout = readout_of(outputs, lambda given: self.summed_of(given, targets))
-            self.chunk = chunk_length(self.count, 3 * self.activation_bytes(), self.memory)
+            self.readout: Readout = readout_of(outputs, lambda given: self.summed_of(given, targets))
+            self.chunk: int = chunk_length(self.count, 3 * self.activation_bytes(), self.memory)
             check_dependence(model, loss, self.layout, self.theta, self.outputs, self.summed_of, self._tried())
 
     def _tried(self) -> Iterator[Batch]:

@@ -80,6 +80,8 @@ class Tracker:
         ...     record = tracker.step(torch.nn.Linear(3, 1))
     """
 
+    steps: int
+
     def __init__(
         self,
         problem: Problem,

@@ -171,7 +171,7 @@ def _barriers(findings: Sequence[Finding], minima: Mapping[str, Minimum]) -> lis
     ]
 
 
-def read_atlas(path: str | Path) -> "networkx.MultiGraph":
+def read_atlas(path: str | Path) -> "networkx.MultiGraph[Any]":
     """An atlas as a graph: a node a critical point (or a minimum that was met), an edge a stretch of a branch.
 
     Args:

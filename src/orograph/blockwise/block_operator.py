@@ -1,5 +1,8 @@
 """A block A_BB on the diagonal of an operator, as an operator of its own."""
 
+from typing import Any
+
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -24,6 +27,13 @@ class BlockOperator(LinearOperator):
         >>> og.blockwise.BlockOperator(A, torch.tensor([0, 2])) @ torch.ones(2)
         tensor([2., 4.])
     """
+
+    whole: LinearOperator
+    places: Tensor
+    size: int
+    dtype: torch.dtype
+    device: torch.device
+    group: Any
 
     @checked
     def __init__(self, operator: LinearOperator, places: Int[Tensor, " p"]) -> None:

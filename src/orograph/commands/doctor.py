@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import sys
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 
 import torch
@@ -32,6 +32,7 @@ from orograph.store.run import Run
 from orograph.store.track import TRACK
 from orograph.work.wide import show_table
 
+_OF_DEVELOPERS = ("dev", "docs")  # extras that are of no use without a checkout
 Row = tuple[str, str, bool]  # what, what it is, whether it is as it should be
 
 
@@ -46,7 +47,7 @@ def doctor(settings: DoctorSettings) -> int:
     if settings.repair:
         raise ConfigurationError("`repair` needs a run: orograph doctor RUN --repair.")
     console = Console(highlight=False)
-    sections = {"versions": packages(), "machine": machine(), "data": data_found(settings.data_dir)}
+    sections = {"versions": packages(), "extras": extras(), "machine": machine(), "data": data_found(settings.data_dir)}
     for name, rows in sections.items():
         table = Table(title=name, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
         table.add_column("", no_wrap=True)
@@ -110,6 +111,21 @@ def packages() -> list[Row]:
             rows.append((name, version(name), True))
         except PackageNotFoundError:
             rows.append((name, "missing: install orograph again", False))
+    return rows
+
+
+def extras() -> list[Row]:
+    """What only some people need: the versions of what an extra brings, or how to install it."""
+    rows: list[Row] = []
+    conditional = [each for each in map(Requirement, requires("orograph") or []) if each.marker]
+    for extra in metadata("orograph").get_all("Provides-Extra") or []:
+        if extra in _OF_DEVELOPERS:
+            continue
+        try:
+            brought = [each.name for each in conditional if each.marker and each.marker.evaluate({"extra": extra})]
+            rows.append((extra, ", ".join(f"{name} {version(name)}" for name in brought), True))
+        except PackageNotFoundError:
+            rows.append((extra, f"not installed: pip install 'orograph[{extra}]'", True))
     return rows
 
 

@@ -140,7 +140,7 @@ class Runs:
         follow_branches(settings, self._execution(name))
         return Run.open(self.folder / name)
 
-    def atlas(self, name: str, *runs: Run) -> "networkx.MultiGraph":
+    def atlas(self, name: str, *runs: Run) -> "networkx.MultiGraph[Any]":
         """The atlas of runs, as a graph.
 
         Args:

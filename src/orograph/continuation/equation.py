@@ -30,6 +30,10 @@ class Equation:
         hessian: of L alone, at any θ.
     """
 
+    objective: Objective
+    hessian: HessianOperator
+    gradients: int
+
     def __init__(self, objective: Objective, hessian: HessianOperator) -> None:
         self.objective, self.hessian = objective, hessian
         self.products = self.gradients = 0

@@ -48,6 +48,12 @@ class Stretch:
         sharpness: the same of points that are met sharply.
     """
 
+    here: Reached
+    there: Reached
+    length: float
+    blur: float
+    sharpness: float
+
     def __init__(
         self,
         here: Reached,

@@ -151,6 +151,13 @@ def size_of(distance: float, strength: float, dtype: torch.dtype) -> float:
 class Follower:
     """The equation, what is asked of its solutions, and the way from one to the next; τ follows the dtype where none is given."""
 
+    equation: Equation
+    tolerance: float
+    pairs: int
+    symmetry: Symmetry | None
+    seed: int
+    longest_solve: int
+
     def __init__(self, objective: Objective, tolerance: float | None, pairs: int, symmetry: Symmetry | None, seed: int) -> None:
         tolerance = default_tolerance(objective.dtype) if tolerance is None else tolerance
         self.equation = Equation(objective, HessianOperator.of(objective))

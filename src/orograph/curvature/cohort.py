@@ -34,6 +34,10 @@ class CohortHessian(Standing):
         ConfigurationError: rows of the wrong length, or a model that gives two outputs for one input.
     """
 
+    models: int
+    size: int
+    products: int
+
     formula = HESSIAN
 
     def __init__(self, objective: Objective, thetas: Float[Tensor, "M P"], *, precision: Precision = "high") -> None:

@@ -40,6 +40,9 @@ class DifferenceOperator(TrustedOperator):
         tensor([3., 0.], dtype=torch.float64)
     """
 
+    theta: Tensor
+    step: float
+
     exact_products = False
 
     @checked

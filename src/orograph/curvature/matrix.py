@@ -37,6 +37,11 @@ class CurvatureOperator(Standing, LinearOperator):
     fro between two operators made by `at` repeats that pass.
     """
 
+    size: int
+    dtype: torch.dtype
+    device: torch.device
+    group: Any
+
     @checked
     def __init__(
         self,

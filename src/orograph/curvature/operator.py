@@ -204,6 +204,11 @@ class FunctionOperator(LinearOperator):
         tensor([3., 3., 3., 3.])
     """
 
+    function: Callable[[Tensor], Tensor]
+    size: int
+    dtype: torch.dtype
+    device: torch.device
+
     exact_products = False  # nobody knows
     block: Callable[[Tensor], Tensor] | None = None
     called = "the function of an operator"
@@ -318,6 +323,10 @@ class MatrixOperator(LinearOperator):
         >>> og.MatrixOperator(torch.tensor([[2.0, 1.0], [1.0, 2.0]])) @ torch.tensor([1.0, 0.0])
         tensor([2., 1.])
     """
+
+    size: int
+    dtype: torch.dtype
+    device: torch.device
 
     @checked
     def __init__(self, matrix: Float[Tensor, "P P"]) -> None:

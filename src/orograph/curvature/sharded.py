@@ -74,6 +74,14 @@ class ShardedHessian(LinearOperator):
         torch.Size([10])
     """
 
+    group: Any
+    size: int
+    dtype: torch.dtype
+    device: torch.device
+    start: int
+    theta: Tensor
+    count: int
+
     sharded = True
 
     @checked

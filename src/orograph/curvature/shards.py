@@ -29,6 +29,14 @@ class Shards:
         sharded: whether the operator takes and gives pieces.
     """
 
+    size: int
+    group: Any
+    sharded: bool
+    rank: int
+    widths: list[int]
+    start: int
+    stop: int
+
     def __init__(self, size: int, group: Any = None, *, sharded: bool = False) -> None:
         self.size, self.group, self.sharded = size, group, sharded
         ranks = 1 if group is None else torch.distributed.get_world_size(group)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from cycler import cycler
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 from orograph.process import no_garbage
 from orograph.store.atomic import write_bytes

@@ -28,6 +28,9 @@ class MLP(nn.Module):
         ConfigurationError: a width or depth out of range, or an unknown activation.
     """
 
+    depth: int
+    activation: nn.Module
+
     def __init__(
         self,
         input_shape: Sequence[int] = (1, 28, 28),

@@ -3,9 +3,9 @@
 import html
 from collections.abc import Mapping
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
+from orograph.errors import ConfigurationError
 from orograph.report.packing import script_json
 
 SCRIPTS = ("tables.js", "figures.js", "start.js")
@@ -34,8 +34,15 @@ def page(data: Mapping[str, Any]) -> str:
 
 
 def plotly_script() -> str:
-    """plotly.js, as the Python package ships it."""
-    return (Path(str(files("plotly"))) / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+    """plotly.js, as the Python package ships it.
+
+    Raises:
+        ConfigurationError: the package is not installed.
+    """
+    try:
+        return files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
+    except ImportError:
+        raise ConfigurationError("a report needs the package plotly: pip install 'orograph[report]'.") from None
 
 
 def _asset(name: str) -> str:

@@ -10,7 +10,7 @@ from orograph.memory import format_bytes
 from orograph.report.branch import atlas_data, branch_data
 from orograph.report.connection import connection_data
 from orograph.report.escape import escape_data
-from orograph.report.page import page
+from orograph.report.page import page, plotly_script
 from orograph.report.settings import ReportSettings
 from orograph.report.study import study_data
 from orograph.report.sweep import sweep_data
@@ -33,10 +33,11 @@ def report(settings: ReportSettings) -> int:
     """The command. Returns the exit code.
 
     Raises:
-        OrographError: there is no such run, nothing in it yet, or the file cannot be written.
+        OrographError: there is no such run, nothing in it yet, the file cannot be written, or plotly is not installed.
     """
     if not settings.run:
         raise ConfigurationError("report needs a run: the directory that a sweep, a study or follow wrote.")
+    plotly_script()  # whether it is there is known before anything is read
     run = Run.open(settings.run)
     part = part_of(run, settings.seeds, settings.points)
     out = Path(settings.out or run.path / (FILE if part.whole else PART_FILE))

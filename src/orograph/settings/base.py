@@ -4,7 +4,7 @@ import contextlib
 import inspect
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -55,7 +55,7 @@ class Settings(BaseModel):
     """Refuses what cannot be with a `ConfigurationError`, of the first value that is wrong."""
 
     # Validators are built when something is validated: `--help` needs none.
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod

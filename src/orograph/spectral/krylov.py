@@ -32,7 +32,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from orograph.curvature.operator import LinearOperator, not_finite
-from orograph.curvature.shards import shards_of
+from orograph.curvature.shards import Shards, shards_of
 from orograph.spectral.basis import Basis
 
 _PASSES = 4  # after the first; one suffices for any vector that is not wholly rounding
@@ -52,6 +52,16 @@ class Krylov:
         memory: budget of the basis (`"4GiB"`); a larger one is memory-mapped.
         told: called with the number of products so far after every product.
     """
+
+    shards: Shards
+    basis: Basis
+    coefficients: Tensor
+    multiplied: int
+    count: int
+    products: int
+    scale: float
+    fresh: int
+    loss: float
 
     def __init__(
         self,

@@ -11,7 +11,8 @@ import torch
 
 from orograph.store.run import Run
 
-PACKAGES = ("orograph", "torch", "numpy", "scipy", "zarr", "xarray", "pyarrow", "pydantic", "mlxtend", "scikit-learn")
+PACKAGES = ("orograph", "torch", "numpy", "scipy", "zarr", "xarray", "pyarrow", "pydantic")
+_FORMERLY = {"mlxtend", "scikit-learn"}  # recorded while embedded images came with them
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def _differences(begun: Mapping[str, Any], made: Mapping[str, Any]) -> str:
         olds, news = (each if isinstance(each, Mapping) else {table: each} for each in (old, new))
         told += [
             f"{name} {news.get(name)} (not {olds.get(name)})"
-            for name in sorted({*olds, *news})
+            for name in sorted({*olds, *news} - _FORMERLY)
             if olds.get(name) != news.get(name)
         ]
     return ", ".join(told)

@@ -14,15 +14,15 @@ from orograph.models.checkpoint import read_state
 from orograph.store import arrays as array_files
 from orograph.store import artifacts, tables
 from orograph.store.arrays import ArrayStore
-from orograph.store.cells import Cell
+from orograph.store.cells import Cell, Plan
 from orograph.store.copies import ANCHOR, check_sum, read_plan, restorable
-from orograph.store.findings import damaged_finding_files, read_findings
+from orograph.store.findings import Finding, FindingKey, damaged_finding_files, read_findings
 from orograph.store.integrity import verified
 from orograph.store.lock import RunLock
 from orograph.store.lookup import declare
 from orograph.store.marker import IDENTITY, lacks_its_marker, no_run, read_marker
 from orograph.store.names import COPIES, MARKER, PLAN, run_around
-from orograph.store.records import damaged_files, read_records
+from orograph.store.records import Record, damaged_files, read_records
 from orograph.store.wording import Score, Wording, wording_of
 
 
@@ -51,6 +51,13 @@ def require_as_committed(file: Path) -> None:
 
 class RecordedRun:
     """What `Run` is to a reader."""
+
+    path: Path
+    plan: Plan
+    records: dict[Cell, Record]
+    findings: dict[FindingKey, Finding]
+    arrays: ArrayStore
+    tensors: dict[str, tuple[int, ...]]
 
     def __init__(self, path: Path, content: Mapping[str, Any], lock: RunLock | None = None) -> None:
         self.path, self._lock = path, lock

@@ -34,7 +34,7 @@ from orograph.store import arrays as array_files
 from orograph.store import artifacts, tables
 from orograph.store.artifacts import Values
 from orograph.store.atomic import make_folder, remove_partial, write_bytes, write_bytes_if_changed
-from orograph.store.cells import EMPTY_PLAN, Cell
+from orograph.store.cells import EMPTY_PLAN, Cell, Plan
 from orograph.store.copies import SUM, keep_copies, own_files, plan_bytes, restorable, restore, sum_line, write_own
 from orograph.store.encoding import plain, sealed
 from orograph.store.findings import Finding, FindingKey, write_finding
@@ -71,6 +71,8 @@ class Run(RecordedRun):
         findings: what else has been committed, by key.
         arrays: the arrays of a sweep.
     """
+
+    plan: Plan
 
     @classmethod
     def create(

@@ -96,6 +96,11 @@ class WorkProgress:
         show: a line of a notebook, or records of `logging`, in place of the console.
     """
 
+    console: Console
+    quiet: bool
+    total: int
+    done: int
+
     def __init__(
         self,
         unit: str,
