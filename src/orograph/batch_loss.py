@@ -32,6 +32,7 @@ class BatchLoss:
         chunks: what decides how many samples a curvature product takes at once (`curvature/chunks.py`).
     """
 
+    device: torch.device
     model: nn.Module
     dtype: torch.dtype
     theta: Tensor

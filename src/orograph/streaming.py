@@ -36,6 +36,9 @@ class Streamed:
         count: N, the number of samples.
     """
 
+    head: list[Batch]
+    count: int
+
     def __init__(
         self, data: Any, place: Callable[[Batch], Batch], head: list[Batch], count: int, lane: Lane | None = None
     ) -> None:

@@ -28,6 +28,14 @@ class CNN(nn.Module):
         ConfigurationError: a size out of range, or an unknown activation.
     """
 
+    conv1: nn.Conv2d
+    conv2: nn.Conv2d
+    bn1: nn.Module
+    bn2: nn.Module
+    fc1: nn.Linear
+    fc2: nn.Linear
+    activation: nn.Module
+
     def __init__(
         self,
         input_shape: Sequence[int] = (1, 28, 28),

@@ -48,6 +48,14 @@ class ResNet(nn.Module):
         ConfigurationError: a depth or width out of range, or an unknown activation.
     """
 
+    conv1: nn.Conv2d
+    bn1: nn.BatchNorm2d
+    activation: nn.Module
+    stage1: nn.Sequential
+    stage2: nn.Sequential
+    stage3: nn.Sequential
+    fc: nn.Linear
+
     def __init__(
         self,
         input_shape: Sequence[int] = (3, 32, 32),

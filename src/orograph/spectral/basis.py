@@ -33,6 +33,12 @@ class Basis:
         RunError: that file does not fit on the disk.
     """
 
+    shards: Shards
+    mapped: bool
+    device: torch.device
+    dtype: torch.dtype
+    rows: Tensor
+
     def __init__(self, capacity: int, shards: Shards, *, dtype: torch.dtype, device: torch.device, memory: str | int) -> None:
         self.shards, size = shards, shards.width
         needed = capacity * size * dtype.itemsize
