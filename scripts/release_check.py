@@ -5,8 +5,8 @@
 A wheel and an sdist are built twice, from copies of the sources, under another umask, time zone and hash seed; the second wheel
 is built from the sdist. Files of one name must have the same bytes; they are left in dist/. For each Python that is found, the
 wheel alone is installed into an empty environment, and the steps of `smoke.py` are run there, outside the checkout, which takes
-less than five minutes of a quiet machine. The sdist is installed once. `--lowest` does the same with the lowest versions that
-pyproject.toml states, as uv resolves them.
+less than five minutes of a quiet machine. The sdist is installed once, and pyright tells how many types it knows. `--lowest` installs
+the wheel with the lowest versions that pyproject.toml states, too, as uv resolves them.
 
 Prints a table; the exit code is 1 where something did not do as it should. What pip reads from its environment holds here, too:
 with `PIP_CONSTRAINT=$PWD/constraints.txt` the pinned versions are installed.
@@ -15,6 +15,7 @@ with `PIP_CONSTRAINT=$PWD/constraints.txt` the pinned versions are installed.
 import argparse
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -30,7 +31,9 @@ from smoke import SHORT, STEPS, Step
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-TOOLS = ("build", "hatchling", "uv")
+TOOLS = ("build", "hatchling", "pyright[nodejs]", "uv")
+TYPED = 0.95  # the least share of names whose types are known to pyright
+PYTHON = "bin/python"
 LIMIT = 3600  # seconds, after which a command is not waited for
 
 
@@ -93,6 +96,7 @@ def checked(folder: Path, pythons: Sequence[str], lowest: bool) -> Iterator[Row]
         yield Row("any", "a Python to install into", False)
         return
     first, python = next(iter(here.items()))
+    yield typed(folder / environment_of(first), tools)
     yield from smoked(folder, f"{first} sdist", python, sdist, SHORT)
     if lowest:
         versions = folder / "lowest.txt"
@@ -147,16 +151,33 @@ def interpreter(version: str) -> str | None:
     return None
 
 
+def typed(installed: Path, tools: Path) -> Row:
+    """Whether the types of what is installed are complete."""
+    begun = time.monotonic()
+    words = [tools, "-m", "pyright", "--verifytypes", "orograph", "--ignoreexternal", "--outputjson", "--pythonpath"]
+    done = subprocess.run([*words, installed / PYTHON], cwd=installed, env=apart(), capture_output=True, text=True, check=False)
+    seconds = time.monotonic() - begun
+    try:
+        score = json.loads(done.stdout)["typeCompleteness"]["completenessScore"]
+    except (ValueError, KeyError):
+        return Row("types", "pyright --verifytypes", False, seconds, (done.stdout + done.stderr).strip()[-300:])
+    return Row("types", "pyright --verifytypes", score >= TYPED, seconds, f"{score:.1%}, at least {TYPED:.0%}")
+
+
+def environment_of(where: str) -> str:
+    """The name of the environment of a row."""
+    return f"env-{where.replace(' ', '-')}"
+
+
 def smoked(
     folder: Path, where: str, python: str, package: Path, steps: Sequence[Step], variables: Mapping[str, str] | None = None
 ) -> Iterator[Row]:
     """Installs a package into an empty environment, and runs the steps in a folder of their own."""
-    name = where.replace(" ", "-")
-    there, row = environment(folder / f"env-{name}", where, python, [str(package)], variables)
+    there, row = environment(folder / environment_of(where), where, python, [str(package)], variables)
     yield row
     if not row.good:
         return
-    work = folder / f"work-{name}"
+    work = folder / f"work-{where}"
     work.mkdir(exist_ok=True)
     for step in steps:
         yield ran(where, step.name, [there, *step.words], work, says=step.says, code=step.code)
@@ -167,10 +188,16 @@ def environment(
 ) -> tuple[Path, Row]:
     """A new environment that holds these packages and what they need; the Python in it, and how it went."""
     subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
-    inside = folder / "bin" / "python"
+    inside = folder / PYTHON
     words = [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
     row = ran(where, f"install {' '.join(Path(each).name for each in packages)}", words, folder, variables)
     return inside, row
+
+
+def apart() -> dict[str, str]:
+    """The environment with nothing of this checkout in it."""
+    ours = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    return {**{name: value for name, value in os.environ.items() if name not in ours}, "PYTHONNOUSERSITE": "1"}
 
 
 def ran(
@@ -184,14 +211,13 @@ def ran(
     code: int = 0,
     umask: int = -1,
 ) -> Row:
-    """Runs a command in a folder, with nothing of this checkout in its environment."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+    """Runs a command in a folder, apart from this checkout."""
     begun = time.monotonic()
     try:
         done = subprocess.run(
             words,
             cwd=folder,
-            env={**kept, "PYTHONNOUSERSITE": "1", **(variables or {})},
+            env={**apart(), **(variables or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
