@@ -5,8 +5,8 @@
 A wheel and an sdist are built twice, from copies of the sources, under another umask, time zone and hash seed; the second wheel
 is built from the sdist. Files of one name must have the same bytes; they are left in dist/. For each Python that is found, the
 wheel alone is installed into an empty environment, and the steps of `smoke.py` are run there, outside the checkout, which takes
-less than five minutes of a quiet machine. The sdist is installed once, and pyright tells how many types it knows. `--lowest` installs
-the wheel with the lowest versions that pyproject.toml states, too, as uv resolves them.
+less than five minutes of a quiet machine. The sdist is installed once, and pyright tells how many types it knows. `--lowest`
+installs the wheel with the lowest versions that pyproject.toml states, too, as uv resolves them.
 
 Prints a table; the exit code is 1 where something did not do as it should. What pip reads from its environment holds here, too:
 with `PIP_CONSTRAINT=$PWD/constraints.txt` the pinned versions are installed.
