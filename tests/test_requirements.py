@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "orograph"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OF_DEVELOPERS = {"dev", "docs"}
-ELSEWHERE = {"cloudpickle", "ipython"}  # told by an error of its own, and what a notebook has
+ELSEWHERE = {"cloudpickle", "hessian-eigenthings", "ipython"}  # told by an error of their own, or there where it is used
 
 
 def names(requirements: list[str]) -> set[str]:
