@@ -163,4 +163,5 @@ def _meetings(grid: Grid, basins: ndarray, count: int) -> coo_array:
     by_rank = np.argsort(rank, kind="stable")
     _, first = np.unique((low * count + high)[by_rank], return_index=True)
     chosen = by_rank[first]
-    return coo_array((rank[chosen] + 1.0, (low[chosen], high[chosen])), shape=(count, count))
+    places = low[chosen].astype(np.int32), high[chosen].astype(np.int32)  # older trees of SciPy take no other
+    return coo_array((rank[chosen] + 1.0, places), shape=(count, count))
