@@ -7,6 +7,8 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start, too: threads that wait for each other spin
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pytest
@@ -21,10 +23,13 @@ settings.register_profile("same", derandomize=True, **HABITS)
 settings.register_profile("search", derandomize=False, **HABITS)
 settings.load_profile("same")
 
+CHROMIUM = Path("/usr/bin/chromium")
+
 LONGEST = [
     "test_awkward",
     "test_examples",
     "test_pages",
+    "test_site",
     "test_benchmark_scripts",
     "test_operators",
     "test_intervals",
@@ -47,6 +52,18 @@ def own_state() -> Iterator[None]:
     with mpl.rc_context({"backend": "agg"}):
         yield
     torch.random.set_rng_state(state)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """One for all pages."""
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is missing: apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.hookimpl(tryfirst=True)

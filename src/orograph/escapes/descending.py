@@ -31,7 +31,7 @@ def descends_across(
     Examples:
         >>> import torch, orograph as og
         >>> objective = og.Objective(torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss(), [(torch.eye(4), torch.arange(4) % 2)])
-        >>> away = og.escapes.descends_across(objective, objective.theta, threshold=5.0, ends=(0.0, 10.0), lr=0.5, steps=400)
+        >>> away = og.escapes.descends_across(objective, 0.4 * torch.ones(10), threshold=2.0, ends=(0.0, 4.0), lr=0.5, steps=400)
         >>> away
         True
     """
