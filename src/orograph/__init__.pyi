@@ -11,6 +11,9 @@ from .losses import half_squared as half_squared
 from .metrics import METRICS as METRICS
 from .metrics import Metric as Metric
 from .problem import Problem as Problem
+from .runs import extend as extend
+from .runs import join as join
+from .runs import redo as redo
 from .tracking import Tracker as Tracker
 
 # Curvature operators

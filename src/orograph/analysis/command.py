@@ -1,7 +1,7 @@
 """The command `orograph analyze`: all that a finished sweep shows, computed beside its points, resumable at any moment."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -33,12 +33,12 @@ from orograph.store.analysis import Analysis, of_run
 from orograph.store.cells import Cell
 from orograph.store.encoding import json_text
 from orograph.store.provenance import provenance
-from orograph.store.resume import recorded_settings
+from orograph.store.resume import recorded_settings, reopened
 from orograph.store.run import Run
 from orograph.store.spectra import has_vectors
 from orograph.sweep.anchors import ANCHOR_FILE
 from orograph.sweep.bench import Bench
-from orograph.sweep.record import require_recorded_loss
+from orograph.sweep.record import require_recorded_loss, require_same
 from orograph.sweep.settings import SweepSettings
 from orograph.sweep.surroundings import saved_in
 from orograph.work.problems import INITIAL
@@ -147,41 +147,6 @@ def sweep_settings(run: Run) -> SweepSettings:
     if kept is None:
         return settings
     return settings.model_copy(update={"anchor": settings.anchor.model_copy(update={"anchor": str(kept)})})
-
-
-def require_same(run: Run, sweep: SweepSettings, bench: Bench) -> None:
-    """A problem that was given in memory, held against the one that the run was made of.
-
-    Raises:
-        RunError: its parameters or its data are others.
-    """
-    shapes = dict(zip(bench.layout.names, map(tuple, bench.layout.shapes), strict=True))
-    known = {name: tuple(shape) for name, shape in run.tensors.items()}
-    if shapes != known:
-        name = next(each for each in [*known, *shapes] if known.get(each) != shapes.get(each))
-        was, now = known.get(name, "not there"), shapes.get(name, "not there")
-        raise RunError(f"the problem has another network than {run.path}: its parameter {name} is {now}, and was {was}.")
-    made_on, given = sweep.problem.checksum, bench.problem.checksum
-    if made_on and made_on != given:
-        raise RunError(f"the problem has other data than {run.path} was made on: SHA-256 {given[:12]}…, not {made_on[:12]}….")
-
-
-def reopened(run: Run, made_by: Mapping[str, Any]) -> Run:
-    """The same run, opened for writing; what is added to it is made by this process.
-
-    Raises:
-        RunError: another process is writing to it.
-    """
-    return Run.create(
-        run.path,
-        kind=run.kind,
-        configuration=run.configuration,
-        numerics=run.numerics,
-        asked=run.numerics,
-        provenance=made_by,
-        classes=run.classes,
-        tensors=run.tensors,
-    )
 
 
 def todo(run: Run, analysis: Analysis, chosen: Sequence[Part], cells: Sequence[Cell] | None = None) -> list[tuple[Part, Cell]]:

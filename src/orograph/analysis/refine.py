@@ -15,7 +15,6 @@ from orograph.store.cells import Cell
 from orograph.store.run import Run
 from orograph.sweep.bench import Bench
 from orograph.sweep.command import run_groups
-from orograph.sweep.record import committed_state
 from orograph.sweep.stages import SweepContext
 from orograph.work.pools import Here
 from orograph.work.progress import WorkProgress
@@ -88,21 +87,19 @@ def refine(
             return Refinement(inserted, found.width, wanted is None, False)
         cell = Cell(seed, direction, wanted)
         before = max(x for x in known if x < wanted) if direction == "up" else min(x for x in known if x > wanted)
-        start = committed_state(bench, run, Cell(seed, direction, before))
-        assert start is not None
+        origin = Cell(seed, direction, before)
         if cell in run.records:  # it failed before
             return Refinement(inserted, found.width, False, True)
         run.add([cell])
         progress.more(1, 0.0)
-        neighbours = {(seed, direction): start}
         run_groups(
             bench,
             run,
             [[cell]],
             Here(bench, SweepContext.stages, progress.say),
             progress,
-            starts={cell: (before, start)},
-            neighbours=neighbours,
+            starts={cell: origin},
+            before={cell: origin},
         )
         if run.records[cell].status == "failed":
             return Refinement(inserted, found.width, False, True)

@@ -14,7 +14,7 @@ from jaxtyping import Float64
 from rich.console import Console
 from rich.table import Table
 
-from orograph.analysis.command import FILE, reopened
+from orograph.analysis.command import FILE
 from orograph.analysis.command import analyze as analyze_sweep
 from orograph.analysis.settings import AnalyzeSettings
 from orograph.continuation.envelope import FEWEST, work_again, work_along
@@ -25,6 +25,7 @@ from orograph.store.analysis import of_another, of_run
 from orograph.store.branch import BRANCH, Course, courses
 from orograph.store.encoding import decode, json_text
 from orograph.store.marker import has_marker
+from orograph.store.resume import reopened
 from orograph.store.run import Run
 from orograph.store.stretches import Stretch, crossings, lost_classes, stretches
 from orograph.work.progress import Show

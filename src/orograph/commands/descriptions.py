@@ -80,6 +80,34 @@ CARD_HELP = """The README.md with which a run is shared on a model or data hub: 
 Example:
   orograph card runs/demo --license cc-by-4.0"""
 
+EXTEND_HELP = """Add to a sweep that is there: strengths, seeds, directions, or more eigenpairs at all of its points.
+
+Examples:
+  orograph extend runs/demo --strengths 0.03,0.04      new points begin at the nearest one before them on their chain
+  orograph extend runs/demo --seeds 1,2                two more networks on the same ladder
+  orograph extend runs/demo --direction both           the ladder descended, too, from where the climb ended
+  orograph extend runs/demo --k 50 --dry-run           what 50 pairs at every point would cost; nothing is trained
+  orograph extend runs/demo --k 50
+
+What is there keeps its bytes. The same command again resumes one that was stopped; so does: orograph extend RUN."""
+
+REDO_HELP = """Take points of a sweep out and make them again, and say whether they are what they were.
+
+Examples:
+  orograph redo runs/demo --strengths 0.002
+  orograph redo runs/hysteresis --strengths 0.002,0.004 --seeds 1 --direction down
+
+Points behind them on their chain stay as they are. Stopped, the sweep's own command makes the points that are missing."""
+
+JOIN_HELP = """Sweeps that differ in their strengths, seeds or directions alone, made into one run; nothing is computed.
+
+Examples:
+  orograph join runs/seed-0 runs/seed-1 --out runs/both
+  orograph join runs/lower runs/upper --out runs/ladder
+
+What is joined stays as it is. Points that none of the runs has are made by:
+  orograph sweep --config runs/both/configuration.toml --out runs/both"""
+
 DOCTOR_HELP = """Versions, processor, threads, memory, accelerators, data sets found; or what is damaged in a run.
 
 Examples:

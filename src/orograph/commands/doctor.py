@@ -26,7 +26,7 @@ from orograph.memory import format_bytes
 from orograph.store.branch import ATLAS, BRANCH
 from orograph.store.findings import finding_records
 from orograph.store.marker import no_run, read_marker
-from orograph.store.names import CONFIGURATION
+from orograph.store.names import CONFIGURATION, EXTENSION
 from orograph.store.provenance import mixture, provenance
 from orograph.store.run import Run
 from orograph.store.track import TRACK
@@ -68,6 +68,8 @@ def look_through(path: Path, *, repairing: bool) -> int:
         console.print(f"{path} is whole: {len(run.records)} points recorded, {left} to come, {len(run.findings)} findings.")
         if told := mixture(run):
             console.print(told)
+        if (path / EXTENSION).is_dir():
+            console.print(f"some of its points have more pairs in {path / EXTENSION}; go on by: orograph extend {path}")
         return 0
     if repairing:
         repair(path, damages)

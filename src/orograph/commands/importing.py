@@ -24,10 +24,12 @@ from orograph.settings.shared import Execution
 from orograph.spectral.spectrum import Spectrum, certified
 from orograph.store.atomic import require_writable
 from orograph.store.cells import Cell
+from orograph.store.copies import ANCHOR
+from orograph.store.marker import read_marker
 from orograph.store.names import MARKER
 from orograph.store.provenance import provenance
 from orograph.store.published import Artifacts, find_artifacts, read_eigenvalues, read_gradient, read_pairs
-from orograph.store.resume import begun_run
+from orograph.store.resume import begun_run, recorded_settings
 from orograph.store.run import Run
 from orograph.store.spectra import commit_spectrum
 from orograph.sweep.bench import Bench
@@ -50,7 +52,8 @@ def import_run(settings: ImportSettings) -> int:
     if not settings.folder:
         raise ConfigurationError("import needs a folder of published artifacts.")
     folder = Path(settings.folder)
-    points = find_artifacts(folder)
+    points, own = find_artifacts(folder), own_settings(folder)
+    settings = settings if own is None else taken_from(own, settings)
     out = Path(settings.execution.out or f"runs/{folder.resolve().name}")
     require_writable(out)
     if out.resolve() == folder.resolve() and not (out / MARKER).exists():
@@ -59,6 +62,8 @@ def import_run(settings: ImportSettings) -> int:
     if begun is None:
         settings.model.require_taken()
     sweep = sweep_settings(settings, points)
+    if own is not None:
+        sweep = sweep.model_copy(update={"training": own.training})
     sweep = sweep.model_copy(update={"problem": as_begun(settings.problem, begun.configuration if begun else None)})
     alone = settings.anchor.anchor == "origin"
 
@@ -104,6 +109,35 @@ def import_run(settings: ImportSettings) -> int:
     return 0
 
 
+def own_settings(folder: Path) -> SweepSettings | None:
+    """What a sweep of this program, whose folder is imported, was made with; None of files that are made elsewhere."""
+    marker = read_marker(folder)
+    if marker is None or marker["kind"] != "sweep":
+        return None
+    run = Run.open(folder)
+    own = recorded_settings(run, SweepSettings)
+    kept = run.kept(ANCHOR)
+    return own if kept is None else own.model_copy(update={"anchor": own.anchor.model_copy(update={"anchor": str(kept)})})
+
+
+def taken_from(own: SweepSettings, settings: ImportSettings) -> ImportSettings:
+    """The settings with what a run of one's own says of itself in place of what was not given."""
+    found: dict[str, Any] = {
+        name: getattr(own, name)
+        for name in ("data", "model", "problem", "anchor")
+        if getattr(settings, name) == type(getattr(own, name))()
+    }
+    usual = type(settings).model_fields
+    found |= {
+        name: getattr(own.spectrum, name)
+        for name in ("hessian", "which", "tolerance")
+        if getattr(settings, name) == usual[name].default
+    }
+    if settings.numerics.dtype == type(settings.numerics).model_fields["dtype"].default:
+        found["numerics"] = settings.numerics.model_copy(update={"dtype": own.numerics.dtype})
+    return settings.model_copy(update=found)
+
+
 def stated(sweep: SweepSettings, out: Path) -> dict[str, Any]:
     """What was given, without what stands at a default that nobody chose: how the points were trained, and their ladder's making.
 
@@ -139,7 +173,9 @@ def sweep_settings(settings: ImportSettings, points: list[Artifacts]) -> SweepSe
             strengths=tuple(sorted({cell.strength for cell in cells})), direction="both" if len(ways) > 1 else ways.pop()
         ),
         anchor=settings.anchor.model_copy(update={"seeds": tuple(sorted({cell.seed for cell in cells}))}),
-        spectrum=SpectrumSettings(k=k, tolerance=settings.tolerance, hessian=settings.hessian, eigenvectors=keep),
+        spectrum=SpectrumSettings(
+            k=k, which=settings.which, tolerance=settings.tolerance, hessian=settings.hessian, eigenvectors=keep
+        ),
         numerics=SweepNumerics(**settings.numerics.model_dump()),
     )
 
@@ -196,7 +232,7 @@ def import_point(
         else:
             operator = instruments.hessian.at(theta)
             shift = 2 * point.cell.strength if settings.hessian == "objective" else 0.0
-            spectrum = imported_spectrum(operator, values, torch.from_numpy(rows), shift, settings.tolerance)
+            spectrum = imported_spectrum(operator, values, torch.from_numpy(rows), shift, settings.tolerance, settings.which)
             _note(differences, "‖Hv − λv‖", spectrum.residuals.max().item())
     commit_spectrum(
         run,
@@ -219,6 +255,7 @@ def imported_spectrum(
     vectors: Float64[Tensor, "k P"],
     shift: float,
     tolerance: float,
+    which: str = "LM",
 ) -> Spectrum:
     """What pairs certify, by a float64 product each: rounding is no part of these residuals, so no noise is set apart.
 
@@ -227,6 +264,7 @@ def imported_spectrum(
         values, vectors: the pairs, descending.
         shift: 2λ where they are of L_eff.
         tolerance: what converged means.
+        which: of the pairs these are.
     """
     exact = operator.double()
     assert exact is not None
@@ -234,7 +272,7 @@ def imported_spectrum(
     products = torch.stack([(exact @ row).cpu() for row in rows]) + shift * vectors
     residuals = torch.linalg.vector_norm(products - values[:, None] * vectors, dim=1)
     rows = vectors.to(operator.dtype)
-    return certified(values, rows, residuals, tolerance=tolerance, which="LM", products=len(values))
+    return certified(values, rows, residuals, tolerance=tolerance, which=which, products=len(values))
 
 
 def _note(differences: dict[str, float], name: str, value: float) -> None:

@@ -15,12 +15,14 @@ from orograph.store.analysis import of_another
 from orograph.store.arrays import FOLDER, METADATA
 from orograph.store.atomic import write_bytes
 from orograph.store.cells import Cell, Plan
-from orograph.store.copies import ANCHOR, SUM, check_own, own_files, read_plan, remove, restorable, restore
+from orograph.store.copies import ANCHOR, SUM, check_own, own_files, read_plan, restorable, restore
 from orograph.store.encoding import decode
 from orograph.store.lock import RunLock
 from orograph.store.marker import IDENTITY, has_marker, marker_at, no_run, outdated
 from orograph.store.names import CONFIGURATION, COPIES, MARKER, PLAN
+from orograph.store.removal import remove_all, remove_point
 from orograph.store.run import Run
+from orograph.store.settled import require_settled
 
 OTHER = "was found in another run"
 RESULTS = ("analysis.json", "landscape_analysis_results.json")
@@ -63,10 +65,11 @@ def inspect(path: Path) -> list[Damage]:
     """Everything in a run that is damaged; reads all of it.
 
     Raises:
-        RunError: it is not a run.
+        RunError: it is not a run, or one whose extension waits to take its place.
     """
     if not has_marker(path):
         raise no_run(path)
+    require_settled(path)  # a repair would take for damage what is only half way
     found = [damage for name in own_files(path) if (damage := _own(path, name))]
     read = _read(path, found)
     if read is None:
@@ -108,23 +111,23 @@ def repair(path: Path, damages: Iterable[Damage]) -> None:
         for damage in damages:
             if damage.kind == "lost":
                 names = (damage.path, damage.path + SUM)
-                _remove(path, [*names, *(f"{COPIES}/{name}" for name in names)])  # a damaged copy restores nothing
+                remove_all(path, [*names, *(f"{COPIES}/{name}" for name in names)])  # a damaged copy restores nothing
         plan = read_plan(path / PLAN)
         for damage in damages:
             if damage.cell is not None:
-                _remove_point(path, plan, damage.cell)
+                remove_point(path, plan, damage.cell)
             elif damage.kind == "finding":
                 stem = damage.path.rpartition(".")[0]
-                _remove(path, [f"{stem}.json", f"{stem}.safetensors"])
+                remove_all(path, [f"{stem}.json", f"{stem}.safetensors"])
             elif damage.kind == "copy":
-                _remove(path, [damage.path])
+                remove_all(path, [damage.path])
                 write_bytes(path / damage.path, (path / damage.path.removeprefix(f"{COPIES}/")).read_bytes())
             elif damage.kind == "link":
                 content = (path / damage.path).read_bytes()
-                _remove(path, [damage.path])
+                remove_all(path, [damage.path])
                 write_bytes(path / damage.path, content)
             elif damage.kind == "result" or (damage.kind == "table" and not (path / damage.path).is_file()):
-                _remove(path, [damage.path])
+                remove_all(path, [damage.path])
     finally:
         lock.release()
     if (path / PLAN).exists():
@@ -245,18 +248,3 @@ def _reason(error: RunError) -> str:
         if head.endswith(f" {known}"):
             return known
     return head.rpartition("damaged: ")[2] if "damaged: " in head else "is damaged"
-
-
-def _remove_point(path: Path, plan: Plan, cell: Cell) -> None:
-    """The record first: what no record names is not there."""
-    stem, slot = plan.name(cell), plan.cells.index(cell)
-    named = (artifacts.weights_name, artifacts.gradients_name, artifacts.eigenvalues_name, artifacts.eigenvectors_name)
-    files = [f"{artifacts.FOLDER}/{name(stem)}" for name in named]
-    arrays = path / FOLDER / cell.configuration
-    chunks = [*arrays.glob(f"*/c.{slot}"), *arrays.glob(f"*/c.{slot}.*")]
-    _remove(path, [f"{records.FOLDER}/{stem}.json", *files, *(chunk.relative_to(path).as_posix() for chunk in chunks)])
-
-
-def _remove(path: Path, names: Iterable[str]) -> None:
-    for name in names:
-        remove(path / name)

@@ -12,7 +12,7 @@ from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.models.names import ACTIVATIONS, MODELS
 from orograph.settings.base import MOST_PARALLEL, MOST_SEED, Settings, group, require_range
 from orograph.settings.problem import ProblemSettings
-from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings
+from orograph.settings.shared import DataSettings, ModelSettings, NumericsSettings, ParallelExecution
 from orograph.settings.words import POINTS, SEEDS, Auto, Count, Integers, Numbers, Words
 from orograph.sweep.settings import AnchorSettings
 
@@ -58,6 +58,9 @@ class ImportSettings(Settings):
     problem: ProblemSettings = group(ProblemSettings)
     anchor: AnchorSettings = group(AnchorSettings)
     hessian: Literal["loss", "objective"] = Field("loss", description="whose eigenpairs the files hold: of L, or of L_eff")
+    which: Literal["LM", "LA", "SA", "BE"] = Field(
+        "LM", description="which they are: largest magnitude, largest, smallest, both ends"
+    )
     tolerance: float = Field(1e-3, description="largest residual ‖Hv − λv‖ / |λ| of a converged pair")
     numerics: NumericsSettings = group(NumericsSettings)
     execution: ImportExecution = group(ImportExecution)
@@ -69,6 +72,74 @@ class CardSettings(Settings):
     run: tyro.conf.Positional[str] = Field("", description=_RUN)
     out: Auto = Field(None, description="the file to write; auto is RUN/README.md")
     license: str = Field("unknown", description="under which the folder is shared, as an SPDX identifier such as cc-by-4.0")
+
+
+class LaterExecution(Settings):
+    """How what is done with a run is done; not part of the run."""
+
+    data_dir: Auto = Field(None, description="where IDX files lie; auto is $OROGRAPH_DATA, else downloads")
+    dry_run: bool = Field(False, description="print what there is to do and what it costs, and stop")
+    quiet: bool = Field(False, description="no progress, no table")
+    json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, description="print the summary as JSON")
+    parallel: Literal["none", "processes", "dask", "ray"] = Field("none", description="where networks are trained and measured")
+    jobs: int = Field(0, description="workers; 0 is one for every --threads cores")
+    address: str = Field("", description="of a running Dask scheduler or Ray cluster; else a local one is started")
+
+    def of(self, run: str) -> ParallelExecution:
+        """The same as a sweep takes it.
+
+        Args:
+            run: its directory.
+
+        Returns:
+            Where the work is done, and into what.
+        """
+        return ParallelExecution.model_validate({**self.model_dump(), "out": run})
+
+    @model_validator(mode="after")
+    def _possible(self) -> "LaterExecution":
+        self.of(".")
+        return self
+
+
+class ExtendSettings(Settings):
+    """What `orograph extend` takes: what is added to a sweep."""
+
+    run: tyro.conf.Positional[str] = Field("", description="the directory of a sweep")
+    strengths: Numbers = Field((), description="strengths λ to add")
+    seeds: Integers = Field((), description="seeds to add")
+    direction: Literal["same", "up", "down", "both"] = Field("same", description="also climb the ladder, descend it, or both")
+    k: int = Field(0, description="so many eigenpairs at every point, in place of the fewer that there are; 0 for as many")
+    execution: LaterExecution = group(LaterExecution)
+
+    @model_validator(mode="after")
+    def _possible(self) -> "ExtendSettings":
+        if self.k < 0:
+            raise ConfigurationError(f"`k` {self.k} must be at least 0")
+        if self.k and (self.strengths or self.seeds or self.direction != "same"):
+            raise ConfigurationError(
+                f"`k` {self.k} is measured at the points that there are; add further points by a second command"
+            )
+        return self
+
+
+class RedoSettings(Settings):
+    """What `orograph redo` takes: which points of a sweep are made again."""
+
+    run: tyro.conf.Positional[str] = Field("", description="the directory of a sweep")
+    strengths: Numbers = Field((), description="strengths λ of the points")
+    seeds: Integers = Field((), description="seeds of the points; left out, all")
+    direction: Literal["any", "up", "down"] = Field("any", description="of the ladder on which they lie")
+    execution: LaterExecution = group(LaterExecution)
+
+
+class JoinSettings(Settings):
+    """What `orograph join` takes."""
+
+    runs: tyro.conf.Positional[tuple[str, ...]] = Field((), description="directories of sweeps that differ in their points alone")
+    out: str = Field("", description="the run to make")
+    dry_run: bool = Field(False, description="print what there is to do, and stop")
+    quiet: bool = Field(False, description="no progress")
 
 
 class WatchSettings(Settings):

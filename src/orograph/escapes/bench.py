@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orograph.analysis.command import require_same, sweep_settings
+from orograph.analysis.command import sweep_settings
 from orograph.continuation.follower import default_tolerance
 from orograph.errors import ConfigurationError, RunError
 from orograph.escapes.heights import Known, known_branches
@@ -22,7 +22,7 @@ from orograph.settings.shared import Execution
 from orograph.store.cells import Cell
 from orograph.store.run import Run
 from orograph.sweep.bench import Bench
-from orograph.sweep.record import committed_state
+from orograph.sweep.record import committed_state, require_same
 from orograph.sweep.settings import SpectrumSettings, SweepNumerics
 from orograph.sweep.surroundings import saved_in
 from orograph.training.cohort import fitting_cohort

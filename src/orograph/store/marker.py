@@ -15,6 +15,8 @@ from orograph.store.names import CONFIGURATION, COPIES, MARKER, OWN, PLAN
 
 FORMAT, VERSION = "orograph run", 1
 IDENTITY, OF = "identity", "of"  # of a run, in its marker; and in all that belongs to it
+HISTORY = "history"  # what was asked for, time after time, of a run that has grown
+GROWS = ("ladder.", "anchor.seeds ", "spectrum.k ")  # the settings in which it may
 _FIELDS = {
     "version": int,
     "kind": str,
@@ -58,6 +60,8 @@ def marker_at(file: Path) -> dict[str, Any] | None:
         wrong.append("metrics")
     if not wrong and not isinstance(content.get(IDENTITY, ""), str):
         wrong.append(IDENTITY)
+    if not wrong and not (isinstance(content.get(HISTORY, []), list) and all(map(_is_asked, content.get(HISTORY, [])))):
+        wrong.append(HISTORY)
     if wrong:
         raise RunError(f"{file} is damaged: its field '{wrong[0]}' is missing or of the wrong kind; {way_out(file)}")
     return content
@@ -80,10 +84,25 @@ def _is_metric(entry: Any) -> bool:
     return isinstance(entry, dict) and all(isinstance(entry.get(name), str) for name in ("name", "label", "unit", "better"))
 
 
+def _is_asked(entry: Any) -> bool:
+    """Whether this is what was asked for at one time."""
+    kinds = {"strengths": list, "direction": str, "seeds": list, "k": int}
+    return isinstance(entry, dict) and all(isinstance(entry.get(name), kind) for name, kind in kinds.items())
+
+
 def check_directory(
-    path: Path, content: Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any]] | None = None
+    path: Path,
+    content: Mapping[str, Any],
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
+    grows: bool = False,
 ) -> dict[str, Any] | None:
     """The marker of the same run if the directory holds it or its copy, None if it is free, or holds all of the run but that.
+
+    Args:
+        path: the directory.
+        content: of the marker of the run.
+        defaults: groups of settings that a configuration leaves out where they are these, by name.
+        grows: whether what it holds may differ in what of a run may grow.
 
     Raises:
         RunError: it holds anything else.
@@ -108,10 +127,14 @@ def check_directory(
     tables, own = (set(each["configuration"]) for each in (found, content))
     if tables - own and own - tables:  # a configuration alone does not say its kind, but each kind has tables of its own
         raise RunError(f"{path} holds a run with a '{min(tables - own)}', not {a(content['kind'])}; give another directory.")
-    was, now = (_with_groups(defaults or {}, each["configuration"], own | tables) for each in (found, content))
-    differing = _differences(was, now)
+    was, now = (with_groups(defaults or {}, each["configuration"], own | tables) for each in (found, content))
+    differing = differences(was, now)
+    if grows:
+        differing = [each for each in differing if not each.startswith(GROWS)]
     if differing:
-        raise RunError(f"{path} holds a run with {'; '.join(differing)}; give these values again, or another directory.")
+        more = "; orograph extend adds to a run" if all(each.startswith(GROWS) for each in differing) else ""
+        said = "; ".join(differing)
+        raise RunError(f"{path} holds a run with {said}; give these values again, or another directory{more}.")
     if "format" not in found:
         return None
     groups = [list(each.get("classes", ())) for each in (found, content)]
@@ -162,13 +185,23 @@ def _written(path: Path) -> dict[str, Any]:
 
 
 def write_configuration(path: Path, content: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """The configuration once more, to be edited and run from, with the numerics asked for where the run is new.
+    """The configuration once more, to be edited and run from, with the numerics that were asked for when the run was begun.
 
     What says the same in another order is left as it is.
     """
     if outdated(path, content["configuration"]):
+        asked = _asked_before(path / CONFIGURATION) or asked
         numerics = without_none({"numerics": asked} if asked else {})
         write_bytes(path / CONFIGURATION, tomli_w.dumps({**without_none(content["configuration"]), **numerics}).encode())
+
+
+def _asked_before(file: Path) -> Mapping[str, Any]:
+    """The numerics in a `configuration.toml`; empty where there are none."""
+    try:
+        found = tomllib.loads(read_file(file).decode()).get("numerics", {})
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def outdated(path: Path, configuration: Mapping[str, Any]) -> str:
@@ -189,18 +222,18 @@ def without_none(value: Any) -> Any:
     return [without_none(item) for item in value] if isinstance(value, list) else value
 
 
-def _with_groups(defaults: Mapping[str, Any], configuration: Mapping[str, Any], named: set[str]) -> dict[str, Any]:
+def with_groups(defaults: Mapping[str, Any], configuration: Mapping[str, Any], named: set[str]) -> dict[str, Any]:
     """A configuration with the groups that only another one names, as they are when they are left out."""
     return {**{name: value for name, value in defaults.items() if name in named}, **configuration}
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Each key in which two configurations differ, with both values."""
     result = []
     for key in sorted({*old, *new}):
         was, now = old.get(key), new.get(key)
         if isinstance(was, Mapping) and isinstance(now, Mapping):
-            result += _differences(was, now, f"{prefix}{key}.")
+            result += differences(was, now, f"{prefix}{key}.")
         elif was != now:
             result.append(f"{prefix}{key} = {_short(was)} (not {_short(now)})")
     return result

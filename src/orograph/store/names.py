@@ -18,8 +18,9 @@ CONFIGURATION = "configuration.toml"
 PLAN = "plan.json"
 COPIES = "copies"
 TIMINGS = "timings"
+EXTENSION = "extension"
 _RESULTS = ("analysis.json", "landscape_analysis_results.json")
-_FOLDERS = ("points", "findings", "test_data", "arrays.zarr", COPIES, TIMINGS)
+_FOLDERS = ("points", "findings", "test_data", "arrays.zarr", COPIES, TIMINGS, EXTENSION)
 OWN = frozenset([MARKER, CONFIGURATION, PLAN, ".lock", "anchor.pth", "anchor.pth.sha256", *_FOLDERS, *_RESULTS])
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")

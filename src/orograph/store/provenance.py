@@ -25,9 +25,14 @@ def mixture(run: Run) -> str:
     were."""
     told = []
     for name, made in (("points", run.records.values()), ("findings", run.findings.values())):
-        others = Counter(_differences(run.provenance, each.provenance) for each in made if each.provenance)
+        others = Counter(_differences(_begun(run, each.provenance), each.provenance) for each in made if each.provenance)
         told += [f"{count} of {len(made)} {name} were made with {what}" for what, count in others.items() if what]
     return f"{'; '.join(told)}: their last bits may differ." if told else ""
+
+
+def _begun(run: Run, made: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a point's provenance is held against: that of the run, and its numerics where the point says its own."""
+    return {**run.provenance, "numerics": run.numerics} if "numerics" in made else run.provenance
 
 
 def _differences(begun: Mapping[str, Any], made: Mapping[str, Any]) -> str:

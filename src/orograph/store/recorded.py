@@ -20,9 +20,10 @@ from orograph.store.findings import Finding, FindingKey, damaged_finding_files, 
 from orograph.store.integrity import verified
 from orograph.store.lock import RunLock
 from orograph.store.lookup import declare
-from orograph.store.marker import IDENTITY, lacks_its_marker, no_run, read_marker
+from orograph.store.marker import HISTORY, IDENTITY, lacks_its_marker, no_run, read_marker
 from orograph.store.names import COPIES, MARKER, PLAN, run_around
 from orograph.store.records import Record, damaged_files, read_records
+from orograph.store.settled import require_settled
 from orograph.store.wording import Score, Wording, wording_of
 
 
@@ -60,6 +61,7 @@ class RecordedRun:
     tensors: dict[str, tuple[int, ...]]
 
     def __init__(self, path: Path, content: Mapping[str, Any], lock: RunLock | None = None) -> None:
+        require_settled(path)
         self.path, self._lock = path, lock
         self.kind: str = content["kind"]
         self.configuration: dict[str, Any] = content["configuration"]
@@ -70,6 +72,7 @@ class RecordedRun:
         self.tensors = {name: tuple(shape) for name, shape in content["tensors"]}
         self.session: Mapping[str, Any] = self.provenance
         self.identity: str | None = content.get(IDENTITY)
+        self.history: tuple[dict[str, Any], ...] = tuple(content.get(HISTORY, ()))
         self.plan = read_plan(path / PLAN)
         self.records = read_records(path, self.plan, self.identity)
         declare(self.metrics, [each["name"] for each in self.metrics if self.is_list(each["name"])])

@@ -106,3 +106,25 @@ def require_same_loss(where: str, was: float, now: float, dtype: torch.dtype) ->
             f"the training loss {where} is {now:.7g}, and this run recorded {was:.7g}: the network, its loss or its data are "
             "others than when it was begun; put back what they were, or begin another run."
         )
+
+
+def reopened(run: Run, made_by: Mapping[str, Any]) -> Run:
+    """The same run, opened for writing; what is added to it is made by this process.
+
+    Args:
+        run: open for reading.
+        made_by: the provenance of this process.
+
+    Raises:
+        RunError: another process is writing to it.
+    """
+    return Run.create(
+        run.path,
+        kind=run.kind,
+        configuration=run.configuration,
+        numerics=run.numerics,
+        asked=run.numerics,
+        provenance=made_by,
+        classes=run.classes,
+        tensors=run.tensors,
+    )

@@ -42,10 +42,11 @@ from orograph.store.integrity import verified
 from orograph.store.kinds import checked_fields
 from orograph.store.lock import RunLock
 from orograph.store.lookup import require_free_names
-from orograph.store.marker import FORMAT, VERSION, check_directory, identity_of, write_configuration
+from orograph.store.marker import FORMAT, HISTORY, VERSION, check_directory, identity_of, write_configuration
 from orograph.store.names import COPIES, MARKER, PLAN, TIMINGS
 from orograph.store.recorded import RecordedRun, facts_of
 from orograph.store.records import STATUSES, Record, begun_as, write_record
+from orograph.store.removal import remove_point
 
 
 class Run(RecordedRun):
@@ -63,6 +64,7 @@ class Run(RecordedRun):
         numerics: what decides the last bits, likewise.
         provenance: versions and hardware, likewise.
         identity: what all that belongs to it carries; None of one that an earlier version began.
+        history: what was asked for, time after time, of one that has grown; empty of others.
         session: the provenance of this process, where it writes: recorded with each point that it makes, if it is another.
         classes: names of the classes.
         tensors: shape of each parameter tensor, in the order of the flat vector.
@@ -90,6 +92,8 @@ class Run(RecordedRun):
         asked: Mapping[str, Any] | None = None,
         defaults: Mapping[str, Mapping[str, Any]] | None = None,
         defined_by: Callable[[], Mapping[str, Any]] | None = None,
+        history: Sequence[Mapping[str, Any]] = (),
+        grows: bool = False,
     ) -> "Run":
         """A run to write to, and the only one: new, or resumed where the directory holds the same run already.
 
@@ -109,6 +113,8 @@ class Run(RecordedRun):
             defaults: groups of settings that a configuration leaves out where they are these, by name.
             defined_by: gives what tells a new run from others, whose digest is its identity; asked of a new run alone. The
                 configuration when None.
+            history: what was asked for, time after time, last what the configuration says; of a run that has grown.
+            grows: whether the directory may hold less of the run, whose configuration is then replaced by this one.
 
         Returns:
             The run, which this process alone may write to until `close`.
@@ -130,22 +136,26 @@ class Run(RecordedRun):
                 "classes": classes,
                 "tensors": [[name, list(shape)] for name, shape in (tensors or {}).items()],
                 **({} if tuple(metrics) == (ACCURACY,) else {"metrics": [facts_of(each) for each in metrics]}),
+                **({HISTORY: history} if history else {}),
             }
         )
         cells = tuple(cells)
         EMPTY_PLAN.extended(cells)  # names that cannot be told apart are refused before anything is written
-        if check_directory(path, content, defaults) is None:
+        if check_directory(path, content, defaults, grows) is None:
             require_free_names(metrics)
         make_folder(path)
         lock = RunLock(path)
         try:
-            found = check_directory(path, content, defaults)  # again, now that nobody else writes
+            found = check_directory(path, content, defaults, grows)  # again, now that nobody else writes
             remove_partial(path)
             for name in own_files(path):  # those that are lost, not those that are damaged
                 if not (path / name).exists() and restorable(path, name):
                     restore(path, name)
             if found is None:
                 found = content | begun_as(path, identity_of(defined_by() if defined_by else content["configuration"]))
+                write_own(path, MARKER, sealed(found))
+            elif grows and history:
+                found |= {name: content[name] for name in ("configuration", HISTORY)}
                 write_own(path, MARKER, sealed(found))
             write_configuration(path, content, asked or {})
             keep_copies(path)
@@ -200,7 +210,7 @@ class Run(RecordedRun):
                     verified(self.path / file, digest)
 
     def _plan_first(self, cells: tuple[Cell, ...]) -> None:
-        if not self.plan.cells:
+        if not self.plan.cells or self.history:  # what was asked for later lies behind what an analysis inserted before
             self.add(cells)
         elif self.plan.cells[: len(cells)] != cells:
             raise RunError(
@@ -269,6 +279,19 @@ class Run(RecordedRun):
         self.records[cell] = record
         self.project(cell)
         return record
+
+    def forget(self, cell: Cell) -> None:
+        """Take a committed point out, to be made again; the tables follow when it is there again.
+
+        Args:
+            cell: of the point.
+
+        Raises:
+            RunError: the run was opened for reading, or the system refuses.
+        """
+        self._require_lock()
+        remove_point(self.path, self.plan, cell)
+        del self.records[cell]
 
     def commit_finding(
         self,
@@ -373,4 +396,5 @@ class Run(RecordedRun):
     def _log_session(self, provenance: Mapping[str, Any]) -> None:
         now = datetime.datetime.now(datetime.UTC)
         name = f"{now:%Y%m%dT%H%M%S.%f}-{os.getpid()}.json"
-        write_bytes(self.path / TIMINGS / "sessions" / name, sealed({"started": now.isoformat(), "provenance": provenance}))
+        said = {"started": now.isoformat(), "provenance": provenance, "asked": self.history[-1:]}
+        write_bytes(self.path / TIMINGS / "sessions" / name, sealed(said))

@@ -28,7 +28,7 @@ from orograph.sweep.plan import cells
 from orograph.sweep.point import Instruments
 from orograph.sweep.settings import SweepSettings
 from orograph.sweep.states import Buffers, State, States
-from orograph.sweep.surroundings import Saved, around, put_around, read_saved
+from orograph.sweep.surroundings import Saved, around, at_hand, put_around, read_saved
 from orograph.training.cohort import fitting_cohort
 from orograph.training.own import Trainer, by_optimizer, indexed, try_optimizer
 from orograph.work.bench import chosen_metrics, objectives, prepare, with_numerics
@@ -95,7 +95,7 @@ class Bench:
                 "`preset` anchor needs `anchor`: a .pth or .safetensors state dict, train:SEED or initial:SEED."
             )
         own, dtype = problem.trainer is not None, getattr(torch, numerics.dtype)
-        read = read_anchor(name, model, layout, dtype)
+        read = read_anchor(at_hand(name, saved), model, layout, dtype)
         outside = around(model, layout, every=own)
         seed = seed_of(name)
         if outside and seed not in (None, first):

@@ -1,6 +1,6 @@
 """The λ-sweep: train at every strength, measure the converged point, commit it; resumable at any moment."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -19,15 +19,17 @@ from orograph.store.atomic import require_space, require_writable
 from orograph.store.cells import EMPTY_PLAN, Cell
 from orograph.store.encoding import json_text
 from orograph.store.provenance import mixture, provenance
-from orograph.store.resume import begun_run, settled_numerics
+from orograph.store.resume import begun_run, recorded_settings, settled_numerics
 from orograph.store.run import Run
 from orograph.sweep.bench import Bench, disk_of
 from orograph.sweep.cost import rough_plan, show_plan
+from orograph.sweep.history import grouped, origins, planned, stages, with_asked
+from orograph.sweep.pairs import good
 from orograph.sweep.placing import place
-from orograph.sweep.plan import cells, cohorts
+from orograph.sweep.plan import cells
 from orograph.sweep.progress import describe
-from orograph.sweep.record import commit_point, committed_state, require_recorded_loss, row
-from orograph.sweep.schedule import ChainKey, PointWork, Schedule
+from orograph.sweep.record import commit_point, committed_state, require_recorded_loss, require_same, row
+from orograph.sweep.schedule import PointWork, Schedule
 from orograph.sweep.settings import SweepCommand, SweepSettings
 from orograph.sweep.stages import SweepContext, title
 from orograph.sweep.states import State
@@ -46,7 +48,15 @@ def sweep_command(command: SweepCommand) -> int:
     return sweep(SweepSettings.model_validate(command.model_dump(exclude={"execution"})), command.execution)
 
 
-def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Problem | None = None, show: Show = "terminal") -> int:
+def sweep(
+    settings: SweepSettings,
+    execution: ParallelExecution,
+    problem: Problem | None = None,
+    show: Show = "terminal",
+    *,
+    grown: bool = False,
+    again: Collection[Cell] = (),
+) -> int:
     """Checks everything first, then works until every point is committed. Returns the exit code: 1 where a point failed.
 
     Args:
@@ -54,6 +64,8 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
         execution: how this process does it.
         problem: with names, in place of what the settings name.
         show: where progress is told; `terminal` has the tables too.
+        grown: whether the run may hold less than the settings say, and grows to that.
+        again: committed points that are taken out and made again.
 
     Raises:
         OrographError: anything that the user can mend; nothing has been written then.
@@ -71,10 +83,17 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
     settings = settings.model_copy(update={"numerics": settled_numerics(old, settings.numerics, execution)})
     if old is not None:
         settings = as_begun_before(settings, old)
-    if execution.dry_run and problem is None and rough_plan(settings, execution, out, Console()):
+    history: Sequence[Mapping[str, Any]] = () if old is None else old.history
+    if old is not None and grown:
+        history = with_asked(history, recorded_settings(old, SweepSettings), settings)
+
+    def lacking(cell: Cell) -> bool:
+        return old is None or cell not in old.records or cell in again
+
+    if execution.dry_run and problem is None and not (grown or again) and rough_plan(settings, execution, out, Console()):
         return 0
     begun = as_begun(settings.problem, old.configuration if old else None)
-    missing = sum(old is None or cell not in old.records for cell in cells(settings))
+    missing = sum(map(lacking, cells(settings)))
 
     def room(parameters: int) -> None:
         if not execution.dry_run:
@@ -84,15 +103,20 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
     if old is None:
         bench.settings = bench.ended()
     settings = bench.settings
+    if old is not None and (grown or again):  # before anything of it is changed
+        if problem is not None:
+            require_same(old, recorded_settings(old, SweepSettings), bench)
+        require_recorded_loss(bench, old)
     if execution.dry_run:
-        show_plan(bench, out, Console(), as_json=execution.json_output)
+        show_plan(bench, out, Console(), missing if grown or again else None, as_json=execution.json_output)
         return 0
     if settings.ladder.unplaced:
         bench.settings = settings = place(
             bench, WorkProgress("strengths", settings.ladder.points, quiet=execution.quiet, show=show)
         )
-    todo = cells(settings)
-    pending = [cell for cell in todo if old is None or cell not in old.records]
+    asked_for = stages(settings, history)
+    todo = planned(asked_for)
+    pending = list(filter(lacking, todo))
     disk = bench.disk()
 
     def context() -> SweepContext:
@@ -120,6 +144,8 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
             metrics=bench.instruments.metrics,
             tensors=dict(zip(bench.layout.names, bench.layout.shapes, strict=True)),
             defined_by=lambda: definition(settings, bench.problem, {"": bench.instruments.train}),
+            history=history,
+            grows=grown,
         )
         with run:
             if told_all:
@@ -127,9 +153,14 @@ def sweep(settings: SweepSettings, execution: ParallelExecution, problem: Proble
                 console.print(Text.assemble((shown(out), "bold"), f": {counts}"), highlight=False)
             bench.settle(run)
             require_recorded_loss(bench, run)
+            for cell in again:
+                run.forget(cell)
+            continues = settings.anchor.start == "previous"
             with progress, Behind() as behind:
                 behind.do(_drawing)
-                run_groups(bench, run, cohorts(settings), workers, progress)
+                for stage, groups in zip(asked_for, grouped(asked_for), strict=True):
+                    before = origins(stage, {cell for group in groups for cell in group}, partial(good, run))
+                    run_groups(bench, run, groups, workers, progress, starts=before if continues else {}, before=before)
             until.close()  # a cluster ends while the picture is drawn
             pictures = _drawing()(run, settings, bench.instruments.train.count)
             rows, score = [row(run, cell) for cell in todo], run.score
@@ -190,10 +221,19 @@ def run_groups(
     workers: Workers,
     progress: WorkProgress,
     *,
-    starts: Mapping[Cell, tuple[float, State]] | None = None,
-    neighbours: Mapping[ChainKey, State] | None = None,
+    starts: Mapping[Cell, Cell],
+    before: Mapping[Cell, Cell],
 ) -> None:
-    """Every group of points that is not committed yet, trained, measured and committed."""
+    """Every group of points that is not committed yet, trained, measured and committed.
+
+    Args:
+        bench, run: where.
+        groups: of points, in the order of work.
+        workers: who works.
+        progress: told of each point.
+        starts: committed points at which some begin, in place of the one before them.
+        before: committed points that stand before some on their chain.
+    """
 
     def state_of(cell: Cell) -> State | None:
         behind.wait()
@@ -210,4 +250,4 @@ def run_groups(
 
     known = run.records.__contains__
     with Behind() as behind:
-        Schedule(bench, groups, known=known, state_of=state_of, commit=commit, starts=starts, neighbours=neighbours).run(workers)
+        Schedule(bench, groups, known=known, state_of=state_of, commit=commit, starts=starts, before=before).run(workers)

@@ -1,7 +1,7 @@
 """What a sweep will cost, before it is begun: a few real steps and products, timed and multiplied."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from orograph.settings.base import is_own
 from orograph.settings.shared import ParallelExecution
 from orograph.store.atomic import told_space
 from orograph.store.encoding import json_text
+from orograph.store.resume import recorded_settings
+from orograph.store.run import Run
 from orograph.store.size import DiskEstimate
 from orograph.sweep.bench import Bench, disk_of, require_room
 from orograph.sweep.plan import cells, cohorts
@@ -83,20 +85,37 @@ def _typical(settings: SweepSettings) -> float:
     return (sum(strength**-0.5 for strength in positive) / len(positive)) ** -2
 
 
-def show_plan(bench: Bench, out: Path, console: Console, *, as_json: bool = False) -> None:
-    """What would be done, and what it would cost, to be read or as JSON."""
+def show_plan(bench: Bench, out: Path, console: Console, missing: int | None = None, *, as_json: bool = False) -> None:
+    """What would be done, and what it would cost, to be read or as JSON; of a run that is there, of so many points to be made."""
     settings, objective = bench.settings, bench.instruments.train
-    cost = time_cost(settings, bench.instruments, len(cells(settings)))
+    points = len(cells(settings)) if missing is None else missing
+    cost, disk = time_cost(settings, bench.instruments, points), replace(bench.disk(), points=points)
     tested = 0 if bench.instruments.test is None else bench.instruments.test.count
     lines = {
         **_head(bench.problem, settings, out, objective.count, tested, objective.layout.size),
+        **({} if missing is None else {"to do": f"{missing} points"}),
         "Hessian": bench.instruments.hessian.plan,
         "time": f"at most {duration(cost.seconds)}: {cost.epoch:.2f} s an epoch and model (at most {cost.epochs} a point), "
         f"{cost.product:.3f} s a product (about {cost.products} a point), "
         + (f"{cost.measures:.2f} s the measures of a point, " if settings.measuring.measures else "")
         + "without polishing",
     }
-    _show(lines, cost, bench.disk(), out, console, as_json=as_json)
+    _show(lines, cost, disk, out, console, as_json=as_json)
+
+
+def show_pairs_plan(bench: Bench, old: Run, points: int, console: Console, *, as_json: bool = False) -> None:
+    """What more pairs at so many points of a run would cost, to be read or as JSON; they need room beside those there are."""
+    settings = bench.settings
+    cost = replace(time_cost(settings, bench.instruments, points), epochs=0)
+    chosen, before = settings.spectrum, recorded_settings(old, SweepSettings).spectrum.k
+    lines = {
+        "run": str(old.path),
+        "to do": f"{chosen.k} pairs in place of {before} at {points} points, nothing is trained",
+        "Hessian": bench.instruments.hessian.plan,
+        "time": f"about {duration(cost.seconds)}: {cost.product:.3f} s a product (about {cost.products} a point)"
+        + (f", {cost.measures:.2f} s the measures of a point" if settings.measuring.measures else ""),
+    }
+    _show(lines, cost, replace(bench.disk(), points=points), old.path, console, as_json=as_json)
 
 
 def rough_plan(settings: SweepSettings, execution: ParallelExecution, out: Path, console: Console) -> bool:

@@ -80,7 +80,7 @@ def _reached(bench: Bench, cell: Cell, origin: tuple[float, State] | None, progr
     if origin is not None:
         state, advanced = follow_cell(bench, cell, *origin, progress.say)
         return state, advanced.kept
-    (trained,) = train_cells(bench, [cell], [bench.start(cell, None)], progress.say)
+    (trained,) = train_cells(bench, [cell], [bench.start(cell, None)], len(bench.settings.anchor.seeds) == 1, progress.say)
     if trained.failed_epoch is not None:
         return None, False
     polished = polish_cell(bench, cell, bench.states.join(trained.theta, trained.buffers), progress.say)

@@ -1,5 +1,7 @@
 """The order of a sweep: which points are trained together, and which before which."""
 
+from collections.abc import Container
+
 from orograph.store.cells import Cell
 from orograph.sweep.settings import SweepSettings
 
@@ -20,21 +22,27 @@ def cells(settings: SweepSettings) -> list[Cell]:
     ]
 
 
-def cohorts(settings: SweepSettings) -> list[list[Cell]]:
+def cohorts(settings: SweepSettings, known: Container[Cell] = ()) -> list[list[Cell]]:
     """The points in the order of work, those that train together in one list.
 
     A continuation (`previous`) needs its neighbour first, so only its seeds train together. Points that start afresh are
     independent: those of one seed share the mini-batch stream and train in groups of `cohort`.
+
+    Args:
+        settings: of the sweep, its numerics settled.
+        known: points that are left out.
     """
     if settings.anchor.start == "previous":
         ladder = settings.ladder.ladder()
-        return [
-            [Cell(seed, direction, strength) for seed in settings.anchor.seeds]
+        together = (
+            [cell for seed in settings.anchor.seeds if (cell := Cell(seed, direction, strength)) not in known]
             for direction in directions(settings)
             for strength in (ladder if direction == "up" else ladder[::-1])
-        ]
+        )
+        return [group for group in together if group]
     size = settings.numerics.cohort
     chains: dict[tuple[int, str], list[Cell]] = {}
     for cell in cells(settings):
-        chains.setdefault((cell.seed, cell.direction), []).append(cell)
+        if cell not in known:
+            chains.setdefault((cell.seed, cell.direction), []).append(cell)
     return [chain[i : i + size] for chain in chains.values() for i in range(0, len(chain), size)]

@@ -1,20 +1,23 @@
 """What a sweep commits of a point, and how it is read back."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from orograph.errors import RunError
 from orograph.parameters import state_dict
 from orograph.store.cells import Cell
 from orograph.store.resume import require_same_loss
 from orograph.store.run import Run
 from orograph.store.spectra import commit_spectrum
 from orograph.sweep.bench import Bench
+from orograph.sweep.point import Measured
 from orograph.sweep.schedule import PointWork
+from orograph.sweep.settings import SweepSettings
 from orograph.sweep.states import State
 from orograph.training.advancing import Advanced
 from orograph.training.polishing import Polished
@@ -56,6 +59,23 @@ def require_recorded_loss(bench: Bench, run: Run) -> None:
     require_same_loss(f"at strength {cell.strength:g} of ID {cell.model_id}", was, now, theta.dtype)
 
 
+def require_same(run: Run, sweep: SweepSettings, bench: Bench) -> None:
+    """A problem that was given in memory, held against the one that the run was made of.
+
+    Raises:
+        RunError: its parameters or its data are others.
+    """
+    shapes = dict(zip(bench.layout.names, map(tuple, bench.layout.shapes), strict=True))
+    known = {name: tuple(shape) for name, shape in run.tensors.items()}
+    if shapes != known:
+        name = next(each for each in [*known, *shapes] if known.get(each) != shapes.get(each))
+        was, now = known.get(name, "not there"), shapes.get(name, "not there")
+        raise RunError(f"the problem has another network than {run.path}: its parameter {name} is {now}, and was {was}.")
+    made_on, given = sweep.problem.checksum, bench.problem.checksum
+    if made_on and made_on != given:
+        raise RunError(f"the problem has other data than {run.path} was made on: SHA-256 {given[:12]}…, not {made_on[:12]}….")
+
+
 Write = Callable[[Callable[[], Any]], None]  # has something written, now or soon
 
 
@@ -90,13 +110,36 @@ def commit_point(bench: Bench, run: Run, point: PointWork, neighbour: State | No
     ):  # the published files hold running averages over the moving model
         scalars |= {"final_train_loss": scalars["train_loss"], "final_objective": scalars["objective"]}
         scalars |= {"train_loss": trained.running_loss, "objective": trained.running_objective}
+    commit_measured(bench, run, point.cell, state, measured, scalars, point.timings, write)
+
+
+def commit_measured(
+    bench: Bench,
+    run: Run,
+    cell: Cell,
+    state: State,
+    measured: Measured,
+    scalars: Mapping[str, Any],
+    timings: Mapping[str, Any],
+    write: Write,
+) -> None:
+    """Commits a point with what was measured where it stands.
+
+    Args:
+        bench, run, cell: where.
+        state: of the network.
+        measured: there.
+        scalars: all that is recorded but the spectrum.
+        timings: seconds of what was done.
+        write: has it written.
+    """
     objective, chosen = bench.instruments.train, bench.settings.spectrum
     own, buffers = bench.states.split(state)
     write(
         partial(
             commit_spectrum,
             run,
-            point.cell,
+            cell,
             measured.spectrum,
             hessian=chosen.hessian,
             keep=chosen.eigenvectors,
@@ -104,7 +147,7 @@ def commit_point(bench: Bench, run: Run, point: PointWork, neighbour: State | No
             arrays={"theta": own},
             weights=state_dict(bench.model, objective.layout, own, buffers),
             gradient=objective.layout.unflatten(measured.gradient),
-            timings=point.timings,
+            timings=timings,
         )
     )
 

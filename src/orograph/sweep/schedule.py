@@ -71,8 +71,8 @@ class Schedule:
         state_of: that of a committed point, None of one that failed. It is read again when it is needed, so that memory does not
             grow with the number of points.
         commit: has a finished point written; told the last good state of its chain.
-        starts: where points begin that do not begin where the bench says, with the strength there.
-        neighbours: the last good state of chains that begin elsewhere.
+        starts: committed points at which some begin, in place of the one before them.
+        before: committed points that stand before some on their chain, from which these are told to have moved.
     """
 
     def __init__(
@@ -83,14 +83,15 @@ class Schedule:
         known: Callable[[Cell], bool],
         state_of: Callable[[Cell], State | None],
         commit: Callable[[PointWork, State | None], None],
-        starts: Mapping[Cell, tuple[float, State]] | None = None,
-        neighbours: Mapping[ChainKey, State] | None = None,
+        starts: Mapping[Cell, Cell],
+        before: Mapping[Cell, Cell],
     ) -> None:
-        self._bench, self._commit, self._state_of, self._starts = bench, commit, state_of, dict(starts or {})
+        self._bench, self._commit, self._state_of, self._starts, self._before = bench, commit, state_of, starts, before
         self._groups = [[PointWork(cell) for cell in group] for group in groups]
+        self._continues = bench.settings.anchor.start == "previous"
         self._troubled = False
         self._begun = 0  # groups whose training was asked for, or was not needed
-        self._neighbours: dict[ChainKey, State] = dict(neighbours or {})
+        self._neighbours: dict[ChainKey, State] = {}
         self._newest: dict[ChainKey, PointWork] = {}  # the last committed, whose state is kept: it may not be written yet
         self._last: dict[int, tuple[float, State]] = {}  # where each seed stands: its last good point
         self._waiting: list[Waiting] = []
@@ -125,7 +126,7 @@ class Schedule:
         first = next(unfinished, len(self._groups))
         while self._begun < min(len(self._groups), first + ahead):
             group = self._groups[self._begun]
-            if self._begun and self._bench.settings.anchor.start == "previous":
+            if self._begun and self._continues and not all(point.cell in self._starts for point in group):
                 if not all(point.settled for point in self._groups[self._begun - 1]):
                     return
                 for point in self._groups[self._begun - 1]:
@@ -136,7 +137,10 @@ class Schedule:
 
     def _begin(self, group: list[PointWork], index: int) -> None:
         """Ask for what leads to the states of a group: its training, or the way along branches from where there is one."""
-        origins = {point.cell: self._starts.get(point.cell, self._last.get(point.cell.seed)) for point in group}
+        if all(point.committed for point in group):
+            return
+        alone = self._continues and len(group) == 1
+        origins = {point.cell: self._origin(point.cell) for point in group}
         following = [point for point in group if self._follows(point.cell, origins[point.cell])]
         for point in following:
             if not point.committed and (origin := origins[point.cell]) is not None:
@@ -146,7 +150,22 @@ class Schedule:
             # A cohort of which a point is missing is trained again as a whole: its members are the same bits either way.
             cells = [point.cell for point in group]
             starts = [self._start(cell, origins[cell]) for cell in cells]
-            self._add("train", index, (cells, starts), self._trained(group, index), group)
+            self._add("train", index, (cells, starts, alone), self._trained(group, index), group)
+
+    def _origin(self, cell: Cell) -> tuple[float, State] | None:
+        """The last good point before one, by its strength and its state."""
+        before = self._starts.get(cell)
+        if before is None:
+            return self._last.get(cell.seed)
+        state = self._state_of(before)
+        return None if state is None else (before.strength, state)
+
+    def _neighbour(self, cell: Cell, chain: ChainKey) -> State | None:
+        """The last good state before a point on its own chain."""
+        before = self._before.get(cell)
+        if before is None:
+            return self._neighbours.get(chain)
+        return self._state_of(before) if (before.seed, before.direction) == chain else None
 
     def _follows(self, cell: Cell, origin: tuple[float, State] | None) -> bool:
         """Whether a point lies on a branch to which another leads."""
@@ -154,8 +173,8 @@ class Schedule:
         return settings.follows and origin is not None and all(map(settings.critical_at, (origin[0], cell.strength)))
 
     def _start(self, cell: Cell, origin: tuple[float, State] | None) -> State:
-        if cell in self._starts:
-            return self._starts[cell][1]
+        if cell in self._starts and origin is not None:
+            return origin[1]
         return self._bench.start(cell, None if origin is None else origin[1])
 
     def _add(
@@ -233,7 +252,7 @@ class Schedule:
             while points and points[0].finished:
                 point = points.pop(0)
                 if not point.committed:
-                    self._commit(point, self._neighbours.get(chain))
+                    self._commit(point, self._neighbour(point.cell, chain))
                     point.committed = True
                 if (state := self._state(point)) is not None:
                     self._neighbours[chain] = state

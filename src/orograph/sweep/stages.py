@@ -27,7 +27,7 @@ from orograph.work.problems import unpacked_problem
 from orograph.work.worker import Say
 
 
-def train_cells(bench: Bench, group: Sequence[Cell], starts: Sequence[State], say: Say) -> list[Trained]:
+def train_cells(bench: Bench, group: Sequence[Cell], starts: Sequence[State], alone: bool, say: Say) -> list[Trained]:
     """A single continuation chain takes the lean loop; everything else trains as a cohort."""
     objective, settings = bench.instruments.train, bench.settings
     thetas, buffers = map(list, zip(*map(bench.states.split, starts), strict=True))
@@ -51,7 +51,7 @@ def train_cells(bench: Bench, group: Sequence[Cell], starts: Sequence[State], sa
             )
             for cell, theta, each in zip(group, thetas, buffers, strict=True)
         ]
-    if settings.anchor.start == "previous" and len(settings.anchor.seeds) == 1:
+    if alone:
         objective = objective.penalised(group[0].strength, bench.anchor)
         observed["buffers"] = buffers[0] if bench.states.buffers else None
         return [train(objective, thetas[0], settings.training, order_seed=group[0].seed, on_epoch=on_epoch, **observed)]

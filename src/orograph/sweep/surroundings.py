@@ -4,7 +4,7 @@ A run has one such part: that of its anchor where this is a file or the network 
 seed makes it. It is saved with every point and with the anchor, and put back from there when the run is gone on with.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -64,3 +64,11 @@ def differing(known: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str |
     """The name of what stands around θ otherwise in a state dict; None where all that it has is the same."""
     both = (name for name in known if name in state)
     return next((name for name in both if not torch.equal(state[name].to(known[name]), known[name])), None)
+
+
+def at_hand(anchor: str, saved: Callable[[], Saved] | None) -> str:
+    """Where an anchor lies: of a run that was moved, whose anchor's file is not here, its own copy of that."""
+    if anchor == "origin" or anchor.startswith(("train:", "initial:")) or Path(anchor).exists() or saved is None:
+        return anchor
+    kept = saved()
+    return str(kept) if isinstance(kept, Path) else anchor
