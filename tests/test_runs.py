@@ -41,7 +41,7 @@ def test_a_problem_in_memory_is_extended_redone_and_joined(problem: og.Problem, 
 def test_another_problem_is_refused(problem: og.Problem, tmp_path: Path) -> None:
     found = og.sweep(problem, strengths=[0.01], k=2, epochs=2, out=tmp_path / "run", quiet=True)
     wider = og.Problem(torch.nn.Linear(4, 1), torch.nn.MSELoss(), train=problem.train)
-    with pytest.raises(OrographError, match="model"):
+    with pytest.raises(OrographError, match="another network"):
         og.extend(found, wider, strengths=[0.02], quiet=True)
     data = og.Problem(problem.model, torch.nn.MSELoss(), train=(torch.randn(30, 4), torch.randn(30, 1)))
     for more in ({"strengths": [0.02]}, {"k": 3}):

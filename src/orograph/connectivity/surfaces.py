@@ -69,6 +69,7 @@ class Surface:
         return torch.linalg.solve(directions @ directions.T, offsets.T).T.cpu()
 
 
+@brief
 @dataclass(frozen=True)
 class Volume:
     """Losses on a grid origin + x·u + y·v + z·w.

@@ -20,10 +20,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
+from orograph.brief import brief
 from orograph.objective import Objective
 from orograph.response.third_order import curvature_gradients
 
 
+@brief
 @dataclass(frozen=True)
 class CentralFlow:
     """What one state says of the steps that follow it.
