@@ -1,10 +1,13 @@
 """How many samples a product takes at once: what the trace tells of it, and what runs do that were begun before it was asked."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import orograph as og
+from orograph.curvature import engine
 from orograph.curvature.chunks import better_length, dividing, first_length, fitting_width, foreseen_length, pays_together
 from orograph.curvature.tracing.stages import Stage
 from orograph.curvature.tracing.traced import Trace
@@ -111,3 +114,28 @@ def test_products_are_the_same_however_the_samples_are_cut() -> None:
     assert one.plan != other.plan
     vector = torch.randn(one.size, dtype=torch.float64)
     torch.testing.assert_close(one @ vector, other @ vector)  # float64, other orders of summation
+
+
+class Read:
+    """Samples that are made anew whenever they are read, and how often they were."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        self.times += 1
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(30):
+            yield torch.randn(400, 64, generator=generator), torch.randint(0, 3, (400,), generator=generator)
+
+
+def test_a_block_reads_data_and_computes_what_is_not_kept_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, data = nn.Sequential(nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 3)), Read()
+    operator = og.HessianOperator(model, nn.CrossEntropyLoss(), data, memory="1MiB")
+    block = torch.randn(operator.size, 5)
+    monkeypatch.setattr(engine, "pays_together", lambda *given: False)  # one tangent after another
+    assert operator.gradient.norm() > 0  # the pass that every point takes
+    before = data.times
+    together = operator @ block
+    assert data.times == before + 1
+    assert torch.equal(together, torch.stack([operator @ column for column in block.T], dim=1))

@@ -54,3 +54,12 @@ def test_what_no_difference_can_be_made_of_is_refused() -> None:
         DifferenceOperator(lambda theta: theta, torch.ones(3, dtype=torch.bfloat16))
     with pytest.raises(ConfigurationError, match="rounding"):
         DifferenceOperator(lambda theta: theta, torch.ones(3), rounding=2.0)
+    for gradient, found in ((lambda theta: None, "NoneType"), (lambda theta: theta[:2], r"shape \(2,\)")):
+        with pytest.raises(ConfigurationError, match=rf"shape of θ, \(3,\), not .*{found}"):
+            DifferenceOperator(gradient, torch.ones(3)) @ torch.ones(3)
+
+
+def test_gradients_may_be_given_in_the_same_tensor_every_time() -> None:
+    same, theta = torch.empty(3), torch.ones(3)
+    operator = DifferenceOperator(lambda theta: torch.pow(theta, 2, out=same), theta)
+    torch.testing.assert_close(operator @ theta, 2 * theta, rtol=1e-3, atol=0.0)

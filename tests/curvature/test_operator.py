@@ -9,6 +9,7 @@ from scipy.sparse.linalg import eigsh
 from torch import nn
 from torch.nn import functional as F
 
+import orograph as og
 from orograph.curvature.hessian import HessianOperator
 from orograph.curvature.operator import FunctionOperator, MatrixOperator
 from orograph.errors import ConfigurationError, OrographWarning
@@ -64,6 +65,19 @@ def test_a_function_may_write_into_its_vector_and_is_told_its_dtype() -> None:
     assert torch.equal(vector, torch.ones(4, dtype=torch.float64))
     assert torch.equal(result, torch.full((4,), 2.0))
     assert result.dtype == torch.float32
+
+
+def test_a_function_may_fill_the_same_tensor_every_time_and_leave_a_graph_on_it() -> None:
+    diagonal, same = torch.arange(1.0, 7.0), torch.empty(6)
+    operator = FunctionOperator(lambda v: torch.mul(v, diagonal, out=same), 6)
+    first, second = operator @ torch.ones(6), operator @ torch.zeros(6)
+    assert torch.equal(first, diagonal)
+    assert torch.equal(second, torch.zeros(6))
+    assert torch.equal(operator @ torch.eye(6), diagonal.diag())
+    assert og.lanczos(operator, 2).eigenvalues == pytest.approx([6.0, 5.0])
+    weights = torch.ones(6, requires_grad=True)
+    grown = og.lanczos(FunctionOperator(lambda v: diagonal * v + 0 * weights, 6), 2)
+    assert grown.eigenvalues == pytest.approx([6.0, 5.0])
 
 
 def test_a_function_is_tried_once_and_what_tries_it_is_not_counted() -> None:

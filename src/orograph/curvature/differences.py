@@ -62,5 +62,12 @@ class DifferenceOperator(TrustedOperator):
     def _difference(self, vector: Tensor) -> Tensor:
         norm = torch.linalg.vector_norm(vector, dtype=torch.float64).to(vector)
         aside = vector * (self.step / torch.where(norm > 0, norm, 1))
-        after, before = (self._gradient(self.theta + moved).to(vector) for moved in (aside, -aside))
+        after, before = (self._slope(self.theta + moved).to(vector, copy=True) for moved in (aside, -aside))
         return (after - before) * (norm / (2 * self.step))
+
+    def _slope(self, theta: Tensor) -> Tensor:
+        result = self._gradient(theta)
+        if not isinstance(result, Tensor) or result.shape != theta.shape:
+            found = f"of shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
+            raise ConfigurationError(f"`gradient` must give a tensor of the shape of θ, {tuple(theta.shape)}, not {found}.")
+        return result.detach()

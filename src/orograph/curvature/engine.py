@@ -221,10 +221,8 @@ class Engine:
             return torch.stack(rows).div_(count) if block else rows[0].div_(count)
         self.evaluate(point)
         with torch.no_grad(), products_in(precision, vectors.device, vectors.dtype):
-            if not block:
-                return self._multiply(point, vectors, wide=False).div_(count)
-            if len(vectors) == 1:
-                return self._multiply(point, vectors[0], wide=False).div_(count)[None]
+            if not block or len(vectors) == 1:
+                return self._multiply(point, [vectors[0] if block else vectors])[0].div_(count).view_as(vectors)
             if not self._separate:
                 try:
                     with _unlogged():
@@ -233,28 +231,30 @@ class Engine:
                     raise
                 except Exception:  # an operation that torch has no rule for in blocks
                     self._separate = True
-            return torch.stack([self._multiply(point, _even(row), wide=False) for row in vectors]).div_(count)
+            return self._by_groups(point, vectors).div_(count)
 
     def _by_groups(self, point: Point, vectors: Tensor) -> Tensor:
-        length = self._width(len(vectors))
-        groups = [group if len(group) > 1 else group[0] for group in vectors.split(length)]
-        return torch.cat([self._multiply(point, g, wide=g.ndim == 2).view(-1, vectors.shape[1]) for g in groups])
+        """All that has to be read or made anew for a product is so once for all groups."""
+        groups = [group if len(group) > 1 else _even(group[0]) for group in vectors.split(self._width(len(vectors)))]
+        passes = [[group] for group in groups] if self.plan.kept == self.plan.chunks else [groups]
+        return torch.cat([product.view(-1, vectors.shape[1]) for each in passes for product in self._multiply(point, each)])
 
-    def _multiply(self, point: Point, vectors: Tensor, *, wide: bool) -> Tensor:
-        total = torch.zeros_like(vectors)
-        directions: dict[int, Values] = {}
+    def _multiply(self, point: Point, groups: list[Tensor]) -> list[Tensor]:
+        totals = [torch.zeros_like(vectors) for vectors in groups]
+        wide = [vectors.ndim == 2 and self.models is None for vectors in groups]
+        directions: dict[int, list[Values]] = {}
         for index, (trace, batch) in enumerate(self._walk()):
-            values = point.values[id(trace)]
+            values, ways = point.values[id(trace)], (trace.direction, trace.block_direction)
             if id(trace) not in directions:
-                directions[id(trace)] = (trace.block_direction if wide else trace.direction)(values, vectors)
-            residuals = self._residuals[index] if index < self.plan.kept else trace.residuals(values, batch)
-            known = values | batch | residuals | directions[id(trace)]
-            (trace.block_multiply if wide else trace.multiply)(total, known)
-        return total
+                directions[id(trace)] = [ways[w](values, vectors) for vectors, w in zip(groups, wide, strict=True)]
+            known = values | batch | (self._residuals[index] if index < self.plan.kept else trace.residuals(values, batch))
+            for total, w, direction in zip(totals, wide, directions[id(trace)], strict=True):
+                (trace.block_multiply if w else trace.multiply)(total, known | direction)
+        return totals
 
     def _width(self, vectors: int) -> int:
         objective, tangents = self.objective, [trace.tangent for trace in self._traces.values()]
-        if self._tile_bytes:  # which fill the cache
+        if self._tile_bytes or self._separate:  # tiles fill the cache
             return 1
         most = (objective.memory - self.plan.kept_bytes) // max(1, self.plan.peak_bytes)
         live = [tangent.peak_bytes for tangent in tangents if objective.chunks != "summed"]

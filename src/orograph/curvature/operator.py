@@ -192,7 +192,8 @@ class FunctionOperator(LinearOperator):
     """An operator out of a function `v ↦ A v`: for tests, closed forms and one-offs.
 
     Args:
-        function: `v ↦ A v`, linear and symmetric; what needs it so tries it by three products. It may write into its v, a copy.
+        function: `v ↦ A v`, linear and symmetric; what needs it so tries it by three products. It may write into its v, a copy,
+            and give the same tensor, filled anew, every time: what it gives is copied.
         size: P.
         block: `V ↦ A V`, `(P, b)`, all columns at once; one by one when None.
         dtype: of v and of A v.
@@ -266,7 +267,7 @@ class FunctionOperator(LinearOperator):
                 f"{self.called} must give a floating tensor {shape} on {operand.device}, not "
                 f"{str(result.dtype).removeprefix('torch.')} of shape {tuple(result.shape)} on {result.device}."
             )
-        return result.to(self.dtype)
+        return result.detach().to(self.dtype, copy=True)  # the function may write into its own again, and graphs need no keeping
 
     def examine(self) -> None:
         """Tries the function on two random unit vectors and their sum, once; it is called three times, which is not counted.

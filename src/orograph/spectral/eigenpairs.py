@@ -81,7 +81,7 @@ def lanczos(
         what they certify.
 
     Raises:
-        ConfigurationError: k, tolerance, block or which is out of range.
+        ConfigurationError: k, tolerance, block, which or max_products is out of range.
         DataError: a product is not finite.
 
     Examples:
@@ -112,7 +112,7 @@ def begin(
     """The computation before its first product, a random block in its basis; `told` of the products so far, else as `lanczos`.
 
     Raises:
-        ConfigurationError: k, tolerance, block or which is out of range.
+        ConfigurationError: k, tolerance, block, which or max_products is out of range.
     """
     require_digits(operator, "eigenpairs")
     if which not in WHICH:
@@ -124,6 +124,8 @@ def begin(
         raise ConfigurationError(f"`tolerance` {tolerance} must lie between 0 and 1.")
     if not 1 <= block <= operator.size:
         raise ConfigurationError(f"`block` {block} must lie between 1 and P = {operator.size}.")
+    if max_products is not None and max_products < 1:
+        raise ConfigurationError(f"`max_products` {max_products} must be at least 1, or left out.")
     shards = shards_of(operator)
     if start is not None and (start.shape != (operator.width,) or not 0 < shards.longest(start[None]) < float("inf")):
         raise ConfigurationError(f"`start` must be a finite vector of P = {operator.size} numbers, not all 0.")
