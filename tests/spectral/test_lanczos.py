@@ -358,6 +358,7 @@ def test_eigenvalues_follow_a_shift_and_ignore_a_rotation(seed: int, shift: floa
         ({"k": 2, "tolerance": 0.0}, "tolerance"),
         ({"k": 2, "block": 0}, "block"),
         ({"k": 2, "verification": "none"}, "verification"),
+        ({"k": 2, "max_products": 0}, "`max_products` 0 must be at least 1"),
         ({"k": 2, "start": torch.zeros(30, dtype=torch.float64)}, "`start` must be a finite vector"),
     ],
 )

@@ -248,8 +248,8 @@ class Engine:
             if id(trace) not in directions:
                 directions[id(trace)] = [ways[w](values, vectors) for vectors, w in zip(groups, wide, strict=True)]
             known = values | batch | (self._residuals[index] if index < self.plan.kept else trace.residuals(values, batch))
-            for total, w, direction in zip(totals, wide, directions[id(trace)], strict=True):
-                (trace.block_multiply if w else trace.multiply)(total, known | direction)
+            for total, w, moving in zip(totals, wide, directions[id(trace)], strict=True):
+                (trace.block_multiply if w else trace.multiply)(total, known | moving)
         return totals
 
     def _width(self, vectors: int) -> int:
