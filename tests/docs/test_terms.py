@@ -57,9 +57,10 @@ def test_the_list_of_terms_finds_what_it_is_to_find() -> None:
 
 
 def test_no_word_is_misspelt() -> None:
+    """Teh is a person, oint a word of LaTeX."""
     codespell = pytest.importorskip("codespell_lib")
     sources = [*(ROOT / "src").rglob("*.py"), *(ROOT / "examples").rglob("*.py")]
-    assert codespell.main("--ignore-words-list", "worstcase,fro,teh,oint", *map(str, [*PAGES, *sources])) == 0  # Teh is a person, ∮ no word
+    assert codespell.main("--ignore-words-list", "worstcase,fro,teh,oint", *map(str, [*PAGES, *sources])) == 0
 
 
 def exists(path: str) -> bool:

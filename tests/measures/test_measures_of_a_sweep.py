@@ -13,6 +13,7 @@ from torch.nn import functional as F
 import orograph as og
 from orograph.cli import main
 from orograph.report.sweep import _missing, sweep_data
+from orograph.store.cells import Cell
 from orograph.store.part import WHOLE
 from orograph.store.run import Run
 from orograph.sweep.settings import SweepSettings
@@ -71,7 +72,7 @@ def test_what_many_points_lack_for_one_reason_is_told_once() -> None:
         for each in ({"failures": {"sam": "why."}}, {"failures": {"sam": "why."}}, {}, {"failures": 3})
     ]
     records += [SimpleNamespace(scalars={"failures": {"llc": f"at {strength:g} none."}}) for strength in (1e-5, 0.25)]
-    run = SimpleNamespace(records=dict(enumerate(records)))
+    run = SimpleNamespace(records={Cell(seed, "up", 0.1): record for seed, record in enumerate(records)})
     assert _missing(run, WHOLE) == [
         {"name": "sam", "why": "why.", "points": 2, "same": True},
         {"name": "llc", "why": "at 1e-05 none.", "points": 2, "same": False},
