@@ -104,7 +104,7 @@ def test_every_figure_names_its_axes_and_configurations(name: str, widths) -> No
     for axes in figure.axes:
         place = axes.get_subplotspec()
         if axes.axison and place is not None and place.is_first_row():
-            assert axes.get_title(loc="left")
+            assert axes.get_title(loc="left") or axes.get_title(loc="right")
     if len(widths) > 1 and name != "by_setting":
         assert "MLP2-h64-AdamW" in found
         assert "MLP2-h256-AdamW" in found
