@@ -43,12 +43,11 @@ class Exports(ABC):
             ConfigurationError: the vectors of the operator are shared among processes.
         """
         self._require_whole("a function of arrays")
-        own = _of_arrays(self.dtype)
-        given = torch.empty(0, dtype=own).numpy().dtype if dtype is None else dtype
+        given = array_dtype(self.dtype) if dtype is None else dtype
 
         def multiply(array: Any) -> Any:
             tensor = torch.as_tensor(array, dtype=self.dtype, device=self.device)
-            return (self @ tensor).cpu().to(own).numpy().astype(given)
+            return (self @ tensor).cpu().to(_of_arrays(self.dtype)).numpy().astype(given)
 
         return multiply
 
@@ -67,8 +66,8 @@ class Exports(ABC):
         self._require_whole("one of SciPy's")
         from scipy.sparse.linalg import LinearOperator as SciPyOperator  # half a second, which workers do without
 
-        multiply = self.to_function(dtype)
-        kind = torch.empty(0, dtype=_of_arrays(self.dtype)).numpy().dtype if dtype is None else dtype
+        kind = array_dtype(self.dtype) if dtype is None else dtype
+        multiply = self.to_function(kind)
 
         def single(array: Any) -> Any:
             return multiply(array.reshape(-1))
@@ -120,6 +119,11 @@ class Exports(ABC):
 def _of_arrays(dtype: torch.dtype) -> torch.dtype:
     """Numpy has no bfloat16."""
     return torch.float32 if dtype == torch.bfloat16 else dtype
+
+
+def array_dtype(dtype: torch.dtype) -> Any:
+    """That of NumPy's arrays which hold the numbers of such tensors."""
+    return torch.empty(0, dtype=_of_arrays(dtype)).numpy().dtype
 
 
 def _missing(library: str, package: str, error: ImportError) -> ConfigurationError:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from orograph.arguments import checked
 from orograph.calling import differentiable, usable
+from orograph.curvature.exports import array_dtype
 from orograph.curvature.operator import FunctionOperator, LinearOperator, MatrixOperator
 from orograph.errors import ConfigurationError, a
 
@@ -92,7 +93,7 @@ def _matrix(other: Any, name: str) -> Tensor | None:
     if not hasattr(other, "__array__"):
         return None
     array = np.asarray(other)
-    kind = torch.empty(0, dtype=_kind(array.dtype, name)).numpy().dtype
+    kind = array_dtype(_kind(array.dtype, name))
     return torch.from_numpy(np.require(array, kind, ["C", "W"]))
 
 
