@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+import torch
 
 from orograph.errors import RunError
 from orograph.work.behind import Behind
@@ -57,3 +58,19 @@ def test_an_interruption_waits_for_what_is_being_written() -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert done == [1]
+
+
+def test_torch_computes_there_with_one_thread_and_elsewhere_with_as_many_as_before() -> None:
+    before, found = torch.get_num_threads(), []
+    torch.set_num_threads(3)
+    try:
+        with Behind() as behind:
+            behind.do(lambda: found.append(torch.get_num_threads()))
+            behind.wait()
+            found.append(torch.get_num_threads())
+            newer = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+            newer.start()
+            newer.join()
+    finally:
+        torch.set_num_threads(before)
+    assert found == [1, 3, 3]
