@@ -55,10 +55,9 @@ class Basis:
         components."""
         rows = self.rows[first:count]
         coefficients = self.dots(rows, block)
-        if len(block) == 1:
-            block[0].addmv_(rows.T, coefficients[:, 0].to(rows.dtype), alpha=-1)
-        else:
-            block.addmm_(coefficients.T.to(rows.dtype), rows, alpha=-1)
+        weights = coefficients.T.to(rows.dtype)
+        for part, columns in zip(_by_span(block), _by_span(rows), strict=True):
+            part -= weights @ columns
         return coefficients.cpu()
 
     def combine(self, weights: Float64[Tensor, "n l"]) -> Float[Tensor, "l P"]:
@@ -77,11 +76,10 @@ class Basis:
 
     def dots(self, rows: Float[Tensor, "n P"], block: Float[Tensor, "b P"]) -> Float64[Tensor, "n b"]:
         """Dot products in the rows' dtype over spans of columns, whose sums are taken in float64; over all processes."""
-        span = summing_span(rows)
-        total = torch.zeros(len(rows), len(block), dtype=torch.float64, device=rows.device)
-        for part, columns in zip(rows.split(span, dim=1), block.split(span, dim=1), strict=True):
-            total += torch.mv(part, columns[0])[:, None] if len(block) == 1 else part @ columns.T
-        return self.shards.total(total)
+        total = torch.zeros(len(block), len(rows), dtype=torch.float64, device=rows.device)
+        for part, columns in zip(_by_span(block), _by_span(rows), strict=True):
+            total += (part @ columns.mT).sum(dim=0, dtype=torch.float64)
+        return self.shards.total(total.T)
 
     def _local(self, weights: Float64[Tensor, "n l"]) -> Float[Tensor, "n l"]:
         return weights.to(self.rows.device, self.dtype)
@@ -122,6 +120,14 @@ def _reserve(file: Any, size: int) -> None:
             f"a basis of {format_bytes(size)} is more than `memory` allows, and {folder} takes no file of that size "
             f"({error.strerror}); set TMPDIR to a folder with more space, give a larger `memory` or fewer eigenpairs."
         ) from None
+
+
+def _by_span(rows: Float[Tensor, "n P"]) -> tuple[Float[Tensor, "s n w"], Float[Tensor, "1 n r"]]:
+    """Views of the columns: as many spans as there are, and what is left. Products of batches of spans, which stay in the cache,
+    take half the time of one product with all columns where there are few rows on one side (measured)."""
+    span = summing_span(rows)
+    whole = rows.shape[1] // span * span
+    return rows[:, :whole].unflatten(1, (-1, span)).transpose(0, 1), rows[None, :, whole:]
 
 
 def summing_span(rows: Float[Tensor, "*M n P"]) -> int:
