@@ -53,7 +53,10 @@ class Basis:
     def project_out(self, block: Float[Tensor, "b P"], count: int, first: int = 0) -> Float64[Tensor, "n b"]:
         """Subtract from the block (in place) its components along the rows from `first` up to `count`; returns these
         components."""
-        rows = self.rows[first:count]
+        return self.subtract(block, self.rows[first:count])
+
+    def subtract(self, block: Float[Tensor, "b P"], rows: Float[Tensor, "n P"]) -> Float64[Tensor, "n b"]:
+        """Subtract from the block (in place) its components along orthonormal rows; returns these components."""
         coefficients = self.dots(rows, block)
         weights = coefficients.T.to(rows.dtype)
         for part, columns in zip(_by_span(block), _by_span(rows), strict=True):

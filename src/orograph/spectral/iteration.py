@@ -3,8 +3,8 @@ stand.
 
 Convergence is judged by the part of a residual that further steps reduce (its coupling to the pool); what rounding adds is
 found by verification. It is looked at when it can have come: residuals fall geometrically, so the next look is a quarter as far
-away as the last two put the end. Pairs that cannot reach their tolerance because it lies at the rounding of the operator make the
-noise be measured, and are settled once their residual is below it.
+away as the last two put the end, or as many steps as a quarter of the open pairs. Pairs that cannot reach their tolerance because
+it lies at the rounding of the operator make the noise be measured, and are settled once their residual is below it.
 
 Where products are dear, copies that a search has shown to be missing are followed for about as many products as pairs are asked
 for: a block of random directions finds many at once where they stand far from all else, close ones would cost a run each, and a
@@ -227,15 +227,16 @@ class Iteration:
         return self.krylov.pool == 0 or m - len(self.values) >= max(self.patience, min(8, rarely + m * m // operator.size))
 
     def _extrapolate(self) -> None:
-        """A quarter of the steps that are left if residuals go on to fall as since the last look, as they fall ever faster; and
-        a share of those so far at most, since a pair may have to fall that is not yet there."""
-        m, goals = self.krylov.multiplied, _MARGIN * self.tolerance * self.wanted_values.abs()
-        excess = (self.estimates / goals)[self._open() & (goals > 0)]
+        """A quarter of the steps that are left if residuals go on to fall as since the last look, as they fall ever faster, or
+        of the pairs that have not converged, of which a step seldom settles one (they replace each other, and the worst residual
+        may rise); and a share of the steps so far at most, since a pair may have to fall that is not yet there."""
+        m, goals, still = self.krylov.multiplied, _MARGIN * self.tolerance * self.wanted_values.abs(), self._open()
+        excess = (self.estimates / goals)[still & (goals > 0)]
         distance = float(excess.max().log()) if len(excess) else 0.0
         (then, before), self.last_look = self.last_look, (self.krylov.products, distance)
         fall = (before - distance) / (self.krylov.products - then)
         left = int(distance / fall) if 0 < fall < float("inf") else 0
-        self.patience = min(left // 4, m // _STRIDE) if self._dear else 0
+        self.patience = min(max(left, int(still.sum())) // 4, m // _STRIDE) if self._dear else 0
 
     @property
     def _dear(self) -> bool:

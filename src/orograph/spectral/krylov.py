@@ -21,7 +21,9 @@ rows have lost until then is known to be small: a component along an old row gro
 
     A Q'ₘ = Q'ₙ M C Mₘ⁻¹
 
-holds as before, whatever the loss was.
+holds as before, whatever the loss was. What grows fastest lies along the eigenvectors far outside the bulk, which are known
+early. Ritz vectors near them are set aside and taken out of every rest (selective orthogonalisation, Parlett & Scott 1979), so
+that many more vectors wait for one pass.
 """
 
 from collections.abc import Callable
@@ -39,6 +41,9 @@ _PASSES = 4  # after the first; one suffices for any vector that is not wholly r
 _LARGE = 1e-3  # of |λ₁|: components worth a subtraction of their own
 _LOSS = 0.3  # components along old rows, by a bound that mostly is ten times too large, at which passes are made up for
 _POSTPONED = 16  # vectors at most
+_FAR = 4.0  # times ‖rest‖: eigenvalues whose Ritz vectors are worth a pass over themselves
+_KNOWN = 0.05  # of |θ|: the residual up to which a Ritz vector is near enough to an eigenvector
+_AGED = 1.25  # times the vectors that they were made of, when there are enough for better ones
 _COARSE = 1e-5  # of a dtype: rows that are changed once more are rounded once more
 
 
@@ -62,6 +67,9 @@ class Krylov:
     scale: float
     fresh: int
     loss: float
+    aside: Tensor
+    of_aside: Tensor
+    reach: float
 
     def __init__(
         self,
@@ -82,6 +90,7 @@ class Krylov:
         self.scale = 0.0  # the largest ‖A q‖ seen, or Ritz value
         self.fresh = 0  # how many of the last rows are orthogonal to the two before them alone
         self.loss = 0.0  # a bound on what the last row has along all others
+        self._set_nothing_aside()
         self._coarse = not operator.exact_products or torch.finfo(operator.dtype).eps > _COARSE  # so nothing is postponed
         self._generator = torch.Generator().manual_seed(seed)
         self._told = told
@@ -159,6 +168,7 @@ class Krylov:
         start = self.multiplied
         vector = self._images(start, start + 1)
         self.coefficients[: self.count, start] = self._subtract_foreseen(vector, start, self.floor)[:, 0]
+        self._subtract_aside(vector, start)
         self.multiplied, norm = start + 1, self._norm(vector)
         if self._due(norm):
             vector /= self.settle()
@@ -175,7 +185,7 @@ class Krylov:
     @property
     def _grown(self) -> float:
         """A bound on what the rest of the next product has along old rows."""
-        return self.loss * self.scale + self.floor
+        return self.loss * min(self.reach, self.scale) + self.floor
 
     def _due(self, norm: float) -> bool:
         """Whether so short a rest would have too large a share of itself along old rows."""
@@ -247,6 +257,28 @@ class Krylov:
         removed[start : start + width] = along.cpu()
         return removed.double()
 
+    def _subtract_aside(self, vector: Float[Tensor, "1 P"], index: int) -> None:
+        """Subtract from what is left of A q_index (in place) what it has along the Ritz vectors set aside."""
+        if len(self.aside):
+            along = self.basis.subtract(vector, self.aside)
+            self.coefficients[: len(self.of_aside), index] += (self.of_aside @ along)[:, 0]
+
+    def _set_aside(self, values: Float64[Tensor, " m"], weights: Float64[Tensor, "m m"]) -> None:
+        """Set Ritz vectors of outlying eigenvalues aside, the farthest first, if there may be better ones than before."""
+        m, sizes = self.multiplied, values.abs()
+        if self.pool != 1 or self._coarse or m < _AGED * len(self.of_aside):
+            return
+        rest = float(self.coefficients[m, m - 1].abs())
+        far = (sizes > _FAR * rest) & (self.couplings(weights) <= _KNOWN * sizes)
+        chosen = torch.argsort(torch.where(far, sizes, 0.0), descending=True)[: min(int(far.sum()), m // 4)]
+        if len(chosen):
+            self.of_aside = weights[:, chosen]
+            self.aside = self.basis.combine(self.of_aside).to(self.basis.rows)
+            self.reach = float(sizes.index_fill(0, chosen, 0.0).max())
+
+    def _set_nothing_aside(self) -> None:
+        self.aside, self.of_aside, self.reach = self.basis.rows[:0], self.coefficients[:0, :0], float("inf")
+
     def _append(self, vector: Float[Tensor, "1 P"], floor: float, *, known: int, before: float) -> tuple[Tensor, float]:
         """Add the unit vector as a row unless nothing above `floor` is left of it once it is orthogonal to all.
 
@@ -300,6 +332,7 @@ class Krylov:
         projected = self.coefficients[: self.multiplied, : self.multiplied]
         values, weights = torch.linalg.eigh((projected + projected.T) / 2)
         self.scale = max(self.scale, float(values.abs().max()))
+        self._set_aside(values, weights)
         return values, weights
 
     def residual_weights(self, values: Float64[Tensor, " l"], weights: Float64[Tensor, "m l"]) -> Float64[Tensor, "n l"]:
@@ -319,6 +352,7 @@ class Krylov:
     def restart(self, weights: Float64[Tensor, "m l"]) -> None:
         """Keep only these l combinations of the multiplied rows, and the pool. Exact: the decomposition holds as before."""
         self.settle()
+        self._set_nothing_aside()
         m, n, kept = self.multiplied, self.count, weights.shape[1]
         projected = weights.T @ self.coefficients[:m, :m] @ weights
         coupling = self.coefficients[m:n, :m] @ weights

@@ -3,8 +3,9 @@
 Formatting and writing millions of numbers leave the interpreter to others, so that the next network trains meanwhile. Whatever
 goes wrong there is raised where the next piece is given, or where somebody waits.
 
-Torch computes there with one thread. A second team of OpenMP's, even an idle one, makes more threads than cores: those of the first
-then go to sleep at the end of each of their loops where they had spun, and every product and step of training takes half as long again.
+Torch computes there with one thread. A second team of OpenMP's, even an idle one, makes more threads than cores: those of the
+first then go to sleep at the end of each of their loops where they had spun, and every product and every step of training takes
+half as long again (measured on two cores).
 """
 
 from collections.abc import Callable
