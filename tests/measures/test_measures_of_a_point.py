@@ -46,6 +46,8 @@ def test_layers_are_the_blocks_of_the_dense_hessian(minimum: Objective) -> None:
     assert abs(found["off_diagonal_share"] - outside.item()) < 2 * found["off_diagonal_share_margin"]  # 95 % within one
     for value, error, block in zip(found["block_trace"], found["block_trace_error"], blocks, strict=True):
         assert abs(value - block.trace().item()) < 5 * error
+    for value, error, block in zip(found["block_effective_rank"], found["block_effective_rank_error"], blocks, strict=True):
+        assert abs(value - (block.trace().square() / block.square().sum()).item()) < 5 * error
 
 
 def test_the_rate_of_the_sharpness_is_a_difference_along_the_flow() -> None:
@@ -115,6 +117,7 @@ def test_of_each_layer_it_is_that_of_its_block_at_the_same_temperature() -> None
     exact = [2 * 4 / (2 * (4 + 0.4)), 3 * 1 / (2 * (1 + 0.4))]  # nβ cancels: γ = nβ · 4/10
     assert (found["block_names"], failures) == ("one, two", {})
     assert found["block_quadratic_coefficient"] == pytest.approx(exact, rel=1e-3)
+    assert max(found["block_quadratic_coefficient_error"]) < 1e-3  # signs tell a diagonal's trace exactly
     step = 0.2 / (nbeta * 4.4)
     rates = [nbeta * 4.4, nbeta * 1.4]
     wide = [value / (1 - step * rate / 4) for value, rate in zip(exact, rates, strict=True)]  # what the finite step makes of it

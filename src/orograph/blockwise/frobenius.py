@@ -6,6 +6,7 @@ and, with ‖A‖_F² = Σ‖A_AB‖_F², the share of it outside the diagonal b
 the norm that weighs every entry alike. Norms of A_AB and A_BA are the same number, estimated twice, independently.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -72,7 +73,10 @@ class Couplings:
         return self.squares.sqrt() / torch.outer(own, own)
 
     def effective_rank(self, name: str) -> Estimate:
-        """(tr A_BB)²/‖A_BB‖_F², the participation ratio of the block's eigenvalues, with an error to first order.
+        """(tr A_BB)²/‖A_BB‖_F², the participation ratio of the block's eigenvalues.
+
+        The error is that of the square of a trace that is normally distributed, also where it is no more than its own error, and
+        of the norm.
 
         Args:
             name: of the block.
@@ -84,9 +88,11 @@ class Couplings:
         found, square = self.traces[place], self.squares[place, place].item()
         if not square > 0:
             return Estimate(float("nan"), float("nan"), found.products)
-        value = max(0.0, found.value**2 - found.error**2) / square  # the square of a mean is too large by its variance
-        relative = ((2 * found.error / found.value) ** 2 + (self.square_errors[place, place].item() / square) ** 2) ** 0.5
-        return Estimate(value, value * relative, found.products, degrees=found.degrees, floor=0.0)
+        variance = found.error**2
+        value = max(0.0, found.value**2 - variance) / square  # the square of a mean is too large by its variance
+        of_trace = (4 * found.value**2 * variance + 2 * variance**2) ** 0.5 / square
+        error = math.hypot(of_trace, value * self.square_errors[place, place].item() / square)
+        return Estimate(value, error, found.products, degrees=found.degrees, floor=0.0)
 
 
 @checked
@@ -151,8 +157,10 @@ def couplings(
             else:
                 found = from_crossed(crossed.diagonal(), crossed, len(own), probes)
                 samples[:, row, column], norms[row, column], errors[row, column] = crossed.diagonal(), found.value, found.error
-    weights = errors.square().T / (errors.square() + errors.square().T)  # of A_AB against A_BA, by what each is worth
-    weights = torch.where(weights.isfinite(), weights, torch.full_like(weights, 0.5))
+    # The variances of both estimates of ‖A_AB‖_F are equal but for what the diagonals of A_ABᵀA_AB and A_ABA_ABᵀ add. Weighed by
+    # errors that were estimated the smaller one would count for more, and the mean be too small.
+    certain = torch.tensor([len(own) <= probes for own in places], dtype=torch.float64)
+    weights = 0.5 + (certain[None, :] - certain[:, None]) / 2
     merged = weights * norms + weights.T * norms.T
     spread_of = ((weights * errors).square() + (weights.T * errors.T).square()).sqrt()
     merged.diagonal().copy_(norms.diagonal())

@@ -104,6 +104,7 @@ def _layers(at: _Point) -> dict[str, Any]:
     told = renamed(at.on_product, "layers")
     found = block_curvature(at.hessian, blocks, k=1, probes=PROBES, tolerance=BLOCK_TOLERANCE, seed=at.seed, on_product=told)
     tops = [found.spectra[name].eigenvalues[0].item() for name in blocks]
+    effective = [found.couplings.effective_rank(name) for name in blocks]
     largest = at.largest.eigenvalues[0].item()
     return {
         **estimate_fields("off_diagonal_share", found.couplings.off_diagonal),
@@ -113,7 +114,8 @@ def _layers(at: _Point) -> dict[str, Any]:
         "block_lambda_max_residual": [found.spectra[name].residuals[0].item() for name in blocks],
         "block_trace": [each.value for each in found.couplings.traces],
         "block_trace_error": [each.error for each in found.couplings.traces],
-        "block_effective_rank": [found.couplings.effective_rank(name).value for name in blocks],
+        "block_effective_rank": [each.value for each in effective],
+        "block_effective_rank_error": [each.error for each in effective],
     }
 
 
@@ -169,6 +171,7 @@ def _llc_layers(at: _Point) -> dict[str, Any]:
         "block_learning_coefficient": [each.estimate.value for each in found],
         "block_learning_coefficient_error": [each.estimate.error for each in found],
         "block_quadratic_coefficient": [each.quadratic.value for each in found],
+        "block_quadratic_coefficient_error": [each.quadratic.error for each in found],
         "block_coefficient_rhat": [each.rhat for each in found],
     }
 

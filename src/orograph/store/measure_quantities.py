@@ -48,10 +48,12 @@ MEASURES = {
     "block_trace": Q("trace of a layer's block of the Hessian", dims=("block",)),
     "block_trace_error": Q("standard error of the trace of a layer's block", dims=("block",)),
     "block_effective_rank": Q("effective rank of a layer's block, (tr)²/tr of the square", dims=("block",)),
+    "block_effective_rank_error": Q("standard error of the effective rank of a layer's block", dims=("block",)),
     "block_kfac_error": Q("error of KFAC for a layer's block, in the operator norm", dims=("block",)),
     "block_learning_coefficient": Q("local learning coefficient of a layer", dims=("block",)),
     "block_learning_coefficient_error": Q("standard error of the learning coefficient of a layer", dims=("block",)),
     "block_quadratic_coefficient": Q("learning coefficient of the quadratic of a layer's block", dims=("block",)),
+    "block_quadratic_coefficient_error": Q("standard error of that of the quadratic of a layer's block", dims=("block",)),
     "block_coefficient_rhat": Q("R̂ of the chains of the learning coefficient of a layer", dims=("block",)),
 }
 MEASURE_TEXTS = frozenset({"block_names"})
