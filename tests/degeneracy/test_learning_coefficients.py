@@ -41,6 +41,17 @@ class Crossing(nn.Module):
         return inputs[:, 0] * self.w[0] ** (2 * self.a) * self.w[1] ** (2 * self.b)
 
 
+class Noisy(nn.Module):
+    """Draws in eval mode, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.layer(inputs) + torch.randn(len(inputs), 1)
+
+
 def objective(model: nn.Module) -> og.Objective:
     return og.Objective(model, lambda z, y: z, ONE)
 
@@ -262,6 +273,9 @@ def test_what_cannot_be_sampled_is_refused() -> None:
     many = og.Objective(nn.Linear(2, 2), nn.CrossEntropyLoss(), [(torch.randn(9, 2), torch.arange(9) % 2)])
     with pytest.raises(ConfigurationError, match="all 9 samples"):
         langevin(many, many.theta, nbeta=5.0, localisation=1.0, step=0.01, batch_size=3, metropolis=True)
+    noisy = og.Objective(Noisy(), nn.CrossEntropyLoss(), [(torch.randn(9, 2), torch.arange(9) % 2)])
+    with pytest.raises(ConfigurationError, match="two outputs for the same input in eval mode"):
+        langevin(noisy, noisy.theta, nbeta=5.0, localisation=1.0, step=0.01, batch_size=3)
 
 
 @pytest.mark.parametrize("sampler", ["sgld", "rmsprop"])
@@ -283,6 +297,37 @@ def test_of_some_parameters_alone_it_is_the_number_of_their_block(sampler: str) 
     assert abs(found.singularity.value) < 4 * found.singularity.error
     moved = found.chains.final.ne(0).any(0)
     assert moved.nonzero()[:, 0].tolist() == places.tolist()  # the others stay where they were, bit for bit
+
+
+class Folded(nn.Module):
+    """x(w − m)/√(v + ε) and so on: what BatchNorm computes in eval mode, written out."""
+
+    def __init__(self, norm: nn.BatchNorm1d) -> None:
+        super().__init__()
+        self.weight, self.bias = (nn.Parameter(each.detach().clone()) for each in (norm.weight, norm.bias))
+        self.register_buffer("mean", norm.running_mean.clone())
+        self.register_buffer("scale", (norm.running_var + norm.eps).rsqrt())
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return (inputs - self.mean) * self.scale * self.weight + self.bias
+
+
+@pytest.mark.parametrize("batch_size", [None, 8])
+def test_statistics_stand_and_dropout_is_off_as_in_the_hessian(batch_size: int | None) -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(24, 3, dtype=torch.float64), torch.randint(0, 3, (24,))
+    first, norm, last = nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)
+    normed = nn.Sequential(first, norm, nn.Tanh(), nn.Dropout(0.5), last).double()
+    normed(x)  # moves the statistics
+    plain = nn.Sequential(first, Folded(norm), nn.Tanh(), nn.Identity(), last)
+    before = {name: each.clone() for name, each in normed.state_dict().items()}
+    given = {"nbeta": 5.0, "localisation": 5.0, "step": 0.02, "draws": 30, "burn_in": 5, "batch_size": batch_size}
+    found, truth = (
+        langevin(problem, problem.theta, **given)
+        for problem in (og.Objective(model, nn.CrossEntropyLoss(), [(x, y)]) for model in (normed, plain))
+    )
+    np.testing.assert_allclose(found.differences, truth.differences, rtol=1e-9, atol=1e-12)  # the rounding of another order
+    assert all(torch.equal(each, before[name]) for name, each in normed.state_dict().items())
 
 
 def test_parameters_are_named_by_globs() -> None:

@@ -25,9 +25,10 @@ from torch import Tensor
 
 from orograph.arguments import checked
 from orograph.brief import brief
+from orograph.curvature.determinism import check_model
 from orograph.errors import ConfigurationError, DataError, unknown
 from orograph.objective import Objective
-from orograph.training.gradient import BatchGradient, refuse_stateful
+from orograph.training.gradient import BatchGradient
 from orograph.training.pieces import samples
 
 Sampler = Literal["sgld", "rmsprop"]
@@ -76,7 +77,7 @@ def langevin(
     places: Int[Tensor, " p"] | None = None,
     on_step: OnStep | None = None,
 ) -> Chains:
-    """Samples around a point, all chains from it.
+    """Samples around a point, all chains from it, of the loss in eval mode: statistics of BatchNorm stand, dropout is off.
 
     Args:
         objective: L with its data and penalty; L_eff is what is sampled.
@@ -99,7 +100,7 @@ def langevin(
 
     Raises:
         ConfigurationError: an argument is out of range, Metropolis's test is asked for with mini-batches, the data do not lie in
-            memory, or the network is random or keeps statistics in training.
+            memory, or the network is random in eval mode.
         DataError: a chain diverged: the step is too large.
 
     Examples:
@@ -120,7 +121,7 @@ def langevin(
         raise unknown("sampler", sampler, ("sgld", "rmsprop"))
     if objective.streamed:
         raise ConfigurationError("chains draw their batches from data in memory, and these are read anew; give a subset.")
-    refuse_stateful(objective)
+    check_model(objective)
     whole = batch_size is None or batch_size >= objective.count
     if metropolis and not whole:
         raise ConfigurationError(
