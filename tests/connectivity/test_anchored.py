@@ -44,10 +44,36 @@ def test_between_two_wells_the_path_jumps_where_the_first_ends() -> None:
     assert og.curve_profile(well, found.curve).barriers.train_loss > 0.2  # 1/4 at 0, by the straight line between
 
 
+def test_from_a_start_that_is_no_minimum_it_jumps_once_and_goes_on_in_steps_of_its_own_length() -> None:
+    # The minimum lies a thousand times as far from both ends as these from each other: nearly all of the way is there and back.
+    curvatures, centre = torch.tensor([10.0, 1.0, 0.1], dtype=torch.float64), torch.ones(3, dtype=torch.float64)
+    start, end = centre + 1e-3, centre + 1e-3 + 1e-6
+    bowl = objective(lambda x: 0.5 * (curvatures * (x - centre) ** 2).sum(), 3)
+    found = anchored_path(bowl, start, end, tolerance=1e-10)
+    ((before, _, length),) = found.jumps
+    assert before == 0
+    assert length == pytest.approx(3**0.5 * 1e-3, rel=1e-3)
+    assert len(found.strengths) < 40
+    for strength, theta in zip(found.strengths.tolist(), found.curve.controls[1:-1], strict=True):
+        assert torch.allclose(theta, (curvatures * centre + 2 * strength * end) / (curvatures + 2 * strength), atol=1e-8, rtol=0)
+
+
+def test_ends_that_few_digits_hardly_tell_apart_are_joined() -> None:
+    start = torch.ones(3)
+    end = start + 2 * torch.finfo(torch.float32).eps
+    bowl = landscape(lambda x: 0.5 * ((x - 1) ** 2).sum(), torch.zeros(3), samples=1)
+    found = anchored_path(bowl, start, end)
+    assert torch.equal(found.curve.controls[0], start)
+    assert torch.equal(found.curve.controls[-1], end)
+    assert (torch.linalg.vector_norm(found.curve.controls.diff(dim=0), dim=1) > 0).all()
+
+
 def test_what_is_no_path_is_refused() -> None:
     well = objective(lambda x: (x**2).sum(), 2)
     with pytest.raises(ConfigurationError, match="two different ends"):
         anchored_path(well, torch.ones(2).double(), torch.ones(2).double())
+    with pytest.raises(ConfigurationError, match="finite numbers, not inf apart"):
+        anchored_path(well, torch.ones(2).double(), torch.full((2,), torch.inf).double())
     hill = objective(lambda x: -(x**2).sum(), 2)
     with pytest.raises(ConfigurationError, match="is no minimum"):
         anchored_path(hill, torch.zeros(2).double(), torch.ones(2).double())

@@ -31,7 +31,10 @@ _NEAR = 0.02  # of ‖θ_a − θ_ref‖: nearer than that the path goes straigh
 _GROWTH = 2.0  # of λ from point to point, at first; `_FASTEST` at most
 _FASTEST = 16.0
 _FINEST = 1.02  # where a step of that is still too long the path jumps
-_LONG, _SHORT = 2.0, 0.5  # times the way by the number of points: steps longer are halved, after shorter ones they grow
+_LONG, _SHORT = (
+    2.0,
+    0.5,
+)  # times the known way by `points`: steps longer are halved, after shorter ones they grow
 
 
 @brief
@@ -99,14 +102,17 @@ def anchored_path(
     """
     first, end = start.detach().to(objective.theta), reference.detach().to(objective.theta)
     whole = torch.linalg.vector_norm((first - end).double()).item()
-    if not whole > 0 or points < 2:
-        raise ConfigurationError(f"an anchored path takes two different ends and 2 `points` at least, not {points}.")
+    if not 0 < whole < float("inf") or points < 2:
+        raise ConfigurationError(
+            f"an anchored path takes two different ends of finite numbers, not {whole:g} apart, and 2 `points` at least, "
+            f"not {points}."
+        )
     hessian = HessianOperator.of(objective.penalised(0.0).moved(first))
     sharpest = lanczos(hessian, 1, which="LA", tolerance=1e-2, on_product=renamed(on_product, "anchored path"))
     scale, spent = sharpest.eigenvalues[0].item() / 2, sharpest.products
     if not scale > 0:
         raise ConfigurationError(f"the largest eigenvalue at the start, {2 * scale:.3g}, is not positive: this is no minimum.")
-    way, growth = whole / points, _GROWTH
+    growth, gone = _GROWTH, 0.0
 
     def met(strength: float, near: Tensor) -> tuple[Tensor, bool, int]:
         told = renamed(on_product, "anchored path")
@@ -121,6 +127,7 @@ def anchored_path(
         to = strength * growth or begins
         theta, good, products = met(to, here)
         spent, step = spent + products, _apart(theta, here)
+        way = (gone + _apart(here, end)) / points  # of all that the path takes, which from a start that is no minimum leads away
         long, finest = step > _LONG * way, growth <= _FINEST if strength else begins <= _LEAST * scale
         if long and not finest:
             growth, begins = (growth**0.5, begins) if strength else (growth, begins / 10)
@@ -129,7 +136,8 @@ def anchored_path(
             jumps.append((strength, to, step))
         elif step < _SHORT * way:
             growth = min(growth**2, _FASTEST)
-        if step > 0:
+        gone += step
+        if step > 0 and _apart(theta, end) > 0:
             kept.append(theta)
             strengths.append(to)
             distances.append(_apart(theta, end))
