@@ -31,10 +31,7 @@ _NEAR = 0.02  # of ‖θ_a − θ_ref‖: nearer than that the path goes straigh
 _GROWTH = 2.0  # of λ from point to point, at first; `_FASTEST` at most
 _FASTEST = 16.0
 _FINEST = 1.02  # where a step of that is still too long the path jumps
-_LONG, _SHORT = (
-    2.0,
-    0.5,
-)  # times the known way by `points`: steps longer are halved, after shorter ones they grow
+_LONG, _SHORT = 2.0, 0.5  # times the known way by `points`: longer steps are halved, after shorter ones they grow
 
 
 @brief
