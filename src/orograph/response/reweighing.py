@@ -94,7 +94,7 @@ def influence(
         theta: `(P,)`, the minimum; the objective's own when None. It must be polished: see `polishing`.
         on: loss and data whose loss is looked at, of the same parameters; the training data when None.
         labels: `(n,)` int64, the class of each sample of `on`: then one loss a class, the mean over its samples; when None one
-            loss, the mean over all.
+            loss, the mean over all. A class without samples has no loss, and influences of 0.
         hessian: of L at θ, where it has been made.
         tolerance: of the solves, relative.
         max_products: of each solve (default 1000).
@@ -133,8 +133,8 @@ def influence(
         found = conjugate_gradient(operator, gradient, tolerance=tolerance, max_products=max_products, on_product=told)
         if found.negative_curvature:
             raise ConfigurationError(
-                f"the point is no minimum at λ = {objective.strength:g}: conjugate gradients met a direction of negative "
-                "curvature; polish it, or take a larger λ."
+                f"the point is no minimum at λ = {objective.strength:g}: conjugate gradients met a direction of no or "
+                "negative curvature; polish it, or take a larger λ."
             )
         solutions.append(found.solution)
         residuals.append(found.residual)
