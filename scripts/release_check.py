@@ -154,14 +154,18 @@ def interpreter(version: str) -> str | None:
 def typed(installed: Path, tools: Path) -> Row:
     """Whether the types of what is installed are complete."""
     begun = time.monotonic()
-    words = [tools, "-m", "pyright", "--verifytypes", "orograph", "--ignoreexternal", "--outputjson", "--pythonpath"]
-    done = subprocess.run([*words, installed / PYTHON], cwd=installed, env=apart(), capture_output=True, text=True, check=False)
+    words = [tools, "-m", "pyright", "--verifytypes", "orograph", "--ignoreexternal", "--outputjson"]
+    # Where --pythonpath is given, pyright 1.1.414 finds no package to verify; that of the first Python in PATH it finds.
+    found = {**apart(), "PATH": os.pathsep.join([str((installed / PYTHON).parent), os.environ["PATH"]])}
+    done = subprocess.run(words, cwd=installed, env=found, capture_output=True, text=True, check=False)
     seconds = time.monotonic() - begun
     try:
-        score = json.loads(done.stdout)["typeCompleteness"]["completenessScore"]
+        told = json.loads(done.stdout)
+        score, errors = told["typeCompleteness"]["completenessScore"], told["generalDiagnostics"]
     except (ValueError, KeyError):
         return Row("types", "pyright --verifytypes", False, seconds, (done.stdout + done.stderr).strip()[-300:])
-    return Row("types", "pyright --verifytypes", score >= TYPED, seconds, f"{score:.1%}, at least {TYPED:.0%}")
+    said = ", ".join([f"{score:.1%}, at least {TYPED:.0%}", *(error["message"] for error in errors)])
+    return Row("types", "pyright --verifytypes", score >= TYPED, seconds, said)
 
 
 def environment_of(where: str) -> str:
