@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "orograph"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OF_DEVELOPERS = {"dev", "docs"}
+OF_MODULES = {"curvlinops": ["curvlinops-for-pytorch"]}  # where it is not installed, nothing tells whose it is
 ELSEWHERE = {"cloudpickle", "hessian-eigenthings", "ipython"}  # told by an error of their own, or there where it is used
 
 
@@ -56,7 +57,7 @@ def imported() -> dict[tuple[str, bool], set[str]]:
     for path in SOURCE.rglob("*.py"):
         for module, inside in imports(ast.parse(path.read_text(encoding="utf-8"))):
             if module not in sys.stdlib_module_names and module != "orograph":
-                (distribution,) = {canonicalize_name(name) for name in of.get(module, [module])}
+                (distribution,) = {canonicalize_name(name) for name in of.get(module, OF_MODULES.get(module, [module]))}
                 found.setdefault((distribution, inside), set()).add(path.relative_to(SOURCE).as_posix())
     return found
 
