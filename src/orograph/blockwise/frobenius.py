@@ -141,25 +141,25 @@ def couplings(
     count = len(places)
     traces, norms, errors = [], torch.zeros(count, count, dtype=torch.float64), torch.zeros(count, count, dtype=torch.float64)
     samples = torch.zeros(probes, count, count, dtype=torch.float64)
+    exact = [len(own) <= probes for own in places]
     for column, own in enumerate(places):
-        exact = len(own) <= probes
-        if exact:
+        if exact[column]:
             signs = torch.eye(len(own), dtype=operator.dtype, device=operator.device)
         else:
             signs = rademacher(Shards(len(own)), probes, operator, generator)
         parts = signs.split(COLUMNS, dim=1)  # spread one by one
         image = torch.cat([multiply(spread(part, own, operator.size)) for part in parts], dim=1)
-        traces.append(_trace(signs, image[own], exact))
+        traces.append(_trace(signs, image[own], exact[column]))
         for row, other in enumerate(places):
             crossed = gram(image[other], image[other], Shards(len(other)))
-            if exact:
+            if exact[column]:
                 samples[:, row, column] = norms[row, column] = crossed.trace()
             else:
                 found = from_crossed(crossed.diagonal(), crossed, len(own), probes)
                 samples[:, row, column], norms[row, column], errors[row, column] = crossed.diagonal(), found.value, found.error
     # The variances of both estimates of ‖A_AB‖_F are equal but for what the diagonals of A_ABᵀA_AB and A_ABA_ABᵀ add. Weighed by
     # errors that were estimated the smaller one would count for more, and the mean be too small.
-    certain = torch.tensor([len(own) <= probes for own in places], dtype=torch.float64)
+    certain = torch.tensor(exact, dtype=torch.float64)
     weights = 0.5 + (certain[None, :] - certain[:, None]) / 2
     merged = weights * norms + weights.T * norms.T
     spread_of = ((weights * errors).square() + (weights.T * errors.T).square()).sqrt()

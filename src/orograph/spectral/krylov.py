@@ -264,9 +264,10 @@ class Krylov:
             self.coefficients[: len(self.of_aside), index] += (self.of_aside @ along)[:, 0]
 
     def _set_aside(self, values: Float64[Tensor, " m"], weights: Float64[Tensor, "m m"]) -> None:
-        """Set Ritz vectors of outlying eigenvalues aside, the farthest first, if there may be better ones than before."""
+        """Set Ritz vectors of outlying eigenvalues aside, the farthest first, if there may be better ones than before; none where
+        the basis itself is more than memory may hold."""
         m, sizes = self.multiplied, values.abs()
-        if self.pool != 1 or self._coarse or m < _AGED * len(self.of_aside):
+        if self.pool != 1 or self._coarse or self.basis.mapped or m < _AGED * len(self.of_aside):
             return
         rest = float(self.coefficients[m, m - 1].abs())
         far = (sizes > _FAR * rest) & (self.couplings(weights) <= _KNOWN * sizes)
