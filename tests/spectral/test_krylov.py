@@ -76,6 +76,40 @@ def test_postponed_passes_leave_the_decomposition_as_it_was(spectrum: str, dtype
     assert postponed > 1
 
 
+def test_copies_of_an_eigenvalue_set_aside_that_come_later_are_lost_along_no_row() -> None:
+    values = np.repeat([1e3, 1e3, 2.4, 2.0, 1.4, 1.0, -0.8, 0.4], [2, 2, 4, 8, 8, 16, 16, 4])
+    matrix, most = turned(values / 1e3), 0
+    krylov = Krylov(MatrixOperator(matrix), len(values), seed=0, memory="1GiB")
+    krylov.add_random(1)
+    for step in range(len(values) - 2):
+        if krylov.pool == 0:
+            krylov.add_random(1)
+        krylov.advance()
+        if step % 4 == 3:
+            krylov.ritz()
+            holds(krylov, matrix, 1e-12)
+        most = max(most, len(krylov.aside))
+    assert most > 0
+    assert krylov.products == krylov.multiplied  # none was given up
+    assert krylov.ritz()[0][-4:].tolist() == pytest.approx([1.0] * 4, abs=1e-12)
+
+
+def test_products_less_exact_than_their_dtype_cost_some_more_and_no_row() -> None:
+    matrix, generator = turned(0.7 ** np.arange(90.0)), torch.Generator().manual_seed(0)
+
+    class Noisy(MatrixOperator):
+        def __matmul__(self, other: torch.Tensor) -> torch.Tensor:
+            return super().__matmul__(other) + 1e-6 * torch.randn(other.shape, generator=generator, dtype=other.dtype)
+
+    krylov = Krylov(Noisy(matrix), 60, seed=0, memory="1GiB")
+    krylov.add_random(1)
+    while krylov.multiplied < 50:
+        krylov.advance()
+    krylov.settle()
+    holds(krylov, matrix, 1e-4)
+    assert 50 < krylov.products <= 70
+
+
 def test_the_residual_of_a_ritz_pair_is_known_without_a_product() -> None:
     matrix = turned(np.random.default_rng(1).normal(size=80))
     krylov = Krylov(MatrixOperator(matrix), 40, seed=0, memory="1GiB")

@@ -40,6 +40,7 @@ from orograph.spectral.basis import Basis
 _PASSES = 4  # after the first; one suffices for any vector that is not wholly rounding
 _LARGE = 1e-3  # of |λ₁|: components worth a subtraction of their own
 _LOSS = 0.3  # components along old rows, by a bound that mostly is ten times too large, at which passes are made up for
+_LOST = 0.5  # of the length of a row: it would have far more along old rows than the bound allows
 _POSTPONED = 16  # vectors at most
 _FAR = 4.0  # times ‖rest‖: eigenvalues whose Ritz vectors are worth a pass over themselves
 _KNOWN = 0.05  # of |θ|: the residual up to which a Ritz vector is near enough to an eigenvector
@@ -167,11 +168,16 @@ class Krylov:
             return self.expand()
         start = self.multiplied
         vector = self._images(start, start + 1)
-        self.coefficients[: self.count, start] = self._subtract_foreseen(vector, start, self.floor)[:, 0]
+        removed = self._subtract_foreseen(vector, start, self.floor)[:, 0]
+        self.coefficients[: self.count, start] = removed
         self._subtract_aside(vector, start)
         self.multiplied, norm = start + 1, self._norm(vector)
+        self.reach = max(self.reach, float(removed.abs().sum()) + norm)  # Gershgorin's circle of the new row
         if self._due(norm):
-            vector /= self.settle()
+            shortened = self.settle()
+            if shortened == 0:
+                return 0
+            vector /= shortened
             known, before = self.count, self._norm(vector)
             self.coefficients[:known, start] += self.basis.project_out(vector, known)[:, 0]
             return int(self.enter(start, vector, known=known, before=before))
@@ -200,7 +206,8 @@ class Krylov:
     def settle(self) -> float:
         """Make all rows orthonormal to rounding; the decomposition is that of the new rows.
 
-        Returns by what the last row was divided: of a product whose rest is not yet a row, that is divided by as much.
+        Returns by what the last row was divided: of a product whose rest is not yet a row, that is divided by as much; or 0 where
+        products were so much less exact than their dtype that nothing is left of a row, and all that were postponed are given up.
         """
         n, m, last = self.count, self.multiplied, 1.0
         old = n - self.fresh
@@ -209,7 +216,10 @@ class Krylov:
             along = self.basis.project_out(fresh, old)
             self._coarse |= float(along.abs().max()) > max(self.loss, _LARGE)  # products are less exact than their dtype
             gram = self.basis.dots(fresh, fresh).cpu()
-            upper = torch.linalg.cholesky((gram + gram.T) / 2, upper=True)
+            upper, failed = torch.linalg.cholesky_ex((gram + gram.T) / 2, upper=True)
+            if failed or (last == 1.0 and float(upper.diagonal().min()) < _LOST):
+                self._give_up_fresh()
+                return 0.0
             self.basis.rotate(torch.linalg.inv(upper), first=old)
             rows, columns = self.coefficients[:n, :m], slice(old, m)
             rows[:old] += along @ rows[old:]
@@ -221,6 +231,14 @@ class Krylov:
                 break
         self.fresh, self.loss = 0, 0.0
         return last
+
+    def _give_up_fresh(self) -> None:
+        """Back to before the first row whose pass was postponed, and postpone no more."""
+        self.count -= self.fresh
+        self.multiplied = self.count - 1
+        self.coefficients[:, self.multiplied :] = 0
+        self.coefficients[self.count :] = 0
+        self.fresh, self.loss, self._coarse = 0, 0.0, True
 
     @property
     def floor(self) -> float:
