@@ -6,9 +6,9 @@ found by verification. It is looked at when it can have come: residuals fall geo
 away as the last two put the end, or as many steps as a quarter of the open pairs. Pairs that cannot reach their tolerance because
 it lies at the rounding of the operator make the noise be measured, and are settled once their residual is below it.
 
-Where products are dear, copies that a search has shown to be missing are followed for about as many products as pairs are asked
-for: a block of random directions finds many at once where they stand far from all else, close ones would cost a run each, and a
-cluster that is larger than k is cut whatever is spent. Of `LM`, pairs that have converged then go before others.
+Where products are dear, copies that a search has shown to be missing are followed for about half as many products as pairs are
+asked for: a block of random directions finds many at once where they stand far from all else, close ones would cost a run each,
+and a cluster that is larger than k is cut whatever is spent. Of `LM`, pairs that have converged then go before others.
 """
 
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ _MANY = 8  # random directions taken up when a search finds a missed eigenvalue,
 _FEW = 2  # pairs a product of what is first taken up where copies are not followed to the last: directions by the steps of each
 _DEEP = 6  # steps of a search where products are dear and nothing hints at multiple eigenvalues
 _LARGE = 5_000  # where products are dear; below, a search goes as far as its certificate needs, and copies are found to the last
-_SHORT = 5  # products a pair that the whole may take where products are dear; at least `_LEAST`, and one a pair for the copies
+_SHORT = 5  # products a pair that the whole may take where products are dear; at least `_LEAST`, and one for two pairs for the copies
 _LEAST = 100
 _STRIDE = 8  # steps so far by those that may pass between two looks
 
@@ -105,7 +105,7 @@ class Iteration:
             self.settled = False
             short = self._dear and not self.thorough
             if not self.affordable:
-                self.affordable = max(_LEAST, _SHORT * self.k, reached + self.k) if short else self.max_products
+                self.affordable = max(_LEAST, _SHORT * self.k, reached + self.k // 2) if short else self.max_products
             first = self.k // (_FEW * steps) if short else _MANY
             harvest = min(max(2 * harvest, first, self.block, 1), self.widest)
             if harvest > 1:
