@@ -88,7 +88,7 @@ def test_copies_of_an_eigenvalue_set_aside_that_come_later_are_lost_along_no_row
         if step % 4 == 3:
             krylov.ritz()
             holds(krylov, matrix, 1e-12)
-        most = max(most, len(krylov.aside))
+        most = max(most, len(krylov.aside.sizes))
     assert most > 0
     assert krylov.products == krylov.multiplied  # none was given up
     assert krylov.ritz()[0][-4:].tolist() == pytest.approx([1.0] * 4, abs=1e-12)
@@ -107,7 +107,7 @@ def test_products_less_exact_than_their_dtype_cost_some_more_and_no_row() -> Non
         krylov.advance()
     krylov.settle()
     holds(krylov, matrix, 1e-4)
-    assert 50 < krylov.products <= 70
+    assert 50 < krylov.products <= 50 + 33  # those that were postponed, once
 
 
 def test_the_residual_of_a_ritz_pair_is_known_without_a_product() -> None:

@@ -33,7 +33,7 @@ _MANY = 8  # random directions taken up when a search finds a missed eigenvalue,
 _FEW = 2  # pairs a product of what is first taken up where copies are not followed to the last: directions by the steps of each
 _DEEP = 6  # steps of a search where products are dear and nothing hints at multiple eigenvalues
 _LARGE = 5_000  # where products are dear; below, a search goes as far as its certificate needs, and copies are found to the last
-_SHORT = 5  # products a pair that the whole may take where products are dear; at least `_LEAST`, and one for two pairs for the copies
+_SHORT = 5  # products a pair that the whole may take where products are dear; at least `_LEAST`, and half one for the copies
 _LEAST = 100
 _STRIDE = 8  # steps so far by those that may pass between two looks
 
@@ -156,9 +156,9 @@ class Iteration:
         floor = 10 * torch.finfo(self.krylov.operator.dtype).eps * self.scale
         return floor if self.measurements == 0 else self.noise
 
-    def solve(self) -> None:
+    def solve(self, *, roughly: bool = False) -> None:
         """The projected problem: Ritz values, the wanted ones and how far from converged they are."""
-        self.values, self.weights = self.krylov.ritz()
+        self.values, self.weights = self.krylov.ritz(roughly=roughly)
         self._choose(wanted(self.values, self.k, self.which))
         self.spread = (min(self.spread[0], float(self.values[0])), max(self.spread[1], float(self.values[-1])))
 
@@ -181,18 +181,24 @@ class Iteration:
 
     def converged(self, *, restarting: bool = False) -> bool:
         """Solve, measure the noise if that may be what is in the way, and tell whether nothing is open."""
-        self.solve()
-        still = self._open()
-        sizes = self.wanted_values.abs()
+        self.solve(roughly=not restarting)
+        if self.krylov.fresh and (self._suspects(restarting).any() or not self._open().any()):
+            self.solve()
+        suspects = self._suspects(restarting)
+        if suspects.any():
+            self._measure_noise(suspects)
+        return not self._open().any()
+
+    def _suspects(self, restarting: bool) -> Bool[Tensor, " k"]:
+        """The wanted pairs to measure the noise on, if it is time to; none otherwise."""
+        still, sizes = self._open(), self.wanted_values.abs()
         hopeless = self.tolerance * sizes <= 10 * torch.finfo(self.krylov.operator.dtype).eps * self.scale
         if self.measurements == 0:
             near = hopeless & (self.estimates <= 0.01 * self.scale)
             due = bool((hopeless.any() and (~still | near).all()) or (restarting and still.any()))
         else:
             due = bool(still.any() and (self.estimates[still] <= 10 * self.noise).all() and self.measurements < _MEASUREMENTS)
-        if due:
-            self._measure_noise(still | hopeless)
-        return not self._open().any()
+        return (still | hopeless) & due
 
     def _measure_noise(self, suspects: Bool[Tensor, " k"]) -> None:
         """Measure on the largest of the wanted pairs in doubt, two of them; the level never falls."""

@@ -10,20 +10,19 @@ the basis to its pool. For θ, s an eigenpair of the symmetrised C[:m, :m] the v
 s − θ s‖, to rounding, whatever the history of the basis: it may have grown from one vector (Lanczos), a block (band
 Lanczos, Ruhe 1979), been restarted with Ritz vectors (thick restart, Wu & Simon 2000), or been given random directions with
 no coupling at all, which is how copies of multiple eigenvalues are looked for. Of a product, what symmetry foretells is
-subtracted first; the rest
-is orthogonalised against all rows by classical Gram–Schmidt, repeated while the norm falls (twice is enough; Giraud, Langou
-& Rozložník 2005), as two matrix–vector products a pass. Mostly one pass does.
+subtracted first; the rest is orthogonalised against all rows by classical Gram–Schmidt, repeated while the norm falls (twice
+is enough; Giraud, Langou & Rozložník 2005), as two matrix–vector products a pass. Mostly one pass does.
 
 A pass reads the whole basis for one vector, twice. Where one vector follows the other (`advance`), a new one is therefore made
-orthogonal to the two before it alone, and the pass is made up for several at once, as products of matrices (`settle`). What the
-rows have lost until then is known to be small: a component along an old row grows by |λ₁|/‖rest‖ a step (Paige 1976; Simon
-1984). And making up for it changes nothing but the basis: Qₙ = Q'ₙ M for a triangular M that is measured, so that
+orthogonal to the two before it alone, and the pass is made up for several at once, as products of matrices (`settle`). What
+the rows have lost until then is foretold (`Overlaps`) and kept small. Making up for it changes nothing but the basis:
+Qₙ = Q'ₙ M for a triangular M that is measured, so that
 
     A Q'ₘ = Q'ₙ M C Mₘ⁻¹
 
-holds as before, whatever the loss was. What grows fastest lies along the eigenvectors far outside the bulk, which are known
-early. Ritz vectors near them are set aside and taken out of every rest (selective orthogonalisation, Parlett & Scott 1979), so
-that many more vectors wait for one pass.
+holds as before, whatever the loss was. What grows fastest, by |λ|/‖rest‖ a step, lies along the eigenvectors far outside the
+bulk, which are known early. Ritz vectors near them are set aside and taken out of a rest when it is time (selective
+orthogonalisation, Parlett & Scott 1979), so that many more vectors wait for one pass.
 """
 
 from collections.abc import Callable
@@ -36,13 +35,16 @@ from torch import Tensor
 from orograph.curvature.operator import LinearOperator, not_finite
 from orograph.curvature.shards import Shards, shards_of
 from orograph.spectral.basis import Basis
+from orograph.spectral.orthogonality import Aside, Overlaps, size
 
 _PASSES = 4  # after the first; one suffices for any vector that is not wholly rounding
 _LARGE = 1e-3  # of |λ₁|: components worth a subtraction of their own
-_LOSS = 0.3  # components along old rows, by a bound that mostly is ten times too large, at which passes are made up for
-_LOST = 0.5  # of the length of a row: it would have far more along old rows than the bound allows
-_POSTPONED = 16  # vectors at most
+_LOSS = 0.03  # components along old rows, as foretold, at which passes are made up for
+_LOST = 0.5  # of the length of a row: it has far more along old rows than was foretold
+_POSTPONED = 32  # vectors at most
 _FAR = 4.0  # times ‖rest‖: eigenvalues whose Ritz vectors are worth a pass over themselves
+_RECENT = 10  # rests that ‖rest‖ is the median of
+_FIRST = 20  # rows before Ritz vectors are set aside
 _KNOWN = 0.05  # of |θ|: the residual up to which a Ritz vector is near enough to an eigenvector
 _AGED = 1.25  # times the vectors that they were made of, when there are enough for better ones
 _COARSE = 1e-5  # of a dtype: rows that are changed once more are rounded once more
@@ -67,10 +69,9 @@ class Krylov:
     products: int
     scale: float
     fresh: int
-    loss: float
-    aside: Tensor
-    of_aside: Tensor
-    reach: float
+    lost: float
+    aside: Aside
+    overlaps: Overlaps
 
     def __init__(
         self,
@@ -90,8 +91,9 @@ class Krylov:
         self.products = 0
         self.scale = 0.0  # the largest ‖A q‖ seen, or Ritz value
         self.fresh = 0  # how many of the last rows are orthogonal to the two before them alone
-        self.loss = 0.0  # a bound on what the last row has along all others
-        self._set_nothing_aside()
+        self.lost = 0.0  # what the last row has along the others, as foretold, but for Ritz vectors set aside
+        self.overlaps = Overlaps(capacity, seed)
+        self.aside = self._nothing_aside()
         self._coarse = not operator.exact_products or torch.finfo(operator.dtype).eps > _COARSE  # so nothing is postponed
         self._generator = torch.Generator().manual_seed(seed)
         self._told = told
@@ -170,10 +172,10 @@ class Krylov:
         vector = self._images(start, start + 1)
         removed = self._subtract_foreseen(vector, start, self.floor)[:, 0]
         self.coefficients[: self.count, start] = removed
-        self._subtract_aside(vector, start)
-        self.multiplied, norm = start + 1, self._norm(vector)
-        self.reach = max(self.reach, float(removed.abs().sum()) + norm)  # Gershgorin's circle of the new row
-        if self._due(norm):
+        self.multiplied, before = start + 1, self._norm(vector)
+        overlaps = self.overlaps.foretell(self.coefficients, self.count, self.floor)
+        norm = self._norm(vector) if self._subtract_aside(vector, start, overlaps, before) else before
+        if size(overlaps) >= _LOSS * norm or norm < _LOST * before:
             shortened = self.settle()
             if shortened == 0:
                 return 0
@@ -183,19 +185,15 @@ class Krylov:
             return int(self.enter(start, vector, known=known, before=before))
         torch.div(vector[0], norm, out=self.basis.rows[self.count])
         self.coefficients[self.count, start] = norm
-        self.count, self.fresh, self.loss = self.count + 1, self.fresh + 1, self._grown / norm
-        if self.fresh == _POSTPONED or self._due(norm):  # the next rest is about as long
+        self.overlaps.accept(overlaps / norm)
+        lost = size(self.aside.removed(overlaps, len(self.aside.sizes))) / norm
+        growth, self.lost = lost / self.lost if self.lost else 1.0, lost
+        self.count, self.fresh = self.count + 1, self.fresh + 1
+        if self.fresh == _POSTPONED or lost * growth > _LOSS:  # the next would be too much
             self.settle()
+            if self.multiplied >= max(_AGED * self.aside.known, _FIRST):
+                self.ritz()
         return 1
-
-    @property
-    def _grown(self) -> float:
-        """A bound on what the rest of the next product has along old rows."""
-        return self.loss * min(self.reach, self.scale) + self.floor
-
-    def _due(self, norm: float) -> bool:
-        """Whether so short a rest would have too large a share of itself along old rows."""
-        return norm <= self._grown / _LOSS
 
     def _images(self, start: int, stop: int) -> Float[Tensor, "b W"]:
         """The products of these rows, to be changed, where the basis lies."""
@@ -214,7 +212,8 @@ class Krylov:
         while old < n:
             fresh = self.basis.rows[old:n]
             along = self.basis.project_out(fresh, old)
-            self._coarse |= float(along.abs().max()) > max(self.loss, _LARGE)  # products are less exact than their dtype
+            expected = max(size(self.overlaps.last), _LARGE)
+            self._coarse |= float(along.abs().max()) > expected  # products are less exact than their dtype
             gram = self.basis.dots(fresh, fresh).cpu()
             upper, failed = torch.linalg.cholesky_ex((gram + gram.T) / 2, upper=True)
             if failed or (last == 1.0 and float(upper.diagonal().min()) < _LOST):
@@ -229,8 +228,12 @@ class Krylov:
             last *= float(upper[-1, -1])
             if float(upper.diagonal().min()) > 0.7:
                 break
-        self.fresh, self.loss = 0, 0.0
+        self._all_orthonormal()
         return last
+
+    def _all_orthonormal(self) -> None:
+        self.fresh, self.lost = 0, 0.0
+        self.overlaps.forget()
 
     def _give_up_fresh(self) -> None:
         """Back to before the first row whose pass was postponed, and postpone no more."""
@@ -238,7 +241,8 @@ class Krylov:
         self.multiplied = self.count - 1
         self.coefficients[:, self.multiplied :] = 0
         self.coefficients[self.count :] = 0
-        self.fresh, self.loss, self._coarse = 0, 0.0, True
+        self._coarse = True
+        self._all_orthonormal()
 
     @property
     def floor(self) -> float:
@@ -275,28 +279,31 @@ class Krylov:
         removed[start : start + width] = along.cpu()
         return removed.double()
 
-    def _subtract_aside(self, vector: Float[Tensor, "1 P"], index: int) -> None:
-        """Subtract from what is left of A q_index (in place) what it has along the Ritz vectors set aside."""
-        if len(self.aside):
-            along = self.basis.subtract(vector, self.aside)
-            self.coefficients[: len(self.of_aside), index] += (self.of_aside @ along)[:, 0]
+    def _subtract_aside(self, vector: Float[Tensor, "1 P"], index: int, overlaps: Tensor, norm: float) -> bool:
+        """Subtract from what is left of A q_index (in place) what it has along those Ritz vectors set aside that are due by these
+        overlaps (changed alike); whether there are any."""
+        aside, many = self.aside, self.aside.due(overlaps, norm)
+        if many:
+            along = self.basis.subtract(vector, aside.vectors[:many])
+            self.coefficients[: aside.known, index] += (aside.weights[:, :many] @ along)[:, 0]
+            overlaps.copy_(aside.removed(overlaps, many))
+        return many > 0
 
     def _set_aside(self, values: Float64[Tensor, " m"], weights: Float64[Tensor, "m m"]) -> None:
         """Set Ritz vectors of outlying eigenvalues aside, the farthest first, if there may be better ones than before; none where
         the basis itself is more than memory may hold."""
         m, sizes = self.multiplied, values.abs()
-        if self.pool != 1 or self._coarse or self.basis.mapped or m < _AGED * len(self.of_aside):
+        if self.pool != 1 or self._coarse or self.basis.mapped or m < _AGED * self.aside.known:
             return
-        rest = float(self.coefficients[m, m - 1].abs())
+        rest = float(self.coefficients.diagonal(-1)[max(0, m - _RECENT) : m].abs().median())
         far = (sizes > _FAR * rest) & (self.couplings(weights) <= _KNOWN * sizes)
         chosen = torch.argsort(torch.where(far, sizes, 0.0), descending=True)[: min(int(far.sum()), m // 4)]
         if len(chosen):
-            self.of_aside = weights[:, chosen]
-            self.aside = self.basis.combine(self.of_aside).to(self.basis.rows)
-            self.reach = float(sizes.index_fill(0, chosen, 0.0).max())
+            vectors = self.basis.combine(weights[:, chosen]).to(self.basis.rows)
+            self.aside = Aside(vectors, weights[:, chosen], sizes[chosen])
 
-    def _set_nothing_aside(self) -> None:
-        self.aside, self.of_aside, self.reach = self.basis.rows[:0], self.coefficients[:0, :0], float("inf")
+    def _nothing_aside(self) -> Aside:
+        return Aside(self.basis.rows[:0], self.coefficients[:0, :0], self.coefficients[0, :0])
 
     def _append(self, vector: Float[Tensor, "1 P"], floor: float, *, known: int, before: float) -> tuple[Tensor, float]:
         """Add the unit vector as a row unless nothing above `floor` is left of it once it is orthogonal to all.
@@ -345,13 +352,16 @@ class Krylov:
         local = mirror.to(rows)
         rows.addr_(local, local @ rows, alpha=-2)
 
-    def ritz(self) -> tuple[Float64[Tensor, " m"], Float64[Tensor, "m m"]]:
-        """Ritz values, ascending, and their vectors' weights in the basis, as columns."""
-        self.settle()
+    def ritz(self, *, roughly: bool = False) -> tuple[Float64[Tensor, " m"], Float64[Tensor, "m m"]]:
+        """Ritz values, ascending, and their vectors' weights in the basis, as columns; roughly: of the basis as it is, so that
+        all are as good as its rows are orthogonal."""
+        if not roughly:
+            self.settle()
         projected = self.coefficients[: self.multiplied, : self.multiplied]
         values, weights = torch.linalg.eigh((projected + projected.T) / 2)
         self.scale = max(self.scale, float(values.abs().max()))
-        self._set_aside(values, weights)
+        if not self.fresh:
+            self._set_aside(values, weights)
         return values, weights
 
     def residual_weights(self, values: Float64[Tensor, " l"], weights: Float64[Tensor, "m l"]) -> Float64[Tensor, "n l"]:
@@ -371,7 +381,7 @@ class Krylov:
     def restart(self, weights: Float64[Tensor, "m l"]) -> None:
         """Keep only these l combinations of the multiplied rows, and the pool. Exact: the decomposition holds as before."""
         self.settle()
-        self._set_nothing_aside()
+        self.aside = self._nothing_aside()
         m, n, kept = self.multiplied, self.count, weights.shape[1]
         projected = weights.T @ self.coefficients[:m, :m] @ weights
         coupling = self.coefficients[m:n, :m] @ weights
