@@ -24,6 +24,7 @@ from orograph.store.resume import recorded_settings
 from orograph.store.run import Run
 from orograph.store.size import DiskEstimate
 from orograph.sweep.bench import Bench, disk_of, require_room
+from orograph.sweep.critical_cost import Ways, time_ways, ways
 from orograph.sweep.plan import cells, cohorts
 from orograph.sweep.point import Instruments
 from orograph.sweep.settings import SweepSettings
@@ -47,11 +48,29 @@ class Cost:
     epochs: int
     products: int
     measures: float = 0.0  # seconds of a point
+    ways: Ways = Ways(0, 0, 0.0)
+    reaching: float = 0.0  # seconds of all polishing and following
 
     @property
     def seconds(self) -> float:
-        """At most: every point uses all its epochs."""
-        return self.points * (self.epochs * self.epoch + self.products * self.product + self.measures)
+        """About; every point that is trained uses all its epochs."""
+        training = self.ways.trained * self.epochs * self.epoch
+        return training + self.reaching + self.points * (self.products * self.product + self.measures)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether nothing can take longer but by the computer's pace: how long a critical point takes to reach is an estimate."""
+        return not self.ways.critical
+
+    def told_ways(self, settings: SweepSettings) -> str:
+        """Of polishing and following, in words; empty where points are where training ends."""
+        if not self.ways.critical:
+            return ""
+        name, more = ("following and polishing", ", more where branches end") if settings.follows else ("polishing", "")
+        return (
+            f", about {self.reaching / self.ways.critical:.3g} s a point of {name} at {self.ways.critical} points "
+            f"(about {self.ways.each} products{more})"
+        )
 
 
 def expected_products(settings: SweepSettings) -> int:
@@ -74,7 +93,9 @@ def time_cost(settings: SweepSettings, instruments: Instruments, points: int) ->
     typical = objective.penalised(_typical(settings))
     given: dict[str, Any] = {"known": known, "on": instruments.test, "groups": instruments.groups}
     measures = seconds(settings.measuring.measures, typical, hessian, **given)
-    return Cost(epoch, product, points, settings.training.epochs, expected_products(settings), measures)
+    found = ways(settings, points)
+    reaching = time_ways(found, objective.penalised(_typical(settings)), hessian, product)
+    return Cost(epoch, product, points, settings.training.epochs, expected_products(settings), measures, found, reaching)
 
 
 def _typical(settings: SweepSettings) -> float:
@@ -95,10 +116,11 @@ def show_plan(bench: Bench, out: Path, console: Console, missing: int | None = N
         **_head(bench.problem, settings, out, objective.count, tested, objective.layout.size),
         **({} if missing is None else {"to do": f"{missing} points"}),
         "Hessian": bench.instruments.hessian.plan,
-        "time": f"at most {duration(cost.seconds)}: {cost.epoch:.2f} s an epoch and model (at most {cost.epochs} a point), "
-        f"{cost.product:.3f} s a product (about {cost.products} a point), "
-        + (f"{cost.measures:.2f} s the measures of a point, " if settings.measuring.measures else "")
-        + "without polishing",
+        "time": f"{'at most' if cost.bounded else 'about'} {duration(cost.seconds)}: {cost.epoch:.2f} s an epoch and model "
+        f"(at most {cost.epochs} at {cost.ways.trained} trained points), "
+        f"{cost.product:.3f} s a product (about {cost.products} a point)"
+        + (f", {cost.measures:.2f} s the measures of a point" if settings.measuring.measures else "")
+        + cost.told_ways(settings),
     }
     _show(lines, cost, disk, out, console, as_json=as_json)
 
@@ -106,7 +128,7 @@ def show_plan(bench: Bench, out: Path, console: Console, missing: int | None = N
 def show_pairs_plan(bench: Bench, old: Run, points: int, console: Console, *, as_json: bool = False) -> None:
     """What more pairs at so many points of a run would cost, to be read or as JSON; they need room beside those there are."""
     settings = bench.settings
-    cost = replace(time_cost(settings, bench.instruments, points), epochs=0)
+    cost = replace(time_cost(settings, bench.instruments, points), epochs=0, ways=Ways(0, 0, 0.0), reaching=0.0)
     chosen, before = settings.spectrum, recorded_settings(old, SweepSettings).spectrum.k
     lines = {
         "run": str(old.path),
@@ -132,13 +154,18 @@ def rough_plan(settings: SweepSettings, execution: ParallelExecution, out: Path,
     trial = try_step(problem, settings.training.batch_size, seed=settings.anchor.seeds[0], dtype=dtype, device=device)
     if not trial.slow:
         return False
-    cost = Cost(trial.epoch, PRODUCT * trial.epoch, points, settings.training.epochs, expected_products(settings))
+    product, found = PRODUCT * trial.epoch, ways(settings)
+    reaching = found.products * product
+    cost = Cost(
+        trial.epoch, product, points, settings.training.epochs, expected_products(settings), ways=found, reaching=reaching
+    )
     disk = disk_of(settings, trial.parameters)
     lines = {
         **_head(problem, settings, out, trial.count, count(problem.test), trial.parameters),
-        "time": f"at most {duration(cost.seconds)}: {cost.epoch:.3g} s an epoch and model (at most {cost.epochs} a point) by "
-        f"{trial.told}, about {cost.product:.3g} s a product (about {cost.products} a point), without "
-        f"{'measures and ' if settings.measuring.measures else ''}polishing",
+        "time": f"{'at most' if cost.bounded else 'about'} {duration(cost.seconds)}: {cost.epoch:.3g} s an epoch and model "
+        f"(at most {cost.epochs} at {cost.ways.trained} trained points) by {trial.told}, about {cost.product:.3g} s a product "
+        f"(about {cost.products} a point){cost.told_ways(settings)}"
+        + (", without measures" if settings.measuring.measures else ""),
     }
     _show(lines, cost, disk, out, console, as_json=execution.json_output)
     return True
