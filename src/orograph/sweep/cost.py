@@ -24,7 +24,7 @@ from orograph.store.resume import recorded_settings
 from orograph.store.run import Run
 from orograph.store.size import DiskEstimate
 from orograph.sweep.bench import Bench, disk_of, require_room
-from orograph.sweep.critical_cost import Ways, time_ways, ways
+from orograph.sweep.critical_cost import NO_WAYS, Ways, time_ways, ways
 from orograph.sweep.plan import cells, cohorts
 from orograph.sweep.point import Instruments
 from orograph.sweep.settings import SweepSettings
@@ -48,7 +48,7 @@ class Cost:
     epochs: int
     products: int
     measures: float = 0.0  # seconds of a point
-    ways: Ways = Ways(0, 0, 0.0)
+    ways: Ways = NO_WAYS
     reaching: float = 0.0  # seconds of all polishing and following
 
     @property
@@ -128,7 +128,7 @@ def show_plan(bench: Bench, out: Path, console: Console, missing: int | None = N
 def show_pairs_plan(bench: Bench, old: Run, points: int, console: Console, *, as_json: bool = False) -> None:
     """What more pairs at so many points of a run would cost, to be read or as JSON; they need room beside those there are."""
     settings = bench.settings
-    cost = replace(time_cost(settings, bench.instruments, points), epochs=0, ways=Ways(0, 0, 0.0), reaching=0.0)
+    cost = replace(time_cost(settings, bench.instruments, points), epochs=0, ways=NO_WAYS, reaching=0.0)
     chosen, before = settings.spectrum, recorded_settings(old, SweepSettings).spectrum.k
     lines = {
         "run": str(old.path),

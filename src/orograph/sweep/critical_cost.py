@@ -1,4 +1,4 @@
-"""What it will cost to reach the critical points of a sweep: which points are trained, polished, followed, in how many products."""
+"""What it will cost to reach the critical points of a sweep: which are trained, polished or followed, in how many products."""
 
 import math
 from dataclasses import dataclass
@@ -13,11 +13,13 @@ from orograph.sweep.settings import SweepSettings
 from orograph.training.polishing import Newton
 from orograph.work.timing import seconds_of
 
-# Products grow as the square root of the condition number, as 1/√λ. Seen on perceptrons 64-64, float32, τ = 1e-5:
-# around the origin, 677 to polish at λ = 0.01 (mnist-5k) and 3,975 at 2e-4 (6,000 of MNIST): 68 and 56 times 1/√λ. A ladder of 450
-# strengths up to 0.09 took 46,730 to follow, 15.6 times Σ 1/√λ: 55 where branches end, 8 where they go on, 0.5 beyond the last.
-# Around a trained network, 147 to polish at 2e-4 (2.1 times), 1,121 for the 499 strengths that follow up to 0.1 (2 and a bit each).
-_POLISHED, _FOLLOWED = 60.0, 15.6
+# Products grow as the square root of the condition number, as 1/√λ. Seen on perceptrons 64-64, float32, τ = 1e-5, around the
+# origin: 677 to polish at λ = 0.01 (mnist-5k), 3,975 at 2e-4 (6,000 of MNIST), that is 68 and 56 times 1/√λ. To follow takes as
+# many where the branch ends on the way, which a longer step meets more often: with steps of r = |Δ ln λ| of 0.54 (mnist-5k), 0.4,
+# 0.13, 0.067, 0.036, 0.024, 0.016, 0.011, 0.008, 0.006 and 0.003 (449 steps up to 0.09) on average 51 to 70, 51, 64, 55, 36, 18,
+# 12, 15, 10, 6 and 0.6 times 1/√λ. That is 1000 r, at most 60; in that ladder r and λ went together, and were not told apart.
+# Around a trained network: 147 to polish at 2e-4 (2.1 times), 1,121 for 499 steps up to 0.1 (11 for the first, then 5 to 2).
+_POLISHED, _STEPPED = 60.0, 1000.0
 _POLISHED_NEAR, _FOLLOWED_NEAR = 2.1, (2.0, 0.06)
 _REMEMBERED = 64  # directions of the preconditioner when it is timed: as many as it keeps
 _LOOKS = 4  # losses and gradients of a point, besides products: its beginning, a prediction, one or two corrections
@@ -43,6 +45,9 @@ class Ways:
         return round(self.products / self.critical) if self.critical else 0
 
 
+NO_WAYS = Ways(0, 0, 0.0)
+
+
 def ways(settings: SweepSettings, points: int | None = None) -> Ways:
     """How points are reached: as the schedule decides, if nothing fails.
 
@@ -59,22 +64,23 @@ def ways(settings: SweepSettings, points: int | None = None) -> Ways:
         trained += not follows
         if asked:
             critical += 1
-            products += _products(settings, cell.strength, follows=follows)
+            products += _products(settings, cell.strength, near.strength if follows and near is not None else None)
         before = cell
     share = 1.0 if points is None else points / len(planned)
     return Ways(round(share * trained), round(share * critical), share * products)
 
 
-def _products(settings: SweepSettings, strength: float, *, follows: bool) -> float:
+def _products(settings: SweepSettings, strength: float, before: float | None) -> float:
+    """Of one point: to polish it, or to follow a branch from the strength before."""
     most = settings.training.polish_products
     if not strength:  # a minimum may lie at infinity
         return most
-    near = settings.anchor.anchor.partition(":")[0] not in ("origin", "initial")
-    if follows:
-        least, rate = _FOLLOWED_NEAR if near else (0.0, _FOLLOWED)
-    else:
-        least, rate = 0.0, _POLISHED_NEAR if near else _POLISHED
-    return min(most, least + rate / math.sqrt(strength))
+    near, scale = settings.anchor.anchor.partition(":")[0] not in ("origin", "initial"), math.sqrt(strength)
+    if near:
+        least, rate = (0.0, _POLISHED_NEAR) if before is None else _FOLLOWED_NEAR
+        return min(most, least + rate / scale)
+    way = abs(math.log(strength / before)) if before else math.inf
+    return min(most, 2 + min(_POLISHED, _STEPPED * way) / scale)
 
 
 def time_ways(found: Ways, objective: Objective, hessian: HessianOperator, product: float) -> float:
