@@ -59,7 +59,7 @@ class Cost:
 
     @property
     def bounded(self) -> bool:
-        """Whether nothing can take longer but by the computer's pace: how long a critical point takes to reach is an estimate."""
+        """Whether training's end is every point's: how long a critical point takes to reach is an estimate, no bound."""
         return not self.ways.critical
 
     def told_ways(self, settings: SweepSettings) -> str:
@@ -68,7 +68,7 @@ class Cost:
             return ""
         name, more = ("following and polishing", ", more where branches end") if settings.follows else ("polishing", "")
         return (
-            f", about {self.reaching / self.ways.critical:.3g} s a point of {name} at {self.ways.critical} points "
+            f", about {self.reaching / self.ways.critical:.3g} s a point of {name}, at {self.ways.critical} of {self.points} "
             f"(about {self.ways.each} products{more})"
         )
 
@@ -117,7 +117,7 @@ def show_plan(bench: Bench, out: Path, console: Console, missing: int | None = N
         **({} if missing is None else {"to do": f"{missing} points"}),
         "Hessian": bench.instruments.hessian.plan,
         "time": f"{'at most' if cost.bounded else 'about'} {duration(cost.seconds)}: {cost.epoch:.2f} s an epoch and model "
-        f"(at most {cost.epochs} at {cost.ways.trained} trained points), "
+        f"(at most {cost.epochs}, for {cost.ways.trained} of {points} points), "
         f"{cost.product:.3f} s a product (about {cost.products} a point)"
         + (f", {cost.measures:.2f} s the measures of a point" if settings.measuring.measures else "")
         + cost.told_ways(settings),
@@ -163,8 +163,8 @@ def rough_plan(settings: SweepSettings, execution: ParallelExecution, out: Path,
     lines = {
         **_head(problem, settings, out, trial.count, count(problem.test), trial.parameters),
         "time": f"{'at most' if cost.bounded else 'about'} {duration(cost.seconds)}: {cost.epoch:.3g} s an epoch and model "
-        f"(at most {cost.epochs} at {cost.ways.trained} trained points) by {trial.told}, about {cost.product:.3g} s a product "
-        f"(about {cost.products} a point){cost.told_ways(settings)}"
+        f"(at most {cost.epochs}, for {cost.ways.trained} of {points} points) by {trial.told}, about "
+        f"{cost.product:.3g} s a product (about {cost.products} a point){cost.told_ways(settings)}"
         + (", without measures" if settings.measuring.measures else ""),
     }
     _show(lines, cost, disk, out, console, as_json=execution.json_output)
