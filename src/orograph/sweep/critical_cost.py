@@ -19,6 +19,8 @@ from orograph.work.timing import seconds_of
 # 0.13, 0.067, 0.036, 0.024, 0.016, 0.011, 0.008, 0.006 and 0.003 (449 steps up to 0.09) on average 51 to 70, 51, 64, 55, 36, 18,
 # 12, 15, 10, 6 and 0.6 times 1/√λ. That is 1000 r, at most 60; in that ladder r and λ went together, and were not told apart.
 # Around a trained network: 147 to polish at 2e-4 (2.1 times), 1,121 for 499 steps up to 0.1 (11 for the first, then 5 to 2).
+# Digits, around the origin: 30 times 1/√λ to polish at 1e-3, then 69 and 95 to follow with steps of 0.68, both times to where the
+# branch ended: half and one and a half times what is said here.
 _POLISHED, _STEPPED = 60.0, 1000.0
 _POLISHED_NEAR, _FOLLOWED_NEAR = 2.1, (2.0, 0.06)
 _REMEMBERED = 64  # directions of the preconditioner when it is timed: as many as it keeps
