@@ -1,4 +1,4 @@
-"""What a plan says of polishing and following, against what sweeps do."""
+"""What a plan says of polishing and following: which points, and how products go with strengths and steps."""
 
 from typing import Any
 
