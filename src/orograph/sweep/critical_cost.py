@@ -17,7 +17,7 @@ from orograph.work.timing import seconds_of
 # origin: 677 to polish at λ = 0.01 (mnist-5k), 3,975 at 2e-4 (6,000 of MNIST), that is 68 and 56 times 1/√λ. To follow takes as
 # many where the branch ends on the way, which a longer step meets more often: with steps of r = |Δ ln λ| of 0.54 (mnist-5k), 0.4,
 # 0.13, 0.067, 0.036, 0.024, 0.016, 0.011, 0.008, 0.006 and 0.003 (449 steps up to 0.09) 51, 70 and 24, and on average 51, 64, 55,
-# 36, 18, 12, 15, 10, 6 and 0.6 times 1/√λ. That is 1000 r, at most 60; in that ladder r and λ went together, and were not told apart.
+# 36, 18, 12, 15, 10, 6 and 0.6 times 1/√λ. That is 1000 r, at most 60; there r and λ went together, and were not told apart.
 # Around a trained network: 147 to polish at 2e-4 (2.1 times), 1,121 for 499 steps up to 0.1 (11 for the first, then 5 to 2).
 # Digits, around the origin: 30 times 1/√λ to polish at 1e-3, then 69 and 95 to follow with steps of 0.68, both times to where the
 # branch ended: half and one and a half times what is said here.
