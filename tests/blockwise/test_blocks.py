@@ -77,12 +77,13 @@ def test_stated_errors_hold_the_truth_as_often_as_they_say() -> None:
     matrix = matrix @ matrix.T
     blocks = {"a": torch.arange(20), "b": torch.arange(20, 40), "c": torch.arange(40, 60)}
     whole, inside = matrix.square().sum(), sum(matrix[own][:, own].square().sum() for own in blocks.values())
-    held = {"trace": 0, "coupling": 0, "off": 0}
+    held = {"trace": 0, "coupling": 0, "own": 0, "off": 0}
     for seed in range(60):
         found = couplings(og.MatrixOperator(matrix), blocks, probes=8, seed=seed)
         held["trace"] += abs(found.trace.value - matrix.trace().item()) <= found.trace.margin
-        error = found.squares[0, 1].item() - matrix[:20, 20:40].square().sum().item()
-        held["coupling"] += abs(error) <= 2.2 * found.square_errors[0, 1].item()  # Student's quantile of some ten degrees
+        for name, other in (("coupling", "b"), ("own", "a")):
+            stated, truth = found.square("a", other), matrix[:20, blocks[other]].square().sum().item()
+            held[name] += abs(stated.value - truth) <= stated.margin
         held["off"] += abs(found.off_diagonal.value - (1 - inside / whole).item()) <= found.off_diagonal.margin
     assert min(held.values()) >= 50, held
 
@@ -103,15 +104,18 @@ def test_effective_ranks_have_errors_where_traces_are_small() -> None:
     half = torch.randn(60, 60, dtype=torch.float64)
     matrix = half + half.T
     blocks = {"a": torch.arange(20), "b": torch.arange(20, 40), "c": torch.arange(40, 60)}
-    ranks = {name: (matrix[own, own].sum() ** 2 / matrix[own][:, own].square().sum()).item() for name, own in blocks.items()}
-    held = dict.fromkeys(blocks, 0)
+    norms = {name: matrix[own][:, own].square().sum().item() for name, own in blocks.items()}
+    ranks = {name: matrix[own, own].sum().item() ** 2 / norms[name] for name, own in blocks.items()}
+    held, norm = dict.fromkeys(blocks, 0), 0
     for seed in range(60):
         found = couplings(og.MatrixOperator(matrix), blocks, probes=4, seed=seed)
         for name, rank in ranks.items():
-            stated = found.effective_rank(name)
+            stated, square = found.effective_rank(name), found.square(name, name)
             assert stated.error > 0
             held[name] += abs(stated.value - rank) < stated.margin
+            norm += abs(square.value - norms[name]) <= square.margin
     assert min(held.values()) >= 50
+    assert norm >= 160  # of 180; of an indefinite matrix the products of two vectors alone would hold 140
 
 
 def test_a_block_without_a_trace_has_no_effective_rank() -> None:

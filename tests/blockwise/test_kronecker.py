@@ -219,6 +219,33 @@ def test_what_has_no_kronecker_factors_is_one_sentence(model: nn.Module, loss: o
     assert len(str(raised.value).splitlines()) == 1
 
 
+class Tied(nn.Module):
+    """The same weight twice: in two layers, in a layer that is applied again, or in a bare operation."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.one, self.last, self.way = nn.Linear(4, 4), nn.Linear(4, 3), way
+        if way == "layers":
+            self.two = nn.Linear(4, 4)
+            self.two.weight = self.one.weight
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        first = torch.tanh(self.one(inputs))
+        again = first @ self.one.weight.T if self.way == "bare" else (self.two if self.way == "layers" else self.one)(first)
+        return self.last(torch.tanh(again))
+
+
+@needs_curvlinops
+@pytest.mark.parametrize("way", ["layers", "again", "bare"])
+def test_tied_weights_are_refused_and_may_be_left_out(way: str) -> None:
+    torch.manual_seed(0)
+    model, data = Tied(way).double(), drawn(20, classes=True)
+    with pytest.raises(ConfigurationError, match=r"^parameter 'one.weight' is used 2 times in a forward pass"):
+        audit(model, nn.CrossEntropyLoss(), data, k=2)
+    found = audit(model, nn.CrossEntropyLoss(), data, k=2, parameters="last.*")
+    assert [(block.name, block.parameters) for block in found.blocks] == [("last", 15)]
+
+
 @needs_curvlinops
 def test_weights_ignored_targets_and_smoothed_labels_are_refused() -> None:
     data = drawn(12, classes=True)

@@ -171,3 +171,15 @@ def test_options_that_mean_nothing_are_refused(options: dict) -> None:
     objective = objective_of(mlp(), clusters(10))
     with pytest.raises(ConfigurationError, match=r"way of matching|restarts"):
         align(objective, objective.theta, objective.theta, **options)
+
+
+def test_parameters_that_are_not_finite_are_told_as_that() -> None:
+    objective = objective_of(mlp(), clusters(10))
+    holed = objective.theta.clone()
+    holed[7] = float("nan")
+    for pair, name in (((holed, objective.theta), "first"), ((objective.theta, holed), "second")):
+        with pytest.raises(ConfigurationError, match=rf"^`{name}` holds NaN or infinity"):
+            align(objective, *pair)
+    huge = torch.full_like(holed, torch.finfo(holed.dtype).max)
+    with pytest.raises(ConfigurationError, match="outputs hold NaN or infinity"):
+        align(objective, objective.theta, huge)

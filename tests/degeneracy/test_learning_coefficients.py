@@ -251,6 +251,37 @@ def test_a_scan_shows_every_cell_even_where_chains_diverge() -> None:
     assert [math.isnan(row["coefficient"]) for row in rows] == [False, True, False, True]
 
 
+def test_the_virial_of_a_quadratics_chain_is_the_closed_form_up_to_where_it_diverges() -> None:
+    given = {"nbeta": 50.0, "localisation": 5.0, "draws": 1200, "burn_in": 300, "batch_size": None, "chains": 16}
+    problem, rate = objective(Quadratic(VALUES)), 50 * VALUES + 5
+    for stiffness in (0.4, 2.0, 3.6):  # εA of the sharpest direction; at 3.6 ten times as wide as its law
+        step = stiffness / 505
+        found = langevin(problem, problem.theta, **given, step=step).virials
+        exact = (1 / (1 - step * rate / 4)).sum().item()
+        assert abs(found.mean().item() - exact) < 5 * found.std().item() / 4
+    with pytest.raises(DataError, match="give a smaller `step`"):
+        langevin(problem, problem.theta, **given, step=4.05 / 505)  # by 2.5 % a step, 1e16 after all, and finite
+
+
+def test_chains_that_blow_up_but_stay_finite_are_no_numbers() -> None:
+    saddle = objective(Quadratic(torch.tensor([1.0, -1.0], dtype=torch.float64)))
+    given = {"nbeta": 100.0, "localisation": 5.0, "batch_size": None}
+    with pytest.raises(
+        DataError, match=r"a chain diverged: .* is -\d.*, and 2 at its law; the loss falls away from θ; give a min"
+    ):
+        og.local_learning_coefficient(saddle, **given, step=1e-3, draws=400, burn_in=200)
+    rows = scan_learning_coefficient(
+        objective(Quadratic(torch.ones(2, dtype=torch.float64))),
+        nbetas=[10.0],
+        steps=[0.1, 100.0],
+        localisation=5.0,
+        batch_size=None,
+        draws=40,
+        burn_in=20,
+    )
+    assert [math.isnan(row["coefficient"]) for row in rows] == [False, True]  # 150 times as far a step: 1e130 after all
+
+
 def test_a_saddle_has_no_quadratic_number() -> None:
     values = torch.tensor([3.0, -1.0], dtype=torch.float64)
     found = og.local_learning_coefficient(

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import orograph as og
+from orograph.errors import ConfigurationError
 from orograph.response import central_flow
 
 
@@ -71,3 +72,10 @@ def test_the_length_of_the_direction_does_not_count() -> None:
     pair = og.lanczos(og.HessianOperator.of(objective), k=1, which="LA", tolerance=1e-10)
     one, two = (central_flow(objective, objective.theta, pair.eigenvalues[0].item(), s * pair.eigenvectors[0]) for s in (1, -3))
     assert (one.rate, one.oscillation, one.seen) == pytest.approx((two.rate, two.oscillation, two.seen), rel=1e-12)
+
+
+@pytest.mark.parametrize("entry", [0.0, float("nan")])
+def test_a_direction_without_a_length_is_refused(entry: float) -> None:
+    objective = valley(0.1, 3.0)
+    with pytest.raises(ConfigurationError, match=r"`direction` has the length (0|nan)"):
+        central_flow(objective, objective.theta, 3.0, torch.full((2,), entry, dtype=torch.float64))

@@ -55,16 +55,38 @@ def test_degrees_of_estimated_variances_lie_between_those_of_the_samples_and_twi
 
 
 def test_products_of_one_vector_with_the_image_of_another_tell_the_variance_of_their_mean() -> None:
-    """Of a matrix without a diagonal it is 2 tr A²/m; 400 times 15 products tell it within 3 %, 400 means of 6 within 7 %."""
+    """Of a matrix without a diagonal it is 2 tr A²/m; 400 times 15 products tell it within 3 %, 400 means of 6 within 7 %, and
+    the larger of both spreads is larger by up to the error of the difference of both, half of it."""
     draws = np.random.default_rng(0)
     matrix = draws.standard_normal((30, 30))
     matrix = matrix + matrix.T - np.diag(2 * matrix.diagonal())
     signs = torch.from_numpy(draws.choice([-1.0, 1.0], (400, 6, 30)))
     crossed = torch.einsum("nip,pq,njq->nij", signs, torch.from_numpy(matrix), signs)
     found = [from_crossed(each.diagonal(), each, 30, 6) for each in crossed]
-    assert np.mean([each.error**2 for each in found]) == pytest.approx(2 * (matrix**2).sum() / 6, rel=0.1)
+    assert 0.97 < np.mean([each.error**2 for each in found]) / (2 * (matrix**2).sum() / 6) < 1.5
     assert np.var([each.value for each in found]) == pytest.approx(2 * (matrix**2).sum() / 6, rel=0.25)
     assert all(2 <= each.degrees <= 5 for each in found)
+
+
+@pytest.mark.parametrize("kind", ["even", "nearly diagonal", "banded", "indefinite squared", "decaying", "one"])
+def test_sums_of_squares_by_four_signs_have_intervals_that_hold(kind: str) -> None:
+    """300 draws of 95 % intervals; of what is little but one square four tell little, and 92 % were measured of 1,000."""
+    draws, size = np.random.default_rng(0), 40
+    turned, index = np.linalg.qr(draws.standard_normal((size, size)))[0], np.arange(1, size + 1)
+    values = {"decaying": index**-1.5, "one": np.where(index == 1, 10.0, 0.1), "even": 1 + (index % 5)}.get(kind, np.ones(size))
+    matrix = turned @ np.diag(values) @ turned.T
+    if kind == "nearly diagonal":
+        matrix = np.diag(values) + 0.02 * (lambda each: each + each.T)(draws.standard_normal((size, size)))
+    elif kind == "banded":
+        matrix = np.diag(values) + 0.4 * (np.eye(size, k=1) + np.eye(size, k=-1))
+    elif kind == "indefinite squared":
+        half = draws.standard_normal((size, size))
+        matrix = (half + half.T) @ (half + half.T)
+    signs = torch.from_numpy(draws.choice([-1.0, 1.0], (SEEDS, 4, size)))
+    crossed = torch.einsum("nip,pq,njq->nij", signs, torch.from_numpy(matrix), signs)
+    found = [from_crossed(each.diagonal(), each, size, 4) for each in crossed]
+    held = np.mean([abs(each.value - matrix.trace()) <= each.margin for each in found])
+    assert held >= (0.88 if kind in ("one", "decaying") else LOW)
 
 
 @pytest.mark.parametrize(("count", "degrees"), [(2, 1.0), (3, 1.0), (5, 2.0), (50, 24.5)])

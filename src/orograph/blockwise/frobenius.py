@@ -37,6 +37,7 @@ class Couplings:
         traces: tr A_BB of each, with its error.
         squares: `(n, n)` float64, ‖A_AB‖_F², symmetric.
         square_errors: `(n, n)` float64, standard errors of them.
+        square_degrees: `(n, n)` float64, degrees of freedom of these; see `square`.
         samples: `(m, n, n)` float64, ‖(Az)_A‖² for the m-th signs z on B, the last dimension.
         products: of A, m for each block.
     """
@@ -46,6 +47,7 @@ class Couplings:
     traces: tuple[Estimate, ...]
     squares: Float64[Tensor, "n n"]
     square_errors: Float64[Tensor, "n n"]
+    square_degrees: Float64[Tensor, "n n"]
     samples: Float64[Tensor, "m n n"]
     products: int
 
@@ -72,6 +74,20 @@ class Couplings:
         own = self.squares.diagonal().sqrt().sqrt()
         return self.squares.sqrt() / torch.outer(own, own)
 
+    def square(self, one: str, other: str) -> Estimate:
+        """‖A_AB‖_F² with its 95 % interval.
+
+        Args:
+            one: A, the name of a block.
+            other: B, likewise; the same for a diagonal block.
+
+        Returns:
+            In the square of the unit of A.
+        """
+        at = self.names.index(one), self.names.index(other)
+        value, error, degrees = (each[at].item() for each in (self.squares, self.square_errors, self.square_degrees))
+        return Estimate(value, error, self.products, degrees=degrees, floor=0.0)
+
     def effective_rank(self, name: str) -> Estimate:
         """(tr A_BB)²/‖A_BB‖_F², the participation ratio of the block's eigenvalues.
 
@@ -84,15 +100,15 @@ class Couplings:
         Returns:
             A pure number, at most the number of the block's parameters.
         """
-        place = self.names.index(name)
-        found, square = self.traces[place], self.squares[place, place].item()
-        if not square > 0:
+        found, norm = self.traces[self.names.index(name)], self.square(name, name)
+        if not norm.value > 0:
             return Estimate(float("nan"), float("nan"), found.products)
         variance = found.error**2
-        value = max(0.0, found.value**2 - variance) / square  # the square of a mean is too large by its variance
-        of_trace = (4 * found.value**2 * variance + 2 * variance**2) ** 0.5 / square
-        error = math.hypot(of_trace, value * self.square_errors[place, place].item() / square)
-        return Estimate(value, error, found.products, degrees=found.degrees, floor=0.0)
+        value = max(0.0, found.value**2 - variance) / norm.value  # the square of a mean is too large by its variance
+        of_trace = (4 * found.value**2 * variance + 2 * variance**2) ** 0.5 / norm.value
+        errors = of_trace, value * norm.error / norm.value
+        degrees = welch_degrees(errors, (found.degrees, norm.degrees))
+        return Estimate(value, math.hypot(*errors), found.products, degrees=degrees, floor=0.0)
 
 
 @checked
@@ -139,7 +155,8 @@ def couplings(
     operator.examine()
     generator, multiply = torch.Generator().manual_seed(seed), Products(operator, counter(on_product, "blocks"))
     count = len(places)
-    traces, norms, errors = [], torch.zeros(count, count, dtype=torch.float64), torch.zeros(count, count, dtype=torch.float64)
+    norms, errors = torch.zeros(2, count, count, dtype=torch.float64)
+    degrees, traces = torch.full_like(norms, math.inf), []
     samples = torch.zeros(probes, count, count, dtype=torch.float64)
     exact = [len(own) <= probes for own in places]
     for column, own in enumerate(places):
@@ -156,16 +173,22 @@ def couplings(
                 samples[:, row, column] = norms[row, column] = crossed.trace()
             else:
                 found = from_crossed(crossed.diagonal(), crossed, len(own), probes)
-                samples[:, row, column], norms[row, column], errors[row, column] = crossed.diagonal(), found.value, found.error
+                samples[:, row, column], norms[row, column] = crossed.diagonal(), found.value
+                errors[row, column], degrees[row, column] = found.error, found.degrees
     # The variances of both estimates of ‖A_AB‖_F are equal but for what the diagonals of A_ABᵀA_AB and A_ABA_ABᵀ add. Weighed by
     # errors that were estimated the smaller one would count for more, and the mean be too small.
     certain = torch.tensor(exact, dtype=torch.float64)
     weights = 0.5 + (certain[None, :] - certain[:, None]) / 2
     merged = weights * norms + weights.T * norms.T
-    spread_of = ((weights * errors).square() + (weights.T * errors.T).square()).sqrt()
+    variances = (weights * errors).square()
+    both = variances + variances.T
     merged.diagonal().copy_(norms.diagonal())
-    spread_of.diagonal().copy_(errors.diagonal())
-    return Couplings(tuple(blocks), tuple(map(len, places)), tuple(traces), merged, spread_of, samples, multiply.count)
+    both.diagonal().copy_(errors.diagonal().square())
+    shares = variances.square() / degrees
+    known = (both.square() / (shares + shares.T)).nan_to_num(math.inf)  # as `welch_degrees`; 0 by 0 of two exact ones
+    known.diagonal().copy_(degrees.diagonal())
+    names, sizes = tuple(blocks), tuple(map(len, places))
+    return Couplings(names, sizes, tuple(traces), merged, both.sqrt(), known, samples, multiply.count)
 
 
 def _trace(signs: Float[Tensor, "p m"], images: Float[Tensor, "p m"], exact: bool) -> Estimate:

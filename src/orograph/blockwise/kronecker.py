@@ -12,7 +12,7 @@ by its outputs and no sampling. What they are held against is this library's own
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from orograph.arguments import checked
 from orograph.blockwise.block_operator import BlockOperator
@@ -153,7 +155,8 @@ def kfac_audit(
     backward pass over the data for each output.
 
     Args:
-        objective: of a network whose parameters in θ all belong to Linear and Conv2d layers, on inputs in one tensor; its loss
+        objective: of a network whose parameters in θ all belong to Linear and Conv2d layers that are used once in a forward pass
+            (none tied), on inputs in one tensor; its loss
             the mean cross-entropy, squared error, or binary cross-entropy of logits, plain ones. Its penalty plays no part.
         theta: `(P,)`, where; the objective's own when None.
         k: eigenvectors to compare.
@@ -252,6 +255,7 @@ def kfac_operator(objective: Objective, kind: Kind = "kfac") -> LinearOperator:
             held[name].copy_(value)
     chosen = [named[name].requires_grad_() for name in objective.layout.names]
     _require_the_same(objective, network, meant, batches)
+    _require_single_uses(network, {name: named[name] for name in objective.layout.names}, batches)
     try:
         found = getattr(curvlinops, _KINDS[kind])(
             network,
@@ -302,6 +306,35 @@ def _loss_module(loss: Any) -> nn.Module:
         if isinstance(value, Tensor) or value != usual:
             raise ConfigurationError(f"`loss` with {name} {value} has no KFAC here; give it without, with the mean of samples.")
     return meant
+
+
+class _Uses(TorchFunctionMode):
+    """Counts the operations that differentiably take a parameter, whoever calls them."""
+
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.counts = {id(each): 0 for each in parameters}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, Tensor) and found.requires_grad:
+            for each in tree_leaves((args, kwargs)):
+                if id(each) in self.counts:
+                    self.counts[id(each)] += 1
+        return found
+
+
+def _require_single_uses(network: nn.Module, chosen: Mapping[str, Tensor], batches: _Batches) -> None:
+    """Refuses tied parameters and layers that are applied again: the block of a sum of two layers is none of two factors."""
+    inputs, _ = next(iter(batches))
+    with _Uses(chosen.values()) as uses, torch.enable_grad():
+        network(inputs)
+    for name, each in chosen.items():
+        if (count := uses.counts[id(each)]) > 1:
+            raise ConfigurationError(
+                f"parameter '{name}' is used {count} times in a forward pass (tied, or its layer is applied again), and KFAC is "
+                "of layers that are used once; leave it out of `parameters`."
+            )
 
 
 def _require_the_same(objective: Objective, network: nn.Module, loss: nn.Module, batches: _Batches) -> None:

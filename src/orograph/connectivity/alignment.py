@@ -122,7 +122,8 @@ def align(
         The second network in the first one's order, how it came there, and the distances before and after.
 
     Raises:
-        ConfigurationError: a model without a graph of its own, or in which nothing can move; θ leaves out what would have to.
+        ConfigurationError: a model without a graph of its own, or in which nothing can move; θ leaves out what would have to;
+            parameters or outputs that are not finite.
 
     Examples:
         >>> import torch, orograph as og
@@ -137,6 +138,9 @@ def align(
         raise unknown("way of mixing", mixing, _MIXINGS)
     if restarts < 0:
         raise ConfigurationError(f"`restarts` {restarts} must be 0 or more.")
+    for name, theta in (("first", first), ("second", second)):
+        if not bool(theta.isfinite().all()):
+            raise ConfigurationError(f"`{name}` holds NaN or infinity, which no order brings nearer; give finite parameters.")
     require_still(objective)
     inputs = next(objective.batches(2 if by == "weights" else min(_SAMPLES, objective.chunk)))[0]
     key = ("freedom", by, mixing)
@@ -200,6 +204,11 @@ def _check_invariance(objective: Objective, freedom: Freedom, theta: Float[Tenso
         outputs, turned = (
             torch.cat([each.reshape(-1) for each in objective.readout.read(call(objective.model, given, guarded(inputs)))[0]])
             for given in (tensors, moved(tensors, freedom, drawn(freedom, seeded(0))))
+        )
+    if not bool(outputs.isfinite().all()):
+        raise ConfigurationError(
+            "the second network's outputs hold NaN or infinity on the first samples, so that no two orders of its units can be "
+            "compared; give samples and weights of which outputs are finite."
         )
     # Sums in another order differ by rounding only; a wrong permutation changes the outputs by their own size.
     if not (turned - outputs).abs().max() <= 1e-3 * outputs.abs().max() + 1e-6:

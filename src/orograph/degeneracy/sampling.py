@@ -12,6 +12,10 @@ Stochastic-gradient Langevin dynamics (Welling & Teh 2011):
   while the chain burns in and held afterwards: of a constant M the law is the same whatever M is, of one that moves it is not,
   without a term that is never computed.
 - With all data in each step, Metropolis's test takes away what a finite ε does (MALA: Roberts & Tweedie 1996).
+
+Whether a chain is near its law shows in the virial (w − θ)·∇U of the energy U = nβ L_eff + ½γ‖w − θ‖²: its mean is p, the number
+of parameters that move, whatever L is (integration by parts). Of a quadratic steps ε make it Σ 1/(1 − εA_i/4), A = nβλ + γ; where
+εA > 4 it grows without bounds, and where A < 0 it falls. Losses that are finite yet beyond all bounds are told by that.
 """
 
 from collections.abc import Callable
@@ -37,6 +41,7 @@ OnStep = Callable[[int], None]
 _MEMORY = 4  # the mean squares remember this part of the steps that burn in
 _DAMPING = 1e-3  # of √v, relative to its mean: what no slope has been seen of is not moved without bounds
 _TELL = 50  # steps between calls of `on_step`
+_FAR = 10.0  # times p, and 10 more for the chance of few: no chain at its law has such a mean virial, nor one ten times as wide
 
 
 @brief
@@ -48,6 +53,7 @@ class Chains:
         differences: `(C, T)` float64, L_eff(w) − L_eff(θ), on the batch of each step.
         final: `(C, P)`, where each ended.
         distances: `(C,)` float64, ‖w − θ‖ there.
+        virials: `(C,)` float64, mean of (w − θ)·∇U; at its law that of each chain is the number of parameters that move.
         acceptance: share of steps that Metropolis's test took; nan without it.
         gradients: evaluated, of one batch for one model each.
     """
@@ -55,6 +61,7 @@ class Chains:
     differences: Float64[np.ndarray, "C T"]
     final: Float[Tensor, "C P"]
     distances: Float64[Tensor, " C"]
+    virials: Float64[Tensor, " C"]
     acceptance: float
     gradients: int
 
@@ -101,7 +108,7 @@ def langevin(
     Raises:
         ConfigurationError: an argument is out of range, Metropolis's test is asked for with mini-batches, the data do not lie in
             memory, or the network is random in eval mode.
-        DataError: a chain diverged: the step is too large.
+        DataError: a chain diverged: the step is too large, or L_eff falls away from θ by more than γ holds.
 
     Examples:
         >>> import torch, orograph as og
@@ -134,11 +141,12 @@ def langevin(
         raise ConfigurationError(f"`places` must be one at least, each between 0 and {len(theta) - 1}.")
     moves = moves.to(theta.device)
     scale = torch.zeros_like(theta).index_fill(0, moves, 1.0)
-    squares, refused = torch.zeros_like(theta), 0
+    squares, refused, virials = torch.zeros_like(theta), 0, theta.new_zeros(chains, dtype=torch.float64)
     stack.look(stack.here)
     for number in range(burn_in + draws):
         if number >= burn_in:
             differences[:, number - burn_in] = stack.here.difference.cpu().numpy()
+            virials += stack.here.virial / draws
         elif sampler == "rmsprop":
             squares.lerp_(stack.here.force.square().mean(0), max(1 / (number + 1), _MEMORY / burn_in))
             scale = scale.index_copy(0, moves, _preconditioner(squares[moves]))
@@ -151,10 +159,21 @@ def langevin(
                 on_step(number)
     if not np.isfinite(differences).all():
         raise DataError(f"a chain diverged with steps of ε = {step:g}: give a smaller `step`.")
+    _require_near(virials, len(moves))
     here = stack.here.theta.clone()
     apart = torch.linalg.vector_norm((here - theta).double(), dim=1).cpu()
     accepted = 1 - refused / (chains * draws) if metropolis else float("nan")
-    return Chains(differences, here, apart, accepted, stack.gradients)
+    return Chains(differences, here, apart, virials.cpu(), accepted, stack.gradients)
+
+
+def _require_near(virials: Float64[Tensor, " C"], count: int) -> None:
+    """Refuses chains whose losses are finite but not those of any law near θ."""
+    furthest = virials[virials.abs().argmax()].item()
+    if not abs(furthest) <= _FAR * (count + 10):
+        way = "give a smaller `step`"
+        if furthest < 0:
+            way = "the loss falls away from θ; give a minimum, or a larger `localisation`, or a smaller `nbeta`"
+        raise DataError(f"a chain diverged: the mean of (w − θ)·∇U is {furthest:.3g}, and {count} at its law; {way}.")
 
 
 def _preconditioner(squares: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
@@ -173,7 +192,7 @@ class _State:
         self.theta = theta
         self.force = torch.zeros_like(theta)  # slope of the energy nβ L_eff + ½γ‖w − θ‖²
         self.difference = theta.new_zeros(len(theta), dtype=torch.float64)  # of L_eff
-        self.energy = torch.zeros_like(self.difference)
+        self.energy, self.virial = torch.zeros_like(self.difference), torch.zeros_like(self.difference)
 
 
 class _Stack:
@@ -226,6 +245,7 @@ class _Stack:
         square = wide.square().sum(1)
         state.difference = self._losses[:chains].double() - before + strength * (square + 2 * (wide @ self._offset.double()))
         state.energy = self._nbeta * state.difference + self._localisation / 2 * square
+        state.virial = (wide * state.force).sum(1)
 
     def move(self, step: float, scale: Float[Tensor, " P"], *, metropolis: bool) -> int:
         """One step of every chain; how many were taken."""
@@ -247,5 +267,5 @@ class _Stack:
         for one, other in ((here.theta, to.theta), (here.force, to.force)):
             torch.where(taken[:, None], other, one, out=one)
         here.difference = torch.where(taken, to.difference, here.difference)
-        here.energy = torch.where(taken, to.energy, here.energy)
+        here.energy, here.virial = torch.where(taken, to.energy, here.energy), torch.where(taken, to.virial, here.virial)
         return int(taken.sum())

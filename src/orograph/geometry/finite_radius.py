@@ -72,6 +72,7 @@ class ValleyAsymmetry:
         errors: `(k, R)` float64, one standard error of rounding.
         slopes: `(k,)` float64, ∇Lᵀd.
         without_slope: `(k, R)` float64, the same with 2r∇Lᵀd taken off the difference: rD³L/(3dᵀHd) at small r.
+        without_slope_errors: `(k, R)` float64, one standard error of rounding of these; on a slope far below `errors`.
     """
 
     radii: Float64[Tensor, " R"]
@@ -80,6 +81,7 @@ class ValleyAsymmetry:
     errors: Float64[Tensor, "k R"]
     slopes: Float64[Tensor, " k"]
     without_slope: Float64[Tensor, "k R"]
+    without_slope_errors: Float64[Tensor, "k R"]
 
 
 @checked
@@ -173,11 +175,18 @@ def valley_asymmetry(
     centre, plus, minus, noise = _sides(objective, theta, directions, chosen, seed)
     even, odd = plus + minus - 2 * centre, plus - minus
     slopes = (directions.to(theta).double() @ objective.penalised(0.0).gradient(theta).double()).cpu()
-    # of a ratio to first order; both parts take their errors from the same two losses and the one in the middle
-    asymmetries = odd / even
-    errors = noise * (2 + 2 * asymmetries**2 + 4 * asymmetries**2).sqrt() / even.abs()
-    without = (odd - 2 * chosen * slopes[:, None]) / even
-    return ValleyAsymmetry(chosen, torch.stack([plus - centre, minus - centre]), asymmetries, errors, slopes, without)
+    asymmetries, without = odd / even, (odd - 2 * chosen * slopes[:, None]) / even
+    rises = torch.stack([plus - centre, minus - centre])
+    errors, further = _of_ratio(asymmetries, even, noise), _of_ratio(without, even, noise)
+    return ValleyAsymmetry(chosen, rises, asymmetries, errors, slopes, without, further)
+
+
+def _of_ratio(ratio: Float64[Tensor, "k R"], even: Float64[Tensor, "k R"], noise: float) -> Float64[Tensor, "k R"]:
+    """The error of a = (L₊ − L₋ − c)/(L₊ + L₋ − 2L) to first order, by what each of the losses adds: 1 − a, 1 + a and 2a of it.
+
+    A slope's own rounding, ε of the slope, is nothing beside that of the losses, ε of these.
+    """
+    return noise * (2 + 6 * ratio**2).sqrt() / even.abs()
 
 
 def rounding(objective: Objective, theta: Float[Tensor, " P"], seed: int = 0) -> float:

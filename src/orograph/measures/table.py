@@ -200,7 +200,7 @@ def _asymmetry(at: _Point) -> dict[str, Any]:
     if not radius > 0:
         raise ConfigurationError("θ is zero, and 8 thousandths of its norm are no radius.")
     found = valley_asymmetry(at.plain, at.theta, at.largest.eigenvectors[:1], radii=(radius,), seed=at.seed)
-    size = Estimate(found.without_slope[0, 0].abs().item(), found.errors[0, 0].item(), degrees=_DEGREES)
+    size = Estimate(found.without_slope[0, 0].abs().item(), found.without_slope_errors[0, 0].item(), degrees=_DEGREES)
     return {**estimate_fields("valley_asymmetry", size), "valley_radius": radius}
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from orograph.arguments import checked
 from orograph.brief import brief
+from orograph.errors import ConfigurationError
 from orograph.objective import Objective
 from orograph.response.third_order import curvature_gradients
 
@@ -61,7 +62,7 @@ def central_flow(
         Rate, σ² and x².
 
     Raises:
-        ConfigurationError: the module or the loss cannot be differentiated three times.
+        ConfigurationError: a direction of length 0 or with NaN; or the module or the loss cannot be differentiated three times.
 
     Examples:
         >>> import torch, orograph as og
@@ -70,9 +71,12 @@ def central_flow(
         >>> og.response.central_flow(objective, objective.theta, found.eigenvalues[0].item(), found.eigenvectors[0]).rate
         0.0
     """
-    along = direction.double() / torch.linalg.vector_norm(direction.double())
+    length = torch.linalg.vector_norm(direction.double()).item()
+    if not 0 < length < float("inf"):
+        raise ConfigurationError(f"`direction` has the length {length:g}; give the eigenvector of λ_max, of finite numbers.")
+    along = direction.double() / length
     slope = objective.value_gradient(theta).double() + decay * theta.double()
-    rise = curvature_gradients(objective, theta, direction[None])[0].double() / torch.dot(direction.double(), direction.double())
+    rise = curvature_gradients(objective, theta, direction[None])[0].double() / length**2
     displaced = torch.dot(along, slope).item()
     slope, rise = (each - torch.dot(along, each) * along for each in (slope, rise))
     rate, square = -torch.dot(rise, slope).item() + 0.0, torch.dot(rise, rise).item()

@@ -121,19 +121,22 @@ def from_variances(samples: Float64[Tensor, " m"], variances: Float64[Tensor, " 
 
 
 def from_crossed(samples: Float64[Tensor, " m"], crossed: Float64[Tensor, "m m"], size: int, products: int) -> Estimate:
-    """The mean of samples of a positive tr A by m random signs z, of which z_iᵀAz_j for i ≠ j tell the variance.
+    """The mean of samples of a positive tr A by m random signs z, of which z_iᵀAz_j for i ≠ j tell the variance, too.
 
-    The mean of their squares is tr A², the variance of zᵀAz is 2(tr A² − Σ a_kk²), and Σ a_kk² is at least (tr A)²/P. Each sign
-    is in m − 1 of the squares and each square is of two signs, so that the spread of their mean is four times that of the rows'
-    (Hoeffding 1948); it gives the degrees of freedom (Satterthwaite 1946), m − 1 at most.
+    The mean of their squares is tr A², the variance of zᵀAz is 2(tr A² − Σ a_kk²), and Σ a_kk² is at least (tr A)²/P. By chance
+    little may be left of that difference where A is nearly diagonal or its eigenvalues are even, so that the larger of it and the
+    samples' own variance is taken. Each sign is in m − 1 of the squares and each square is of two signs, so that the spread of
+    their mean is four times that of the rows' (Hoeffding 1948); it gives the degrees of freedom (Satterthwaite 1946), m − 1 at
+    most.
     """
     count = len(samples)
     rows = (crossed.square().sum(1) - crossed.diagonal().square()) / (count - 1)
     least = samples.mean().square() / size
-    variance = (rows.mean() - least).clamp(min=0)
-    spread = 4 * ((rows - least).clamp(min=0) / variance).var().item() / count
+    crosswise = (rows.mean() - least).clamp(min=0)
+    spread = 4 * ((rows - least).clamp(min=0) / crosswise).var().item() / count
     degrees = min(count - 1, max(2.0, 2 / spread)) if spread > 0 else count - 1
-    return Estimate(samples.mean().item(), math.sqrt(2 * variance.item() / count), products, samples, degrees, floor=0.0)
+    variance = max(2 * crosswise.item(), samples.var().item())
+    return Estimate(samples.mean().item(), math.sqrt(variance / count), products, samples, degrees, floor=0.0)
 
 
 def heavy_tailed(samples: Float[Tensor, " m"], *, floor: float = -math.inf) -> Estimate:
