@@ -9,6 +9,7 @@ from torch import Tensor
 import orograph as og
 from landscapes import landscape
 from orograph.connectivity import anchored_path
+from orograph.connectivity.anchored import TRIALS
 from orograph.errors import ConfigurationError
 
 
@@ -66,6 +67,19 @@ def test_ends_that_few_digits_hardly_tell_apart_are_joined() -> None:
     assert torch.equal(found.curve.controls[0], start)
     assert torch.equal(found.curve.controls[-1], end)
     assert (torch.linalg.vector_norm(found.curve.controls.diff(dim=0), dim=1) > 0).all()
+
+
+def test_no_path_takes_more_products_than_its_limit_and_goes_straight_from_there() -> None:
+    curvatures = torch.logspace(0, -8, 40, dtype=torch.float64)
+    start, end = torch.zeros(40, dtype=torch.float64), torch.ones(40, dtype=torch.float64)
+    valley = objective(lambda x: 0.5 * (curvatures * x**2).sum(), 40)
+    whole = anchored_path(valley, start, end, tolerance=1e-12, points=40)
+    assert whole.complete
+    assert whole.products > 100
+    cut = anchored_path(valley, start, end, tolerance=1e-12, points=40, max_products=1)
+    assert cut.products <= TRIALS
+    assert not cut.complete
+    assert torch.equal(cut.curve.controls[-1], end)
 
 
 def test_what_is_no_path_is_refused() -> None:

@@ -240,6 +240,14 @@ def test_a_dry_run_states_costs_and_writes_nothing(tmp_path: Path, capsys: pytes
     assert not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_says_what_anchored_paths_take_at_most(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = f"{SMALL} --hidden-size 4 --num-seeds 2 --paths linear,anchored --dry-run --out {tmp_path / 'run'}"
+    assert main(["study", *flags.split()]) == 0
+    text = capsys.readouterr().out
+    assert "at most 50,000 Hessian products each" in text
+    assert "of it without anchored paths" in text
+
+
 @pytest.mark.slow
 def test_results_go_to_standard_output_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = f"{SMALL} --hidden-size 4 --epochs 1 --num-seeds 1 --paths none --json --no-save-results"

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orograph.connections.ends import Ends
+from orograph.connectivity.anchored import TRIALS
 from orograph.errors import shown
 from orograph.geometry.evaluation import losses_at
 from orograph.memory import format_bytes
@@ -20,18 +21,17 @@ from orograph.work.wide import show_table
 
 _GRADIENT, _PRODUCT = 3.0, 5.4  # forward passes over all data: of a gradient, of a Hessian product (dense layers)
 _PIVOTS = 10  # of a band, which begins with five and ends with twenty at most
-_POINTS, _PRODUCTS = 20, 200  # of an anchored path, and of each: a guess, which ill-conditioned networks exceed tenfold
 _CONTROLS = {"linear": 2, "bezier": 3, "chain": 5, "band": 22, "aligned": 2, ANCHORED: 20}  # vectors kept, at most
 
 
 def passes(ends: Ends, name: str) -> float:
-    """Forward passes over the training data that a curve takes, about."""
+    """Forward passes over the training data that a curve takes, about; an anchored path at most."""
     chosen = ends.settings.curves
     others = 0.0 if ends.test is None else ends.test.count / ends.train.count
     looked = chosen.curve_points * (1 + others + (others or 1) * (ends.labels is not None))
     trained = _GRADIENT * chosen.path_epochs
     spent = {"bezier": trained, "chain": trained, "band": _PIVOTS * trained / 2, "aligned": 1.0}
-    spent[ANCHORED] = _POINTS * min(_PRODUCTS, chosen.point_products) * _PRODUCT
+    spent[ANCHORED] = TRIALS * chosen.point_products * _PRODUCT
     return looked + spent.get(name, 0.0)
 
 
@@ -61,8 +61,9 @@ def show_plan(ends: Ends, out: Path, console: Console, *, as_json: bool) -> None
     console.print(Text.assemble((shown(out), "bold"), f": {size}"), highlight=False, soft_wrap=True)
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, each in seconds.items():
-        doubt = ", ten times as long where the Hessian is ill-conditioned" if name == ANCHORED else ""
-        table.add_row(WAYS[name], f"about {duration(each)}{doubt}")
+        most = "at most" if name == ANCHORED else "about"
+        table.add_row(WAYS[name], f"{most} {duration(each)}")
     show_table(table, console)
     kept = f"{format_bytes(disk(ends))} on the disk at most{told_space(out, disk(ends))}"
-    console.print(f"{duration(sum(seconds.values()))} in all, {kept}", highlight=False, soft_wrap=True)
+    most = "at most " if ANCHORED in seconds else ""
+    console.print(f"{most}{duration(sum(seconds.values()))} in all, {kept}", highlight=False, soft_wrap=True)

@@ -31,6 +31,9 @@ _NEAR = 0.02  # of ‖θ_a − θ_ref‖: nearer than that the path goes straigh
 _GROWTH = 2.0  # of λ from point to point, at first; `_FASTEST` at most
 _FASTEST = 16.0
 _FINEST = 1.02  # where a step of that is still too long the path jumps
+TRIALS = (
+    50  # times what a point may take: where all of them have taken so much the path goes straight; trained networks took 9 to 23
+)
 _LONG, _SHORT = 2.0, 0.5  # times the known way by `points`: longer steps are halved, after shorter ones they grow
 
 
@@ -46,6 +49,7 @@ class AnchoredPath:
         converged: of each of the n points, whether it is a critical point within the tolerance.
         jumps: λ before and behind each step that stays long however small it is in λ, and its length.
         products: Hessian-vector products spent.
+        complete: whether it was followed to θ_ref; if not, products were spent before, and behind its last point it is straight.
     """
 
     curve: Curve
@@ -54,6 +58,7 @@ class AnchoredPath:
     converged: tuple[bool, ...]
     jumps: tuple[tuple[float, float, float], ...]
     products: int
+    complete: bool
 
     @property
     def length(self) -> float:
@@ -80,7 +85,7 @@ def anchored_path(
         reference: θ_ref, `(P,)`, the other end.
         points: into about how many equal ways the path is divided.
         tolerance: τ of ‖∇L_eff‖ at each point; see `polish`.
-        max_products: of each point.
+        max_products: of each point; of all together, those that were too far and tried again among them, 50 times as many.
         on_product: called with "anchored path" and the products of the point so far.
 
     Returns:
@@ -109,18 +114,18 @@ def anchored_path(
     scale, spent = sharpest.eigenvalues[0].item() / 2, sharpest.products
     if not scale > 0:
         raise ConfigurationError(f"the largest eigenvalue at the start, {2 * scale:.3g}, is not positive: this is no minimum.")
-    growth, gone = _GROWTH, 0.0
+    growth, gone, budget = _GROWTH, 0.0, TRIALS * max_products
 
     def met(strength: float, near: Tensor) -> tuple[Tensor, bool, int]:
         told = renamed(on_product, "anchored path")
-        anchored = objective.penalised(strength, end)
-        found = polish(anchored, near, hessian=hessian, tolerance=tolerance, max_products=max_products, on_product=told)
+        anchored, most = objective.penalised(strength, end), min(max_products, budget - spent)
+        found = polish(anchored, near, hessian=hessian, tolerance=tolerance, max_products=most, on_product=told)
         return found.theta, found.converged, found.products
 
     here, strength, begins = first, 0.0, _FIRST * scale
     kept, jumps = [first], list[tuple[float, float, float]]()
     strengths, distances, converged = list[float](), list[float](), list[bool]()
-    while _apart(here, end) > _NEAR * whole:
+    while _apart(here, end) > _NEAR * whole and spent < budget:
         to = strength * growth or begins
         theta, good, products = met(to, here)
         spent, step = spent + products, _apart(theta, here)
@@ -148,6 +153,7 @@ def anchored_path(
         tuple(converged),
         tuple(jumps),
         spent,
+        _apart(here, end) <= _NEAR * whole,
     )
 
 

@@ -24,7 +24,7 @@ from orograph.store.encoding import json_text
 from orograph.study.bench import TOP_SHARE, StudyBench, require_room
 from orograph.study.grid import CANDIDATES, Configuration, configurations
 from orograph.study.minimum import LEVELS, drawn, level
-from orograph.study.plan import BOTH_SETS, Step, steps
+from orograph.study.plan import ANCHORED, BOTH_SETS, Step, steps
 from orograph.study.settings import StudyExecution, StudySettings
 from orograph.training.fitting import fit
 from orograph.training.history import evaluated
@@ -129,7 +129,7 @@ def show_plan(bench: StudyBench, out: Path, console: Console, *, as_json: bool =
         "study": f"{len(bench.configurations)} configurations × {settings.optimisation.num_seeds} seeds, {len(everything)} steps",
         "products": f"at most {settings.metrics.products} Hessian products a minimum{beside}",
     }
-    total, largest, beside_surfaces = 0.0, 0.0, 0.0
+    total, largest, beside_surfaces, anchored = 0.0, 0.0, 0.0, 0.0
     for chosen in bench.configurations:
         speed = measure_speed(bench, chosen)
         mine = [step for step in everything if step.configuration == chosen]
@@ -141,6 +141,8 @@ def show_plan(bench: StudyBench, out: Path, console: Console, *, as_json: bool =
         if settings.planes:
             share = settings.planes / (settings.planes + BOTH_SETS)
             beside_surfaces += share * (by_kind.get("slice", 0.0) + by_kind.get("plane", 0.0))
+        if "anchored" in settings.connectivity.paths:
+            anchored += sum(step.kind == "pair" for step in mine) * ANCHORED * speed.product
         total += sum(by_kind.values())
         memory = memory_bytes(bench, chosen)
         largest = max(largest, memory)
@@ -153,8 +155,13 @@ def show_plan(bench: StudyBench, out: Path, console: Console, *, as_json: bool =
     if settings.planes:
         each = f"{settings.planes} random planes that each surface is held against"
         lines["surfaces"] = f"about {duration(beside_surfaces)} of the time is for {each}; `null_planes` 0 leaves them out"
+    about = f"about {duration(total)}"
+    if anchored:
+        most = f"at most {ANCHORED:,} Hessian products each, {duration(anchored)} in all, of which a fifth to a half were seen"
+        lines["anchored paths"] = most
+        about = f"at most {duration(total)}, about {duration(total - anchored)} of it without anchored paths"
     lines |= {
-        "time": f"about {duration(total)}, all steps one after the other",
+        "time": f"{about}, all steps one after the other",
         "memory": f"about {format_bytes(largest)} each process",
         "disk": f"about {format_bytes(disk_bytes(bench))}{told_space(out, disk_bytes(bench))}",
     }

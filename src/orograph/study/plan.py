@@ -4,7 +4,8 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orograph.connectivity.connecting import CYCLES
+from orograph.connectivity.anchored import TRIALS
+from orograph.connectivity.connecting import CYCLES, PRODUCTS
 from orograph.geometry.epsilon_sharpness import STEPS
 from orograph.store.cells import Cell
 from orograph.store.findings import FindingKey
@@ -23,7 +24,7 @@ _STARTS = 8  # of both ascents together; each takes a step, and one of each asce
 _PIVOTS = 7  # of a band, on average
 _AROUND = 2.0  # gradients at a pivot: with all that is done to its vectors besides, in training steps
 BOTH_SETS = 1.2  # training and test data together
-_ANCHORED = 4000  # products of an anchored path: a guess, which ill-conditioned networks exceed tenfold
+ANCHORED = TRIALS * PRODUCTS  # products of an anchored path, at most: how many, its jumps decide, which no dry run sees
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def _pair(bench: StudyBench) -> Passes:
     gradients = {"bezier": 1.0, "chain": 1.0, "band": 0.5 * _PIVOTS * _AROUND}
     trained = sum(gradients.get(name, 0.0) for name in chosen.paths) * chosen.path_epochs
     between = 2 * _PIVOTS * (CYCLES - 1) if "band" in chosen.paths else 0  # losses that say where a pivot is missing
-    products = _ANCHORED if "anchored" in chosen.paths else 0
+    products = ANCHORED if "anchored" in chosen.paths else 0
     return Passes(forward=BOTH_SETS * chosen.curve_points * (len(chosen.paths) + 1) + between, steps=trained, products=products)
 
 
