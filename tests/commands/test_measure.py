@@ -87,9 +87,11 @@ def test_the_command_measures_a_model_and_data_of_ones_own(tmp_path: Path, monke
     model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))
     torch.save(model.state_dict(), "minimum.pth")
     args = ["minimum.pth", "--model", "mine:build", "--data", "mine:batches", "--loss", "mse_loss", "--k", "3", "--threads", "1"]
-    assert main(["measure", *args, "--probes", "3", "--measures", "layers,sam", "--json"]) == 0
+    blocks = ["--blocks", "ends=0.weight,middle=0.bias,ends=2.*"]
+    assert main(["measure", *args, "--probes", "3", "--measures", "layers,sam", *blocks, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert {"off_diagonal_share_margin", "sam_rise", "block_names"} <= printed.keys()
+    assert printed["block_names"] == "ends, middle"
     written = json.loads((tmp_path / "minimum-measured.json").read_text())
     assert printed == written
     assert written["parameters"] == 37
@@ -196,6 +198,7 @@ def test_no_other_error_is_taken_for_too_little_memory() -> None:
         (["absent.pth", "--data", "mnits"], "'mnist'"),
         (["absent.pth", "--model", "json:nothing"], "nothing"),
         (["absent.pth", "--probes", "1"], "--probes 1 must be at least 2"),
+        (["absent.pth", "--blocks", "fc1.*"], "'fc1.*' is no group"),
         (["absent.pth", "--trace-probes", "1"], "--trace-probes 1 must be at least 2"),
         ([], "checkpoint"),
     ],

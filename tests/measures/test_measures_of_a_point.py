@@ -50,6 +50,19 @@ def test_layers_are_the_blocks_of_the_dense_hessian(minimum: Objective) -> None:
         assert abs(value - (block.trace().square() / block.square().sum()).item()) < 5 * error
 
 
+def test_named_groups_are_blocks_of_the_dense_hessian_and_the_sampler_is_the_one_asked_for(minimum: Objective) -> None:
+    blocks = {"ends": "0.weight,2.*", "middle": "0.bias"}
+    found, failures = take(["layers"], minimum, minimum.theta, blocks=blocks)
+    hessian, middle = whole(minimum), slice(30, 36)
+    assert (found["block_names"], failures) == ("ends, middle", {})
+    top, residual = found["block_lambda_max"][1], found["block_lambda_max_residual"][1]
+    assert abs(top - torch.linalg.eigvalsh(hessian[middle, middle])[-1].item()) <= residual + 1e-9
+    ways = [take(["llc"], minimum, minimum.theta, sampler=each)[0]["learning_coefficient"] for each in ("sgld", "rmsprop")]
+    assert ways[0] != ways[1]
+    with pytest.raises(ConfigurationError, match="in block 'ends' and in block 'middle'"):
+        take(["layers"], minimum, minimum.theta, blocks={"ends": "0.*", "middle": "0.bias"})
+
+
 def test_the_rate_of_the_sharpness_is_a_difference_along_the_flow() -> None:
     objective = classifier()  # away from a minimum, where it changes
     found, _ = take(["sharpening"], objective, objective.theta)

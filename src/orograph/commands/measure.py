@@ -22,6 +22,7 @@ from orograph.figures.style import save
 from orograph.geometry.scores import scores
 from orograph.measures.measurement import Measurement, measure
 from orograph.measures.scan import coefficient_scan as scan
+from orograph.measures.settings import named_blocks
 from orograph.objective import Objective
 from orograph.problem import Problem
 from orograph.process import out_of_memory
@@ -74,6 +75,9 @@ def measure_checkpoint(settings: MeasureSettings) -> int:
             probes=settings.probes,
             trace_probes=settings.trace_probes,
             measures=settings.measures,
+            blocks=named_blocks(settings.blocks) or "module",
+            sampler=settings.sampler,
+            kfac=settings.kfac,
             **given,
             parameters=settings.parameters,
             memory=settings.memory,

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from orograph.data.names import DATASETS
 from orograph.errors import ConfigurationError
-from orograph.measures.settings import MeasuresSettings, chosen
+from orograph.measures.settings import MeasuresSettings, chosen, named_blocks
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.models.names import ACTIVATIONS, MODELS
 from orograph.settings.base import MOST_PARALLEL, MOST_SEED, Settings, group, require_range
@@ -181,7 +181,14 @@ class MeasureSettings(Settings):
     loss: str = Field("cross_entropy", description="squared, a function of torch.nn.functional, or module:function")
     metrics: Words = Field((), description="also these: names or module:metric; left out, none, with groups those that fit")
     groups: str = Field("", description="the metrics by group, too: module:function that gives each sample of a batch its group")
-    measures: Words = Field((), description=MeasuresSettings.model_fields["measures"].description)
+    measures: Words = Field(
+        (), description=f"{MeasuresSettings.model_fields['measures'].description}; topology is of a surface: study --2d-slice"
+    )
+    blocks: Words = Field(
+        (), description="of layers and llc-layers: named groups as early=fc1.*,late=fc2.*,late=fc3.*; left out, each module"
+    )
+    sampler: Literal["sgld", "rmsprop"] = Field("sgld", description="of llc and llc-layers; rmsprop is preconditioned")
+    kfac: Literal["kfac", "ekfac"] = Field("kfac", description="which Kronecker factors the measure kfac is of")
     llc_scan: bool = Field(
         False,
         description="the learning coefficient at twelve temperatures and steps, with a picture: as long as llc twelve times",
@@ -212,6 +219,7 @@ class MeasureSettings(Settings):
 
     @model_validator(mode="after")
     def _possible(self) -> "MeasureSettings":
+        named_blocks(self.blocks)
         require_range("threads", self.threads, 0, MOST_PARALLEL)
         require_range("seed", self.seed, 0, MOST_SEED)
         require_range("k", self.k, 1, MOST_PAIRS)

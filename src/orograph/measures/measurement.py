@@ -9,10 +9,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from orograph.arguments import checked
+from orograph.blockwise.kronecker import Kind
+from orograph.blockwise.parts import By, partition
 from orograph.brief import brief
 from orograph.curvature.counting import OnProduct, renamed
 from orograph.curvature.determinism import check_data
 from orograph.curvature.hessian import HessianOperator
+from orograph.degeneracy.sampling import Sampler
 from orograph.errors import ConfigurationError
 from orograph.geometry.epsilon_sharpness import finite_trace
 from orograph.geometry.smoothness import finite_companions, is_smooth
@@ -157,6 +160,9 @@ def measure(
     measures: Sequence[str] = (),
     test: Iterable[Any] | None = None,
     groups: Groups | None = None,
+    blocks: By = "module",
+    sampler: Sampler = "sgld",
+    kfac: Kind = "kfac",
     parameters: str = "*",
     memory: str | int = DEFAULT_MEMORY,
     dtype: torch.dtype | None = None,
@@ -181,6 +187,9 @@ def measure(
             alone; see `orograph.measures.take`.
         test: data like `data`, whose loss `influence` is on; None where there are none.
         groups: of training and test samples, in place of classes, for `influence`.
+        blocks: of `layers` and `llc-layers`, as `orograph.blockwise.partition` takes them.
+        sampler: of `llc` and `llc-layers`: `sgld`, or `rmsprop`, preconditioned.
+        kfac: what `kfac` is of: `kfac` or `ekfac`.
         parameters: comma-separated globs of the parameter names that make up θ.
         memory: budget for activations and residuals.
         dtype: of θ and all products; the module's own when None.
@@ -213,6 +222,7 @@ def measure(
     if asked and group is not None:
         raise ConfigurationError(f"`measures` {','.join(asked)} are of one process; leave them out, or leave out `group`.")
     on = None if test is None else Objective(model, loss, test, parameters=parameters, memory=memory, dtype=dtype)
+    partition(objective.layout, blocks)  # refused before work starts
     check_data(data, objective)
     operator = HessianOperator.of(objective, group=group)
     require_density(operator, steps, memory)  # which comes last, and has the largest basis
@@ -228,6 +238,7 @@ def measure(
     rows = max(2, size) if size <= _EXACT * trace_probes else trace_probes
     total = trace(operator, probes=rows, seed=seed, on_product=on_product)
     given: dict[str, Any] = {"spectrum": largest, "hessian": operator, "on": on, "groups": groups}
+    given |= {"blocks": blocks, "sampler": sampler, "kfac": kfac}
     taken, failures = take(asked, objective, operator.theta, **given, seed=seed, on_product=on_product)
     positive, smooth = int((spectrum.signs > 0).sum()), is_smooth(objective) and not operator.kink
     return Measurement(

@@ -23,6 +23,21 @@ def chosen(names: tuple[str, ...], known: tuple[str, ...] = MEASURES) -> tuple[s
     return known if names == ("all",) else tuple(name for name in known if name in names)
 
 
+def named_blocks(words: tuple[str, ...]) -> dict[str, str]:
+    """Groups of parameters by name, each with its comma-separated globs, of words NAME=GLOB of which a name may have several.
+
+    Raises:
+        ConfigurationError: a word without a name or a glob.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        name, sign, glob = (part.strip() for part in word.partition("="))
+        if not (name and sign and glob):
+            raise ConfigurationError(f"`blocks` '{word}' is no group: write a name and a glob of parameter names, as early=fc1.*")
+        found[name] = f"{found[name]},{glob}" if name in found else glob
+    return found
+
+
 class MeasuresSettings(Settings):
     """What is measured of a point beside what always is."""
 

@@ -30,11 +30,12 @@ from torch import Tensor, nn
 from orograph.arguments import checked
 from orograph.blockwise.block_operator import BlockOperator
 from orograph.blockwise.curvature import block_curvature
-from orograph.blockwise.kronecker import kfac_audit
-from orograph.blockwise.parts import partition
+from orograph.blockwise.kronecker import Kind, kfac_audit
+from orograph.blockwise.parts import By, partition
 from orograph.curvature.counting import OnProduct, renamed
 from orograph.curvature.hessian import HessianOperator
 from orograph.degeneracy.coefficient import LearningCoefficient, local_learning_coefficient
+from orograph.degeneracy.sampling import Sampler
 from orograph.errors import ConfigurationError, DataError, OrographError
 from orograph.geometry.classes import class_labels
 from orograph.geometry.finite_radius import valley_asymmetry
@@ -80,6 +81,9 @@ class _Point:
     traced: HessianOperator | None
     on: Objective | None  # the loss on test data
     groups: Groups | None
+    blocks: By
+    sampler: Sampler
+    kfac: Kind
 
     @cached_property
     def plain(self) -> Objective:
@@ -100,7 +104,7 @@ class _Point:
 
 
 def _layers(at: _Point) -> dict[str, Any]:
-    blocks = partition(at.plain.layout, "module")
+    blocks = partition(at.plain.layout, at.blocks)
     told = renamed(at.on_product, "layers")
     found = block_curvature(at.hessian, blocks, k=1, probes=PROBES, tolerance=BLOCK_TOLERANCE, seed=at.seed, on_product=told)
     tops = [found.spectra[name].eigenvalues[0].item() for name in blocks]
@@ -143,6 +147,7 @@ def _coefficient(at: _Point, name: str, places: Int[Tensor, " p"] | None = None)
         draws=DRAWS,
         burn_in=BURN_IN,
         batch_size=BATCH,
+        sampler=at.sampler,
         seed=at.seed,
         parameters=places,
         curvature=curved,
@@ -164,7 +169,7 @@ def _llc(at: _Point) -> dict[str, Any]:
 
 
 def _llc_layers(at: _Point) -> dict[str, Any]:
-    blocks = partition(at.plain.layout, "module")
+    blocks = partition(at.plain.layout, at.blocks)
     found = [_coefficient(at, "llc-layers", places) for places in blocks.values()]
     return {
         "block_names": ", ".join(blocks),
@@ -265,7 +270,11 @@ def _padded(values: Float[Tensor, " m"], tested: Int[Tensor, " C"]) -> list[floa
 def _kfac(at: _Point) -> dict[str, Any]:
     told = renamed(at.on_product, "kfac")
     pairs = min(PAIRS, at.plain.layout.size - 1)
-    found = kfac_audit(at.plain, at.theta, k=pairs, tolerance=BLOCK_TOLERANCE, seed=at.seed, on_product=told)
+    found = kfac_audit(at.plain, at.theta, k=pairs, kind=at.kfac, tolerance=BLOCK_TOLERANCE, seed=at.seed, on_product=told)
+    by_layer = {
+        "block_names": ", ".join(each.name for each in found.blocks),
+        "block_kfac_error": [each.error for each in found.blocks],
+    }
     norms = [(each.curvature, each.difference) for each in found.blocks] + [(found.curvature, found.difference)]
     return {
         "kfac_error": found.error,
@@ -275,9 +284,8 @@ def _kfac(at: _Point) -> dict[str, Any]:
         "kfac_residual": max(
             ((norm.residual + apart.residual) / norm.value for norm, apart in norms if norm.value), default=math.nan
         ),
-        "block_names": ", ".join(each.name for each in found.blocks),
-        "block_kfac_error": [each.error for each in found.blocks],
         "kfac_products": found.products,
+        **(by_layer if at.blocks == "module" else {}),  # groups have names of their own
     }
 
 
@@ -303,6 +311,9 @@ def take(
     hessian: HessianOperator | None = None,
     on: Objective | None = None,
     groups: Groups | None = None,
+    blocks: By = "module",
+    sampler: Sampler = "sgld",
+    kfac: Kind = "kfac",
     seed: int = 0,
     on_product: OnProduct | None = None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
@@ -316,6 +327,9 @@ def take(
         hessian: of L there, where it has been made.
         on: the same network's loss on test data, which `influence` is on; None where there are none.
         groups: of training and test samples, in place of the classes that targets are, for `influence`.
+        blocks: of `layers` and `llc-layers`, as `orograph.blockwise.partition` takes them: `module`, `tensor`, or globs by name.
+        sampler: of `llc` and `llc-layers`: `sgld` or `rmsprop`; see `orograph.degeneracy.langevin`.
+        kfac: what `kfac` is of: `kfac`, or `ekfac`; see `orograph.blockwise.kfac_audit`.
         seed: of all that is random.
         on_product: called with what is being computed and its Hessian products so far.
 
@@ -324,7 +338,7 @@ def take(
         an error; and of each measure that this point or network does not have, why.
 
     Raises:
-        ConfigurationError: no such measure.
+        ConfigurationError: no such measure, or blocks that are none.
 
     Examples:
         >>> import torch, orograph as og
@@ -333,9 +347,10 @@ def take(
         >>> round(values["sam_rise"], 4), failures  # L = ½‖θ‖²: 5·0.05 + ½·0.05²
         (0.2512, {})
     """
-    at = _Point(objective, theta, spectrum, seed, on_product, hessian, on, groups)
+    at = _Point(objective, theta, spectrum, seed, on_product, hessian, on, groups, blocks, sampler, kfac)
     values: dict[str, Any] = {}
     failures: dict[str, str] = {}
+    partition(objective.layout, blocks)
     for name in chosen(tuple(names)):
         try:
             values |= _TABLE[name](at)
