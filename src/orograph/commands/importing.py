@@ -31,7 +31,7 @@ from orograph.store.provenance import provenance
 from orograph.store.published import Artifacts, find_artifacts, read_eigenvalues, read_gradient, read_pairs
 from orograph.store.resume import begun_run, recorded_settings
 from orograph.store.run import Run
-from orograph.store.spectra import commit_spectrum
+from orograph.store.spectra import commit_spectrum, has_vectors, recorded_spectrum
 from orograph.sweep.bench import Bench
 from orograph.sweep.point import measure_points
 from orograph.sweep.progress import describe
@@ -52,7 +52,8 @@ def import_run(settings: ImportSettings) -> int:
     if not settings.folder:
         raise ConfigurationError("import needs a folder of published artifacts.")
     folder = Path(settings.folder)
-    points, own = find_artifacts(folder), own_settings(folder)
+    points, source = find_artifacts(folder), own_run(folder)
+    own = None if source is None else own_settings(source)
     settings = settings if own is None else taken_from(own, settings)
     out = Path(settings.execution.out or f"runs/{folder.resolve().name}")
     require_writable(out)
@@ -61,7 +62,7 @@ def import_run(settings: ImportSettings) -> int:
     begun = begun_run(out, "sweep")
     if begun is None:
         settings.model.require_taken()
-    sweep = sweep_settings(settings, points)
+    sweep = sweep_settings(settings, points, source)
     if own is not None:
         sweep = sweep.model_copy(update={"training": own.training})
     sweep = sweep.model_copy(update={"problem": as_begun(settings.problem, begun.configuration if begun else None)})
@@ -99,22 +100,35 @@ def import_run(settings: ImportSettings) -> int:
             progress.passed(len(run.records), len(run.records))
             for point in points:
                 if point.cell not in run.records:
-                    import_point(bench, run, point, states.pop(point.cell, None), settings, differences)
+                    import_point(bench, run, point, states.pop(point.cell, None), settings, source, differences)
                     name = f"{point.cell.model_id}, λ = {point.cell.strength:g}"
                     progress.completed(name, describe({"status": "done", **run.records[point.cell].scalars}, run.score))
     if not settings.execution.quiet:
         told = ", ".join(f"{name} {value:.2g}" for name, value in differences.items())
         differ = f"; files differ from what was measured by at most: {told}" if told else ""
-        console.print(Text.assemble((shown(out), "bold"), f": {len(points)} points{differ}"), highlight=False)
+        counted = f": {len(points)} points{verified_pairs(run, sweep.spectrum.k, settings.tolerance)}{differ}"
+        console.print(Text.assemble((shown(out), "bold"), counted), highlight=False)
     return 0
 
 
-def own_settings(folder: Path) -> SweepSettings | None:
-    """What a sweep of this program, whose folder is imported, was made with; None of files that are made elsewhere."""
+def verified_pairs(run: Run, k: int, tolerance: float) -> str:
+    """How many pairs of an imported run were multiplied again, and how many of them are within the tolerance."""
+    done = [record.scalars for record in run.records.values() if "unconverged_pairs" in record.scalars]
+    if not done:
+        return ", no eigenvectors to verify" if k else ""
+    within = k * len(done) - sum(each["unconverged_pairs"] for each in done)
+    rest = f", {k * (len(run.records) - len(done)):,} without eigenvectors" if len(done) < len(run.records) else ""
+    return f", {k * len(done):,} pairs verified by a product each: {within:,} within the tolerance {tolerance:g}{rest}"
+
+
+def own_run(folder: Path) -> Run | None:
+    """The sweep of this program whose folder is imported; None of files that are made elsewhere."""
     marker = read_marker(folder)
-    if marker is None or marker["kind"] != "sweep":
-        return None
-    run = Run.open(folder)
+    return None if marker is None or marker["kind"] != "sweep" else Run.open(folder)
+
+
+def own_settings(run: Run) -> SweepSettings:
+    """What a sweep of this program was made with, its kept anchor named by its file."""
     own = recorded_settings(run, SweepSettings)
     kept = run.kept(ANCHOR)
     return own if kept is None else own.model_copy(update={"anchor": own.anchor.model_copy(update={"anchor": str(kept)})})
@@ -153,7 +167,7 @@ def stated(sweep: SweepSettings, out: Path) -> dict[str, Any]:
     }
 
 
-def sweep_settings(settings: ImportSettings, points: list[Artifacts]) -> SweepSettings:
+def sweep_settings(settings: ImportSettings, points: list[Artifacts], source: Run | None = None) -> SweepSettings:
     """The settings of a sweep with these points; those of its training are not known and stand at their defaults."""
     cells = [point.cell for point in points]
     ways = {cell.direction for cell in cells}
@@ -162,7 +176,9 @@ def sweep_settings(settings: ImportSettings, points: list[Artifacts]) -> SweepSe
     for file, count in counts.items():  # all before anything is computed: an import takes its time
         if count != k:
             raise RunError(f"{file} holds {count} eigenvalues, other files {k}; make them alike.")
-    keep: Any = "both" if all(point.eigenvectors for point in points) else "none"
+    keep: Any = "both"
+    if not all(point.eigenvectors for point in points):
+        keep = "zarr" if all(vectors_in(source, cell) for cell in cells) else "none"
     if k and not settings.tolerance < 1:
         raise ConfigurationError(f"`tolerance` {settings.tolerance} must lie between 0 and 1")
     return SweepSettings(
@@ -201,6 +217,7 @@ def import_point(
     point: Artifacts,
     known: dict[str, Tensor] | None,
     settings: ImportSettings,
+    source: Run | None,
     differences: dict[str, float],
 ) -> None:
     """Reads one point, unless its weights are known, measures and commits it."""
@@ -225,7 +242,7 @@ def import_point(
     spectrum: Spectrum | None = None
     bare: dict[str, Any] = {}  # eigenvalues that nothing certifies
     if point.eigenvalues is not None:
-        pairs, rows = read_pairs(point, bench.layout.size)
+        pairs, rows = pairs_of(point, bench.layout.size, source)
         values = torch.from_numpy(pairs)
         if rows is None:
             bare = {"eigenvalues": values}
@@ -247,6 +264,22 @@ def import_point(
         timings=measured.seconds,
         **bare,
     )
+
+
+def vectors_in(source: Run | None, cell: Cell) -> bool:
+    """Whether the arrays of the run whose folder is imported, if it is one, hold eigenvectors of a point."""
+    return source is not None and cell in source.records and has_vectors(source, cell)
+
+
+def pairs_of(
+    point: Artifacts, parameters: int, source: Run | None
+) -> tuple[Float64[np.ndarray, " k"], Float64[np.ndarray, "k P"] | None]:
+    """The pairs of a point: those of its files, else of the arrays of a run of this program, which may hold eigenvectors alone."""
+    if point.eigenvectors is None and source is not None and vectors_in(source, point.cell):
+        found = recorded_spectrum(source, point.cell)
+        vectors = found.eigenvectors.double()
+        return found.eigenvalues.double().numpy(), (vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True)).numpy()
+    return read_pairs(point, parameters)
 
 
 def imported_spectrum(

@@ -56,6 +56,20 @@ def sweep(ds: xr.Dataset, title: str = "") -> Figure:
         return figure
 
 
+def stretched_from(ds: xr.Dataset) -> float | None:
+    """Where the axis of λ of a sweep begins to be logarithmic because most happens near its beginning: the ladder's first step.
+
+    Args:
+        ds: what `open_run` gives for a sweep, or a part of it.
+
+    Returns:
+        λ; None where the axis is another.
+    """
+    strengths = ds.strength.values
+    moving = moving_stretch(strengths, _moving(ds))
+    return None if moving is None or not stretched(strengths, moving) else float(strengths[strengths > 0].min())
+
+
 def _moving(ds: xr.Dataset) -> list[np.ndarray]:
     """What moves along each chain."""
     name = ds.attrs.get("score", ACCURACY.name)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from orograph.analysis.command import FILE as ANALYSIS
 from orograph.errors import RunError
+from orograph.figures.sweeps import stretched_from
 from orograph.report.about import about
 from orograph.report.packing import packed
 from orograph.report.shapes import Analysis, require
@@ -64,6 +65,7 @@ def sweep_data(run: Run, part: Part = WHOLE) -> dict[str, Any]:
         "grouping": wording.grouping,
         "score": wording.score.label if wording.score else "",
         "endless": _endless(configuration),
+        "stretched_from": stretched_from(ds),
         "chains": chains,
         "analysis": _analysis(run, part),
     }

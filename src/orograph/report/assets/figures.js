@@ -38,6 +38,22 @@ function logarithmic(data, title) {
   return axis(title, { type: "log", minor: { showgrid: false }, ...(span > 3 ? decades(span) : span > 1 ? { dtick: "D2" } : {}) });
 }
 
+/* The axis of a ladder that is logarithmic but for its beginning: decades, and what stands in the place of 0. */
+function stretchedAxis(ladder, place) {
+  const [first, last] = [ladder.find((value) => value > 0), ladder[ladder.length - 1]];
+  const powers = [];
+  for (let power = Math.ceil(Math.log10(first)); power <= Math.log10(last) + 1e-9; power += 1) powers.push(10 ** power);
+  const shown = ladder[0] === 0 ? [0, ...powers] : powers;
+  const between = powers.flatMap((value) => [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 2, 3, 4, 5, 6, 7, 8, 9].map((factor) => factor * value)).filter((value) => value >= first && value <= last);
+  return { type: "log", tickmode: "array", tickvals: shown.map(place), ticktext: shown.map((value) => format(value)), minor: { showgrid: false, tickmode: "array", tickvals: between, ticks: "outside", ticklen: 3, tickcolor: css("--line") } };
+}
+
+/* Zoomed into less than a decade or so such an axis has ticks as any. */
+function ticksWithin(zoom, whole) {
+  const range = zoom["xaxis.range"];
+  return { "xaxis.tickmode": range && range[1] - range[0] < 1.2 ? "auto" : whole.tickmode };
+}
+
 function layout(extra) {
   return { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: css("--text"), family: "system-ui, DejaVu Sans, sans-serif", size: 12 },
     margin: { l: 48, r: 12, t: 10, b: 40 }, hovermode: "x unified", dragmode: "zoom", legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: { size: 11 } },
@@ -86,7 +102,7 @@ function figure(parent, title, note, draw, options = {}) {
     }
     plot.replaceChildren();
     one.update();
-    if (one.linked) link(one, options.onpick);
+    if (one.linked) link(one, options.onpick, options.ticks);
   };
   figures.push(one);
   if (options.eager) one.show();
@@ -98,12 +114,14 @@ function figure(parent, title, note, draw, options = {}) {
 function sketch(plot, { data, layout: own }) {
   const curves = data.filter((trace) => trace.type === "scatter" && (trace.mode || "").includes("lines") && trace.x.every(finite));
   const points = curves.flatMap((trace) => trace.x.map((x, i) => [x, trace.y[i]]).filter(([, y]) => finite(y)));
-  if (!points.length || own.xaxis.type === "log" || own.yaxis.type === "log") return;
+  if (!points.length || own.yaxis.type === "log") return;
   const [width, height] = [plot.clientWidth || 600, plot.clientHeight || 330];
   const span = (k) => points.reduce(([low, high], point) => [Math.min(low, point[k]), Math.max(high, point[k])], [Infinity, -Infinity]);
   const place = ([low, high], from, to) => (value) => from + ((to - from) * (value - low)) / (high - low || 1);
-  const [across, up] = [own.xaxis.range || span(0), span(1)];
-  const x = place(across, 52, width - 12);
+  const [along, back] = own.xaxis.type === "log" ? [Math.log10, (value) => 10 ** value] : [(value) => value, (value) => value];
+  const [across, up] = [own.xaxis.range || span(0).map(along), span(1)];
+  const level = place(across, 52, width - 12);
+  const x = (value) => level(along(value));
   const y = place(up, height - 40, 34);
   const svg = (tag, attributes, text = "") => {
     const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -116,7 +134,7 @@ function sketch(plot, { data, layout: own }) {
     const [a, b] = [across, up].map(([low, high]) => low + (i / 4) * (high - low));
     root.append(svg("line", { x1: 52, x2: width - 12, y1: y(b), y2: y(b), stroke: css("--grid") }),
       svg("text", { x: 46, y: y(b) + 4, "text-anchor": "end" }, format(Number(b.toPrecision(3)))),
-      svg("text", { x: x(a), y: height - 22, "text-anchor": "middle" }, format(Number(a.toPrecision(2)))));
+      svg("text", { x: level(a), y: height - 22, "text-anchor": "middle" }, format(Number(back(a).toPrecision(2)))));
   }
   for (const trace of curves) {
     const path = trace.x.map((at, i) => [at, trace.y[i]]).filter(([, value]) => finite(value)).map(([at, value]) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`);
@@ -145,7 +163,7 @@ function together(work) {
   try { work(); } finally { linking = false; }
 }
 
-function link(one, onpick) {
+function link(one, onpick, ticks) {
   const others = () => figures.filter((other) => other !== one && other.linked && other.drawn);
   let pending = null;
   one.plot.on("plotly_hover", (event) => {
@@ -163,7 +181,9 @@ function link(one, onpick) {
   one.plot.on("plotly_relayout", (event) => {
     const zoom = event["xaxis.autorange"] ? { "xaxis.autorange": true }
       : "xaxis.range[0]" in event ? { "xaxis.range": [event["xaxis.range[0]"], event["xaxis.range[1]"]] } : null;
-    if (zoom) together(() => others().forEach((other) => Plotly.relayout(other.plot, zoom)));
+    if (!zoom) return;
+    const whole = ticks ? { ...zoom, ...ticks(zoom) } : zoom;
+    together(() => (ticks ? [one, ...others()] : others()).forEach((other) => Plotly.relayout(other.plot, whole)));
   });
 }
 

@@ -21,16 +21,21 @@ function show(report) {
   const ladder = [...new Set(chains.flatMap((chain) => chain.strengths))].sort((a, b) => a - b);
   /* The axis of λ is logarithmic where most of the ladder would be crowded into the left of a linear one. */
   const wide = ladder[0] > 0 && ladder[Math.floor(ladder.length / 2)] < 0.25 * ladder[ladder.length - 1];
-  const ends = [ladder[0], ladder[ladder.length - 1]].map((value) => (wide ? Math.log10(value) : value));
+  /* And where most happens near the beginning of a long ladder: λ = 0, if it is there, then stands a little before the first step. */
+  const early = !wide && report.stretched_from;
+  const place = (value) => (early && value < early ? early / 10 ** 0.4 : value);
+  const ends = [ladder[0], ladder[ladder.length - 1]].map((value) => (wide || early ? Math.log10(place(value)) : value));
   const pad = 0.015 * (ends[1] - ends[0]) || 0.01;
-  const across = { range: [ends[0] - pad, ends[1] + pad], ...(wide ? { type: "log", minor: { showgrid: false }, ...decades(ends[1] - ends[0]) } : {}) };
+  const across = { range: [ends[0] - pad, ends[1] + pad], ...(early ? stretchedAxis(ladder, place)
+    : wide ? { type: "log", minor: { showgrid: false }, ...decades(ends[1] - ends[0]) } : {}) };
   const lines = Math.max(...chains.map((chain) => chain.strengths.length)) <= 60 ? "lines+markers" : "lines";
 
-  const cursor = () => [{ type: "line", x0: strength(), x1: strength(), y0: 0, y1: 1, yref: "paper", line: { color: css("--quiet"), width: 1, dash: "dot" } }];
+  const cursor = () => [{ type: "line", x0: place(strength()), x1: place(strength()), y0: 0, y1: 1, yref: "paper", line: { color: css("--quiet"), width: 1, dash: "dot" } }];
   const bands = () => (analysis ? analysis.chains.flatMap((chain) => chain.transitions.map(({ change }) => change)) : []).map(({ low, high }) =>
     ({ type: "rect", x0: low, x1: high, y0: 0, y1: 1, yref: "paper", layer: "below", line: { width: 0 }, fillcolor: colour(3), opacity: 0.22 }));
 
-  function pick(x) {
+  function pick(at) {
+    const x = ladder.find((value) => place(value) === at);
     const place = here().strengths.indexOf(x);
     const other = chains.findIndex((chain) => chain.strengths.includes(x));
     if (place >= 0) select(state.chain, place);
@@ -38,8 +43,9 @@ function show(report) {
   }
   const along = (parent, title, note, draw, options = {}) => figure(parent, title, note, () => {
     const { data, y, ...more } = draw();
-    return { data, layout: { xaxis: axis(word("strength"), across), yaxis: y, shapes: bands(), ...more } };
-  }, { linked: true, cursor, onpick: pick, ...options });
+    const placed = early ? data.map((trace) => ({ ...trace, x: trace.x.map(place) })) : data;
+    return { data: placed, layout: { xaxis: axis(word("strength"), across), yaxis: y, shapes: bands(), ...more } };
+  }, { linked: true, cursor, onpick: pick, ticks: early ? (range) => ticksWithin(range, across) : null, ...options });
 
   function curves(names, bars = false) {
     const margin = (chain, name) => (bars && chain.scalars[`${name}_margin`] ? { error_y: { type: "data", array: chain.scalars[`${name}_margin`], thickness: 1, width: 2 } } : {});
