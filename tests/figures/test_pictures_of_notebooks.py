@@ -98,6 +98,13 @@ def test_motion_that_is_spread_out_has_no_stretch(series: list[np.ndarray]) -> N
     assert moving_stretch(LADDER, series) is None
 
 
+def test_series_that_begin_fast_and_end_slowly_are_stretched_at_their_beginning() -> None:
+    slow = 1 / (1 + LADDER / 0.01)  # 1/4 is left at 0.03, 1/20 at 0.19
+    found = moving_stretch(LADDER, [slow, 2 - slow])
+    assert found == pytest.approx((0.0, 0.03), abs=0.006)
+    assert moving_stretch(LADDER, [1 / (1 + LADDER / 0.05)]) is None  # 1/4 is left at 0.15
+
+
 def test_short_ladders_are_drawn_whole() -> None:
     assert moving_stretch(np.linspace(0, 1, 11), [1.0 * (np.arange(11) > 5)]) is None
 

@@ -274,7 +274,7 @@ def vectors_in(source: Run | None, cell: Cell) -> bool:
 def pairs_of(
     point: Artifacts, parameters: int, source: Run | None
 ) -> tuple[Float64[np.ndarray, " k"], Float64[np.ndarray, "k P"] | None]:
-    """The pairs of a point: those of its files, else of the arrays of a run of this program, which may hold eigenvectors alone."""
+    """The pairs of a point: of its files, else of the arrays of a run of this program, which may alone hold eigenvectors."""
     if point.eigenvectors is None and source is not None and vectors_in(source, point.cell):
         found = recorded_spectrum(source, point.cell)
         vectors = found.eigenvectors.double()
