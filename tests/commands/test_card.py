@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 
 from orograph.cli import main
 from orograph.commands.card import card_text
+from orograph.commands.checksums import checksums
 from orograph.store.cells import Cell
 from orograph.store.dataset import open_run
 from orograph.store.records import at_state
@@ -57,6 +59,45 @@ def test_every_kind_of_file_is_listed_with_how_many_there_are(run: Path) -> None
         assert int(row.split("|")[2]) == (1 if kind == "Model-" else 2)
 
 
+def test_every_field_is_listed_with_its_unit(run: Path) -> None:
+    text = (run / "README.md").read_text(encoding="utf-8")
+    ds = open_run(run)
+    rows = {line.split("`")[1]: [cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("| `")}
+    assert {str(name) for name in [*ds.coords, *ds.data_vars]} <= set(rows)
+    assert rows["test_loss"][2:5] == ["–", "float64", "nat"]
+    assert rows["eigenvector"][2:5] == ["eigen, parameter", "float32", "–"]
+
+
+def test_checksums_hold_and_show_what_changed(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    (copy / ".lock").write_text("another")
+    check = ["sha256sum", "--check", "--quiet", "SHA256SUMS"]
+    assert subprocess.run(check, cwd=copy, check=False).returncode == 0
+    listed = {line[66:] for line in (copy / "SHA256SUMS").read_text().splitlines()}
+    assert {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()} - listed == {"SHA256SUMS", ".lock"}
+    path = copy / "test_data" / "Hessian-eigenvalues-0-0.01000.csv"
+    path.write_text(path.read_text() + " ")
+    found = subprocess.run(check, cwd=copy, check=False, capture_output=True, text=True)
+    assert found.returncode == 1
+    assert path.name in found.stdout
+
+
+def test_names_that_would_break_a_line_of_checksums_are_escaped(tmp_path: Path) -> None:
+    (tmp_path / "a\\b\nc").write_text("x")
+    (tmp_path / "SHA256SUMS").write_bytes(checksums(tmp_path))
+    assert subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=tmp_path, check=False).returncode == 0
+
+
+def test_licence_and_citation_are_said(run: Path) -> None:
+    text = (run / "README.md").read_text(encoding="utf-8")
+    assert "This folder is shared under cc-by-4.0." in text
+    assert "UCI Machine Learning Repository are under CC BY 4.0" in text
+    citation = yaml.safe_load((Path(__file__).parents[2] / "CITATION.cff").read_text(encoding="utf-8"))
+    assert f"title = {{{citation['title']}}}" in text
+    assert f"author = {{{{{citation['authors'][0]['name']}}}}}" in text
+    assert "Nobody has said yet" in card_text(Run.open(run), "unknown")
+
+
 @pytest.mark.slow
 def test_the_code_that_loads_files_runs(run: Path) -> None:
     text = (run / "README.md").read_text(encoding="utf-8")
@@ -70,6 +111,7 @@ def test_what_a_reader_should_know_is_said(run: Path) -> None:
     text = (run / "README.md").read_text(encoding="utf-8")
     assert "not critical points" in text
     assert "no finite minimum" in text
+    assert "4 of 4 eigenpairs are within the tolerance" in text
 
 
 def published(tmp_path: Path) -> Path:

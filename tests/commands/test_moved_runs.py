@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from growing_runs import contents, grow, make
@@ -65,6 +66,20 @@ def test_an_import_of_ones_own_run_knows_what_it_is_of(anchor: Path, tmp_path: P
     assert (abs(here.residual - there.residual) <= 1e-4 * abs(here.eigenvalue)).all()  # these by a product in float64
     assert (there.hessian == "objective").all()
     assert "--which LA" in " ".join(f"--{name} {value}" for name, value in _spectrum(tmp_path / "again").items())
+
+
+def test_eigenvectors_that_are_in_arrays_alone_are_verified_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own, out = make(tmp_path / "own", "--eigenvectors", "zarr"), tmp_path / "again"
+    assert main(["import", str(own), "--out", str(out)]) == 0
+    assert "2 points, 4 pairs verified by a product each: 4 within the tolerance 0.001" in " ".join(capsys.readouterr().err.split())
+    here, there = open_run(own), open_run(out)
+    np.testing.assert_allclose(there.eigenvector, here.eigenvector, atol=1e-7)
+    assert (abs(here.residual - there.residual) <= 1e-4 * abs(here.eigenvalue)).all()
+    assert _spectrum(out)["eigenvectors"] == "zarr"
+    chunk = next(path for path in (own / "arrays.zarr" / "eigenvector").rglob("c.*"))
+    chunk.write_bytes(chunk.read_bytes()[:-4] + b"\0\0\0?")
+    assert main(["import", str(own), "--out", str(tmp_path / "other"), "--quiet"]) == 2
+    assert f"{chunk.name} is damaged" in capsys.readouterr().err
 
 
 def _spectrum(run: Path) -> dict[str, object]:

@@ -15,6 +15,7 @@ import drawing
 import made_up_sweep
 from orograph import figures
 from orograph.figures.motion import moving_stretch
+from orograph.figures.sweeps import stretched_from
 from orograph.store.dataset import open_run
 
 HELPERS = {"save", "styled"}
@@ -120,6 +121,7 @@ def test_a_long_ladder_is_drawn_where_it_moves(tmp_path: Path, place: float, pan
     axes = figure.get_axes()
     assert len(axes) == panels
     assert axes[-1].get_xscale() == scale
+    assert stretched_from(ds) == (ds.strength.values[1] if scale == "symlog" else None)
     if panels == 8:
         low, high = axes[-1].get_xlim()
         assert high - low < 0.15 * (ds.strength.values[-1] - ds.strength.values[0])

@@ -19,6 +19,7 @@ from studies import write_study
 
 import made_up_sweep
 from orograph.report.report import render
+from orograph.store.dataset import open_run
 from orograph.store.run import Run
 
 pytestmark = pytest.mark.browser
@@ -113,6 +114,28 @@ def test_scrolling_through_a_sweep_draws_everything_without_a_complaint_or_a_req
     found = visit(long)
     found.scroll_through()
     assert found.page.locator("figure").count() == found.page.locator(".plot:has(.main-svg)").count()
+    assert found.complaints == []
+
+
+def test_a_ladder_that_moves_at_its_beginning_is_stretched_there(
+    visit: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up_sweep.write(tmp_path / "run", 101)
+    first = float(open_run(tmp_path / "run").strength[1])
+    monkeypatch.setattr("orograph.report.sweep.stretched_from", lambda ds: first)
+    found = visit(tmp_path / "run")
+    plot = found.drawn("Loss")
+    assert plot.evaluate("node => node.layout.xaxis.type") == "log"
+    assert plot.evaluate("node => node.layout.xaxis.ticktext[0]") == "0"
+    places = plot.evaluate("node => Array.from(node.data[0].x)")
+    assert 0 < places[0] < first == pytest.approx(places[1])
+    found.page.locator("#strength").focus()
+    found.page.keyboard.press("End")
+    plot.evaluate(f"node => node.emit('plotly_click', {{points: [{{x: {places[0]!r}}}]}})")
+    found.page.wait_for_function("document.querySelector('output').textContent.trim() === 'λ = 0'")
+    plot.evaluate("node => Plotly.relayout(node, {'xaxis.range[0]': -2, 'xaxis.range[1]': -1.5})")
+    assert plot.evaluate("node => node.layout.xaxis.tickmode") == "auto"
+    assert found.drawn("Accuracy").evaluate("node => node.layout.xaxis.range") == [-2, -1.5]
     assert found.complaints == []
 
 

@@ -1,10 +1,11 @@
 """The command `orograph card`: the `README.md` with which a run is shared on a model or data hub.
 
 YAML front matter that hubs read (licence, tags, data sets, metrics), what was run, every kind of file with its columns explained,
-and how to load each.
+every field with its unit, how to load, check and cite them; and `SHA256SUMS` beside it.
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from orograph.commands import card_notes
+from orograph.commands.checksums import FILE as SUMS
+from orograph.commands.checksums import checksums
 from orograph.commands.settings import CardSettings
 from orograph.errors import ConfigurationError, RunError, shown
 from orograph.memory import format_bytes
@@ -61,7 +65,13 @@ def card(settings: CardSettings) -> int:
         raise ConfigurationError(f"`out` {out} is a directory; name a file, as {out / FILE}.")
     require_free(out)
     write_bytes(out, card_text(run, settings.license).encode())
-    Console(highlight=False).print(Text(shown(out), "bold"), soft_wrap=True)
+    told = Text(shown(out), "bold")
+    if out.parent.resolve() == run.path.resolve():  # last: it lists the card too
+        require_free(run.path / SUMS)
+        sums = checksums(run.path)
+        write_bytes(run.path / SUMS, sums)
+        told.append(f" and {SUMS} of {sums.count(10):,} files", "default")
+    Console(highlight=False).print(told, soft_wrap=True)
     return 0
 
 
@@ -73,10 +83,14 @@ def card_text(run: Run, license_name: str) -> str:
         f"---\n{front}---",
         f"# {_text(run.path.resolve().name)}",
         _what(run),
-        _settings(run),
-        _files(run),
         _loading(run),
         _caveats(run),
+        _files(run),
+        card_notes.fields(run, _escaped),
+        _settings(run),
+        card_notes.checking(run),
+        card_notes.licence(run, license_name, _escaped),
+        card_notes.citing(run, _escaped),
     ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
@@ -106,11 +120,35 @@ def _what(run: Run) -> str:
         names = list(dict.fromkeys(cell.configuration for cell in run.plan.cells))
         listed = "\n".join(f"- `{name}`" for name in names)
         return f"A landscape study: {len(names)} configurations, {done} trained networks{lost}.\n\n{listed}"
+    return _sweep(run, f"{done} of {len(run.plan.cells)} points{lost}")
+
+
+def _sweep(run: Run, points: str) -> str:
+    """What was trained on what, and what there is of each point, for who has never heard of it."""
     strengths = sorted({cell.strength for cell in run.plan.cells})
     models = ", ".join(dict.fromkeys(cell.model_id for cell in run.plan.cells))
+    down = " (`-down`: the ladder descended)" if any(cell.direction == "down" for cell in run.plan.cells) else ""
+    size = sum(math.prod(shape) for shape in run.tensors.values())
+    network = f" of {size:,} parameters" if size else ""
+    data, images = _setting(run, "data", "dataset"), _setting(run, "data", "subset_size")
+    some = f" {images:,} training samples of" if isinstance(images, int) else ""
+    anchor = _setting(run, "anchor", "anchor")
+    around = "0 (weight decay)" if anchor == "origin" else f"a fixed state of the network (the setting `anchor`, {_text(anchor)})"
+    whose = "L" if _setting(run, "spectrum", "hessian") == "loss" else "L_eff"
+    k = _setting(run, "spectrum", "k")
+    pairs = f", and {k} eigenpairs of the Hessian of {whose} with their residuals" if isinstance(k, int) and k else ""
+    made = (
+        "Files made elsewhere, measured and verified by Orograph"
+        if "imported" in run.provenance
+        else "Made by Orograph; `orograph sweep --config configuration.toml --out ELSEWHERE` makes it again"
+    )
     return (
-        f"A λ-sweep: the same network trained at {len(strengths)} strengths λ of L(θ) + λ‖θ − θ_ref‖², from {strengths[0]:g} to "
-        f"{strengths[-1]:g}, model IDs {models} (`-down`: the ladder descended); {done} of {len(run.plan.cells)} points{lost}."
+        f"A λ-sweep: the same network{network} trained on{some} {_text(data)} at {len(strengths)} strengths λ of "
+        f"L_eff(θ) = L(θ) + λ‖θ − θ_ref‖², from {strengths[0]:g} to {strengths[-1]:g}, where L is the mean loss over the training "
+        f"set and θ_ref is {around}. At each strength there are the weights θ, losses, metrics, the gradient ∇L over all training "
+        f"samples{pairs}. Model IDs {models}{down}; {points}.\n\n"
+        "For whoever studies how minima, their curvature and what they have learned change along λ, without training anything. "
+        f"{made}."
     )
 
 
@@ -118,7 +156,7 @@ def _settings(run: Run) -> str:
     rows = []
     for table, values in stated(run.configuration).items():
         pairs = values.items() if isinstance(values, Mapping) else [("", values)]
-        named = [(" ".join(filter(None, [table, name])).replace("_", " "), value) for name, value in pairs]
+        named = [(" ".join(dict.fromkeys(filter(None, [table, name]))).replace("_", " "), value) for name, value in pairs]
         rows += [f"| {_text(name)} | {_text(value)} |" for name, value in named]
     recorded = run.provenance.get("versions")
     versions = recorded if isinstance(recorded, Mapping) else {}
@@ -175,6 +213,11 @@ def _files(run: Run) -> str:
         "landscape_analysis_results.json": "everything that the study found",
         "report.html": "the whole run in one page; open it in a browser",
         "configuration.toml": "the settings, to be run again",
+        "run.json": "settings, versions, shapes of the parameter tensors, names of the classes",
+        "plan.json": "the points, in the order of their places in `arrays.zarr`",
+        "copies": "`run.json`, `plan.json` and the metadata of arrays once more, for `orograph doctor --repair`",
+        "timings": "when and how long; the only files that differ between equal runs",
+        "figures": "the sweep, and what an analysis found, as PNG and PDF",
     }
     for name, text in others.items():
         path = run.path / name
@@ -209,8 +252,15 @@ def _loading(run: Run) -> str:
     stem = run.plan.name(first) if first else "0-0.00000"
     folder, _, point = stem.rpartition("/")
     place = f"{FOLDER}/{folder}/" if folder else f"{FOLDER}/"
-    lines = ["import numpy as np, pandas as pd, torch", "import orograph as og", ""]
-    lines.append('ds = og.open_run(".")  # ' + ("an xarray.DataTree" if run.kind == "study" else "an xarray.Dataset"))
+    lines = ["import orograph as og  # pip install orograph", ""]
+    kind = "an xarray.DataTree" if run.kind == "study" else "an xarray.Dataset, read from the disk when looked at"
+    lines += [
+        f'ds = og.open_run(".")  # {kind}',
+        "print(ds)",
+        "",
+        "import numpy as np, pandas as pd, torch  # the files, without Orograph",
+        "",
+    ]
     if run.kind == "sweep":
         lines.append(f'table = pd.read_csv("{place}Model-{point.rpartition("-")[0]}.csv")')
     files = {
@@ -234,8 +284,28 @@ def _loss(run: Run) -> str:
     return str(problem.get("loss")) if isinstance(problem, Mapping) else "cross_entropy"
 
 
-def _caveats(run: Run) -> str:
+def _counts(run: Run) -> list[str]:
+    """What certificates say of the points and pairs of a sweep, in numbers."""
+    points = [record.scalars for record in run.records.values()] if run.kind == "sweep" else []
+    k = _setting(run, "spectrum", "k")
     found = []
+    judged = [each for each in points if isinstance(each.get("unconverged_pairs"), int)]
+    if judged and isinstance(k, int):
+        within, total = k * len(judged) - sum(each["unconverged_pairs"] for each in judged), k * len(judged)
+        found.append(f"{within:,} of {total:,} eigenpairs are within the tolerance or at noise level; each has its `residual`.")
+    if cut := sum(each.get("cut") is True for each in judged):
+        found.append(
+            f"At {cut} points k splits a cluster of eigenvalues (`cut`): which of its members are recorded is arbitrary."
+        )
+    if polished := [each["polish_converged"] for each in points if each.get("polish_converged") is not None]:
+        found.append(f"{sum(map(bool, polished))} of {len(points)} points are critical points of L_eff (`polish_converged`).")
+    if frozen := sum(each.get("frozen") is True for each in points):
+        found.append(f"{frozen} points equal their neighbour (`frozen`): training found nothing better.")
+    return found
+
+
+def _caveats(run: Run) -> str:
+    found = _counts(run)
     if run.kind == "sweep" and not (_setting(run, "training", "polish") or _setting(run, "ending", "end") == "newton"):
         found.append("Points are where training stopped, not critical points; eigenvalues describe that state.")
     if "relu" in (_setting(run, "model", "activation"), *_setting(run, "architecture", "activation")):
