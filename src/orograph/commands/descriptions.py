@@ -75,7 +75,8 @@ Examples:
   orograph import downloads/anchor --dataset mnist --anchor minimum.pth
   orograph import downloads/small --dataset digits --widths 32,32 --activation tanh"""
 
-CARD_HELP = """The README.md with which a run is shared on a model or data hub: front matter, settings, files, how to load them.
+CARD_HELP = """The README.md with which a run is shared on a model or data hub: what it is, how to load, check and cite it, files,
+fields with units, settings, licence; and SHA256SUMS of every file beside it, for sha256sum --check. Give it last.
 
 Example:
   orograph card runs/demo --license cc-by-4.0"""

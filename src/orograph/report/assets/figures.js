@@ -35,7 +35,7 @@ function logarithmic(data, title) {
   const known = data.flatMap((trace) => Array.from(trace.y)).filter((value) => finite(value) && value > 0).map(Math.log10);
   const [low, high] = known.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
   const span = known.length ? high - low : 0;
-  return axis(title, { type: "log", minor: { showgrid: false }, ...(span > 3 ? decades(span) : span > 1 ? { dtick: "D2" } : {}) });
+  return axis(title, { type: "log", minor: { showgrid: false }, ...(span > 3 ? { ...decades(span), tickformat: "" } : span > 1 ? { dtick: "D2" } : {}) });
 }
 
 /* The axis of a ladder that is logarithmic but for its beginning: decades, and what stands in the place of 0. */
