@@ -62,7 +62,9 @@ def test_every_kind_of_file_is_listed_with_how_many_there_are(run: Path) -> None
 def test_every_field_is_listed_with_its_unit(run: Path) -> None:
     text = (run / "README.md").read_text(encoding="utf-8")
     ds = open_run(run)
-    rows = {line.split("`")[1]: [cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("| `")}
+    rows = {
+        line.split("`")[1]: [cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("| `")
+    }
     assert {str(name) for name in [*ds.coords, *ds.data_vars]} <= set(rows)
     assert rows["test_loss"][2:5] == ["–", "float64", "nat"]
     assert rows["eigenvector"][2:5] == ["eigen, parameter", "float32", "–"]

@@ -71,7 +71,9 @@ def test_an_import_of_ones_own_run_knows_what_it_is_of(anchor: Path, tmp_path: P
 def test_eigenvectors_that_are_in_arrays_alone_are_verified_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own, out = make(tmp_path / "own", "--eigenvectors", "zarr"), tmp_path / "again"
     assert main(["import", str(own), "--out", str(out)]) == 0
-    assert "2 points, 4 pairs verified by a product each: 4 within the tolerance 0.001" in " ".join(capsys.readouterr().err.split())
+    assert "2 points, 4 pairs verified by a product each: 4 within the tolerance 0.001" in " ".join(
+        capsys.readouterr().err.split()
+    )
     here, there = open_run(own), open_run(out)
     np.testing.assert_allclose(there.eigenvector, here.eigenvector, atol=1e-7)
     assert (abs(here.residual - there.residual) <= 1e-4 * abs(here.eigenvalue)).all()
