@@ -145,8 +145,8 @@ def _sweep(run: Run, points: str) -> str:
     return (
         f"A λ-sweep: the same network{network} trained on{some} {_text(data)} at {len(strengths)} strengths λ of "
         f"L_eff(θ) = L(θ) + λ‖θ − θ_ref‖², from {strengths[0]:g} to {strengths[-1]:g}, where L is the mean loss over the "
-        f"training set and θ_ref is {around}. At each strength there are the weights θ, losses, metrics, the gradient ∇L over all "
-        f"training samples{pairs}. Model IDs {models}{down}; {points}.\n\n"
+        f"training set and θ_ref is {around}. At each strength there are the weights θ, losses, metrics, the gradient ∇L "
+        f"over all training samples{pairs}. Model IDs {models}{down}; {points}.\n\n"
         "For whoever studies how minima, their curvature and what they have learned change along λ, without training anything. "
         f"{made}."
     )

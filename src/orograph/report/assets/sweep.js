@@ -36,9 +36,9 @@ function show(report) {
 
   function pick(at) {
     const x = ladder.find((value) => place(value) === at);
-    const place = here().strengths.indexOf(x);
+    const index = here().strengths.indexOf(x);
     const other = chains.findIndex((chain) => chain.strengths.includes(x));
-    if (place >= 0) select(state.chain, place);
+    if (index >= 0) select(state.chain, index);
     else if (other >= 0) select(other, chains[other].strengths.indexOf(x));
   }
   const along = (parent, title, note, draw, options = {}) => figure(parent, title, note, () => {
