@@ -67,7 +67,7 @@ def lanczos(
         block: vectors multiplied together; more than one pays where a block product costs little more than a single one.
         max_products: stop after about so many products (default 50·k + 500); what has not converged by then is marked. By
             default, too, copies of multiple eigenvalues of large operators (P > 5,000) are followed to 5·k products in all (at
-            least 100), or k more than without them; then the spectrum is `cut`, and of `LM` pairs that have converged go before
+            least 100), or k/2 more than without them; then the spectrum is `cut`, and of `LM` pairs that have converged go before
             larger ones that have not. A number given here is spent on them if need be.
         memory: budget of the basis; one that does not fit is memory-mapped from a temporary file.
         verification: `sampled` tests all pairs by a few random products and multiplies only those left in doubt; `full`
