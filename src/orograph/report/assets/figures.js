@@ -30,12 +30,14 @@ function axis(title, extra = {}) {
 /* Over several decades only powers of ten have room for their labels. */
 const decades = (span) => (span > 2 ? { dtick: Math.ceil(span / 6) } : {});
 
-/* And of values over more than a decade 1, 2 and 5. */
+/* And of values over more than a decade 1, 2 and 5; on less than that all of these may be outside. */
+const ticksOver = (span) => (span > 3 ? { ...decades(span), tickformat: "" } : span > 1 ? { dtick: "D2" } : {});
+
 function logarithmic(data, title) {
   const known = data.flatMap((trace) => Array.from(trace.y)).filter((value) => finite(value) && value > 0).map(Math.log10);
   const [low, high] = known.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
   const span = known.length ? high - low : 0;
-  return axis(title, { type: "log", minor: { showgrid: false }, ...(span > 3 ? { ...decades(span), tickformat: "" } : span > 1 ? { dtick: "D2" } : {}) });
+  return axis(title, { type: "log", minor: { showgrid: false }, ...ticksOver(span) });
 }
 
 /* The axis of a ladder that is logarithmic but for its beginning: decades, and what stands in the place of 0. */
@@ -203,8 +205,7 @@ function signedScale(values, title) {
   const known = values.filter(finite);
   const largest = known.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
   const least = known.reduce((low, value) => Math.min(low, value), Infinity);
-  const ticks125 = largest > 10 * least ? { dtick: "D2" } : {}; /* on less than a decade 1, 2 and 5 may all be outside */
-  if (least > 0) return { map: (value) => value, axis: axis(title, { type: "log", minor: { showgrid: false }, ...ticks125 }) };
+  if (least > 0) return { map: (value) => value, axis: axis(title, { type: "log", minor: { showgrid: false }, ...ticksOver(Math.log10(largest / least)) }) };
   const unit = largest * 1e-3;
   const map = (value) => Math.asinh(value / unit);
   const powers = [-2, -1, 0].map((power) => 10 ** (Math.floor(Math.log10(largest)) + power));

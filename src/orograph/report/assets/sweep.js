@@ -238,7 +238,7 @@ function show(report) {
     const edges = report.gradient_bins;
     return { data: [{ type: "bar", x: counts.map((_, i) => (edges[i] + edges[i + 1]) / 2), y: counts, marker: { color: colour(2) }, width: edges[1] - edges[0],
       customdata: counts.map((_, i) => [10 ** edges[i], 10 ** edges[i + 1]]), hovertemplate: "%{customdata[0]:.1e} – %{customdata[1]:.1e}: %{y}<extra></extra>" }],
-      layout: { xaxis: axis("log₁₀ |∂L/∂θᵢ|"), yaxis: axis("entries"), hovermode: "closest", bargap: 0 } };
+      layout: { xaxis: axis("log₁₀ |∂L/∂θᵢ|", { nticks: 8 }), yaxis: axis("entries"), hovermode: "closest", bargap: 0 } };
   });
   if (chains.some((chain) => chain.arrays.class_share)) atPoint(`${upper(report.grouping)} shares`, `Share of each ${report.grouping} in each eigenvalue, in percent of the eigenvalue. Inside a cluster only sums over its pairs have meaning.`, () => {
     const shares = here().arrays.class_share;
