@@ -131,3 +131,12 @@ def test_a_coincidence_of_unrelated_changes_is_as_rare_as_its_p_value_says() -> 
         (row,) = coincidences({"a": [change(x) for x in a], "b": [change(x) for x in b]}, [("a", "b")], LADDER)
         rare += row.p_value <= 0.1
     assert rare <= 0.15 * 300
+
+
+def test_two_jumps_in_neighbouring_steps_are_each_judged_in_their_own() -> None:
+    values = np.where(LADDER < 1.0, 10.0, np.where(LADDER < 1.05, 9.0, 3.0)) - LADDER / 10  # the second is six times the first
+    known, ladder = dict(zip(LADDER.tolist(), values.tolist(), strict=True)), LADDER.tolist()
+    small, large = (ladder[19], ladder[20]), (ladder[20], ladder[21])
+    assert judge(known, ladder, "jump", small).change == pytest.approx(-6, abs=0.01)  # a search may have missed its place
+    assert judge(known, ladder, "jump", small, sure=True).change == pytest.approx(-1, abs=0.01)
+    assert judge(known, ladder, "jump", large, sure=True).change == pytest.approx(-6, abs=0.01)

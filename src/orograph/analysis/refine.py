@@ -81,7 +81,7 @@ def refine(
             interval[0] - reach < x < interval[1] + reach and not any(low < x < high for low, high in elsewhere)
             for x in set(known) - set(strengths)
         )
-        found = zoom(known, [x for x in strengths if x in known], change.kind, interval, width)
+        found = zoom(known, [x for x in strengths if x in known], change.kind, interval, width, sure=change.sure)
         wanted = found.wanted
         if wanted is None or inserted >= most:
             return Refinement(inserted, found.width, wanted is None, False)

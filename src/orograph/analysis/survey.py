@@ -173,7 +173,7 @@ def _transition(run: Run, analysis: Analysis, chain: Chain, change: ChangePoint)
     step = ladder_interval(ladder, change)
     width = step[1] - step[0]
     known = dict(zip(chain.strengths.tolist(), chain.order_parameter.tolist(), strict=True))
-    judgement = judge(known, ladder.tolist(), change.kind, step)
+    judgement = judge(known, ladder.tolist(), change.kind, step, sure=change.sure)
     near = (chain.strengths >= step[0] - 1.01 * width) & (chain.strengths <= step[1] + 1.01 * width)
     inserted = int((near & ~chain.planned).sum())
     return Transition(change, judgement, inserted, _class_changes(run, analysis, chain, step))

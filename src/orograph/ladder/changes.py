@@ -71,6 +71,11 @@ class ChangePoint:
     adjusted: float = math.nan
     evidence: Literal["search", "energy", "response"] = "search"
 
+    @property
+    def sure(self) -> bool:
+        """Whether its step is known: an identity between the points on both sides of it fails, no search has placed it."""
+        return self.evidence == "energy"
+
 
 def uneven(strengths: Float[ndarray, " n"]) -> str:
     """Why a ladder cannot be searched for change points; empty where it can."""

@@ -89,7 +89,13 @@ class Zoom:
 
 
 def zoom(
-    known: Mapping[float, float], ladder: Sequence[float], kind: str, interval: tuple[float, float], width: float = 0.0
+    known: Mapping[float, float],
+    ladder: Sequence[float],
+    kind: str,
+    interval: tuple[float, float],
+    width: float = 0.0,
+    *,
+    sure: bool = False,
 ) -> Zoom:
     """Encloses a transition by halving intervals, as far as points are known.
 
@@ -104,13 +110,14 @@ def zoom(
         kind: `jump` or `kink`.
         interval: the ladder's step in which the change was seen.
         width: how narrow the interval must become; 0 goes as far as points are known.
+        sure: that it is in this step and in none beside it.
 
     Returns:
         The points that enclose the transition, and where the next one is wanted.
     """
     first = ladder.index(interval[0])
     ends = (ladder[0], ladder[-1])
-    around = range(max(0, first - 1), min(len(ladder) - 1, first + 2))
+    around = range(first, first + 1) if sure else range(max(0, first - 1), min(len(ladder) - 1, first + 2))
     # A step beside it holds the jump only where a search has missed its place: q changes far more there.
     start = max(around, key=lambda i: abs(known[ladder[i + 1]] - known[ladder[i]]) * (_STEEPER if i == first else 1.0))
     own = {x: known[x] for x in ladder}
@@ -166,7 +173,9 @@ def _plain(strength: float) -> float:
     return float(f"{strength:.10g}")
 
 
-def judge(known: Mapping[float, float], ladder: Sequence[float], kind: str, interval: tuple[float, float]) -> Judgement:
+def judge(
+    known: Mapping[float, float], ladder: Sequence[float], kind: str, interval: tuple[float, float], *, sure: bool = False
+) -> Judgement:
     """The order of the transition in an interval of the ladder, from all points now there.
 
     Args:
@@ -174,11 +183,12 @@ def judge(known: Mapping[float, float], ladder: Sequence[float], kind: str, inte
         ladder: strengths of the ladder, ascending.
         kind: `jump` or `kink`.
         interval: the ladder's step in which the change was seen.
+        sure: that it is in this step and in none beside it.
 
     Returns:
         The order, and the numbers that it was judged by.
     """
-    found = zoom(known, ladder, kind, interval)
+    found = zoom(known, ladder, kind, interval, sure=sure)
     shrinkage = (interval[1] - interval[0]) / found.width
     change = known[found.high] - known[found.low]
     start = min(ladder, key=lambda x: abs(x - found.low) if x <= found.low else math.inf)
