@@ -199,6 +199,12 @@ def test_no_other_error_is_taken_for_too_little_memory() -> None:
         (["absent.pth", "--model", "json:nothing"], "nothing"),
         (["absent.pth", "--probes", "1"], "--probes 1 must be at least 2"),
         (["absent.pth", "--blocks", "fc1.*"], "'fc1.*' is no group"),
+        (["absent.pth", "--blocks", "early=fc1.*"], "--blocks changes nothing here; give --measures layers"),
+        (
+            ["absent.pth", "--sampler", "rmsprop", "--measures", "kfac"],
+            "--sampler changes nothing here; give --measures llc or --llc-scan",
+        ),
+        (["absent.pth", "--kfac", "ekfac", "--measures", "llc"], "--kfac changes nothing here; give --measures kfac"),
         (["absent.pth", "--trace-probes", "1"], "--trace-probes 1 must be at least 2"),
         ([], "checkpoint"),
     ],

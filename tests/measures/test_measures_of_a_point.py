@@ -205,3 +205,13 @@ def test_measure_takes_them_with_its_own_pairs() -> None:
     assert "failures" not in fields
     with pytest.raises(ConfigurationError, match="unknown measure 'lcl'; did you mean 'llc'"):
         og.measure(objective.model, nn.functional.cross_entropy, [batch], measures=["lcl"], **given)
+
+
+def test_a_scan_is_of_the_sampler_that_is_given(monkeypatch) -> None:
+    monkeypatch.setattr("orograph.measures.table.DRAWS", 40)
+    monkeypatch.setattr("orograph.measures.table.BURN_IN", 10)
+    objective = og.Objective(torch.nn.Linear(3, 1), torch.nn.MSELoss(), [(torch.eye(3), torch.zeros(3, 1))])
+    at = objective.moved(torch.zeros(4))
+    rows = {name: og.measures.coefficient_scan(at, 8 / 3, sampler=name) for name in ("sgld", "rmsprop")}
+    assert [row["nbeta"] for row in rows["sgld"]] == [row["nbeta"] for row in rows["rmsprop"]]
+    assert all(one["coefficient"] != other["coefficient"] for one, other in zip(rows["sgld"], rows["rmsprop"], strict=True))

@@ -164,7 +164,11 @@ def scan_of(
             working.say(f"learning coefficients: {done} of {count}")
 
         try:
-            return {"coefficient_scan": scan(objective, found.lambda_max, seed=settings.seed, on_cell=on_cell)}
+            return {
+                "coefficient_scan": scan(
+                    objective, found.lambda_max, sampler=settings.sampler, seed=settings.seed, on_cell=on_cell
+                )
+            }
         except OrographError as error:  # told beside what else was not measured; all else is kept
             found.failures["llc_scan"] = str(error)
             return {}

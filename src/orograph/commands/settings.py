@@ -187,7 +187,9 @@ class MeasureSettings(Settings):
     blocks: Words = Field(
         (), description="of layers and llc-layers: named groups as early=fc1.*,late=fc2.*,late=fc3.*; left out, each module"
     )
-    sampler: Literal["sgld", "rmsprop"] = Field("sgld", description="of llc and llc-layers; rmsprop is preconditioned")
+    sampler: Literal["sgld", "rmsprop"] = Field(
+        "sgld", description="of llc, llc-layers and --llc-scan; rmsprop is preconditioned"
+    )
     kfac: Literal["kfac", "ekfac"] = Field("kfac", description="which Kronecker factors the measure kfac is of")
     llc_scan: bool = Field(
         False,
@@ -220,6 +222,17 @@ class MeasureSettings(Settings):
     @model_validator(mode="after")
     def _possible(self) -> "MeasureSettings":
         named_blocks(self.blocks)
+        asked = {*self.measures, *(["llc_scan"] if self.llc_scan else [])}
+        for name, changed, users in (  # else they would change nothing, without a word
+            ("blocks", bool(self.blocks), ("layers", "llc-layers")),
+            ("sampler", self.sampler != "sgld", ("llc", "llc-layers", "llc_scan")),
+            ("kfac", self.kfac != "kfac", ("kfac",)),
+        ):
+            if changed and not asked & set(users):
+                also = " or `llc_scan`" if "llc_scan" in users else ""
+                raise ConfigurationError(
+                    f"`{name}` changes nothing here; give `measures` {users[0]}{also} with it, or leave it out"
+                )
         require_range("threads", self.threads, 0, MOST_PARALLEL)
         require_range("seed", self.seed, 0, MOST_SEED)
         require_range("k", self.k, 1, MOST_PAIRS)

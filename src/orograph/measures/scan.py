@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 from orograph.arguments import checked
+from orograph.degeneracy.sampling import Sampler
 from orograph.degeneracy.scanning import scan_learning_coefficient
 from orograph.errors import ConfigurationError
 from orograph.measures import table
@@ -15,7 +16,12 @@ STEPS = (0.05, 0.1, 0.2, 0.4)  # of ε, in units of 1/(nβ λ_max) at each
 
 @checked
 def coefficient_scan(
-    objective: Objective, largest: float, *, seed: int = 0, on_cell: Callable[[int, int], None] | None = None
+    objective: Objective,
+    largest: float,
+    *,
+    sampler: Sampler = "sgld",
+    seed: int = 0,
+    on_cell: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, float]]:
     """The learning coefficient at three temperatures and four steps each, at the localisation of the measure `llc`.
 
@@ -24,6 +30,7 @@ def coefficient_scan(
     Args:
         objective: L_eff at θ.
         largest: λ_max of H_eff there.
+        sampler: `sgld`, or `rmsprop`, preconditioned.
         seed: of chains and probes.
         on_cell: called with the cells done and all.
 
@@ -55,6 +62,7 @@ def coefficient_scan(
         draws=table.DRAWS,
         burn_in=table.BURN_IN,
         batch_size=table.BATCH,
+        sampler=sampler,
         seed=seed,
         on_cell=on_cell,
     )
