@@ -192,6 +192,6 @@ def test_nothing_of_ones_own_is_changed_and_wrong_radii_are_refused() -> None:
     nan = torch.full_like(before, torch.nan)
     with pytest.raises(ConfigurationError, match="`theta` has the norm nan"):
         og.finite_radius_curvature(objective, nan, units(1, len(before)))
-    for directions in (units(1, len(before))[:0], nan[None]):
+    for directions in (units(1, len(before))[:0], nan[None], torch.zeros_like(nan)[None]):
         with pytest.raises(ConfigurationError, match="`directions` must be one row or more of finite numbers"):
             og.valley_asymmetry(objective, objective.theta, directions)

@@ -232,8 +232,8 @@ def _sides(
 ) -> tuple[float, Float64[Tensor, "k R"], Float64[Tensor, "k R"], float]:
     """L(θ), L(θ + rd), L(θ − rd) and the noise of all, on the CPU."""
     k = len(directions)
-    if not k or not bool(directions.isfinite().all()):
-        raise ConfigurationError("`directions` must be one row or more of finite numbers.")
+    if not k or not bool(directions.isfinite().all()) or not bool(directions.any(dim=1).all()):
+        raise ConfigurationError("`directions` must be one row or more of finite numbers, none of them zeros alone.")
     steps = torch.cat([radius * torch.eye(k, dtype=torch.float64) for radius in radii.tolist()])  # radius by radius
     every = torch.cat([torch.zeros_like(steps[:1]), steps, -steps])
     losses = told(losses_at(objective, Points(theta, directions.to(theta), every))).cpu()
