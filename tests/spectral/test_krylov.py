@@ -8,6 +8,7 @@ from designed import turned
 from orograph.curvature.operator import MatrixOperator
 from orograph.curvature.shards import Shards
 from orograph.spectral.basis import Basis
+from orograph.spectral.eigenpairs import lanczos
 from orograph.spectral.krylov import Krylov
 
 
@@ -108,6 +109,19 @@ def test_products_less_exact_than_their_dtype_cost_some_more_and_no_row() -> Non
     krylov.settle()
     holds(krylov, matrix, 1e-4)
     assert 50 < krylov.products <= 50 + 33  # those that were postponed, once
+
+
+@pytest.mark.parametrize("products", [6, 30, 500])
+def test_pairs_of_products_less_exact_than_their_dtype_are_as_good_as_these(products: int) -> None:
+    matrix, generator = turned(0.5 ** np.arange(60.0)), torch.Generator().manual_seed(0)
+
+    class Noisy(MatrixOperator):
+        def __matmul__(self, other: torch.Tensor) -> torch.Tensor:
+            return super().__matmul__(other) + 1e-7 * torch.randn(other.shape, generator=generator, dtype=other.dtype)
+
+    found = lanczos(Noisy(matrix), 4, tolerance=1e-3, max_products=products)  # the first look may find rows to give up
+    for value, residual in zip(found.eigenvalues.tolist(), found.residuals.tolist(), strict=True):
+        assert min(abs(value - 0.5**i) for i in range(60)) <= residual + 1e-5
 
 
 def test_the_residual_of_a_ritz_pair_is_known_without_a_product() -> None:

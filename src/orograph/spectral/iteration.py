@@ -158,6 +158,10 @@ class Iteration:
 
     def solve(self, *, roughly: bool = False) -> None:
         """The projected problem: Ritz values, the wanted ones and how far from converged they are."""
+        if not roughly:
+            self.krylov.settle()
+        while self.krylov.multiplied < self.k and (self.krylov.pool or self.krylov.add_random(1)):
+            self.krylov.expand()  # rows were given up, or never there
         self.values, self.weights = self.krylov.ritz(roughly=roughly)
         self._choose(wanted(self.values, self.k, self.which))
         self.spread = (min(self.spread[0], float(self.values[0])), max(self.spread[1], float(self.values[-1])))
