@@ -12,6 +12,17 @@ from orograph.spectral.eigenpairs import lanczos
 from orograph.spectral.krylov import Krylov
 
 
+class Noisy(MatrixOperator):
+    """Products less exact than their dtype: with noise of this size in every entry."""
+
+    def __init__(self, matrix: torch.Tensor, noise: float) -> None:
+        super().__init__(matrix)
+        self._noise, self._generator = noise, torch.Generator().manual_seed(0)
+
+    def __matmul__(self, other: torch.Tensor) -> torch.Tensor:
+        return super().__matmul__(other) + self._noise * torch.randn(other.shape, generator=self._generator, dtype=other.dtype)
+
+
 def holds(krylov: Krylov, matrix: torch.Tensor, tolerance: float) -> None:
     m, n = krylov.multiplied, krylov.count
     rows = krylov.basis.rows[:n].double()
@@ -96,13 +107,8 @@ def test_copies_of_an_eigenvalue_set_aside_that_come_later_are_lost_along_no_row
 
 
 def test_products_less_exact_than_their_dtype_cost_some_more_and_no_row() -> None:
-    matrix, generator = turned(0.7 ** np.arange(90.0)), torch.Generator().manual_seed(0)
-
-    class Noisy(MatrixOperator):
-        def __matmul__(self, other: torch.Tensor) -> torch.Tensor:
-            return super().__matmul__(other) + 1e-6 * torch.randn(other.shape, generator=generator, dtype=other.dtype)
-
-    krylov = Krylov(Noisy(matrix), 60, seed=0, memory="1GiB")
+    matrix = turned(0.7 ** np.arange(90.0))
+    krylov = Krylov(Noisy(matrix, 1e-6), 60, seed=0, memory="1GiB")
     krylov.add_random(1)
     while krylov.multiplied < 50:
         krylov.advance()
@@ -113,13 +119,8 @@ def test_products_less_exact_than_their_dtype_cost_some_more_and_no_row() -> Non
 
 @pytest.mark.parametrize("products", [6, 30, 500])
 def test_pairs_of_products_less_exact_than_their_dtype_are_as_good_as_these(products: int) -> None:
-    matrix, generator = turned(0.5 ** np.arange(60.0)), torch.Generator().manual_seed(0)
-
-    class Noisy(MatrixOperator):
-        def __matmul__(self, other: torch.Tensor) -> torch.Tensor:
-            return super().__matmul__(other) + 1e-7 * torch.randn(other.shape, generator=generator, dtype=other.dtype)
-
-    found = lanczos(Noisy(matrix), 4, tolerance=1e-3, max_products=products)  # the first look may find rows to give up
+    matrix = turned(0.5 ** np.arange(60.0))
+    found = lanczos(Noisy(matrix, 1e-7), 4, tolerance=1e-3, max_products=products)  # the first look may find rows to give up
     for value, residual in zip(found.eigenvalues.tolist(), found.residuals.tolist(), strict=True):
         assert min(abs(value - 0.5**i) for i in range(60)) <= residual + 1e-5
 

@@ -31,9 +31,7 @@ _NEAR = 0.02  # of ‖θ_a − θ_ref‖: nearer than that the path goes straigh
 _GROWTH = 2.0  # of λ from point to point, at first; `_FASTEST` at most
 _FASTEST = 16.0
 _FINEST = 1.02  # where a step of that is still too long the path jumps
-TRIALS = (
-    50  # times what a point may take: where all of them have taken so much the path goes straight; trained networks took 9 to 23
-)
+TRIALS = 50  # times what one point may take, of all together; then the path goes straight; trained networks took 9 to 23
 _LONG, _SHORT = 2.0, 0.5  # times the known way by `points`: longer steps are halved, after shorter ones they grow
 
 

@@ -191,7 +191,7 @@ class Krylov:
         self.count, self.fresh = self.count + 1, self.fresh + 1
         if self.fresh == _POSTPONED or lost * growth > _LOSS:  # the next would be too much
             self.settle()
-            if self.multiplied >= max(_AGED * self.aside.known, _FIRST):
+            if self._may_set_aside and self.multiplied >= _FIRST:
                 self.ritz()
         return 1
 
@@ -289,12 +289,15 @@ class Krylov:
             overlaps.copy_(aside.removed(overlaps, many))
         return many > 0
 
+    @property
+    def _may_set_aside(self) -> bool:
+        """Whether there may be better Ritz vectors than those set aside; none where the basis is more than memory may hold."""
+        ready = self.pool == 1 and not self._coarse and not self.basis.mapped
+        return ready and self.multiplied >= _AGED * self.aside.known
+
     def _set_aside(self, values: Float64[Tensor, " m"], weights: Float64[Tensor, "m m"]) -> None:
-        """Set Ritz vectors of outlying eigenvalues aside, the farthest first, if there may be better ones than before; none where
-        the basis itself is more than memory may hold."""
+        """Set Ritz vectors of outlying eigenvalues aside, the farthest first, if there are any."""
         m, sizes = self.multiplied, values.abs()
-        if self.pool != 1 or self._coarse or self.basis.mapped or m < _AGED * self.aside.known:
-            return
         rest = float(self.coefficients.diagonal(-1)[max(0, m - _RECENT) : m].abs().median())
         far = (sizes > _FAR * rest) & (self.couplings(weights) <= _KNOWN * sizes)
         chosen = torch.argsort(torch.where(far, sizes, 0.0), descending=True)[: min(int(far.sum()), m // 4)]
@@ -360,7 +363,7 @@ class Krylov:
         projected = self.coefficients[: self.multiplied, : self.multiplied]
         values, weights = torch.linalg.eigh((projected + projected.T) / 2)
         self.scale = max(self.scale, float(values.abs().max()))
-        if not self.fresh:
+        if not self.fresh and self._may_set_aside:
             self._set_aside(values, weights)
         return values, weights
 

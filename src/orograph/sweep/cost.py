@@ -94,7 +94,7 @@ def time_cost(settings: SweepSettings, instruments: Instruments, points: int) ->
     given: dict[str, Any] = {"known": known, "on": instruments.test, "groups": instruments.groups}
     measures = seconds(settings.measuring.measures, typical, hessian, **given)
     found = ways(settings, points)
-    reaching = time_ways(found, objective.penalised(_typical(settings)), hessian, product)
+    reaching = time_ways(found, typical, hessian, product)
     return Cost(epoch, product, points, settings.training.epochs, expected_products(settings), measures, found, reaching)
 
 
