@@ -18,7 +18,7 @@ def chosen(names: tuple[str, ...], known: tuple[str, ...] = MEASURES) -> tuple[s
     for name in names:
         if name in ("all", "none") and len(names) > 1:
             raise ConfigurationError(f"`measures` {','.join(names)}: {name} stands alone; leave out the others")
-        if name == "topology":
+        if name == "topology" and name not in known:
             raise ConfigurationError("`measures` topology: it is of a surface, not of a point; a study finds it with --2d-slice")
         if name not in (*known, "all", "none"):
             raise unknown("measure", name, (*known, "all", "none"))
