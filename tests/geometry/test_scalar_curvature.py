@@ -148,8 +148,9 @@ def test_errors_without_pairs_are_the_spread_of_what_they_belong_to() -> None:
     for name in ("frobenius_square", "participation_ratio"):
         errors = torch.tensor([getattr(each, name).error for each in found])
         spread = torch.tensor([getattr(each, name).value for each in found]).std()
-        # of 100 values a spread is known within 7 %; the variance leaves out how uneven the diagonal is, and is too large for it
-        assert 0.8 < errors.square().mean().sqrt() / spread < 1.4
+        # Of 100 values a spread is known within 7 %. The variance leaves out how uneven the diagonal is, and the larger of two is
+        # taken, one of six samples: both make it too large, the latter by E max(1, χ²₅/5) = 1.26.
+        assert 0.8 < errors.square().mean().sqrt() / spread < 1.6
 
 
 def test_top_k_is_another_number_and_ignores_the_rest() -> None:
