@@ -15,8 +15,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from orograph.curvature import CohortHessian, HessianOperator
-from orograph.spectral import Spectrum, basis, lanczos, lanczos_cohort
+from orograph.curvature import CohortHessian, HessianOperator, shards
+from orograph.spectral import Spectrum, lanczos, lanczos_cohort
 from orograph.training import TrainingSettings, train
 from quiet import Watch, require_quiet
 from report import Report, Table, parser, ratio, seconds, set_threads
@@ -89,7 +89,7 @@ def measured(case: Case, rounds: int, watch: Watch) -> list[str]:
     times: dict[str, list[float]] = {"alone": [], "together": []}
     kernels, products, residuals = {}, {}, []
     for way in times:
-        with Kernels() as counter, mock.patch.object(basis, "_SUM_SPAN", 1 << 40):
+        with Kernels() as counter, mock.patch.object(shards, "_SUM_SPAN", 1 << 40):
             spectra = getattr(case, way)()
         products[way] = sum(spectrum.products for spectrum in spectra)
         kernels[way] = counter.count / products[way]

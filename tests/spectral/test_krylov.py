@@ -10,6 +10,7 @@ from orograph.curvature.shards import Shards
 from orograph.spectral.basis import Basis
 from orograph.spectral.eigenpairs import lanczos
 from orograph.spectral.krylov import Krylov
+from orograph.spectral.verification import residual_weights
 
 
 class Noisy(MatrixOperator):
@@ -84,7 +85,7 @@ def test_postponed_passes_leave_the_decomposition_as_it_was(spectrum: str, dtype
     holds(krylov, matrix, tolerance)
     vectors = krylov.basis.combine(weights[:, -1:]).double()
     residual = (vectors @ matrix - values[-1] * vectors).norm()
-    assert float(krylov.residual_weights(values, weights)[:, -1].norm()) == pytest.approx(float(residual), abs=tolerance)
+    assert float(residual_weights(krylov, values, weights)[:, -1].norm()) == pytest.approx(float(residual), abs=tolerance)
     assert postponed > 1
 
 
@@ -134,7 +135,7 @@ def test_the_residual_of_a_ritz_pair_is_known_without_a_product() -> None:
     values, weights = krylov.ritz()
     vectors = krylov.basis.combine(weights)
     truth = (vectors @ matrix - values[:, None] * vectors).norm(dim=1)
-    torch.testing.assert_close(krylov.residual_weights(values, weights).norm(dim=0), truth)
+    torch.testing.assert_close(residual_weights(krylov, values, weights).norm(dim=0), truth)
     torch.testing.assert_close(krylov.couplings(weights), truth)
 
 

@@ -15,12 +15,11 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from orograph.curvature.shards import Shards
+from orograph.curvature.shards import Shards, summing_span
 from orograph.errors import RunError
 from orograph.memory import format_bytes, parse_bytes
 
 _SPAN = 1 << 15  # columns rotated at a time, so that a restart needs no second basis
-_SUM_SPAN = 1 << 11  # columns summed in the rows' own dtype
 
 
 class Basis:
@@ -77,6 +76,11 @@ class Basis:
         """Put the rows `sources` at `start`, `start + 1`, …"""
         self.rows[start : start + len(sources)] = self.rows[sources]
 
+    def chosen(self, rows: list[int]) -> Float[Tensor, "n P"]:
+        """These rows, ascending: a view where they lie side by side."""
+        side_by_side = rows[-1] - rows[0] + 1 == len(rows)
+        return self.rows[rows[0] : rows[-1] + 1] if side_by_side else self.rows[rows]
+
     def dots(self, rows: Float[Tensor, "n P"], block: Float[Tensor, "b P"]) -> Float64[Tensor, "n b"]:
         """Dot products in the rows' dtype over spans of columns, whose sums are taken in float64; over all processes."""
         total = torch.zeros(len(block), len(rows), dtype=torch.float64, device=rows.device)
@@ -131,12 +135,3 @@ def _by_span(rows: Float[Tensor, "n P"]) -> tuple[Float[Tensor, "s n w"], Float[
     span = summing_span(rows)
     whole = rows.shape[1] // span * span
     return rows[:, :whole].unflatten(1, (-1, span)).transpose(0, 1), rows[None, :, whole:]
-
-
-def summing_span(rows: Float[Tensor, "*M n P"]) -> int:
-    """How many columns of a dot product may be summed in the rows' dtype.
-
-    A CPU kernel adds 10⁵ products into few registers: where a vector has a few large entries, what follows them is lost to
-    rounding, and dot products are off by 1e-4 (measured). A span is short enough for that not to happen. GPUs sum in a tree.
-    """
-    return _SUM_SPAN if rows.device.type == "cpu" else rows.shape[-1]

@@ -18,10 +18,10 @@ from torch.utils._pytree import tree_leaves
 from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator
+from orograph.curvature.shards import summing_span
 from orograph.errors import ConfigurationError, unknown
 from orograph.memory import DEFAULT_MEMORY, format_bytes, parse_bytes
 from orograph.objective import Objective
-from orograph.spectral.basis import summing_span
 from orograph.spectral.eigenpairs import begin, least_rows, spectrum_of
 from orograph.spectral.iteration import Iteration, Which
 from orograph.spectral.krylov import Krylov

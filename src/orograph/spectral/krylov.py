@@ -33,9 +33,9 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from orograph.curvature.operator import LinearOperator, not_finite
-from orograph.curvature.shards import Shards, shards_of
+from orograph.curvature.shards import shards_of
 from orograph.spectral.basis import Basis
-from orograph.spectral.orthogonality import Aside, Overlaps, size
+from orograph.spectral.orthogonality import Aside, Overlaps, nothing_aside, size
 
 _PASSES = 4  # after the first; one suffices for any vector that is not wholly rounding
 _LARGE = 1e-3  # of |λ₁|: components worth a subtraction of their own
@@ -46,7 +46,7 @@ _FAR = 4.0  # times ‖rest‖: eigenvalues whose Ritz vectors are worth a pass 
 _RECENT = 10  # rests that ‖rest‖ is the median of
 _FIRST = 20  # rows before Ritz vectors are set aside
 _KNOWN = 0.05  # of |θ|: the residual up to which a Ritz vector is near enough to an eigenvector
-_AGED = 1.25  # times the vectors that they were made of, when there are enough for better ones
+_AGED = 2.0  # times the vectors that they were made of, when there are enough for better ones
 _COARSE = 1e-5  # of a dtype: rows that are changed once more are rounded once more
 
 
@@ -61,8 +61,6 @@ class Krylov:
         told: called with the number of products so far after every product.
     """
 
-    shards: Shards
-    basis: Basis
     coefficients: Tensor
     multiplied: int
     count: int
@@ -71,7 +69,6 @@ class Krylov:
     fresh: int
     lost: float
     aside: Aside
-    overlaps: Overlaps
 
     def __init__(
         self,
@@ -93,7 +90,7 @@ class Krylov:
         self.fresh = 0  # how many of the last rows are orthogonal to the two before them alone
         self.lost = 0.0  # what the last row has along the others, as foretold, but for Ritz vectors set aside
         self.overlaps = Overlaps(capacity, seed)
-        self.aside = self._nothing_aside()
+        self.aside = nothing_aside(self.basis.rows)
         self._coarse = not operator.exact_products or torch.finfo(operator.dtype).eps > _COARSE  # so nothing is postponed
         self._generator = torch.Generator().manual_seed(seed)
         self._told = told
@@ -138,18 +135,25 @@ class Krylov:
     def add_random(self, count: int) -> int:
         """Up to `count` random unit vectors, orthogonal to all rows, into the pool; returns how many there was room for."""
         self.settle()
-        before = self.count
-        for _ in range(min(count, self.room)):
-            vector = self.shards.random(1, self._generator, self.basis.dtype).to(self.basis.rows.device)
-            vector /= self._norm(vector)
-            self._append(vector, 0.0, known=0, before=float("inf"))
-        return self.count - before
+        known = self.count
+        for row in (block := self.basis.rows[known : known + min(count, self.room)]):
+            row.copy_(self.shards.random(1, self._generator, self.basis.dtype)[0])
+        if len(block):
+            self._append_units(block)
+        return self.count - known
 
     def add(self, direction: Float[Tensor, " P"]) -> None:
         """The unit vector of a direction, orthogonal to all rows, into the pool."""
         self.settle()
-        vector = self.shards.taken(direction[None]).to(self.basis.rows, copy=True)
-        self._append(vector / self._norm(vector), 0.0, known=0, before=float("inf"))
+        self._append_units(self.shards.taken(direction[None]).to(self.basis.rows, copy=True))
+
+    def _append_units(self, block: Float[Tensor, "b W"]) -> None:
+        """The unit vectors of these (changed), which may lie where the next rows do, orthogonal to all, into the pool."""
+        block /= self.shards.norms(block)[:, None].to(block)
+        known = self.count
+        self.basis.project_out(block, known)
+        for vector in block.split(1):
+            self._append(vector, 0.0, known=known, before=1.0)
 
     def expand(self, width: int = 1) -> int:
         """Multiply the first `width` vectors of the pool; returns how many vectors this added to it, at its end."""
@@ -212,9 +216,10 @@ class Krylov:
         while old < n:
             fresh = self.basis.rows[old:n]
             along = self.basis.project_out(fresh, old)
-            expected = max(size(self.overlaps.last), _LARGE)
-            self._coarse |= float(along.abs().max()) > expected  # products are less exact than their dtype
             gram = self.basis.dots(fresh, fresh).cpu()
+            if last == 1.0:
+                self._coarse |= float(along.abs().max()) > max(self.overlaps.most, _LARGE)  # less exact than their dtype
+                self.overlaps.compare(torch.cat([along[:, -1], gram[:-1, -1]]))
             upper, failed = torch.linalg.cholesky_ex((gram + gram.T) / 2, upper=True)
             if failed or (last == 1.0 and float(upper.diagonal().min()) < _LOST):
                 self._give_up_fresh()
@@ -228,21 +233,22 @@ class Krylov:
             last *= float(upper[-1, -1])
             if float(upper.diagonal().min()) > 0.7:
                 break
-        self._all_orthonormal()
+        self._forget()
         return last
 
-    def _all_orthonormal(self) -> None:
+    def _forget(self) -> None:
+        """All rows are orthonormal."""
         self.fresh, self.lost = 0, 0.0
         self.overlaps.forget()
 
     def _give_up_fresh(self) -> None:
-        """Back to before the first row whose pass was postponed, and postpone no more."""
+        """Back to before the first row whose pass was postponed; and postpone no more, if rounding was not underestimated."""
         self.count -= self.fresh
         self.multiplied = self.count - 1
         self.coefficients[:, self.multiplied :] = 0
         self.coefficients[self.count :] = 0
-        self._coarse = True
-        self._all_orthonormal()
+        self._coarse |= not self.overlaps.distrust()
+        self._forget()
 
     @property
     def floor(self) -> float:
@@ -272,7 +278,8 @@ class Krylov:
         foreseen = self.coefficients[start : start + width, :start].T
         rows = (foreseen.abs().amax(dim=1) > least).nonzero()[:, 0]
         removed[rows] = foreseen[rows].to(removed)
-        block.addmm_(removed[rows].T.to(block.device), self.basis.rows[rows.to(block.device)], alpha=-1)
+        if len(rows):
+            block.addmm_(removed[rows].T.to(block.device), self.basis.chosen(rows.tolist()), alpha=-1)
         own = self.basis.rows[start : start + width]
         along = self.shards.total(own @ block.T)  # roughly: the pass over the basis measures what is left
         block.addmm_(along.T, own, alpha=-1)
@@ -281,19 +288,25 @@ class Krylov:
 
     def _subtract_aside(self, vector: Float[Tensor, "1 P"], index: int, overlaps: Tensor, norm: float) -> bool:
         """Subtract from what is left of A q_index (in place) what it has along those Ritz vectors set aside that are due by these
-        overlaps (changed alike); whether there are any."""
+        overlaps (changed alike), and from q_index, the last row, or it would be back a step later; whether there are any."""
         aside, many = self.aside, self.aside.due(overlaps, norm)
         if many:
-            along = self.basis.subtract(vector, aside.vectors[:many])
-            self.coefficients[: aside.known, index] += (aside.weights[:, :many] @ along)[:, 0]
+            both, rows = torch.cat([vector, self.basis.rows[index : index + 1]]), self.coefficients[: self.count, : index + 1]
+            along = aside.weights[:, :many] @ self.basis.subtract(both, aside.vectors[:many])
+            vector.copy_(both[:1])
+            rows[: aside.known, index] += along[:, 0]
+            if self.fresh:
+                self.basis.rows[index] = both[1]
+                rows[: aside.known] += torch.outer(along[:, 1], rows[index])
+                rows[:, index] -= rows[:, : aside.known] @ along[:, 1]
+                self.overlaps.last[: self.count] = aside.removed(self.overlaps.last[: self.count], many)
             overlaps.copy_(aside.removed(overlaps, many))
         return many > 0
 
     @property
     def _may_set_aside(self) -> bool:
         """Whether there may be better Ritz vectors than those set aside; none where the basis is more than memory may hold."""
-        ready = self.pool == 1 and not self._coarse and not self.basis.mapped
-        return ready and self.multiplied >= _AGED * self.aside.known
+        return self.pool == 1 and not self._coarse and not self.basis.mapped and self.multiplied >= _AGED * self.aside.known
 
     def _set_aside(self, values: Float64[Tensor, " m"], weights: Float64[Tensor, "m m"]) -> None:
         """Set Ritz vectors of outlying eigenvalues aside, the farthest first, if there are any."""
@@ -304,9 +317,6 @@ class Krylov:
         if len(chosen):
             vectors = self.basis.combine(weights[:, chosen]).to(self.basis.rows)
             self.aside = Aside(vectors, weights[:, chosen], sizes[chosen])
-
-    def _nothing_aside(self) -> Aside:
-        return Aside(self.basis.rows[:0], self.coefficients[:0, :0], self.coefficients[0, :0])
 
     def _append(self, vector: Float[Tensor, "1 P"], floor: float, *, known: int, before: float) -> tuple[Tensor, float]:
         """Add the unit vector as a row unless nothing above `floor` is left of it once it is orthogonal to all.
@@ -367,12 +377,6 @@ class Krylov:
             self._set_aside(values, weights)
         return values, weights
 
-    def residual_weights(self, values: Float64[Tensor, " l"], weights: Float64[Tensor, "m l"]) -> Float64[Tensor, "n l"]:
-        """The residual vectors Ax − θx of Ritz pairs, as weights of all rows; their norms are the columns' norms."""
-        residuals = self.coefficients[: self.count, : self.multiplied] @ weights
-        residuals[: self.multiplied] -= weights * values
-        return residuals
-
     def couplings(self, weights: Float64[Tensor, "m l"]) -> Float64[Tensor, " l"]:
         """The norm of the part of each residual vector that lies in the pool: what further steps can reduce.
 
@@ -384,7 +388,7 @@ class Krylov:
     def restart(self, weights: Float64[Tensor, "m l"]) -> None:
         """Keep only these l combinations of the multiplied rows, and the pool. Exact: the decomposition holds as before."""
         self.settle()
-        self.aside = self._nothing_aside()
+        self.aside = nothing_aside(self.basis.rows)
         m, n, kept = self.multiplied, self.count, weights.shape[1]
         projected = weights.T @ self.coefficients[:m, :m] @ weights
         coupling = self.coefficients[m:n, :m] @ weights

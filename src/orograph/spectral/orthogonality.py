@@ -6,7 +6,8 @@ with all rows before as (Simon 1984)
     C[j+1, j] q_iᵀq_{j+1} = Σ_l C[l, i] q_lᵀq_j − C[j, j] q_iᵀq_j − C[j−1, j] q_iᵀq_{j−1} + rounding.
 
 The rounding is not known. A few random samples of it are followed at once, which tells the size of the overlaps within a small
-factor where a bound by norms is a thousand times too large, for products of small matrices.
+factor where a bound by norms is a thousand times too large, for products of small matrices. How large the samples have to be is
+measured whenever the overlaps are: products are mostly some hundred times as exact as their dtype promises.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,10 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 _SAMPLES = 4  # that all are ten times smaller than expected along a direction happens once in 25,000
+_SAFETY = 3  # times the rounding measured
+_FORGOTTEN = 3  # by so much it may seem less from one time to the next
 _ALONG = 0.1  # of the next product along a Ritz vector set aside
+_SOON = 0.01  # of that: those worth taking out along with others
 
 
 class Overlaps:
@@ -24,11 +28,14 @@ class Overlaps:
 
     last: Tensor
     before: Tensor
+    level: float
 
     def __init__(self, capacity: int, seed: int) -> None:
         self._generator = torch.Generator().manual_seed(seed)
         self.last = torch.zeros(capacity, _SAMPLES, dtype=torch.float64)
         self.before = self.last.clone()
+        self._measured = 0.0  # the rounding, in terms of the one foretold at first
+        self.level = 1.0  # of the samples, likewise
 
     def forget(self) -> None:
         """All rows are orthonormal."""
@@ -39,12 +46,28 @@ class Overlaps:
         """What A q_j less its components along q_j and q_{j−1} has along each row up to q_j, the last of `count`, whose column of
         coefficients is there."""
         j, known = count - 1, coefficients[:count, :count]
-        noise = rounding / count**0.5 * torch.randn(count, _SAMPLES, generator=self._generator, dtype=torch.float64)
+        noise = self.level * rounding / count**0.5 * torch.randn(count, _SAMPLES, generator=self._generator, dtype=torch.float64)
         overlaps = known.T @ self.last[:count] - known[j, j] * self.last[:count] + noise
         if j:
             overlaps -= known[j - 1, j] * self.before[:count]
         overlaps[j] = noise[j]
         return overlaps
+
+    @property
+    def most(self) -> float:
+        """The size of the overlaps of the last row if products were no more exact than their dtype."""
+        return size(self.last) / self.level
+
+    def compare(self, along: Float64[Tensor, " n"]) -> None:
+        """What the last row really has along the first ones."""
+        if (foretold := size(self.last[: len(along)])) > 0:
+            self._measured = max(self._measured / _FORGOTTEN, self.level * float(along.norm()) / foretold)
+            self.level = min(1.0, _SAFETY * self._measured)
+
+    def distrust(self) -> bool:
+        """Rounding is as large as foretold at first, from now on; whether it was taken for less."""
+        less, self._measured, self.level = self.level < 1, 1.0, 1.0
+        return less
 
     def accept(self, overlaps: Float64[Tensor, "n s"]) -> None:
         """There is a next row, with these overlaps."""
@@ -72,10 +95,10 @@ class Aside:
         return len(self.weights)
 
     def due(self, overlaps: Float64[Tensor, "n s"], norm: float) -> int:
-        """How many of the first have to be taken out of a rest of this norm with these overlaps, so that the next product, with a
-        rest as long, has not much along any."""
-        along = (self.weights.T @ overlaps[: self.known]).abs().amax(dim=1) / norm
-        due = (along * (self.sizes / norm).clamp(min=1) > _ALONG).nonzero()
+        """How many of the first are to be taken out of a rest of this norm with these overlaps: none as long as the next product,
+        with a rest as long, has not much along any; else those, too, that would be due soon."""
+        along = (self.weights.T @ overlaps[: self.known]).abs().amax(dim=1) / norm * (self.sizes / norm).clamp(min=1)
+        due = (along > _SOON * _ALONG).nonzero() if bool((along > _ALONG).any()) else along[:0]
         return int(due[-1]) + 1 if len(due) else 0
 
     def removed(self, overlaps: Float64[Tensor, "n s"], many: int) -> Float64[Tensor, "n s"]:
@@ -83,3 +106,8 @@ class Aside:
         chosen, rest = self.weights[:, :many], overlaps.clone()
         rest[: self.known] -= chosen @ (chosen.T @ rest[: self.known])
         return rest
+
+
+def nothing_aside(rows: Float[Tensor, "n P"]) -> Aside:
+    """No Ritz vectors of these rows."""
+    return Aside(rows[:0], torch.zeros(0, 0, dtype=torch.float64), torch.zeros(0, dtype=torch.float64))

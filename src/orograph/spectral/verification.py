@@ -1,7 +1,7 @@
 """Residuals that can be trusted, for a handful of products in place of one a pair.
 
 Every Ritz vector is x = Qᵀs, and every A q_j was computed by a true product, so that Ax = Σ s_j A q_j and the residual
-vector Ax − θx is known from the measured coefficients (`Krylov.residual_weights`) up to a *defect* e: rounding of products
+vector Ax − θx is known from the measured coefficients (`residual_weights`) up to a *defect* e: rounding of products
 and of orthogonalisation, and whatever else went wrong. A product per pair would show e, and would cost a third of the whole
 computation. But A is symmetric: for random u one product Au tells u·Ax = (Au)·x, hence u·e, of *every* pair. For Gaussian
 u, u·e is normal of deviation ‖e‖, and from r of them
@@ -52,7 +52,7 @@ def verified_residuals(
         full: a product for every pair instead of samples.
         seed: of u.
     """
-    predicted = krylov.residual_weights(values, weights)
+    predicted = residual_weights(krylov, values, weights)
     residuals, sizes = predicted.norm(dim=0), values.abs()
     unsure = torch.ones_like(exempt)
     probes = [row for row in probes if row < krylov.multiplied]  # the last is none where the basis is the whole space
@@ -68,6 +68,13 @@ def verified_residuals(
         product = krylov.product(chosen, krylov.operator.verification).to(vectors.device).double()
         theta = values[part].to(vectors.device)[:, None]
         residuals[part] = krylov.shards.norms(product - theta * chosen.double()).cpu()
+    return residuals
+
+
+def residual_weights(krylov: Krylov, values: Float64[Tensor, " k"], weights: Float64[Tensor, "m k"]) -> Float64[Tensor, "n k"]:
+    """The residual vectors Ax − θx as weights of all rows; their norms are the columns' norms."""
+    residuals = krylov.coefficients[: krylov.count, : krylov.multiplied] @ weights
+    residuals[: krylov.multiplied] -= weights * values
     return residuals
 
 
