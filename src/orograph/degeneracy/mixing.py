@@ -9,7 +9,6 @@ import math
 
 import numpy as np
 from jaxtyping import Float
-from scipy import signal
 
 
 def split_rhat(draws: Float[np.ndarray, "C T"]) -> float:
@@ -51,6 +50,8 @@ def effective_size(draws: Float[np.ndarray, "C T"]) -> float:
     if not within > 0:
         return math.nan
     centred = halves - halves.mean(1, keepdims=True)
+    from scipy import signal  # a second, which sweeps without chains do without
+
     covariances = np.mean([signal.correlate(row, row)[count - 1 :] / count for row in centred], 0)
     pooled = within * (count - 1) / count + between
     correlations = 1 - (within - covariances * count / (count - 1)) / pooled
