@@ -31,13 +31,16 @@ check: install
 
 PYTEST := $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-# The quick tests check types and shapes at every call of numeric code; the slow ones would take half as long again.
+# Types and shapes at every call of numeric code are checked by `make test-all`, in the quick tests, which take half as long again.
+UNTYPED ?= -o addopts=--strict-markers
+
 quick: install
-	$(PYTEST) -m "not slow and not browser and not cluster and not peers"
+	$(PYTEST) -m "not slow and not browser and not cluster and not peers" $(UNTYPED)
 
 test: install
 	$(MAKE) --jobs=2 check quick
 
+test-all: export UNTYPED =
 test-all: .venv/installed-all test
 	$(PYTEST) -m "slow or browser or cluster or peers" -o addopts=--strict-markers
 

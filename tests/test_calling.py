@@ -316,6 +316,7 @@ LOSSES: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LOSSES)
 @pytest.mark.parametrize("fails", [False, True])
 def test_what_a_loss_holds_is_put_back_and_each_call_is_the_first(kind: str, fails: bool) -> None:
@@ -591,6 +592,7 @@ def test_backward_hooks_do_not_take_part_and_are_there_afterwards(kind: str) -> 
         remove()
 
 
+@pytest.mark.slow
 def test_forward_hooks_are_part_of_the_function() -> None:
     inputs, targets = torch.randn(6, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64), torch.arange(6) % 3
     model, _ = _hooked("", [])

@@ -133,6 +133,7 @@ def test_inputs_of_any_structure_give_the_hessian_of_the_tensor(inputs: Any) -> 
     assert objective.subset(torch.arange(12)).loss(objective.theta) == near
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrap",
     [

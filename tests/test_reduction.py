@@ -265,6 +265,7 @@ def test_a_mean_over_something_else_than_samples_is_told_where_it_is_taken_over_
         Objective(model, of_samples, full)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [HessianOperator, GaussNewtonOperator])
 def test_curvature_is_that_of_the_loss_over_counted_targets(kind: Any) -> None:
     torch.manual_seed(0)

@@ -22,6 +22,7 @@ def problem() -> og.Problem:
     )
 
 
+@pytest.mark.slow
 def test_a_problem_in_memory_is_extended_redone_and_joined(problem: og.Problem, tmp_path: Path) -> None:
     small = {"k": 2, "epochs": 2, "threads": 1, "quiet": True}
     first = og.sweep(problem, strengths=[0.01, 0.02], out=tmp_path / "first", **small)
@@ -38,6 +39,7 @@ def test_a_problem_in_memory_is_extended_redone_and_joined(problem: og.Problem, 
     assert (both.status == "done").all()
 
 
+@pytest.mark.slow
 def test_another_problem_is_refused(problem: og.Problem, tmp_path: Path) -> None:
     found = og.sweep(problem, strengths=[0.01], k=2, epochs=2, out=tmp_path / "run", quiet=True)
     wider = og.Problem(torch.nn.Linear(4, 1), torch.nn.MSELoss(), train=problem.train)

@@ -97,6 +97,7 @@ def test_some_samples_are_held_in_the_order_asked_for() -> None:
     close(streamed.to(torch.float64).gradient(held.theta.double()), held.to(torch.float64).gradient(held.theta.double()))
 
 
+@pytest.mark.slow
 def test_what_a_loss_leaves_out_or_reads_as_a_whole_is_the_same() -> None:
     ignoring = nn.CrossEntropyLoss(ignore_index=2, weight=torch.tensor([1.0, 2.0, 0.5]))
     streamed, held = both(ignoring)
@@ -179,6 +180,7 @@ def test_the_next_batch_is_on_its_way_before_the_one_at_hand_is_worked_on() -> N
     assert list(ahead(iter(""), Lane())) == []
 
 
+@pytest.mark.slow
 def test_every_pass_over_data_on_a_device_goes_by_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
     lane = Lane()
     monkeypatch.setattr("orograph.streaming.lane_to", lambda device: lane)

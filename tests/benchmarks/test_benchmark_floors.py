@@ -86,6 +86,7 @@ def test_a_gradient_by_autograd_has_the_counted_products(workload: Workload) -> 
     assert counted.get_total_flops() == gradient_flops(workload.sizes, workload.count)
 
 
+@pytest.mark.slow
 def test_residuals_are_those_of_the_dense_hessian(workload: Workload) -> None:
     judge = Judge(workload, "float64")
     size = len(workload.theta)

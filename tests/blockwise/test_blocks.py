@@ -51,6 +51,7 @@ def test_a_block_is_that_of_the_dense_matrix() -> None:
     assert torch.allclose(dense(BlockOperator(operator, places)), whole[places][:, places], rtol=0, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_every_blocks_numbers_are_those_of_the_dense_blocks() -> None:
     objective = network()
     operator = og.HessianOperator.of(objective)

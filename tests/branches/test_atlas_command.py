@@ -152,6 +152,7 @@ def test_a_minimum_that_a_descent_met_is_carried_to_the_strengths_of_the_ladder_
     assert bytes_of(made / "carried") == whole
 
 
+@pytest.mark.slow
 def test_an_analysis_takes_the_fold_of_the_atlas_in_place_of_an_extrapolation(
     made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -199,6 +200,7 @@ def test_it_is_reported_and_watched_and_what_cannot_be_done_with_it_is_said(
     assert json.loads(capsys.readouterr().out)["maxwell"]
 
 
+@pytest.mark.slow
 def test_what_was_measured_is_not_measured_again_and_the_bytes_are_the_same(made: Path, tmp_path: Path) -> None:
     whole = bytes_of(made / "atlas")
     shutil.copytree(made / "atlas", tmp_path / "again")

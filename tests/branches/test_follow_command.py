@@ -60,6 +60,7 @@ def test_a_branch_is_followed_through_its_fold_and_every_point_is_that_of_the_cl
     assert up.objective.values[-1] - up.objective.values[0] == pytest.approx(by_s, abs=2e-4)  # h⁴ of the spline
 
 
+@pytest.mark.slow
 def test_whatever_step_it_was_stopped_at_it_ends_with_the_same_bytes(followed: Path, tmp_path: Path) -> None:
     whole = bytes_of(followed)
     findings = sorted(followed.joinpath("findings").rglob("*.json"))
@@ -76,6 +77,7 @@ def test_whatever_step_it_was_stopped_at_it_ends_with_the_same_bytes(followed: P
         shutil.rmtree(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_what_leaves_a_branch_point_is_followed(tmp_path: Path) -> None:
     assert main(meet(tmp_path, "run", "--switch", "1", "--points", "12")) == 0
     known = courses(Run.open(tmp_path / "run"))

@@ -36,6 +36,7 @@ def test_null_stands_for_what_is_no_finite_number() -> None:
     assert strict(json_text(value)) == {"a": None, "b": [None, None, 1.5], "c": [None, 2.0], "d": "Infinity", "e": {"f": None}}
 
 
+@pytest.mark.slow
 def test_every_answer_is_written_by_the_one_function() -> None:
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -43,6 +44,7 @@ def test_every_answer_is_written_by_the_one_function() -> None:
                 assert ast.unparse(node.args[0]).startswith(("json_text(", "text")), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])
 def test_standard_output_is_the_answer_alone(more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny = ["--dataset", "digits", "--subset-size", "60", "--widths", "3", "--k", "1", "--epochs", "1", "--end", "train"]

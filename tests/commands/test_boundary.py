@@ -225,6 +225,7 @@ def test_a_sweep_of_which_every_point_fails_ends_draws_and_resumes(capsys: pytes
     assert Path("run/figures/sweep.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_dry_run_prints_its_plan_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", *SMALL, "--points", "3", "--dry-run", "--json", "--out", "run"]) == 0
     plan = strict(capsys.readouterr().out)
@@ -348,6 +349,7 @@ def test_closed_streams_are_no_reason_to_fail(words: str, code: int, closed: str
     assert b"Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize("args", [["--help"], ["doctor"], ["sweep", "--help"]])
 def test_output_that_goes_nowhere_is_one_sentence(args: list[str]) -> None:

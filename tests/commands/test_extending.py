@@ -22,6 +22,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [
@@ -39,6 +40,7 @@ def test_more_pairs_are_those_of_a_run_that_was_asked_for_them_from_the_start(ki
     assert main(["doctor", str(grown)]) == 0
 
 
+@pytest.mark.slow
 def test_what_was_asked_for_is_recorded_and_the_run_goes_on_by_its_configuration(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,6 +60,7 @@ def test_what_was_asked_for_is_recorded_and_the_run_goes_on_by_its_configuration
     assert "orograph extend" in error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["", "--end train", pytest.param("--start fresh --cohort 1", marks=pytest.mark.slow)])
 def test_a_ladder_that_goes_on_is_that_of_a_longer_one(kind: str, tmp_path: Path) -> None:
     grown = make(tmp_path / "grown", *kind.split())
@@ -66,6 +69,7 @@ def test_a_ladder_that_goes_on_is_that_of_a_longer_one(kind: str, tmp_path: Path
     assert contents(grown) == contents(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["", "--end train"])
 def test_a_descent_begins_where_the_climb_ended(kind: str, tmp_path: Path) -> None:
     grown = make(tmp_path / "grown", *kind.split())
@@ -73,6 +77,7 @@ def test_a_descent_begins_where_the_climb_ended(kind: str, tmp_path: Path) -> No
     assert contents(grown) == contents(make(tmp_path / "whole", *kind.split(), "--direction", "both"))
 
 
+@pytest.mark.slow
 def test_a_further_seed_is_that_of_a_run_of_its_own_and_leaves_the_others_alone(tmp_path: Path) -> None:
     grown = make(tmp_path / "grown", "--end", "train")
     before = of_points(grown, "0-0.0")
@@ -84,6 +89,7 @@ def test_a_further_seed_is_that_of_a_run_of_its_own_and_leaves_the_others_alone(
         assert np.array_equal(found[name].sel(seed=[1]), alone[name])
 
 
+@pytest.mark.slow
 def test_a_strength_between_others_begins_at_the_one_before_it(tmp_path: Path) -> None:
     grown = make(tmp_path / "grown", "--direction", "both", "--strengths", "0.01,0.012,0.014")
     stems = ("-0.01000", "-0.01200", "-0.01400")
@@ -108,6 +114,7 @@ def test_a_strength_between_others_begins_at_the_one_before_it(tmp_path: Path) -
     assert np.allclose(found.objective, whole.objective, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_until_all_pairs_are_there_the_run_is_what_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,6 +140,7 @@ def test_until_all_pairs_are_there_the_run_is_what_it_was(
     assert contents(out) == contents(make(tmp_path / "whole", "--k", "3"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [pytest.param(0, marks=pytest.mark.slow), 3, pytest.param(11, marks=pytest.mark.slow)])
 def test_renames_that_were_stopped_are_finished(
     after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -186,6 +194,7 @@ def test_what_cannot_be_added_is_refused_before_anything_is_written(tmp_path: Pa
     assert "history" not in json.loads((out / "run.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_plan_tells_what_is_to_do_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = make(tmp_path / "run")
     before = contents(out)

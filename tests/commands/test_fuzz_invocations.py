@@ -116,6 +116,7 @@ def test_any_words_are_taken_or_refused_in_one_sentence(drawn: tuple[str, list[t
     invocation(drawn)
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(st.sampled_from(["sweep", "study", "import", "measure", "analyze"]), CONTENT)
 def test_any_configuration_is_taken_or_refused_in_one_sentence(name: str, content: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ def join(out: Path, *runs: Path) -> None:
     assert main(["join", *map(str, runs), "--out", str(out), "--quiet"]) == 0
 
 
+@pytest.mark.slow
 def test_two_seeds_are_one_run(tmp_path: Path) -> None:
     one, other = make(tmp_path / "one", "--end", "train"), make(tmp_path / "other", "--end", "train", "--seeds", "1")
     before = contents(one), contents(other)
@@ -31,6 +32,7 @@ def test_two_seeds_are_one_run(tmp_path: Path) -> None:
     assert {name: contents(tmp_path / "both")[name] for name in files} == {name: before[1][name] for name in files}
 
 
+@pytest.mark.slow
 def test_what_none_of_them_holds_is_made_by_the_sweep(tmp_path: Path) -> None:
     one, other = make(tmp_path / "one"), make(tmp_path / "other", "--seeds", "1", "--strengths", "0.02,0.03")
     join(tmp_path / "both", one, other)
@@ -43,6 +45,7 @@ def test_what_none_of_them_holds_is_made_by_the_sweep(tmp_path: Path) -> None:
     assert of_points(tmp_path / "both", "0-0.01000", "1-0.03000") == kept
 
 
+@pytest.mark.slow
 def test_a_join_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import orograph.commands.joining as joining
 
@@ -62,6 +65,7 @@ def test_a_join_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_runs_that_differ_otherwise_are_refused_by_the_difference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = make(tmp_path / "one", "--end", "train")
     for name, words, told in (
@@ -76,6 +80,7 @@ def test_runs_that_differ_otherwise_are_refused_by_the_difference(tmp_path: Path
         assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_point_of_both_is_taken_once_and_refused_where_it_differs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, other = make(tmp_path / "one", "--end", "train"), make(tmp_path / "other", "--end", "train", "--strengths", "0.01,0.03")
     join(tmp_path / "both", one, other)
@@ -85,6 +90,7 @@ def test_a_point_of_both_is_taken_once_and_refused_where_it_differs(tmp_path: Pa
     assert "both hold 0, λ = 0.02, with other numbers" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_points_made_with_other_threads_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, other = make(tmp_path / "one"), make(tmp_path / "other", "--seeds", "1", "--threads", "2")
     join(tmp_path / "both", one, other)

@@ -112,6 +112,7 @@ def test_a_study_has_a_row_a_configuration(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_long_ladder_is_thinned_and_says_so(tmp_path: Path) -> None:
     made_up_sweep.write(tmp_path / "long", 101, k=1)
     run = Run.open(tmp_path / "long")

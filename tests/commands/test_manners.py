@@ -15,6 +15,7 @@ def python(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *args], capture_output=True, text=True, env=env, check=False)
 
 
+@pytest.mark.slow
 def test_the_help_of_no_command_imports_what_is_slow() -> None:
     code = """
 import sys

@@ -17,6 +17,7 @@ def anchor(tmp_path: Path) -> Path:
     return Path(shutil.copy(first / "test_data" / "model_weights-0-0.01000.pth", tmp_path / "minimum.pth"))
 
 
+@pytest.mark.slow
 def test_a_run_that_was_moved_needs_nothing_of_where_it_was(anchor: Path, tmp_path: Path) -> None:
     words = ("--anchor", str(anchor), "--strengths", "0.01,0.02,0.03")
     whole = make(tmp_path / "whole", *words)
@@ -31,6 +32,7 @@ def test_a_run_that_was_moved_needs_nothing_of_where_it_was(anchor: Path, tmp_pa
     assert (open_run(moved).status == "done").all()
 
 
+@pytest.mark.slow
 def test_another_file_of_the_anchors_name_is_refused(anchor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = make(tmp_path / "run", "--anchor", str(anchor))
     shutil.copy(out / "test_data" / "model_weights-0-0.02000.pth", anchor)
@@ -47,6 +49,7 @@ def test_more_workers_add_the_same_points(tmp_path: Path) -> None:
     assert contents(together) == contents(alone)
 
 
+@pytest.mark.slow
 def test_an_import_of_ones_own_run_knows_what_it_is_of(anchor: Path, tmp_path: Path) -> None:
     own = make(tmp_path / "own", "--anchor", str(anchor), "--which", "LA", "--hessian", "objective", "--direction", "both")
     assert main(["card", str(own), "--license", "cc-by-4.0"]) == 0
@@ -68,6 +71,7 @@ def test_an_import_of_ones_own_run_knows_what_it_is_of(anchor: Path, tmp_path: P
     assert "--which LA" in " ".join(f"--{name} {value}" for name, value in _spectrum(tmp_path / "again").items())
 
 
+@pytest.mark.slow
 def test_eigenvectors_that_are_in_arrays_alone_are_verified_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own, out = make(tmp_path / "own", "--eigenvectors", "zarr"), tmp_path / "again"
     assert main(["import", str(own), "--out", str(out)]) == 0

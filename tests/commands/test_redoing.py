@@ -8,6 +8,7 @@ from growing_runs import contents, grow, make
 from orograph.cli import main
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [
@@ -24,6 +25,7 @@ def test_a_point_made_again_has_the_bytes_that_it_had(kind: str, tmp_path: Path,
     assert contents(out) == before
 
 
+@pytest.mark.slow
 def test_points_that_were_added_begin_again_where_they_began(tmp_path: Path) -> None:
     out = make(tmp_path / "run", "--strengths", "0.01,0.03")
     grow(out, "--strengths", "0.02", "--direction", "down")
@@ -33,6 +35,7 @@ def test_points_that_were_added_begin_again_where_they_began(tmp_path: Path) -> 
         assert contents(out) == before
 
 
+@pytest.mark.slow
 def test_only_the_points_that_are_meant_are_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = make(tmp_path / "run", "--direction", "both", "--seeds", "0,1")
     record = out / "points" / "1-down-0.01000.json"

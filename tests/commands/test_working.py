@@ -98,6 +98,7 @@ def test_an_address_at_which_nobody_answers_is_said_within_its_patience(monkeypa
             clusters.require_answer("Ray cluster", address)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "greeting", "words"),
     [

@@ -173,6 +173,7 @@ def test_a_permuted_copy_is_reached_without_a_barrier_once_it_is_matched(files: 
     assert paths["aligned"]["lost"] == []
 
 
+@pytest.mark.slow
 def test_the_anchored_path_of_a_regression_is_the_closed_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "between_regression.py").write_text(REGRESSION)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -211,6 +212,7 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(files: Path, tmp_p
     assert set(fields["seconds"]) == {"linear", "bezier", "chain", "band", "aligned", "anchored"}
 
 
+@pytest.mark.slow
 def test_a_curve_that_cannot_be_had_is_told_and_the_others_are_there(tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "between_tied.py").write_text(
         "import torch\n"

@@ -33,6 +33,7 @@ def test_the_path_of_a_quadratic_is_the_closed_form() -> None:
     assert (losses.diff() >= -1e-12).all()  # L rises with λ
 
 
+@pytest.mark.slow
 def test_between_two_wells_the_path_jumps_where_the_first_ends() -> None:
     # ¼(x² − 1)² + λ(x − 1)²: the minimum that begins at −1 ends where x³ − x + 2λ(x − 1) = 0 has a double root, x = −½.
     well = objective(lambda x: 0.25 * (x[0] ** 2 - 1) ** 2 + x[1] ** 2, 2)
@@ -68,6 +69,7 @@ def test_ends_that_few_digits_hardly_tell_apart_are_joined() -> None:
     assert (torch.linalg.vector_norm(found.curve.controls.diff(dim=0), dim=1) > 0).all()
 
 
+@pytest.mark.slow
 def test_no_path_takes_more_products_than_its_limit_and_goes_straight_from_there(monkeypatch: pytest.MonkeyPatch) -> None:
     curvatures = torch.logspace(0, -8, 40, dtype=torch.float64)
     start, end = torch.zeros(40, dtype=torch.float64), torch.ones(40, dtype=torch.float64)

@@ -136,6 +136,7 @@ def counted(freedom: Freedom) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_what_moves_leaves_the_function_as_it_is_and_all_of_it_is_found(name: str) -> None:
     torch.manual_seed(0)

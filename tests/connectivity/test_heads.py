@@ -187,6 +187,7 @@ def nearest_of_all(objective: Objective, one: Tensor, other: Tensor, steps: int 
     return math.sqrt(min(squares[0, 0] + squares[1, 1], squares[0, 1] + squares[1, 0]))
 
 
+@pytest.mark.slow
 def test_heads_are_matched_as_well_as_a_search_of_all_orders_and_angles_does() -> None:
     for seed in range(5):
         torch.manual_seed(seed)

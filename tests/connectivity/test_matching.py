@@ -122,6 +122,7 @@ def test_restarts_find_the_nearest_of_all_where_one_start_need_not(name: str) ->
     assert missed == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet"])
 def test_a_planted_permutation_is_found_by_what_units_compute(name: str) -> None:
     generator = torch.Generator().manual_seed(3)
@@ -134,6 +135,7 @@ def test_a_planted_permutation_is_found_by_what_units_compute(name: str) -> None
     assert found.sweeps == 0
 
 
+@pytest.mark.slow
 def test_what_units_compute_lowers_the_barrier_between_trained_networks() -> None:
     torch.manual_seed(0)
     data = clusters(200, dtype=torch.float32)

@@ -140,6 +140,7 @@ def check_heads(name: str, seeds: range) -> None:
         check(objective, first, second, "invertible")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUILD)
 def test_planted_invertible_matrices_are_found_in_packed_heads(name: str) -> None:
     check_heads(name, range(3))
@@ -161,12 +162,14 @@ def check_shared(how: str, shape: tuple[int, int, int], width: int, mixing: str,
         check(objective, first, streamed(second, torch.randperm(width, generator=generator)), mixing)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixing", ["orthogonal", "invertible"])
 @pytest.mark.parametrize("how", ["expanded", "repeated", "fused", "products"])
 def test_planted_elements_are_found_where_heads_share_keys(how: str, mixing: str) -> None:
     check_shared(how, (2, 3, 4), 12, mixing, range(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 4, 4), (4, 1, 3), (2, 4, 3)])
 def test_one_key_for_all_one_each_and_more_heads_than_components(shape: tuple[int, int, int]) -> None:
     check_shared("expanded", shape, 12, "invertible", range(3))
@@ -228,6 +231,7 @@ def searched(objective: Objective, one: Tensor, other: Tensor, shape: tuple[int,
     return math.sqrt(squares[torch.arange(groups), orders].sum(1).min().item())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "mixing"),
     [((6, 1, 2), "orthogonal"), ((2, 2, 2), "orthogonal"), ((2, 3, 2), "orthogonal"), ((2, 1, 2), "invertible")],
@@ -268,6 +272,7 @@ def test_a_larger_group_brings_networks_nearer() -> None:
     torch.testing.assert_close(mixed.mixings[name][0] @ query, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_in_float32_the_function_is_kept_to_the_stated_rounding() -> None:
     torch.manual_seed(0)
     shape = (2, 2, 4)
@@ -328,6 +333,7 @@ def test_what_turns_with_positions_stays_and_says_why(how: str) -> None:
     assert any(torch.allclose(before[order], after, rtol=1e-12) for order in ([0, 1], [1, 0]))
 
 
+@pytest.mark.slow
 def test_what_is_normalised_changes_places_only() -> None:
     torch.manual_seed(0)
     objective = objective_of(Stream(8, Positioned("normalised")), sequences())
@@ -374,6 +380,7 @@ def test_ways_of_mixing_that_mean_nothing_are_refused() -> None:
         align(objective, one, other, mixing="any")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(2, 2, 4), (2, 1, 4)])
 def test_planted_heads_are_found_by_what_they_compute(shape: tuple[int, int, int]) -> None:
     torch.manual_seed(0)

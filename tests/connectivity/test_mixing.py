@@ -77,6 +77,7 @@ def test_of_one_side_alone_it_is_the_least_squares(side: int) -> None:
     assert gain.item() == pytest.approx(most(tables(parts)).item(), rel=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_it_is_as_low_as_a_general_minimiser_from_many_starts_finds(n: int) -> None:
     for seed in range(8):

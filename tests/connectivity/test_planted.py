@@ -141,6 +141,7 @@ def check(name: str, seeds: range) -> None:
     assert all(torch.equal(tensor, own[each]) for each, tensor in model.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUILD)
 def test_a_planted_permutation_is_found_on_weights_and_statistics(name: str) -> None:
     check(name, range(3 if name == "resnet" else 10))

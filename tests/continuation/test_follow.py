@@ -48,6 +48,7 @@ def test_a_turn_of_q_is_passed_and_is_no_bifurcation_and_neither_are_the_rotatio
     assert [point.index for point in (branch.points[0], branch.points[-1])] == [0, 1]
 
 
+@pytest.mark.slow
 def test_a_start_at_the_reference_up_to_rounding_is_followed_in_steps_of_strength() -> None:
     near = objective([0.5], 3, 1, 0.02)
     branch = og.follow(near, torch.full((3,), 1e-10, dtype=torch.float64), between=(0.01, 0.1), pairs=1)
@@ -55,6 +56,7 @@ def test_a_start_at_the_reference_up_to_rounding_is_followed_in_steps_of_strengt
     assert len(branch.points) < 100
 
 
+@pytest.mark.slow
 def test_two_factors_vanish_continuously() -> None:
     start = fitted(objective([1.0], 2, 1, 0.05), [1.0], 2, 0.05)
     branch = og.follow(start, between=(0.0, 2.0), pairs=1)
@@ -135,6 +137,7 @@ def test_points_of_a_network_are_critical_and_their_eigenvalues_those_of_the_den
         assert point.objective == pytest.approx(objective.value(point.theta), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_the_envelope_holds_along_a_branch_and_round_its_fold() -> None:
     start = fitted(objective([1.0], 3, 1, 0.02), [1.0], 3, 0.02)
     branch = og.follow(start, between=(0.01, 1.0), pairs=0, longest_step=0.03, points=2000)
@@ -147,6 +150,7 @@ def test_the_envelope_holds_along_a_branch_and_round_its_fold() -> None:
     assert branch.points[-1].objective - branch.points[0].objective == pytest.approx(by_q, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_in_single_precision_the_fold_is_found_to_its_rounding() -> None:
     start = fitted(objective([0.5], 3, 1, 0.02, torch.float32), [0.5], 3, 0.02)
     (event,) = og.follow(start, between=(0.01, 1.0), pairs=1).events

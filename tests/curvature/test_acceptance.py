@@ -210,6 +210,7 @@ def test_a_single_parameter_is_measured_on_either_side_of_the_minimum(weight: fl
     assert (operator @ torch.ones(1, dtype=torch.float64)).item() == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_a_loss_of_tiny_numbers_is_tested_as_any_other() -> None:
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         return 1e-9 * F.cross_entropy(outputs, targets)

@@ -129,6 +129,7 @@ class Read:
             yield torch.randn(400, 64, generator=generator), torch.randint(0, 3, (400,), generator=generator)
 
 
+@pytest.mark.slow
 def test_a_block_reads_data_and_computes_what_is_not_kept_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model, data = nn.Sequential(nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 3)), Read()
     operator = og.HessianOperator(model, nn.CrossEntropyLoss(), data, memory="1MiB")

@@ -92,6 +92,7 @@ def test_data_that_move_are_refused(data: object, words: str) -> None:
         HessianOperator(nn.Linear(4, 3), F.cross_entropy, data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [F.cross_entropy, lambda z, y: F.cross_entropy(z, y)])
 def test_an_ordered_loader_is_accepted(loss: object) -> None:
     loader = DataLoader(TensorDataset(*samples()), batch_size=5)

@@ -71,6 +71,7 @@ def test_a_second_network_of_the_same_shape_is_not_traced(made: list[int]) -> No
     assert len(made) == 1
 
 
+@pytest.mark.slow
 def test_a_kept_trace_multiplies_bit_for_bit_as_a_new_one(made: list[int]) -> None:
     right(net(0))
     kept = og.HessianOperator(net(1), F.cross_entropy, data())
@@ -96,6 +97,7 @@ class Closing(nn.Module):
         return self.last(torch.tanh(self.layer(x)) * self.held[0])
 
 
+@pytest.mark.slow
 def test_tensors_that_a_network_closes_over_do_not_alias(made: list[int]) -> None:
     mask = torch.rand(12, 30, dtype=torch.float64)
     model = Closing(mask)
@@ -106,6 +108,7 @@ def test_tensors_that_a_network_closes_over_do_not_alias(made: list[int]) -> Non
     assert len(made) == 3
 
 
+@pytest.mark.slow
 def test_weights_of_a_loss_do_not_alias(made: list[int]) -> None:
     for seed in (0, 1):
         weights = torch.rand(3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) + 0.5
@@ -226,6 +229,7 @@ def test_selections_of_parameters_ties_and_shapes_are_told_apart(made: list[int]
     assert len(made) == 5  # frozen by a flag or by a selection, it is one computation
 
 
+@pytest.mark.slow
 def test_dropout_and_statistics_of_batches_are_those_of_evaluation(made: list[int]) -> None:
     for p, momentum in ((0.1, 0.1), (0.7, 0.3)):
         torch.manual_seed(0)
@@ -262,6 +266,7 @@ def test_a_choice_by_values_is_not_kept(made: list[int]) -> None:
     assert known._ledger(objective, known.HESSIAN, next(objective.batches())) is None
 
 
+@pytest.mark.slow
 def test_a_graph_that_does_not_give_the_product_is_traced_anew(made: list[int]) -> None:
     right(net())
     (key,) = known._KEPT
@@ -283,6 +288,7 @@ def test_what_fails_while_it_is_traced_leaves_nothing(made: list[int], monkeypat
     assert not known._KEPT
 
 
+@pytest.mark.slow
 def test_no_network_loss_or_data_is_kept_alive(made: list[int]) -> None:
     model, pair = net(), data()
     operator = og.HessianOperator(model, loss := nn.CrossEntropyLoss(), pair)
@@ -336,6 +342,7 @@ class Branching(nn.Module):
         return self.b(torch.tanh(self.a(x)) * (1.0 if first > 0 else 3.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["input", "parameter"])
 def test_networks_that_read_numbers_as_lists_get_no_graph_of_one_that_does_not(by: str) -> None:
     known.clear()

@@ -95,6 +95,7 @@ def test_rounding_makes_no_matrix_unsymmetric_and_what_is_more_does() -> None:
         MatrixOperator(rough.double())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("move", ["frozen", "written anew", "buffer"])
 def test_an_operator_says_once_that_what_lies_beside_its_parameters_has_moved(move: str) -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))

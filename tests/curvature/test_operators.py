@@ -112,6 +112,7 @@ def test_some_chunks_keep_residuals_and_others_recompute_them() -> None:
     assert "recomputed" in small.plan
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "kind"),
     [

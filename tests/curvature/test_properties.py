@@ -48,6 +48,7 @@ def test_products_are_linear(kind: type[CurvatureOperator], u: torch.Tensor, v: 
     assert (a @ (u + factor * v) - expected).norm() <= 1e-13 * scale
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS[1:])
 @settings(max_examples=30)
 @given(v=vectors)

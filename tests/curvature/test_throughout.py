@@ -56,6 +56,7 @@ class Bent(torch.autograd.Function):
         return 2 * slope * ctx.saved_tensors[0].detach()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "said", "dtype"),
     [

@@ -60,6 +60,7 @@ def product(trace: Trace, theta: Tensor, batch: Any, vector: Tensor) -> tuple[Te
     return loss, gradient, total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "samples"),
     [
@@ -120,6 +121,7 @@ def operators(model: nn.Module, data: Any, loss: Any = F.cross_entropy, **option
     return [og.HessianOperator.of(objective) for objective in objectives]
 
 
+@pytest.mark.slow
 def test_samples_larger_than_a_quarter_of_the_memory_are_computed_in_tiles_and_the_plan_says_so() -> None:
     torch.manual_seed(0)
     data = [(torch.randn(2, 400, 3).double(), torch.tensor([0, 1]))]
@@ -134,6 +136,7 @@ def test_samples_larger_than_a_quarter_of_the_memory_are_computed_in_tiles_and_t
     torch.testing.assert_close(one.gradient, other.gradient, rtol=0, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_tiled_is_named_and_computed_as_without() -> None:
     torch.manual_seed(0)
     data = [(torch.randn(1, 400, 3).double(), torch.tensor([1]))]
@@ -144,6 +147,7 @@ def test_what_cannot_be_tiled_is_named_and_computed_as_without() -> None:
     assert torch.equal(one @ vector, other @ vector)
 
 
+@pytest.mark.slow
 def test_small_samples_know_no_tiles() -> None:
     torch.manual_seed(0)
     one, other = operators(Transformer().double(), text(4), next_tokens)

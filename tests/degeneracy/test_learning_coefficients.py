@@ -59,6 +59,7 @@ def objective(model: nn.Module) -> og.Objective:
 VALUES = torch.tensor([10.0, 3.0, 1.0, 0.1, 0.0], dtype=torch.float64)
 
 
+@pytest.mark.slow
 def test_a_quadratics_number_is_the_closed_form_of_its_chain() -> None:
     found = og.local_learning_coefficient(
         objective(Quadratic(VALUES)), nbeta=50.0, localisation=5.0, draws=8000, batch_size=None, seed=1
@@ -71,6 +72,7 @@ def test_a_quadratics_number_is_the_closed_form_of_its_chain() -> None:
     assert abs(found.singularity.value - found.step_bias) < 4 * found.singularity.error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["sgld", "rmsprop"])
 def test_with_metropolis_test_the_step_does_nothing(sampler: str) -> None:
     found = og.local_learning_coefficient(
@@ -88,6 +90,7 @@ def test_with_metropolis_test_the_step_does_nothing(sampler: str) -> None:
     assert found.step_bias == 0
 
 
+@pytest.mark.slow
 def test_stated_intervals_hold_the_truth_of_quadratics_over_100_seeds() -> None:
     given = {"nbeta": 50.0, "localisation": 5.0, "step": 0.8 / 505, "batch_size": None, "metropolis": True}
     problem, exact = objective(Quadratic(VALUES)), (50 * VALUES / (2 * (50 * VALUES + 5))).sum().item()
@@ -98,6 +101,7 @@ def test_stated_intervals_hold_the_truth_of_quadratics_over_100_seeds() -> None:
     assert held >= 87  # of 95 % intervals; fewer once in 1,000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("a", "b"), [(1, 1), pytest.param(1, 2, marks=pytest.mark.slow), pytest.param(2, 2, marks=pytest.mark.slow)]
 )
@@ -182,6 +186,7 @@ TWO = [(3, 2, 3), (4, 2, 3), (2, 1, 4), (2, 3, 2), (5, 2, 3), (3, 3, 3), (2, 2, 
 THREE = [(2, 2, 2, 2), (3, 2, 2, 3), (2, 3, 3, 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("widths", [TWO[0], *(pytest.param(each, marks=pytest.mark.slow) for each in (*TWO[1:], *THREE))])
 @pytest.mark.parametrize("rank", [0, 1])
 def test_reduced_rank_regressions_and_deep_linear_networks_have_the_numbers_of_an_independent_integral(
@@ -205,6 +210,7 @@ def test_the_numbers_go_to_the_published_coefficients_as_it_gets_colder(widths: 
     assert abs(cold[0] - published) < 0.08 * published + 3 * cold[1]
 
 
+@pytest.mark.slow
 def test_mini_batches_with_control_variates_do_not_heat_a_chain() -> None:
     # Linear regression with noise in its targets: at the minimum the slopes of batches differ, and less so their differences.
     torch.manual_seed(0)
@@ -243,6 +249,7 @@ def test_effective_sizes_of_autoregressions_are_the_closed_form() -> None:
     assert math.isnan(split_rhat(np.ones((2, 10))))
 
 
+@pytest.mark.slow
 def test_a_scan_shows_every_cell_even_where_chains_diverge() -> None:
     rows = scan_learning_coefficient(
         objective(Quadratic(VALUES)), nbetas=[10.0, 100.0], steps=[0.01, 5.0], localisation=5.0, draws=200, batch_size=None
@@ -251,6 +258,7 @@ def test_a_scan_shows_every_cell_even_where_chains_diverge() -> None:
     assert [math.isnan(row["coefficient"]) for row in rows] == [False, True, False, True]
 
 
+@pytest.mark.slow
 def test_the_virial_of_a_quadratics_chain_is_the_closed_form_up_to_where_it_diverges() -> None:
     given = {"nbeta": 50.0, "localisation": 5.0, "draws": 1200, "burn_in": 300, "batch_size": None, "chains": 16}
     problem, rate = objective(Quadratic(VALUES)), 50 * VALUES + 5
@@ -263,6 +271,7 @@ def test_the_virial_of_a_quadratics_chain_is_the_closed_form_up_to_where_it_dive
         langevin(problem, problem.theta, **given, step=4.05 / 505)  # by 2.5 % a step, 1e16 after all, and finite
 
 
+@pytest.mark.slow
 def test_chains_that_blow_up_but_stay_finite_are_no_numbers() -> None:
     saddle = objective(Quadratic(torch.tensor([1.0, -1.0], dtype=torch.float64)))
     given = {"nbeta": 100.0, "localisation": 5.0, "batch_size": None}
@@ -309,6 +318,7 @@ def test_what_cannot_be_sampled_is_refused() -> None:
         langevin(noisy, noisy.theta, nbeta=5.0, localisation=1.0, step=0.01, batch_size=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["sgld", "rmsprop"])
 def test_of_some_parameters_alone_it_is_the_number_of_their_block(sampler: str) -> None:
     places = torch.tensor([0, 2, 3])
@@ -343,6 +353,7 @@ class Folded(nn.Module):
         return (inputs - self.mean) * self.scale * self.weight + self.bias
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [None, 8])
 def test_statistics_stand_and_dropout_is_off_as_in_the_hessian(batch_size: int | None) -> None:
     torch.manual_seed(0)
@@ -361,6 +372,7 @@ def test_statistics_stand_and_dropout_is_off_as_in_the_hessian(batch_size: int |
     assert all(torch.equal(each, before[name]) for name, each in normed.state_dict().items())
 
 
+@pytest.mark.slow
 def test_parameters_are_named_by_globs() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)).double()

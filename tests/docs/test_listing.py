@@ -20,6 +20,7 @@ PAGES = sorted(page for page in (DOCS / "reference").glob("*.md") if page.name !
 TEXT = (DOCS / "reference" / "all.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_page_is_what_its_script_writes(tmp_path: Path) -> None:
     page = tmp_path / "all.md"
     subprocess.run([sys.executable, str(DOCS / "listing.py"), "--page", str(page)], check=True)
@@ -46,6 +47,7 @@ DEEP = [path for path in PUBLIC if path.count(".") > 1 and "Examples:\n" in (ins
 DEEP = [path for path in DEEP if not hasattr(importlib.import_module("orograph"), path.rpartition(".")[2])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", DEEP)
 def test_examples_of_packages_run(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -29,6 +29,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_the_page_is_what_its_script_writes(tmp_path: Path) -> None:
     """In a process of its own: here tests have entered metrics of theirs."""
     page = tmp_path / "measures.md"

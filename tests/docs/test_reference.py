@@ -123,6 +123,7 @@ RUNS = ("open_run", "sweep", "study", "analyze", "escape")
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name in RUNS else []) for name in NAMES]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_of_at_most_five_lines_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

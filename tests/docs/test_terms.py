@@ -56,6 +56,7 @@ def test_the_list_of_terms_finds_what_it_is_to_find() -> None:
     assert sum(bool(re.search(pattern, wrong)) for pattern in TERMS.values()) == 10
 
 
+@pytest.mark.slow
 def test_no_word_is_misspelt() -> None:
     """Teh is a person, oint a word of LaTeX."""
     codespell = pytest.importorskip("codespell_lib")

@@ -38,6 +38,7 @@ def test_every_figure_is_a_function_that_returns_it(name: str) -> None:
     assert inspect.signature(getattr(figures, name)).return_annotation in (Figure, "Figure")
 
 
+@pytest.mark.slow
 def test_a_pdf_has_its_fonts_however_it_is_saved(tmp_path: Path) -> None:
     with drawing.drawn("as users do"):
         figure = figures.spectrum([3.0, 1.0, -0.5], [0.1, 0.1, 0.1], title="λ and ∇L")
@@ -110,6 +111,7 @@ def test_short_ladders_are_drawn_whole() -> None:
     assert moving_stretch(np.linspace(0, 1, 11), [1.0 * (np.arange(11) > 5)]) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("place", "panels", "scale"), [(0.0, 4, "symlog"), (0.6, 8, "linear")])
 def test_a_long_ladder_is_drawn_where_it_moves(tmp_path: Path, place: float, panels: int, scale: str) -> None:
     made_up_sweep.write(tmp_path / "run", 201, k=2)

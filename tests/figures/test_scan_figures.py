@@ -17,6 +17,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.slow
 def test_each_temperature_is_a_line_against_the_step(tmp_path: Path) -> None:
     figure = figures.coefficient_scan(ROWS, "a point")
     left, right = figure.axes

@@ -126,6 +126,7 @@ def test_results_with_holes_are_drawn(name: str) -> None:
     DRAWN[name](results).draw_without_rendering()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_study_that_has_nothing_to_show_yet_gives_a_figure_all_the_same(name: str) -> None:
     DRAWN[name]({}).draw_without_rendering()
@@ -185,6 +186,7 @@ def test_a_metric_goes_through_its_means_over_a_setting() -> None:
     assert len(barriers.axes[0].lines[0].get_xdata()) == len(results["curves"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantity", ["train_loss", "test_loss", "train_accuracy"])
 def test_a_slice_is_drawn_as_contours_and_as_a_surface(quantity: str) -> None:
     figure = study.surface(slice_arrays(), "around a minimum", quantity=quantity)

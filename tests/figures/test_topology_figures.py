@@ -37,6 +37,7 @@ def test_each_minimum_is_a_line_up_to_its_saddle() -> None:
     assert figures.merge_tree(og.merge_tree(WELLS), quantity="test_loss").axes[0].get_ylabel() == "test loss (nat)"
 
 
+@pytest.mark.slow
 @given(arrays(np.float64, array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=7), elements=st.integers(0, 8).map(float)))
 @settings(max_examples=25)
 def test_no_two_lines_of_a_tree_cross(heights: np.ndarray) -> None:

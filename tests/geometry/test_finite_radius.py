@@ -27,6 +27,7 @@ def polynomial(slope: float, curvature: float, third: float, fourth: float) -> o
     return landscape(lambda x: (slope * x + curvature * x**2 / 2 + third * x**3 / 6 + fourth * x**4 / 24)[0], theta)
 
 
+@pytest.mark.slow
 def test_of_a_quadratic_the_curvature_is_the_same_at_every_radius() -> None:
     matrix, theta, directions = symmetric(6), units(1, 6, 3)[0], units(3, 6)
     found = og.finite_radius_curvature(quadratic(matrix, theta, theta - 0.3), theta, directions, radii=RADII)
@@ -141,6 +142,7 @@ def test_errors_of_asymmetries_are_those_of_float32_losses() -> None:
     assert 0.3 < deviations.square().mean().sqrt() < 1.6
 
 
+@pytest.mark.slow
 def test_errors_without_the_slope_are_those_of_float32_losses_however_steep_it_is() -> None:
     """On a slope 30 times the curvature's rise, where an error by the whole asymmetry would be 30 times too large."""
     theta, one, radii = torch.full((1,), 0.3).double(), torch.ones(1, 1).double(), (0.02, 0.04)

@@ -21,6 +21,7 @@ def test_of_a_quadratic_the_prediction_is_the_rise() -> None:
     assert abs(found.rise - found.predicted) <= 5 * found.error
 
 
+@pytest.mark.slow
 def test_of_a_network_it_is_the_loss_where_the_step_leads() -> None:
     objective = classifier()
     inputs, targets = next(objective.batches(objective.count))

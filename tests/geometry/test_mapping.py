@@ -127,6 +127,7 @@ def test_derivatives_of_samples_need_no_forward_mode(objective: og.Objective) ->
     assert torch.allclose(found.curvatures[0], _samples_hessians(exact, v[0]), rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("middle", [nn.SiLU(), nn.Mish(), nn.Tanh()])
 @pytest.mark.parametrize("loss", [nn.BCEWithLogitsLoss(), nn.HuberLoss(), nn.SmoothL1Loss(), nn.SoftMarginLoss()])
 def test_losses_without_forward_derivatives_have_derivatives_of_samples(middle: nn.Module, loss: nn.Module) -> None:

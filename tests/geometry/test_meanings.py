@@ -80,5 +80,6 @@ def test_a_kink_that_the_hessian_leaves_out_is_seen_by_the_companion() -> None:
     assert max(found["finite_lambda_max"], found["finite_lambda_min"]) > 100  # the jump of the slope, 2, over the radius, 1e-3
 
 
+@pytest.mark.slow
 def test_a_smooth_network_has_no_companions() -> None:
     assert not any(name.startswith("finite_") for name in measured(VALUES, k=2).fields())

@@ -27,6 +27,7 @@ def network() -> nn.Sequential:
     )
 
 
+@pytest.mark.slow
 @given(chunk=st.integers(1, 25), count=st.sampled_from([2, 13, 25]))
 @settings(max_examples=15)
 def test_the_statistics_are_those_of_all_data_whatever_the_chunk(chunk: int, count: int) -> None:

@@ -37,6 +37,7 @@ def test_relative_flatness_is_that_of_the_dense_blocks(name: str) -> None:
     )  # twice as far as 95 % allow for
 
 
+@pytest.mark.slow
 def test_relative_flatness_does_not_change_when_a_relu_network_is_rescaled() -> None:
     objective = classifier(nn.ReLU)
     one, other = (exact_relative_flatness(objective, point, "2.weight") for point in (objective.theta, rescaled(objective)))

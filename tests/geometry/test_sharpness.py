@@ -64,6 +64,7 @@ def test_ascent_reaches_the_maximum_of_a_quadratic_in_the_ball(theta: Tensor, sh
     assert found.perturbation.norm().item() <= radius * (1 + 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adaptive", [False, True])
 @pytest.mark.parametrize("radius", [0.02, 0.5])
 @pytest.mark.parametrize("steps", [0, 3])

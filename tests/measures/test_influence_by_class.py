@@ -120,6 +120,7 @@ def test_what_is_left_of_a_solve_bounds_the_error(minimum: Tensor) -> None:
     assert ((matrix + by_class @ slopes.T).abs() <= bound + 1e-12).all()
 
 
+@pytest.mark.slow
 def test_samples_at_the_ends_are_those_whose_absence_from_training_changes_the_test_loss_most(
     minimum: Tensor, exact: None
 ) -> None:
@@ -160,6 +161,7 @@ def reason(objective: og.Objective, theta: Tensor, on: og.Objective | None) -> s
     return failures["influence"]
 
 
+@pytest.mark.slow
 def test_what_has_no_influence_is_told_why(minimum: Tensor) -> None:
     train, test = objectives()
     assert "there are none" in reason(train, minimum, None)

@@ -52,6 +52,7 @@ def test_the_error_is_what_lies_between_layers_where_blocks_are_exact() -> None:
     assert seconds(["kfac"], objective, og.HessianOperator.of(objective)) > 0
 
 
+@pytest.mark.slow
 def test_without_the_package_the_extra_is_named_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "curvlinops", None)
     objective = linear()

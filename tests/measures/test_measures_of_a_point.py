@@ -32,6 +32,7 @@ def whole(objective: Objective, theta: Tensor | None = None) -> Tensor:
     return dense_hessians(objective.penalised(0.0), objective.theta if theta is None else theta).mean(0)
 
 
+@pytest.mark.slow
 def test_layers_are_the_blocks_of_the_dense_hessian(minimum: Objective) -> None:
     found, failures = take(["layers"], minimum, minimum.theta)
     hessian, first = whole(minimum), 5 * 6 + 6
@@ -50,6 +51,7 @@ def test_layers_are_the_blocks_of_the_dense_hessian(minimum: Objective) -> None:
         assert abs(value - (block.trace().square() / block.square().sum()).item()) < 5 * error
 
 
+@pytest.mark.slow
 def test_named_groups_are_blocks_of_the_dense_hessian_and_the_sampler_is_the_one_asked_for(minimum: Objective) -> None:
     blocks = {"ends": "0.weight,2.*", "middle": "0.bias"}
     found, failures = take(["layers"], minimum, minimum.theta, blocks=blocks)
@@ -90,6 +92,7 @@ def test_sam_and_asymmetry_are_losses_where_steps_lead() -> None:
     assert failures == {}
 
 
+@pytest.mark.slow
 def test_of_a_quadratic_the_learning_coefficient_is_its_closed_form() -> None:
     hessian = torch.diag(torch.tensor([4.0, 2.0, 1.0, 0.5, 0.1], dtype=torch.float64))
     objective = quadratic(hessian, torch.zeros(5, dtype=torch.float64) + 0.3)
@@ -122,6 +125,7 @@ class Two(nn.Module):
         return inputs[:, 0] * (2 * (one - 0.3).square().sum() + 0.5 * (two - 0.2).square().sum())
 
 
+@pytest.mark.slow
 def test_of_each_layer_it_is_that_of_its_block_at_the_same_temperature() -> None:
     data = [(torch.ones(40, 1, dtype=torch.float64), torch.zeros(40))]
     objective = Objective(Two(), lambda z, y: z, data)
@@ -146,6 +150,7 @@ def test_the_penalty_is_part_of_the_learning_coefficient_and_of_influence_alone(
     assert take(some, minimum, minimum.theta) == take(some, minimum.penalised(0.0), minimum.theta)
 
 
+@pytest.mark.slow
 def test_pairs_that_are_known_are_not_computed_again(minimum: Objective) -> None:
     told: list[str] = []
     operator = og.HessianOperator.of(minimum)
@@ -160,6 +165,7 @@ def test_pairs_that_are_known_are_not_computed_again(minimum: Objective) -> None
     assert other == found
 
 
+@pytest.mark.slow
 def test_what_a_point_does_not_have_is_said_in_a_sentence() -> None:
     theta = torch.zeros(3, dtype=torch.float64)
     found, failures = take(["all"], landscape(lambda point: (point**2).sum() / 2, theta), theta)
@@ -187,6 +193,7 @@ def test_names_are_known_and_once_each() -> None:
         chosen("all", "sam")
 
 
+@pytest.mark.slow
 def test_what_is_asked_for_has_a_price() -> None:
     objective = classifier()
     operator = og.HessianOperator.of(objective)
@@ -194,6 +201,7 @@ def test_what_is_asked_for_has_a_price() -> None:
     assert 0 < seconds(["sam"], objective, operator) < seconds(["all"], objective, operator)
 
 
+@pytest.mark.slow
 def test_measure_takes_them_with_its_own_pairs() -> None:
     objective = classifier()
     batch = next(objective.batches(objective.count))
@@ -207,6 +215,7 @@ def test_measure_takes_them_with_its_own_pairs() -> None:
         og.measure(objective.model, nn.functional.cross_entropy, [batch], measures=["lcl"], **given)
 
 
+@pytest.mark.slow
 def test_a_scan_is_of_the_sampler_that_is_given(monkeypatch) -> None:
     monkeypatch.setattr("orograph.measures.table.DRAWS", 40)
     monkeypatch.setattr("orograph.measures.table.BURN_IN", 10)

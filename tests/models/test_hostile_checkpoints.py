@@ -104,6 +104,7 @@ def bombs() -> list[bytes]:
     return [large, pickle.dumps(storage), pickle.dumps({"w": 10**5000}), b"\x80\x02\x8b" + struct.pack("<i", 2**30) + b"."]
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.sampled_from(SUFFIXES), st.binary(max_size=300))
 @example(".pth", bombs()[0])

@@ -47,6 +47,7 @@ def test_below_the_edge_gradient_descent_sharpens_at_the_rate_of_the_flow() -> N
     assert found.rate == pytest.approx((later - sharpness) / (20 * lr), rel=1e-3)  # of x², 1e-8, and of y, which falls at speed 1
 
 
+@pytest.mark.slow
 def test_at_the_edge_it_oscillates_as_the_central_flow_says() -> None:
     lr = 0.02
     objective = valley(0.05, 2 / lr - 2)

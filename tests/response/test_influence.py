@@ -40,6 +40,7 @@ def test_a_sample_without_weight_moves_ridge_regression_as_the_closed_form_says(
     assert found.gradient_norm < 1e-14
 
 
+@pytest.mark.slow
 def test_leaving_a_sample_out_and_training_again_changes_the_loss_of_each_class_as_foretold() -> None:
     torch.manual_seed(0)
     inputs, targets = torch.randn(40, 3, dtype=torch.float64).repeat(8, 1), (torch.arange(40) % 3).repeat(8)

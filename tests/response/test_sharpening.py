@@ -14,6 +14,7 @@ def network() -> og.Objective:
     return og.Objective(model, F.cross_entropy, [(torch.randn(30, 4, dtype=torch.float64), torch.arange(30) % 3)])
 
 
+@pytest.mark.slow
 def test_the_gradient_of_a_curvature_is_what_differences_of_products_give() -> None:
     objective = network()
     theta, operator = objective.theta, og.HessianOperator.of(objective)
@@ -28,6 +29,7 @@ def test_the_gradient_of_a_curvature_is_what_differences_of_products_give() -> N
     assert torch.allclose(found @ way, slopes, rtol=1e-7)  # of a central difference, the square of the step
 
 
+@pytest.mark.slow
 def test_rates_are_those_of_the_eigenvalues_along_the_flow() -> None:
     objective = network()
     theta, operator = objective.theta, og.HessianOperator.of(objective)

@@ -154,6 +154,7 @@ def test_known_pairs_leave_the_estimate_unbiased_and_make_it_sharper() -> None:
     assert abs(np.mean(with_pairs) - truth) <= 4 * np.std(with_pairs) / 60**0.5
 
 
+@pytest.mark.slow
 def test_pairs_that_are_no_eigenvectors_leave_it_unbiased_too() -> None:
     operator, wrong = MatrixOperator(error_bars.matrix("flat, both signs")[0]), error_bars.pairs("network", 10)
     truth = error_bars.truths("flat, both signs")["tr H²"]

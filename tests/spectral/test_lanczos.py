@@ -90,6 +90,7 @@ def test_whole_clusters_are_reported_and_not_called_cut() -> None:
     assert spectrum.bounds[3] < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copies", [1, 3])
 def test_a_collapsed_spectrum_ends_quickly_with_its_noise_marked(copies: int) -> None:
     rng = np.random.default_rng(2)

@@ -142,6 +142,7 @@ PAIRS = [(kind, how) for kind in KINDS for how in DAMAGES]
 EVERY = 3  # one pair in so many is quick: each kind meets three or four of the damages, each damage five or six of the kinds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "how"),
     [pytest.param(*pair, marks=[] if number % EVERY == 0 else [pytest.mark.slow]) for number, pair in enumerate(PAIRS)],
@@ -216,6 +217,7 @@ def test_two_files_of_one_run_that_changed_places_are_seen(run: Path) -> None:
     assert {damage.path for damage in inspect(run)} == {f"arrays.zarr/eigenvalue/c.{slot}.0" for slot in (0, 1)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["record", "finding", "analysis"])
 @pytest.mark.parametrize("earlier", [None, "theirs", "ours"])
 def test_what_was_recorded_in_a_run_of_other_settings_is_told_and_made_again(

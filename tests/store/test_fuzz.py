@@ -116,6 +116,7 @@ def files(run: Path) -> dict[str, bytes]:
     return {path.relative_to(run).as_posix(): path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.data())
 def test_a_record_that_is_valid_and_wrong_is_a_sentence(whole: Path, data: st.DataObject) -> None:

@@ -89,6 +89,7 @@ def gone_at(call: str, number: int, work: Callable[[], object]) -> int:
     os._exit(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "first"),
     [

@@ -231,6 +231,7 @@ def test_every_field_of_what_an_analysis_finds_is_in_the_registry(prefix: str, r
     assert unknown({f"{prefix}.{name}" for name in found}) == []
 
 
+@pytest.mark.slow
 def test_everything_that_a_measurement_holds_is_in_the_registry() -> None:
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2)).double()

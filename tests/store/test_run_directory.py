@@ -63,6 +63,7 @@ def test_resuming_finds_what_was_recorded_and_what_is_pending(tmp_path: Path) ->
             commit(run, CELLS[2])
 
 
+@pytest.mark.slow
 def test_a_run_resumed_after_each_point_has_the_same_bytes(tmp_path: Path) -> None:
     write(tmp_path / "whole")
     for _ in CELLS:

@@ -50,6 +50,7 @@ def found(theta: Tensor, away: Tensor):
     return measure_minimum(train, test, theta, settings=FULL, seed=1)
 
 
+@pytest.mark.slow
 def test_measures_that_are_asked_for_stand_beside_the_rest(found, theta: Tensor, away: Tensor) -> None:
     train, test = quadratic(positive(), theta, theta - away), quadratic(symmetric(SIZE, 1, positive=True), theta, theta - 0.1)
     more = measure_minimum(train, test, theta, settings=FULL, measures=("sharpening", "sam"), seed=1).scalars
@@ -118,6 +119,7 @@ def test_sharpness_and_flatness_follow_from_the_hessian(found, theta: Tensor, aw
     assert scalars["train_loss"] == pytest.approx((away @ hessian @ away).item() / 2, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_largest_rise_at_the_minimum_is_that_along_the_top_eigenvector(theta: Tensor) -> None:
     hessian = positive()
     objective = quadratic(hessian, theta)
@@ -246,6 +248,7 @@ def test_a_diverged_network_is_refused_in_one_sentence() -> None:
         measure_minimum(objective, objective, torch.full_like(objective.theta, math.nan), settings=MetricsSettings())
 
 
+@pytest.mark.slow
 def test_samples_that_help_or_harm_are_numbered_among_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a minimum measured on some samples: as the influence on these finds them, by their places among all."""
     torch.manual_seed(0)

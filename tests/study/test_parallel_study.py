@@ -97,6 +97,7 @@ def test_a_trouble_that_passes_is_no_result(tmp_path: Path, monkeypatch: pytest.
     assert {each.status for each in (*run.records.values(), *run.findings.values())} == {"done"}
 
 
+@pytest.mark.slow
 def test_a_diverged_network_is_a_result_and_the_exit_code_says_so(tmp_path: Path) -> None:
     words = ["--dataset", "digits", "--subset-size", "100", "--model", "MLP1", "--hidden-size", "3", "--num-seeds", "1"]
     words += ["--paths", "none", "--epochs", "2", "--fast", "--top-k", "2", "--optimizer", "SGD", "--lr", "1e30", "--quiet"]

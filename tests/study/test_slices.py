@@ -19,6 +19,7 @@ def theta() -> Tensor:
     return torch.randn(SIZE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [False, True])
 def test_along_eigenvectors_a_quadratic_is_a_paraboloid(theta: Tensor, given: bool) -> None:
     hessian, other = symmetric(SIZE, positive=True), symmetric(SIZE, 1)

@@ -67,6 +67,7 @@ def test_the_squared_loss_of_classes_is_that_of_their_one_hot_codes() -> None:
     torch.testing.assert_close(og.half_squared(one, torch.zeros(4)), 0.5 * one[:, 0].square())  # not repeated to (4, 4)
 
 
+@pytest.mark.slow
 def test_its_hessian_on_classes_is_the_dense_one() -> None:
     model = torch.nn.Linear(2, 3).double()
     x, y = torch.randn(6, 2, generator=torch.Generator().manual_seed(1)).double(), torch.tensor([0, 1, 2, 2, 1, 0])

@@ -196,6 +196,7 @@ def test_the_published_procedure_writes_running_averages(tmp_path: Path) -> None
     assert record.scalars["train_loss"] > record.scalars["final_train_loss"]
 
 
+@pytest.mark.slow
 def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", *SMALL, "--out", str(tmp_path / "run"), "--dry-run"]) == 0
     printed = capsys.readouterr().out

@@ -38,6 +38,7 @@ def pairs(births: ndarray, deaths: ndarray) -> list[tuple[float, float]]:
     return sorted(zip(births.tolist(), deaths.tolist(), strict=True))
 
 
+@pytest.mark.slow
 @given(any_grid(WALLED).filter(lambda heights: np.isfinite(heights).any()))
 @settings(max_examples=100)
 def test_components_are_those_counted_level_by_level(heights: ndarray) -> None:
@@ -60,6 +61,7 @@ def test_loops_are_what_a_level_surrounds(heights: ndarray) -> None:
     assert pairs(found.births[of], found.deaths[of]) == loops(np.where(np.isnan(heights), np.inf, heights))
 
 
+@pytest.mark.slow
 @given(any_grid(WALLED).filter(lambda heights: np.isfinite(heights).any()), st.data())
 @settings(max_examples=100)
 def test_the_pass_between_two_points_is_their_minimax_height(heights: ndarray, data: st.DataObject) -> None:
@@ -93,6 +95,7 @@ def test_a_minimum_merges_where_the_pass_to_its_parent_is_and_leaves_meet_at_the
     assert tree.first_saddle_heights.tolist() == alone
 
 
+@pytest.mark.slow
 @given(any_grid(st.integers(-9, 9).map(float)))
 @settings(max_examples=100)
 def test_a_monotone_map_of_the_heights_moves_no_point(heights: ndarray) -> None:

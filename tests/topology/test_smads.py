@@ -32,6 +32,7 @@ def test_the_distance_is_the_mean_height_of_the_first_saddle_above_each_minimum(
     assert smad(LINE, threshold=2.0).value == pytest.approx((5 + 3) / 2, rel=1e-15)  # that at 1 lasts 2 and is gone
 
 
+@pytest.mark.slow
 @given(arrays(np.float64, array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.integers(-4, 4).map(float)))
 def test_it_is_that_of_minimax_heights_between_minima(heights: ndarray) -> None:
     tree = og.merge_tree(heights)
@@ -64,6 +65,7 @@ def test_a_wall_between_minima_leaves_out_those_that_meet_no_other() -> None:
     assert smad([0.0, np.nan, 1.0]).value == 0.0
 
 
+@pytest.mark.slow
 def test_the_rank_among_planes_is_a_p_value() -> None:
     # A surface from the same law as its planes: among 10, each rank is as likely. Over 100 draws, the counts at p ≤ 0.1, 0.5
     # are binomial; four standard deviations fail a right program less than once in 10^4 times.

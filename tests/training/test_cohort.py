@@ -21,6 +21,7 @@ def starts(objective: Objective, count: int) -> Tensor:
     return (objective.theta.double() + 0.3 * noise).to(objective.dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("streams", "published", "anchoring"),
     [("shared", False, "none"), ("shared", True, "one"), pytest.param("own", False, "each", marks=pytest.mark.slow)],

@@ -87,6 +87,7 @@ def test_the_module_and_the_objective_stay_as_they_were(kind: type[nn.Module]) -
     assert model.training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Perceptron, Normalised])
 def test_members_of_a_cohort_become_what_they_would_alone(kind: type[nn.Module]) -> None:
     model, data = problem(kind)
@@ -115,6 +116,7 @@ def test_a_training_cut_between_two_epochs_ends_with_the_same_bits(kind: type[nn
         assert [each[name] for each in parts] == [each[name] for each in whole.history]
 
 
+@pytest.mark.slow
 def test_one_network_that_diverges_leaves_the_others_alone() -> None:
     model, data = problem()
     objective = Objective(model, F.cross_entropy, [data])

@@ -48,6 +48,7 @@ def gradients(
     return batch, gradient, losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "inputs"), CASES)
 def test_the_gradient_of_one_model_is_the_modules_own(kind: type[nn.Module], inputs: int) -> None:
     model, data = problem(kind, inputs=inputs)

@@ -68,6 +68,7 @@ def test_a_function_that_draws_random_numbers_is_not_traced() -> None:
         trace(lambda x: [F.dropout(x, 0.5, training=True)], [torch.randn(4)])
 
 
+@pytest.mark.slow
 def test_the_traces_of_an_objective_die_with_it() -> None:
     model, data = problem()
     objective = Objective(model, F.cross_entropy, data)

@@ -109,6 +109,7 @@ def test_the_published_procedure_is_the_literal_one(anchored: bool) -> None:
     torch.testing.assert_close(trained.theta, loop.theta, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_the_default_procedure_restores_the_best_state_and_drops_the_rate_from_there() -> None:
     model, data = problem()
     settings = TrainingSettings(lr=0.3, patience=2, epochs=60, batch_size=16, drops=2)
@@ -143,6 +144,7 @@ def test_the_default_procedure_restores_the_best_state_and_drops_the_rate_from_t
     assert objective.value(trained.theta) == pytest.approx(best, rel=1e-8)
 
 
+@pytest.mark.slow
 def test_a_start_that_training_only_worsens_is_kept() -> None:
     model, data = problem()
     objective = Objective(model, F.cross_entropy, data, strength=0.01)
@@ -185,6 +187,7 @@ def test_training_twice_gives_the_same_bits_and_leaves_module_and_arguments_alon
     assert all(module.training for module in model.modules())
 
 
+@pytest.mark.slow
 def test_another_penalty_is_trained_as_an_objective_made_with_it() -> None:
     model, data = problem()
     objective = Objective(model, F.cross_entropy, data)

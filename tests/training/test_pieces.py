@@ -68,6 +68,7 @@ def by_hand(given: Objective, lr: float, epochs: int, strength: float) -> Tensor
     return theta
 
 
+@pytest.mark.slow
 def test_both_trainings_take_the_steps_that_are_taken_by_hand() -> None:
     settings = TrainingSettings(optimizer="SGD", lr=0.1, batch_size=LENGTH, epochs=2, patience=9)
     given = objective()

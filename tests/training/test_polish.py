@@ -100,6 +100,7 @@ def test_a_quadratic_is_solved_like_its_normal_equations() -> None:
     torch.testing.assert_close(result.theta, expected, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_start_next_to_a_saddle_is_left_along_negative_curvature() -> None:
     torch.manual_seed(3)
     model = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)).double()

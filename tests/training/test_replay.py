@@ -45,6 +45,7 @@ def same(one: Trained, other: Trained) -> bool:
     return facts[0] == facts[1] and torch.equal(one.theta, other.theta)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anchored", [False, True])
 @pytest.mark.parametrize(
     "changes",
