@@ -148,7 +148,7 @@ def _lengths(rows: Float[Tensor, "b W"]) -> Float64[Tensor, " b"]:
     if rows.dtype == torch.float32 and rows.device.type == "cpu" and whole:
         spans = torch.linalg.vector_norm(rows[:, :whole].unflatten(1, (-1, span)), dim=-1)
         norms = torch.linalg.vector_norm(torch.cat([spans, rows[:, whole:]], dim=1), dim=1, dtype=torch.float64)
-        if bool(((norms > _TINY) & (norms < float("inf"))).all()):
+        if all(_TINY < norm < float("inf") for norm in norms.tolist()):
             return norms
     return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
 

@@ -130,8 +130,7 @@ def _expand(krylovs: Sequence[Krylov], active: Sequence[int], rows: Float[Tensor
     plain = []
     for i in active:
         krylov = krylovs[i]
-        krylov.tally(1, finite=first[i] < float("inf"))
-        krylov.scale = max(krylov.scale, first[i])
+        krylov.seen(1, first[i])
         krylov.coefficients[: counts[i], krylov.multiplied] = columns[i, : counts[i]]
         if last[i] > krylov.floor and last[i] > 0.7 * middle[i] and krylov.room:
             krylov.coefficients[counts[i], krylov.multiplied] = last[i]

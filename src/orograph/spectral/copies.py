@@ -58,7 +58,7 @@ class Chain:
     """Lanczos steps on the deflated operator from a random vector, within the basis of a decomposition.
 
     What a vector of the chain has in the multiplied rows needs no product; what it has in the pool is turned into one row
-    (`Krylov.aim`), which is multiplied. So the basis keeps all it holds. Vectors are weights of its rows.
+    by a reflection, which is multiplied. So the basis keeps all it holds. Vectors are weights of its rows.
 
     Args:
         krylov: the decomposition, which grows.
@@ -100,7 +100,7 @@ class Chain:
         unit = torch.where(inside.abs() > _EXHAUSTED * length, inside / length, 0.0)
         if (share := float(beyond.norm()) / length) > _EXHAUSTED:
             unit = torch.cat([unit, unit.new_tensor([-share if beyond[0] >= 0 else share])])  # its sign after the reflection
-            krylov.aim(beyond)
+            aim(krylov, beyond)
             krylov.expand(1)
         self._space = torch.cat([_padded(self._space, krylov.multiplied), unit[:, None]], dim=1)
         self._next = self._outside(krylov.coefficients[: krylov.count, : krylov.multiplied] @ unit)
@@ -155,3 +155,16 @@ class Chain:
 def _padded(weights: Float64[Tensor, "n *b"], rows: int) -> Float64[Tensor, "m *b"]:
     """Weights of more rows, zero."""
     return torch.cat([weights, weights.new_zeros(rows - len(weights), *weights.shape[1:])])
+
+
+def aim(krylov: Krylov, direction: Float64[Tensor, " p"]) -> None:
+    """Rotate the pool (a Householder reflection) so that its first vector is this combination of its vectors."""
+    krylov.settle()
+    mirror = direction / direction.norm()
+    mirror[0] += 1.0 if mirror[0] >= 0 else -1.0
+    mirror /= mirror.norm()
+    coupling = krylov.coefficients[krylov.multiplied : krylov.count, : krylov.multiplied]
+    coupling -= 2 * torch.outer(mirror, mirror @ coupling)
+    rows = krylov.basis.rows[krylov.multiplied : krylov.count]
+    local = mirror.to(rows)
+    rows.addr_(local, local @ rows, alpha=-2)

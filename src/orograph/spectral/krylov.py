@@ -25,9 +25,11 @@ bulk, which are known early. Ritz vectors near them are set aside and taken out 
 orthogonalisation, Parlett & Scott 1979), so that many more vectors wait for one pass.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
@@ -111,15 +113,13 @@ class Krylov:
         Raises:
             DataError: a product holds NaN or infinity.
         """
-        return self._multiplied(block, operator or self.operator)[0]
+        result = self._unchecked(block, operator or self.operator)
+        self.tally(len(block), finite=self.shards.longest(result) < float("inf"))
+        return self.shards.taken(result)
 
-    def _multiplied(self, block: Float[Tensor, "b W"], operator: LinearOperator) -> tuple[Float[Tensor, "b W"], float]:
-        """The products, as of `product`, and the largest of their norms, which is finite if all of their entries are."""
+    def _unchecked(self, block: Float[Tensor, "b W"], operator: LinearOperator) -> Float[Tensor, "b V"]:
         block = self.shards.given(block.to(operator.device, operator.dtype))
-        result = (operator @ block[0])[None] if len(block) == 1 else (operator @ block.T).T
-        longest = self.shards.longest(result)
-        self.tally(len(block), finite=longest < float("inf"))
-        return self.shards.taken(result), longest
+        return (operator @ block[0])[None] if len(block) == 1 else (operator @ block.T).T
 
     def tally(self, count: int, *, finite: bool) -> None:
         """Counts products.
@@ -131,6 +131,11 @@ class Krylov:
         self._told(self.products)
         if not finite:
             raise not_finite(self.operator, self.products)
+
+    def seen(self, count: int, longest: float) -> None:
+        """Counts products of unit vectors, the longest of them so long, as `tally` does."""
+        self.tally(count, finite=longest < float("inf"))
+        self.scale = max(self.scale, longest)
 
     def add_random(self, count: int) -> int:
         """Up to `count` random unit vectors, orthogonal to all rows, into the pool; returns how many there was room for."""
@@ -160,6 +165,7 @@ class Krylov:
         self.settle()
         start, stop = self.multiplied, min(self.multiplied + width, self.count)
         block, known = self._images(start, stop), self.count
+        self.seen(stop - start, float(self.shards.norms(block).max()))
         self.coefficients[:known, start:stop] = self._subtract_foreseen(block, start, _LARGE * self.scale)
         before = self.shards.norms(block).tolist()
         self.coefficients[:known, start:stop] += self.basis.project_out(block, known)
@@ -177,6 +183,7 @@ class Krylov:
         removed = self._subtract_foreseen(vector, start, self.floor)[:, 0]
         self.coefficients[: self.count, start] = removed
         self.multiplied, before = start + 1, self._norm(vector)
+        self.seen(1, math.hypot(before, float(removed.norm())))
         overlaps = self.overlaps.foretell(self.coefficients, self.count, self.floor)
         norm = self._norm(vector) if self._subtract_aside(vector, start, overlaps, before) else before
         if size(overlaps) >= _LOSS * norm or norm < _LOST * before:
@@ -200,9 +207,8 @@ class Krylov:
         return 1
 
     def _images(self, start: int, stop: int) -> Float[Tensor, "b W"]:
-        """The products of these rows, to be changed, where the basis lies."""
-        products, longest = self._multiplied(self.basis.rows[start:stop].to(self.basis.device), self.operator)
-        self.scale = max(self.scale, longest)
+        """The products of these rows, to be changed, where the basis lies; they are still to be `seen`."""
+        products = self.shards.taken(self._unchecked(self.basis.rows[start:stop].to(self.basis.device), self.operator))
         return products.to(self.basis.rows.device, copy=True).contiguous()
 
     def settle(self) -> float:
@@ -273,20 +279,20 @@ class Krylov:
 
         What is left is small along all rows, so that one pass over the basis suffices to make it orthogonal.
         """
-        width = len(block)
-        removed = torch.zeros(self.count, width, dtype=self.basis.dtype)
-        foreseen = self.coefficients[start : start + width, :start].T
-        rows = (foreseen.abs().amax(dim=1) > least).nonzero()[:, 0]
-        removed[rows] = foreseen[rows].to(removed)
+        stop, foreseen = start + len(block), self.coefficients.numpy()[start : start + len(block), :start]
+        removed = torch.zeros(self.count, len(block), dtype=torch.float64)
+        rows = np.flatnonzero(np.abs(foreseen).max(axis=0) > least)
         if len(rows):
-            block.addmm_(removed[rows].T.to(block.device), self.basis.chosen(rows.tolist()), alpha=-1)
-        own = self.basis.rows[start : start + width]
+            weights = torch.from_numpy(foreseen[:, rows]).to(block)
+            block.addmm_(weights, self.basis.chosen(rows.tolist()), alpha=-1)
+            removed[rows] = weights.T.to(removed)
+        own = self.basis.rows[start:stop]
         along = self.shards.total(own @ block.T)  # roughly: the pass over the basis measures what is left
         block.addmm_(along.T, own, alpha=-1)
-        removed[start : start + width] = along.cpu()
-        return removed.double()
+        removed[start:stop] = along.to(removed)
+        return removed
 
-    def _subtract_aside(self, vector: Float[Tensor, "1 P"], index: int, overlaps: Tensor, norm: float) -> bool:
+    def _subtract_aside(self, vector: Float[Tensor, "1 P"], index: int, overlaps: np.ndarray, norm: float) -> bool:
         """Subtract from what is left of A q_index (in place) what it has along those Ritz vectors set aside that are due by these
         overlaps (changed alike), and from q_index, the last row, or it would be back a step later; whether there are any."""
         aside, many = self.aside, self.aside.due(overlaps, norm)
@@ -300,7 +306,7 @@ class Krylov:
                 rows[: aside.known] += torch.outer(along[:, 1], rows[index])
                 rows[:, index] -= rows[:, : aside.known] @ along[:, 1]
                 self.overlaps.last[: self.count] = aside.removed(self.overlaps.last[: self.count], many)
-            overlaps.copy_(aside.removed(overlaps, many))
+            overlaps[:] = aside.removed(overlaps, many)
         return many > 0
 
     @property
@@ -352,18 +358,6 @@ class Krylov:
         if order != list(range(m, n)):
             self.basis.move(order, m)
             self.coefficients[m:n, :m] = self.coefficients[order, :m]
-
-    def aim(self, direction: Float64[Tensor, " p"]) -> None:
-        """Rotate the pool (a Householder reflection) so that its first vector is this combination of its vectors."""
-        self.settle()
-        mirror = direction / direction.norm()
-        mirror[0] += 1.0 if mirror[0] >= 0 else -1.0
-        mirror /= mirror.norm()
-        coupling = self.coefficients[self.multiplied : self.count, : self.multiplied]
-        coupling -= 2 * torch.outer(mirror, mirror @ coupling)
-        rows = self.basis.rows[self.multiplied : self.count]
-        local = mirror.to(rows)
-        rows.addr_(local, local @ rows, alpha=-2)
 
     def ritz(self, *, roughly: bool = False) -> tuple[Float64[Tensor, " m"], Float64[Tensor, "m m"]]:
         """Ritz values, ascending, and their vectors' weights in the basis, as columns; roughly: of the basis as it is, so that

@@ -6,12 +6,14 @@ with all rows before as (Simon 1984)
     C[j+1, j] q_iᵀq_{j+1} = Σ_l C[l, i] q_lᵀq_j − C[j, j] q_iᵀq_j − C[j−1, j] q_iᵀq_{j−1} + rounding.
 
 The rounding is not known. A few random samples of it are followed at once, which tells the size of the overlaps within a small
-factor where a bound by norms is a thousand times too large, for products of small matrices. How large the samples have to be is
+factor where a bound by norms is a thousand times too large, for products of small matrices (NumPy's: of so few numbers, most of
+the time of PyTorch's is in calling them). How large the samples have to be is
 measured whenever the overlaps are: products are mostly some hundred times as exact as their dtype promises.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
@@ -26,27 +28,25 @@ _SOON = 0.01  # of that: those worth taking out along with others
 class Overlaps:
     """What the last row has along all rows before, and the row before it, in each of the samples; nothing at first."""
 
-    last: Tensor
-    before: Tensor
+    last: np.ndarray
+    before: np.ndarray
     level: float
 
     def __init__(self, capacity: int, seed: int) -> None:
-        self._generator = torch.Generator().manual_seed(seed)
-        self.last = torch.zeros(capacity, _SAMPLES, dtype=torch.float64)
-        self.before = self.last.clone()
+        self._generator = np.random.default_rng(seed)
+        self.last, self.before = np.zeros((capacity, _SAMPLES)), np.zeros((capacity, _SAMPLES))
         self._measured = 0.0  # the rounding, in terms of the one foretold at first
         self.level = 1.0  # of the samples, likewise
 
     def forget(self) -> None:
         """All rows are orthonormal."""
-        self.last.zero_()
-        self.before.zero_()
+        self.last[:], self.before[:] = 0.0, 0.0
 
-    def foretell(self, coefficients: Float64[Tensor, "c c"], count: int, rounding: float) -> Float64[Tensor, "n s"]:
+    def foretell(self, coefficients: Float64[Tensor, "c c"], count: int, rounding: float) -> Float64[np.ndarray, "n s"]:
         """What A q_j less its components along q_j and q_{j−1} has along each row up to q_j, the last of `count`, whose column of
         coefficients is there."""
-        j, known = count - 1, coefficients[:count, :count]
-        noise = self.level * rounding / count**0.5 * torch.randn(count, _SAMPLES, generator=self._generator, dtype=torch.float64)
+        j, known = count - 1, coefficients.numpy()[:count, :count]
+        noise = self.level * rounding / count**0.5 * self._generator.standard_normal((count, _SAMPLES))
         overlaps = known.T @ self.last[:count] - known[j, j] * self.last[:count] + noise
         if j:
             overlaps -= known[j - 1, j] * self.before[:count]
@@ -69,15 +69,15 @@ class Overlaps:
         less, self._measured, self.level = self.level < 1, 1.0, 1.0
         return less
 
-    def accept(self, overlaps: Float64[Tensor, "n s"]) -> None:
+    def accept(self, overlaps: Float64[np.ndarray, "n s"]) -> None:
         """There is a next row, with these overlaps."""
         self.before, self.last = self.last, self.before
         self.last[: len(overlaps)] = overlaps
 
 
-def size(overlaps: Float64[Tensor, "n s"]) -> float:
+def size(overlaps: Float64[np.ndarray, "n s"]) -> float:
     """The root mean square over the samples of the norm."""
-    return float(overlaps.norm()) / _SAMPLES**0.5
+    return float(np.linalg.norm(overlaps)) / _SAMPLES**0.5
 
 
 @dataclass(frozen=True)
@@ -94,16 +94,16 @@ class Aside:
         """Of how many rows they were made."""
         return len(self.weights)
 
-    def due(self, overlaps: Float64[Tensor, "n s"], norm: float) -> int:
+    def due(self, overlaps: Float64[np.ndarray, "n s"], norm: float) -> int:
         """How many of the first are to be taken out of a rest of this norm with these overlaps: none as long as the next product,
         with a rest as long, has not much along any; else those, too, that would be due soon."""
-        along = (self.weights.T @ overlaps[: self.known]).abs().amax(dim=1) / norm * (self.sizes / norm).clamp(min=1)
-        due = (along > _SOON * _ALONG).nonzero() if bool((along > _ALONG).any()) else along[:0]
-        return int(due[-1]) + 1 if len(due) else 0
+        along = np.abs(self.weights.numpy().T @ overlaps[: self.known]).max(axis=1) / norm
+        along *= np.maximum(self.sizes.numpy() / norm, 1)
+        return int(np.flatnonzero(along > _SOON * _ALONG)[-1]) + 1 if (along > _ALONG).any() else 0
 
-    def removed(self, overlaps: Float64[Tensor, "n s"], many: int) -> Float64[Tensor, "n s"]:
+    def removed(self, overlaps: Float64[np.ndarray, "n s"], many: int) -> Float64[np.ndarray, "n s"]:
         """The overlaps once so many of the first are taken out."""
-        chosen, rest = self.weights[:, :many], overlaps.clone()
+        chosen, rest = self.weights.numpy()[:, :many], overlaps.copy()
         rest[: self.known] -= chosen @ (chosen.T @ rest[: self.known])
         return rest
 
