@@ -29,6 +29,7 @@ from orograph.store.finished import finished_run
 from orograph.store.names import require_free
 from orograph.store.provenance import mixture
 from orograph.store.run import Run
+from orograph.store.spectra import judged_pairs
 from orograph.store.tables import METRIC_COLUMNS
 from orograph.store.track import TRACK
 from orograph.store.wording import stated
@@ -289,11 +290,10 @@ def _counts(run: Run) -> list[str]:
     points = [record.scalars for record in run.records.values()] if run.kind == "sweep" else []
     k = _setting(run, "spectrum", "k")
     found = []
-    judged = [each for each in points if isinstance(each.get("unconverged_pairs"), int)]
-    if judged and isinstance(k, int):
-        within, total = k * len(judged) - sum(each["unconverged_pairs"] for each in judged), k * len(judged)
+    within, total = judged_pairs(run.records.values(), k) if points and isinstance(k, int) else (0, 0)
+    if total:
         found.append(f"{within:,} of {total:,} eigenpairs are within the tolerance or at noise level; each has its `residual`.")
-    if cut := sum(each.get("cut") is True for each in judged):
+    if cut := sum(each.get("cut") is True for each in points):
         found.append(
             f"At {cut} points k splits a cluster of eigenvalues (`cut`): which of its members are recorded is arbitrary."
         )

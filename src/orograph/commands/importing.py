@@ -31,7 +31,7 @@ from orograph.store.provenance import provenance
 from orograph.store.published import Artifacts, find_artifacts, read_eigenvalues, read_gradient, read_pairs
 from orograph.store.resume import begun_run, recorded_settings
 from orograph.store.run import Run
-from orograph.store.spectra import commit_spectrum, has_vectors, recorded_spectrum
+from orograph.store.spectra import commit_spectrum, has_vectors, judged_pairs, recorded_spectrum
 from orograph.sweep.bench import Bench
 from orograph.sweep.point import measure_points
 from orograph.sweep.progress import describe
@@ -113,12 +113,11 @@ def import_run(settings: ImportSettings) -> int:
 
 def verified_pairs(run: Run, k: int, tolerance: float) -> str:
     """How many pairs of an imported run were multiplied again, and how many of them are within the tolerance."""
-    done = [record.scalars for record in run.records.values() if "unconverged_pairs" in record.scalars]
-    if not done:
+    (within, judged), recorded = judged_pairs(run.records.values(), k), k * len(run.records)
+    if not judged:
         return ", no eigenvectors to verify" if k else ""
-    within = k * len(done) - sum(each["unconverged_pairs"] for each in done)
-    rest = f", {k * (len(run.records) - len(done)):,} without eigenvectors" if len(done) < len(run.records) else ""
-    return f", {k * len(done):,} pairs verified by a product each: {within:,} within the tolerance {tolerance:g}{rest}"
+    rest = f", {recorded - judged:,} without eigenvectors" if judged < recorded else ""
+    return f", {judged:,} pairs verified by a product each: {within:,} within the tolerance {tolerance:g}{rest}"
 
 
 def own_run(folder: Path) -> Run | None:

@@ -4,7 +4,7 @@ The record says of which Hessian the pairs are (`hessian`: of L, or of L_eff = L
 array holds one number a pair.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -72,6 +72,14 @@ def _scalars(spectrum: Spectrum) -> dict[str, Any]:
         "copies_searched": spectrum.searched,
         "products": spectrum.products,
     }
+
+
+def judged_pairs(records: Iterable[Record], k: int) -> tuple[int, int]:
+    """Of points with k pairs each: how many pairs are within their tolerance or at noise level, and how many were judged."""
+    loose = [
+        record.scalars["unconverged_pairs"] for record in records if isinstance(record.scalars.get("unconverged_pairs"), int)
+    ]
+    return k * len(loose) - sum(loose), k * len(loose)
 
 
 def recorded_spectrum(run: Run, cell: Cell, *, vectors: bool = True) -> Spectrum:
