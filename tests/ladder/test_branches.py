@@ -80,6 +80,14 @@ def test_an_avoided_crossing_keeps_the_order_and_exchanges_the_directions() -> N
     assert found.exchange > 0.5
 
 
+def test_copies_that_only_rounding_parts_avoid_nothing() -> None:
+    """Whose gap is least here and there, in a plane that is one and the same at every point."""
+    gaps = 1e-4 * (1 + 4 * np.abs(np.sin(np.arange(21.0))))
+    values, plane = 2 + np.stack([gaps, -gaps], axis=1) / 2, basis().T[:2]
+    assert meetings(np.linspace(0, 1, 21), values, lambda place, branch: plane)
+    assert meetings(np.linspace(0, 1, 21), values, lambda place, branch: plane, resolution=1e-3) == ()
+
+
 def test_parallel_branches_do_not_meet() -> None:
     own = basis()
 

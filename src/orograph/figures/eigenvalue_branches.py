@@ -12,6 +12,7 @@ from orograph.figures.marks import Band, mark_bands, signed_scale, strength_axis
 from orograph.figures.motion import by_logarithm, moving_stretch
 from orograph.figures.style import PALETTE, Picture, styled
 
+_MANY = 60  # meetings; marks of more are small
 _SHORT = 3  # points; a shorter branch is drawn in grey
 
 Met = tuple[str, float, float]  # crossing or avoided, λ, eigenvalue
@@ -54,7 +55,8 @@ def branches(line: xr.Dataset, meetings: Sequence[Met] = (), bands: Sequence[Ban
             places = [(strength, value) for what, strength, value in meetings if what == kind]
             if places:
                 x, y = zip(*places, strict=True)
-                axes.plot(x, y, marker, mfc="none", mec=colour, ms=8, mew=1.2, ls="", zorder=6)
+                size, width = (8, 1.2) if len(meetings) <= _MANY else (4, 0.6)
+                axes.plot(x, y, marker, mfc="none", mec=colour, ms=size, mew=width, ls="", zorder=6)
                 handles.append(Line2D([], [], marker=marker, mfc="none", mec=colour, ls="", ms=7, label=words))
         if (rows.size) > 0:
             handles.append(Line2D([], [], marker=".", ls="", color="#cccccc", label="at the noise level"))

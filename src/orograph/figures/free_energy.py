@@ -51,7 +51,10 @@ def thermodynamics(lines: Sequence[xr.Dataset], bands: Sequence[Band] = (), titl
         )
         response.set(title=r"Susceptibility $\chi = -dq/d\lambda$", ylabel=label("susceptibility"))
         defect.set(title="Defect of the envelope identity", ylabel="relative, between neighbours")
-        for axes in (order, response, defect):
+        if not any("susceptibility" in line for line in lines):
+            response.text(0.5, 0.5, "not computed", transform=response.transAxes, ha="center", va="center", color="#555555")
+            response.set_yticks([])
+        for axes in (order, defect, *([response] if response.lines else [])):
             logarithmic_scale(axes)
         for axes in (response, defect):
             strength_axis(axes, np.concatenate([line.strength.values for line in lines]), moving)

@@ -226,7 +226,7 @@ def meetings(
             both = np.flatnonzero(np.isfinite(values[:, first]) & np.isfinite(values[:, second]))
             if len(both) >= 2:
                 found += _crossings(strengths, values, vector, first, second, both, resolution)
-                found += _avoided(strengths, values, vector, first, second, both)
+                found += _avoided(strengths, values, vector, first, second, both, resolution)
     return tuple(sorted(found, key=lambda meeting: meeting.strength))
 
 
@@ -261,10 +261,17 @@ def _crossings(
 
 
 def _avoided(
-    strengths: ndarray, values: ndarray, vector: Callable[[int, int], ndarray], first: int, second: int, both: ndarray
+    strengths: ndarray,
+    values: ndarray,
+    vector: Callable[[int, int], ndarray],
+    first: int,
+    second: int,
+    both: ndarray,
+    resolution: float,
 ) -> list[Meeting]:
     difference = values[both, first] - values[both, second]
     gaps = np.abs(difference)
+    told = gaps > resolution * np.abs(values[both][:, [first, second]]).max(1)
     found = []
     for place in range(1, len(both) - 1):
         if not (gaps[place] < gaps[place - 1] and gaps[place] <= gaps[place + 1]) or gaps[place] == 0:
@@ -274,7 +281,7 @@ def _avoided(
             continue
         left = start + int(gaps[start:place].argmax())
         right = place + 1 + int(gaps[place + 1 : stop].argmax())
-        if gaps[place] > _APPROACH * min(gaps[left], gaps[right]):
+        if gaps[place] > _APPROACH * min(gaps[left], gaps[right]) or not (told[left] and told[right]):
             continue
         upper, lower = (first, second) if difference[place] > 0 else (second, first)
         # One direction before is the other one after.
