@@ -19,7 +19,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 _SAMPLES = 4  # that all are ten times smaller than expected along a direction happens once in 25,000
-_SAFETY = 10  # times the rounding measured: of 234 passes none lost more than was foretold (with 3, three did)
+_SAFETY = 10  # times the rounding measured: before none of 234 passes had a row lost a tenth of itself, with 3 two had
 _FORGOTTEN = 3  # by so much it may seem less from one time to the next
 _ALONG = 0.1  # of the next product along a Ritz vector set aside
 _SOON = 0.01  # of that: those worth taking out along with others
