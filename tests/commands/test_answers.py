@@ -82,6 +82,10 @@ def test_tables_of_runs_fit(width: int) -> None:
     rows.append({"ID": "1", "status": "failed", "L2_strength": 0.5, "error": "its worker was lost twice, which is a long story"})
     text = printed(lambda console: show_table(sweep_table(rows, Score()), console, keys=2), width)
     whole(text, ["0-down", "1.0125", "123.4568", "123.46", "1e+02", "3456", "frozen"], width)
+    assert "of 4 points" not in text
+    many = printed(lambda console: show_table(sweep_table(rows[:1] * 40, Score()), console, keys=2), width)
+    assert "24 of 40 points" in many
+    whole(many, ["export;"], width)
 
     cell = {"strength": 0.0123456, "batch_size": 128, "lr": 0.015625, "escaped": 61, "chains": 64, "mean_time": 12345.678}
     cells = [{**cell, "rate_low": 1e-5, "rate_high": 9e-5, "unstable": True}, {**cell, "mean_time": math.nan, "unstable": False}]

@@ -91,6 +91,15 @@ def test_a_point_of_both_is_taken_once_and_refused_where_it_differs(tmp_path: Pa
 
 
 @pytest.mark.slow
+def test_a_point_of_both_may_stand_behind_another_neighbour(tmp_path: Path) -> None:
+    apart = ("--start", "fresh", "--end", "train", "--cohort", "1")
+    one, other = make(tmp_path / "one", *apart), make(tmp_path / "other", *apart, "--strengths", "0.02,0.03")
+    join(tmp_path / "both", one, other)
+    assert (open_run(tmp_path / "both").status == "done").all()
+    assert of_points(tmp_path / "both", "0-0.02000") == of_points(one, "0-0.02000")
+
+
+@pytest.mark.slow
 def test_points_made_with_other_threads_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, other = make(tmp_path / "one"), make(tmp_path / "other", "--seeds", "1", "--threads", "2")
     join(tmp_path / "both", one, other)

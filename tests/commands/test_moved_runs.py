@@ -33,6 +33,16 @@ def test_a_run_that_was_moved_needs_nothing_of_where_it_was(anchor: Path, tmp_pa
 
 
 @pytest.mark.slow
+def test_the_workers_of_a_run_that_was_moved_need_no_file_of_its_anchor(anchor: Path, tmp_path: Path) -> None:
+    whole = make(tmp_path / "whole", "--anchor", str(anchor))
+    moved = Path(shutil.copytree(whole, tmp_path / "there" / "run"))
+    anchor.unlink()
+    grow(whole, "--strengths", "0.03")
+    grow(moved, "--strengths", "0.03", "--parallel", "processes", "--jobs", "1")
+    assert contents(moved) == contents(whole)
+
+
+@pytest.mark.slow
 def test_another_file_of_the_anchors_name_is_refused(anchor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = make(tmp_path / "run", "--anchor", str(anchor))
     shutil.copy(out / "test_data" / "model_weights-0-0.02000.pth", anchor)

@@ -1,5 +1,6 @@
 """A point that is made again has the bytes that it had: it begins where it began."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,10 @@ def test_only_the_points_that_are_meant_are_made_again(tmp_path: Path, capsys: p
     assert main([*words, "--dry-run"]) == 0
     assert "1 points" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in record.parent.iterdir()} == times
-    assert main([*words, "--quiet"]) == 0
+    assert main([*words, "--json"]) == 0
+    told = capsys.readouterr()
+    assert len(json.loads(told.out)["points"]) == 8
+    assert "1-down, λ = 0.01: the same bytes as before" in told.err
     assert [path for path in record.parent.iterdir() if path.stat().st_mtime_ns != times[path]] == [record]
 
 

@@ -23,6 +23,7 @@ from orograph.store.integrity import digest_of
 from orograph.store.marker import differences, with_groups
 from orograph.store.names import MARKER
 from orograph.store.recorded import facts_of
+from orograph.store.records import Record
 from orograph.store.resume import recorded_settings
 from orograph.store.run import Run
 from orograph.sweep.history import asked, planned, stages
@@ -30,6 +31,7 @@ from orograph.sweep.settings import SweepSettings
 from orograph.sweep.stages import title
 from orograph.work.progress import Show, WorkProgress
 
+_NEIGHBOUR = ("moved", "frozen")  # scalars that are of a point and the one before it on its chain
 _FREE = ("ladder", "anchor.seeds", "spectrum.k")  # held against each other in their own words, or not at all
 
 
@@ -143,15 +145,18 @@ def holders(sources: Sequence[Run]) -> dict[Cell, Run]:
             known = None if before is None else before.records[cell]
             if before is None or known is None or (known.status, record.status) == ("failed", "done"):
                 held[cell] = each
-            elif record.status == "done" and (encode(known.scalars), sorted(known.files.values())) != (
-                encode(record.scalars),
-                sorted(record.files.values()),
-            ):
+            elif record.status == "done" and own_numbers(known) != own_numbers(record):
                 raise RunError(
                     f"{before.path} and {each.path} both hold {title(cell)}, with other numbers; if you know which is "
                     f"meant, delete the point's record in one of them, {each.path / 'points' / each.plan.name(cell)}.json."
                 )
     return held
+
+
+def own_numbers(record: Record) -> tuple[bytes, list[str]]:
+    """What a record says of its point alone: its scalars, and the digests of its files."""
+    scalars = {name: value for name, value in record.scalars.items() if name not in _NEIGHBOUR}
+    return encode(scalars), sorted(record.files.values())
 
 
 def joined_history(sources: Sequence[Run]) -> list[dict[str, Any]]:

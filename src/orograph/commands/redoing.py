@@ -36,8 +36,8 @@ def redo(command: RedoSettings, problem: Problem | None = None, show: Show = "te
     old, settings = sweep_of(command.run, "redo", problem)
     chosen = chosen_points(old, settings, command)
     execution = command.execution.of(command.run)
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    telling = show == "terminal" and not (execution.quiet or execution.json_output)
+    console = Console(stderr=execution.json_output, highlight=False, markup=False, soft_wrap=True)
+    telling = show == "terminal" and not execution.quiet
     if telling and execution.dry_run:
         console.print(f"   again  {'; '.join(map(title, chosen))}")
     code = sweep(settings, execution, problem, show, again=chosen)

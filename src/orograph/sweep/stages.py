@@ -13,6 +13,7 @@ from torch import Tensor
 
 from orograph.settings.shared import Execution
 from orograph.store.cells import Cell
+from orograph.sweep.anchors import seed_of
 from orograph.sweep.bench import Bench, Theta
 from orograph.sweep.point import Measured, measure_points
 from orograph.sweep.settings import SweepSettings
@@ -153,8 +154,11 @@ class SweepContext:
 
     def bench(self) -> Bench:
         """Made anew."""
+        settings, anchor = self.settings, self.settings.anchor
+        if seed_of(anchor.anchor) is None:  # a file may lie elsewhere than where this works, and what it holds is here
+            settings = settings.model_copy(update={"anchor": anchor.model_copy(update={"anchor": "origin"})})
         bench = Bench.prepare(
-            self.settings, Execution(data_dir=self.data_dir), unpacked_problem(self.problem), known=dict(self.around)
+            settings, Execution(data_dir=self.data_dir), unpacked_problem(self.problem), known=dict(self.around)
         )
         bench.use_anchor(None if self.anchor is None else (self.anchor, {}))  # where points begin is the driver's to say
         return bench

@@ -46,6 +46,8 @@ def sweep_table(rows: Sequence[Mapping[str, Any]], score: Score | None, *, most:
         keep = {round(i * (len(rows) - 1) / (most - 1)) for i in range(most)}
         keep |= {index for index, row in enumerate(rows) if row["status"] == "failed"}
     legend = "‖∇‖ is that of L_eff; cut: k splits a cluster of eigenvalues; noise: pairs that are rounding"
+    if len(keep) < len(rows):
+        legend = f"{len(keep)} of {len(rows)} points, all of them by: orograph export; {legend}"
     table = Table(caption=legend, caption_justify="left", header_style="bold", box=None, padding=(0, 1, 0, 0))
     table.add_column("ID")
     told_of = columns(score, rows)
