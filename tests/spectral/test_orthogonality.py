@@ -6,6 +6,7 @@ import torch
 from designed import turned
 from torch import Tensor
 
+import orograph as og
 from orograph.spectral.orthogonality import Aside, Overlaps, size
 
 SPECTRUM = np.concatenate([[1.0, -0.6, 0.3], np.linspace(-0.02, 0.02, 197)])
@@ -67,3 +68,16 @@ def test_a_ritz_vector_is_due_when_the_next_product_would_have_much_along_it(alo
     assert aside.due(overlaps.numpy(), norm=1.0) == many
     left = aside.removed(overlaps.numpy(), 2)
     np.testing.assert_allclose(left, np.concatenate([np.zeros((6, 1)), np.ones((3, 1))]), atol=1e-15, rtol=0)
+
+
+def test_rows_that_are_orthogonal_to_the_last_bit_do_not_end_what_is_foretold() -> None:
+    overlaps = Overlaps(4, seed=0)
+    overlaps.last[:2] = EPSILON
+    overlaps.compare(torch.zeros(2, dtype=torch.float64))
+    assert np.isfinite(overlaps.most)
+    assert size(overlaps.foretell(torch.eye(4, dtype=torch.float64), 2, EPSILON)) > 0
+    for seed in range(6):  # of an outer product the rest is rounding at once
+        column = torch.randn(30, generator=torch.Generator().manual_seed(seed))
+        found = og.lanczos(og.as_operator(torch.outer(column, column)), 6)
+        torch.testing.assert_close(found.eigenvalues[0], column.double().square().sum(), rtol=1e-5, atol=0.0)
+        torch.testing.assert_close(found.eigenvectors @ found.eigenvectors.T, torch.eye(6), rtol=0.0, atol=1e-5)

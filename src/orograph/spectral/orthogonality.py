@@ -21,6 +21,7 @@ from torch import Tensor
 _SAMPLES = 4  # that all are ten times smaller than expected along a direction happens once in 25,000
 _SAFETY = 10  # times the rounding measured: before none of 234 passes had a row lost a tenth of itself, with 3 two had
 _FORGOTTEN = 3  # by so much it may seem less from one time to the next
+_LEAST = 1e-3  # of what is foretold at first: rows that are orthogonal to the last bit by chance do not say that all will be
 _ALONG = 0.1  # of the next product along a Ritz vector set aside
 _SOON = 0.01  # of that: those worth taking out along with others
 
@@ -62,7 +63,7 @@ class Overlaps:
         """What the last row really has along the first ones."""
         if (foretold := size(self.last[: len(along)])) > 0:
             self._measured = max(self._measured / _FORGOTTEN, self.level * float(along.norm()) / foretold)
-            self.level = min(1.0, _SAFETY * self._measured)
+            self.level = min(1.0, max(_LEAST, _SAFETY * self._measured))
 
     def distrust(self) -> bool:
         """Rounding is as large as foretold at first, from now on; whether it was taken for less."""
