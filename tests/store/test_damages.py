@@ -380,7 +380,9 @@ def unsealed(run: Path) -> None:
 
 def test_doctor_lists_repairs_and_says_what_to_do_then(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", str(run)]) == 0
-    assert "is whole: 3 points recorded" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "is whole: 3 points recorded" in said
+    assert "findings" not in said  # of a run that is whole, doctor finds nothing
     flip(0.5)(run / KINDS["chunk"])
     (run / "run.json").write_bytes(b"")
     assert main(["export", str(run), "--out", str(run.parent / "x.csv")]) == 2

@@ -65,7 +65,8 @@ def look_through(path: Path, *, repairing: bool) -> int:
     if not damages:
         run = Run.open(path)
         left = len(run.plan.cells) - len(run.records)
-        console.print(f"{path} is whole: {len(run.records)} points recorded, {left} to come, {len(run.findings)} findings.")
+        beside = f", {many} measurements beside them" if (many := len(run.findings)) else ""
+        console.print(f"{path} is whole: {len(run.records)} points recorded, {left} to come{beside}.")
         if told := mixture(run):
             console.print(told)
         if (path / EXTENSION).is_dir():
