@@ -111,7 +111,7 @@ def number(value: float, error: float = math.nan) -> str:
     known = math.isfinite(error)
     size = max(abs(value), error if known else 0.0)
     power = math.floor(math.log10(size)) if size and not _SMALLEST <= size < _LARGEST else 0
-    if power and round(size / 10.0**power, _decimals(error / 10.0**power) if known and error else _PLAIN - 1) >= 10:
+    if power and known and error and round(size / 10.0**power, _decimals(error / 10.0**power)) >= 10:
         power += 1  # 9.8 that is rounded to 10
     scale = 10.0**power
     if not known or error == 0:
