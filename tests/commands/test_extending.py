@@ -219,3 +219,10 @@ def test_findings_are_those_of_the_points_as_they_are(tmp_path: Path) -> None:
     assert "class_share" not in open_run(out)  # of other pairs
     assert main(["analyze", str(out), *quick]) == 0
     assert open_run(out).class_share.sizes["eigen"] == 3
+
+
+def test_a_strength_that_is_there_but_for_rounding_is_that_one(tmp_path: Path) -> None:
+    out = make(tmp_path / "run")
+    before = contents(out)
+    grow(out, "--strengths", "0.010000000000000002,0.02")  # as 0.1 * 0.1 is
+    assert contents(out) == before

@@ -4,6 +4,7 @@ Further points are made as those of the sweep were, each from the nearest point 
 bytes. More pairs are computed where the points stand. What was asked for, time after time, is the run's history.
 """
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,9 @@ def grown(begun: SweepSettings, command: ExtendSettings) -> SweepSettings:
     """
     ladder, anchor = begun.ladder, begun.anchor
     if command.strengths:
-        ladder = LadderSettings.model_validate({**ladder.model_dump(), "strengths": _with(ladder.ladder(), command.strengths)})
+        known = ladder.ladder()
+        new = [each for each in command.strengths if not any(math.isclose(each, one, rel_tol=1e-9) for one in known)]
+        ladder = LadderSettings.model_validate({**ladder.model_dump(), "strengths": _with(known, new)})
     if command.direction not in ("same", ladder.direction):
         ladder = ladder.model_copy(update={"direction": "both"})
     if command.seeds:
