@@ -37,6 +37,8 @@ def test_a_problem_in_memory_is_extended_redone_and_joined(problem: og.Problem, 
     both = og.join([again, other], out=tmp_path / "both", quiet=True)
     assert both.seed.values.tolist() == [0, 1]
     assert (both.status == "done").all()
+    with pytest.raises(OrographError, match=r"is seed 1 of .* alone"):
+        og.extend(both.sel(seed=1), problem, strengths=[0.04], quiet=True)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from orograph.commands.extending import extend_run
 from orograph.commands.joining import join as join_runs
 from orograph.commands.redoing import redo as redo_points
 from orograph.commands.settings import ExtendSettings, JoinSettings, RedoSettings
+from orograph.errors import ConfigurationError
 from orograph.experiments import Progress, by_name, shown_as
 from orograph.problem import Problem
 from orograph.process import kept_state
@@ -82,7 +83,7 @@ def redo(
     progress: Progress = "auto",
     **chosen: Any,
 ) -> xr.Dataset:
-    """Take points of a sweep out and make them again; on the same machine their bytes are the same.
+    """Take points of a sweep out and make them again; on the same machine their bytes are the same. Missing ones are made, too.
 
     Args:
         run: directory of a sweep, or what `open_run` or `sweep` gave.
@@ -143,7 +144,14 @@ def join(runs: Sequence[Place], *, out: str | Path, progress: Progress = "auto",
 
 
 def _place(run: Place) -> str:
-    return str(run.attrs["path"] if isinstance(run, xr.Dataset) else run)
+    if isinstance(run, xr.Dataset):
+        place = str(run.attrs["path"])
+        if lost := [name for name in ("seed", "direction", "strength") if name in run.coords and name not in run.dims]:
+            raise ConfigurationError(
+                f"`run` is {lost[0]} {run[lost[0]].item()} of {place} alone; give the whole run, and say which points."
+            )
+        return place
+    return str(run)
 
 
 def _opened(place: str, code: int) -> xr.Dataset:

@@ -136,6 +136,8 @@ def test_until_all_pairs_are_there_the_run_is_what_it_was(
     capsys.readouterr()
     assert "3 pairs, not 4" in refused(capsys, "extend", str(out), "--k", "4")
     assert "being given 3 pairs" in refused(capsys, "extend", str(out), "--seeds", "4")
+    assert main(["card", str(out)]) == 2
+    assert "being given more pairs" in capsys.readouterr().err
     grow(out)
     assert contents(out) == contents(make(tmp_path / "whole", "--k", "3"))
 

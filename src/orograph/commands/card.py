@@ -26,7 +26,7 @@ from orograph.store.branch import ATLAS, BRANCH
 from orograph.store.connection import CONNECTION
 from orograph.store.escape import ESCAPE
 from orograph.store.finished import finished_run
-from orograph.store.names import require_free
+from orograph.store.names import EXTENSION, require_free
 from orograph.store.provenance import mixture
 from orograph.store.run import Run
 from orograph.store.spectra import judged_pairs
@@ -61,6 +61,8 @@ def card(settings: CardSettings) -> int:
     run = finished_run(settings.run, "card")
     if run.kind in (TRACK, BRANCH, ATLAS, ESCAPE, CONNECTION):
         raise RunError(f"{run.path} is a run of kind {run.kind}; card describes sweeps and studies.")
+    if (run.path / EXTENSION).is_dir():
+        raise RunError(f"{run.path} is being given more pairs, in {EXTENSION}; end that before: orograph extend {run.path}")
     out = Path(settings.out or run.path / FILE)
     if out.is_dir():
         raise ConfigurationError(f"`out` {out} is a directory; name a file, as {out / FILE}.")

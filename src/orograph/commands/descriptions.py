@@ -98,7 +98,8 @@ Examples:
   orograph redo runs/demo --strengths 0.002
   orograph redo runs/hysteresis --strengths 0.002,0.004 --seeds 1 --direction down
 
-Points behind them on their chain stay as they are. Stopped, the sweep's own command makes the points that are missing."""
+Points behind them on their chain stay as they are; points that are missing are made, too. Stopped, the sweep's own command goes
+on."""
 
 JOIN_HELP = """Sweeps that differ in their strengths, seeds or directions alone, made into one run; nothing is computed.
 

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from orograph.analysis.command import FILE
+from orograph.commands.checksums import FILE as SUMS
 from orograph.commands.settings import ExtendSettings
 from orograph.errors import ConfigurationError, RunError
 from orograph.problem import Problem
@@ -61,9 +62,11 @@ def extend_run(command: ExtendSettings, problem: Problem | None = None, show: Sh
         if execution.dry_run:
             return 0
     code = sweep(wanted, execution, problem, show, grown=True)
-    if (path / FILE).exists() and show == "terminal" and not (execution.quiet or execution.dry_run):
-        said = f"what was found in {path} before is brought up to date by: orograph analyze {path}"
-        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(said)
+    if show == "terminal" and not (execution.quiet or execution.dry_run):
+        console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        for name, found, again in ((FILE, "what was found in it", "analyze"), (SUMS, "its card and checksums", "card")):
+            if (path / name).exists():
+                console.print(f"{found} before is brought up to date by: orograph {again} {path}")
     return code
 
 

@@ -87,7 +87,7 @@ def work_through(
                 task.done(result, seconds)
     if troubles:
         why, first = troubles[0]
-        others = f", and {len(troubles) - 1} more" if len(troubles) > 1 else ""
+        others = f" (of {len(troubles)} alike)" if len(troubles) > 1 else ""
         raise OrographError(f"{why}{others}; nothing of this is recorded, and the same command tries it again.") from first
 
 
