@@ -32,17 +32,18 @@ check: install
 PYTEST := $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 # Types and shapes at every call of numeric code are checked by `make test-all`, in the quick tests, which take half as long again.
-UNTYPED ?= -o addopts=--strict-markers
+UNTYPED := -o addopts=--strict-markers
+TYPING ?= $(UNTYPED)
 
 quick: install
-	$(PYTEST) -m "not slow and not browser and not cluster and not peers" $(UNTYPED)
+	$(PYTEST) -m "not slow and not browser and not cluster and not peers" $(TYPING)
 
 test: install
 	$(MAKE) --jobs=2 check quick
 
-test-all: export UNTYPED =
+test-all: export TYPING =
 test-all: .venv/installed-all test
-	$(PYTEST) -m "slow or browser or cluster or peers" -o addopts=--strict-markers
+	$(PYTEST) -m "slow or browser or cluster or peers" $(UNTYPED)
 
 # Where there is a CUDA device: the tests that need one, and the benchmarks at full size, twenty minutes a call until all are done.
 gpu: install

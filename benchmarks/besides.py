@@ -23,8 +23,8 @@ from quiet import Watch, require_quiet
 from report import Report, Table, parser, seconds, set_threads
 from workload import initial_workload, read_data
 
-PARTS = {  # each without those within it
-    "products": (LinearOperator, "__matmul__"),
+PRODUCTS = "products"
+PARTS = {  # each without those within it, and without products
     "three-term recurrence": (Krylov, "advance"),
     "Ritz vectors set aside": (Krylov, "_subtract_aside"),
     "postponed passes": (Krylov, "settle"),
@@ -67,8 +67,7 @@ def main() -> None:
     set_threads(given.threads)
     quiet = require_quiet(force=given.force)
     report, watch = Report("Lanczos besides products: the 118,282-parameter network"), Watch()
-    others = [f"{name}, %" for name in PARTS if name != "products"]
-    columns = ("images × pairs", "in all", "products", *others, "the rest, %", "besides products, %")
+    columns = ("images × pairs", "in all", PRODUCTS, *(f"{name}, %" for name in PARTS), "the rest, %", "besides products, %")
     table = Table("Minimum of the rounds", columns)
     for images, pairs in (map(int, case.split("x")) for case in given.cases.split(",")):
         workload = initial_workload(read_data(given.dataset, given.data_dir, images), (128, 128)).to(given.device)
@@ -80,7 +79,7 @@ def main() -> None:
         for _ in range(given.rounds):
             clocks = Clocks()
             with contextlib.ExitStack() as stack:
-                for part, (kind, name) in PARTS.items():
+                for part, (kind, name) in {PRODUCTS: (LinearOperator, "__matmul__"), **PARTS}.items():
                     stack.enter_context(mock.patch.object(kind, name, clocks.timed(part, getattr(kind, name))))
                 began = time.perf_counter()
                 spectrum = lanczos(operator, pairs)
@@ -94,10 +93,9 @@ def main() -> None:
 
 def measured(total: float, products: int, spent: Counter[str]) -> list[str]:
     """The cells of a row."""
-    besides = [spent[name] for name in PARTS if name != "products"]
-    rest = total - spent["products"] - sum(besides)
-    shares = [f"{100 * each / total:.1f}" for each in (*besides, rest, total - spent["products"])]
-    return [seconds(total), f"{products} in {seconds(spent['products'])}", *shares]
+    parts, besides = [spent[name] for name in PARTS], total - spent[PRODUCTS]
+    shares = [f"{100 * each / total:.1f}" for each in (*parts, besides - sum(parts), besides)]
+    return [seconds(total), f"{products} in {seconds(spent[PRODUCTS])}", *shares]
 
 
 if __name__ == "__main__":

@@ -40,9 +40,8 @@ def test_the_overlaps_of_a_row_follow_from_those_of_the_two_before_it() -> None:
         overlaps.before[j - 1] = 0.0  # the row itself
         foretold = overlaps.foretell(coefficients, j + 1, 0.0)
         true = coefficients[j + 1, j] * gram[: j + 1, j + 1, None]
-        np.testing.assert_allclose(
-            foretold[:j], true[:j].expand(j, foretold.shape[1]), atol=20 * EPSILON, rtol=1e-4
-        )  # the rounding of one step
+        rounding = 20 * EPSILON  # of one step
+        np.testing.assert_allclose(foretold[:j], true[:j].expand(j, foretold.shape[1]), atol=rounding, rtol=1e-4)
 
 
 def test_what_is_foretold_is_no_less_than_what_is_lost_and_not_far_above() -> None:

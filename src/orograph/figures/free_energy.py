@@ -51,11 +51,12 @@ def thermodynamics(lines: Sequence[xr.Dataset], bands: Sequence[Band] = (), titl
         )
         response.set(title=r"Susceptibility $\chi = -dq/d\lambda$", ylabel=label("susceptibility"))
         defect.set(title="Defect of the envelope identity", ylabel="relative, between neighbours")
-        if not any("susceptibility" in line for line in lines):
-            response.text(0.5, 0.5, "not computed", transform=response.transAxes, ha="center", va="center", color="#555555")
-            response.set_yticks([])
-        for axes in (order, defect, *([response] if response.lines else [])):
-            logarithmic_scale(axes)
+        for axes in (order, response, defect):
+            if axes.lines:
+                logarithmic_scale(axes)
+            else:
+                axes.text(0.5, 0.5, "not computed", transform=axes.transAxes, ha="center", va="center", color="#555555")
+                axes.set_yticks([])
         for axes in (response, defect):
             strength_axis(axes, np.concatenate([line.strength.values for line in lines]), moving)
         for axes in (energy, order, response, defect):

@@ -225,22 +225,27 @@ def meetings(
         for second in range(first + 1, values.shape[1]):
             both = np.flatnonzero(np.isfinite(values[:, first]) & np.isfinite(values[:, second]))
             if len(both) >= 2:
-                found += _crossings(strengths, values, vector, first, second, both, resolution)
-                found += _avoided(strengths, values, vector, first, second, both, resolution)
+                difference = values[both, first] - values[both, second]
+                told = np.abs(difference) > resolution * np.abs(values[both][:, [first, second]]).max(1)
+                pair = _Pair(first, second, both, difference, told)
+                found += _crossings(strengths, values, vector, pair)
+                found += _avoided(strengths, values, vector, pair)
     return tuple(sorted(found, key=lambda meeting: meeting.strength))
 
 
-def _crossings(
-    strengths: ndarray,
-    values: ndarray,
-    vector: Callable[[int, int], ndarray],
-    first: int,
-    second: int,
-    both: ndarray,
-    resolution: float,
-) -> list[Meeting]:
-    difference = values[both, first] - values[both, second]
-    told = np.abs(difference) > resolution * np.abs(values[both][:, [first, second]]).max(1)
+@dataclass(frozen=True)
+class _Pair:
+    """Two branches, the points where both are, how far apart they are there, and whether that is more than errors make of it."""
+
+    first: int
+    second: int
+    both: ndarray
+    difference: ndarray
+    told: ndarray
+
+
+def _crossings(strengths: ndarray, values: ndarray, vector: Callable[[int, int], ndarray], pair: _Pair) -> list[Meeting]:
+    first, second, both, difference, told = pair.first, pair.second, pair.both, pair.difference, pair.told
     signs = np.where(told, np.sign(difference), 0.0)
     found = []
     nonzero = np.flatnonzero(signs)
@@ -260,18 +265,9 @@ def _crossings(
     return found
 
 
-def _avoided(
-    strengths: ndarray,
-    values: ndarray,
-    vector: Callable[[int, int], ndarray],
-    first: int,
-    second: int,
-    both: ndarray,
-    resolution: float,
-) -> list[Meeting]:
-    difference = values[both, first] - values[both, second]
+def _avoided(strengths: ndarray, values: ndarray, vector: Callable[[int, int], ndarray], pair: _Pair) -> list[Meeting]:
+    first, second, both, difference, told = pair.first, pair.second, pair.both, pair.difference, pair.told
     gaps = np.abs(difference)
-    told = gaps > resolution * np.abs(values[both][:, [first, second]]).max(1)
     found = []
     for place in range(1, len(both) - 1):
         if not (gaps[place] < gaps[place - 1] and gaps[place] <= gaps[place + 1]) or gaps[place] == 0:

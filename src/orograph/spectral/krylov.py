@@ -21,7 +21,7 @@ Qₙ = Q'ₙ M for a triangular M that is measured, so that
     A Q'ₘ = Q'ₙ M C Mₘ⁻¹
 
 holds as before, whatever the loss was. What grows fastest, by |λ|/‖rest‖ a step, lies along the eigenvectors far outside the
-bulk, which are known early. Ritz vectors near them are set aside and taken out of a rest when it is time (selective
+bulk, which are known early. Ritz vectors near them are set aside and taken out of the last rows when it is time (selective
 orthogonalisation, Parlett & Scott 1979), so that many more vectors wait for one pass.
 """
 
@@ -114,27 +114,31 @@ class Krylov:
             DataError: a product holds NaN or infinity.
         """
         result = self._unchecked(block, operator or self.operator)
-        self.tally(len(block), finite=self.shards.longest(result) < float("inf"))
+        self._tally(len(block), self.shards.longest(result))
         return self.shards.taken(result)
 
     def _unchecked(self, block: Float[Tensor, "b W"], operator: LinearOperator) -> Float[Tensor, "b V"]:
         block = self.shards.given(block.to(operator.device, operator.dtype))
         return (operator @ block[0])[None] if len(block) == 1 else (operator @ block.T).T
 
-    def tally(self, count: int, *, finite: bool) -> None:
-        """Counts products.
+    def _tally(self, count: int, longest: float) -> None:
+        """Counts products, the longest of them so long.
 
         Raises:
             DataError: one of them holds NaN or infinity.
         """
         self.products += count
         self._told(self.products)
-        if not finite:
+        if not longest < float("inf"):
             raise not_finite(self.operator, self.products)
 
     def seen(self, count: int, longest: float) -> None:
-        """Counts products of unit vectors, the longest of them so long, as `tally` does."""
-        self.tally(count, finite=longest < float("inf"))
+        """Counts products of unit vectors, the longest of them so long.
+
+        Raises:
+            DataError: one of them holds NaN or infinity.
+        """
+        self._tally(count, longest)
         self.scale = max(self.scale, longest)
 
     def add_random(self, count: int) -> int:

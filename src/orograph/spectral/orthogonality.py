@@ -7,8 +7,8 @@ with all rows before as (Simon 1984)
 
 The rounding is not known. A few random samples of it are followed at once, which tells the size of the overlaps within a small
 factor where a bound by norms is a thousand times too large, for products of small matrices (NumPy's: of so few numbers, most of
-the time of PyTorch's is in calling them). How large the samples have to be is
-measured whenever the overlaps are: products are mostly some hundred times as exact as their dtype promises.
+the time of PyTorch's is in calling them). How large the samples have to be is measured whenever the overlaps are: products are
+mostly ten to a hundred times as exact as their dtype promises.
 """
 
 from dataclasses import dataclass
