@@ -38,7 +38,7 @@ def test_the_overlaps_of_a_row_follow_from_those_of_the_two_before_it() -> None:
     for j in range(2, 30):
         overlaps.before[:j], overlaps.last[:j] = gram[:j, j - 1, None], gram[:j, j, None]
         overlaps.before[j - 1] = 0.0  # the row itself
-        foretold = overlaps.foretell(coefficients, j + 1, 0.0)
+        foretold = overlaps.foretell(coefficients.numpy(), j + 1, 0.0)
         true = coefficients[j + 1, j] * gram[: j + 1, j + 1, None]
         rounding = 20 * EPSILON  # of one step
         np.testing.assert_allclose(foretold[:j], true[:j].expand(j, foretold.shape[1]), atol=rounding, rtol=1e-4)
@@ -48,7 +48,7 @@ def test_what_is_foretold_is_no_less_than_what_is_lost_and_not_far_above() -> No
     _, rows, coefficients = recurrence(40)
     overlaps, grown = Overlaps(41, seed=0), 0
     for j in range(40):
-        foretold = overlaps.foretell(coefficients, j + 1, 4 * EPSILON) / float(coefficients[j + 1, j])
+        foretold = overlaps.foretell(coefficients.numpy(), j + 1, 4 * EPSILON) / float(coefficients[j + 1, j])
         overlaps.accept(foretold)
         lost = float((rows[:j] @ rows[j + 1]).norm())
         if lost > 0.1:
@@ -61,12 +61,13 @@ def test_what_is_foretold_is_no_less_than_what_is_lost_and_not_far_above() -> No
 
 @pytest.mark.parametrize(("along", "many"), [([0.0, 0.0], 0), ([0.02, 0.0], 1), ([0.0, 0.02], 0), ([0.0, 0.2], 2)])
 def test_a_ritz_vector_is_due_when_the_next_product_would_have_much_along_it(along: list[float], many: int) -> None:
-    weights = torch.linalg.qr(torch.randn(6, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64))[0]
-    aside = Aside(torch.zeros(2, 0), weights, torch.tensor([10.0, 1.0], dtype=torch.float64))
-    overlaps = torch.cat([weights @ torch.tensor(along, dtype=torch.float64), torch.ones(3, dtype=torch.float64)])[:, None]
-    assert aside.due(overlaps.numpy(), norm=1.0) == many
-    left = aside.removed(overlaps.numpy(), 2)
+    weights = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 2)))[0]
+    aside = Aside(torch.zeros(2, 0), weights, np.array([10.0, 1.0]))
+    overlaps = np.concatenate([weights @ along, np.ones(3)])[:, None]
+    assert aside.due(overlaps, norm=1.0) == many
+    left = aside.removed(overlaps, 2)
     np.testing.assert_allclose(left, np.concatenate([np.zeros((6, 1)), np.ones((3, 1))]), atol=1e-15, rtol=0)
+    assert aside.beside(overlaps) == pytest.approx(size(left), rel=1e-14)
 
 
 def test_rows_that_are_orthogonal_to_the_last_bit_do_not_end_what_is_foretold() -> None:
@@ -74,7 +75,7 @@ def test_rows_that_are_orthogonal_to_the_last_bit_do_not_end_what_is_foretold() 
     overlaps.last[:2] = EPSILON
     overlaps.compare(torch.zeros(2, dtype=torch.float64))
     assert np.isfinite(overlaps.most)
-    assert size(overlaps.foretell(torch.eye(4, dtype=torch.float64), 2, EPSILON)) > 0
+    assert size(overlaps.foretell(np.eye(4), 2, EPSILON)) > 0
     for seed in range(6):  # of an outer product the rest is rounding at once
         column = torch.randn(30, generator=torch.Generator().manual_seed(seed))
         found = og.lanczos(og.as_operator(torch.outer(column, column)), 6)

@@ -64,13 +64,18 @@ class Basis:
 
     def combine(self, weights: Float64[Tensor, "n l"]) -> Float[Tensor, "l P"]:
         """The combinations Σᵢ weights[i, j]·row i, or this process's part of them, on the operator's device."""
-        return (self._local(weights).T @ self.rows[: len(weights)]).to(self.device)
+        local = self._local(weights).T.contiguous()
+        result = torch.empty(len(local), self.rows.shape[1], dtype=self.dtype, device=self.rows.device)
+        for part, columns in zip(_by_span(result), _by_span(self.rows[: len(weights)]), strict=True):
+            part.copy_(local @ columns)
+        return result.to(self.device)
 
     def rotate(self, weights: Float64[Tensor, "n l"], first: int = 0) -> None:
-        """Replace the l rows from `first` by the combinations of the n rows from there, span by span of columns."""
+        """Replace the l rows from `first` by combinations of the first n rows, span by span of columns."""
         local = self._local(weights).T.contiguous()
-        for columns in self.rows[first : first + len(weights)].split(_SPAN, dim=1):
-            columns[: len(local)] = local @ columns
+        for columns in self.rows[: len(weights)].split(_SPAN, dim=1):
+            for part, known in zip(_by_span(columns[first : first + len(local)]), _by_span(columns), strict=True):
+                part.copy_(local @ known)
 
     def move(self, sources: list[int], start: int) -> None:
         """Put the rows `sources` at `start`, `start + 1`, …"""

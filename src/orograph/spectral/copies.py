@@ -17,18 +17,17 @@ below p √(π/2P) for a random b with the probability p. So μ would show in r 
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from orograph.spectral.krylov import Krylov
+from orograph.spectral.verification import Samples
 
 _ESCAPE = 0.01  # the accepted probability p
-_EXHAUSTED = 1e-12  # of a vector's length: what is left is rounding of its weights
 
 
 class Search(Enum):
@@ -55,66 +54,64 @@ def escape_probability(steps: int, largest: float, limit: float, lowest: float, 
 
 
 class Chain:
-    """Lanczos steps on the deflated operator from a random vector, within the basis of a decomposition.
+    """Lanczos steps on the deflated operator from a random vector, orthogonal to the wanted pairs and to a few random probes.
 
-    What a vector of the chain has in the multiplied rows needs no product; what it has in the pool is turned into one row
-    by a reflection, which is multiplied. So the basis keeps all it holds. Vectors are weights of its rows.
+    A step reads these vectors alone, mostly a quarter as many as the basis has.
 
     Args:
-        krylov: the decomposition, which grows.
-        known: weights of the wanted pairs, one a column.
-        probes: multiplied rows that are random directions too, orthogonal to the wanted pairs.
+        krylov: the decomposition whose operator this is; counts products.
+        known: the wanted eigenvectors, unit rows.
+        probes: how many random vectors are multiplied before, together.
+        deepest: steps at most.
         limits: beyond which eigenvalues an unknown one would be wanted.
         spread: the extreme Ritz values of the whole operator, which those of the deflated one cannot exceed.
-        seed: of the random vector.
+        seed: of the random vectors; not that of the decomposition, which has missed what its own start lacks.
     """
 
     def __init__(
         self,
         krylov: Krylov,
-        known: Float64[Tensor, "m k"],
-        probes: Sequence[int],
+        known: Float[Tensor, "k W"],
+        probes: int,
+        deepest: int,
         limits: Limits,
         spread: tuple[float, float],
         seed: int,
     ) -> None:
         self.krylov, self.limits, self.spread, self.steps = krylov, limits, spread, 0
-        self._known = known
-        self._space = torch.eye(krylov.multiplied, dtype=torch.float64)[:, list(probes)]  # and the chain: orthonormal columns
-        start, generator = torch.zeros(krylov.count, dtype=torch.float64), torch.Generator().manual_seed(seed)
-        start[krylov.multiplied :] = torch.randn(krylov.pool, generator=generator, dtype=torch.float64)
-        if krylov.pool:
-            start[-1] = max(1, krylov.operator.size - krylov.count) ** 0.5  # all the space beyond, in the last vector
-        if len(known) > known.shape[1]:  # there are rows beside the wanted pairs
-            start[: len(known)] = torch.randn(len(known), generator=generator, dtype=torch.float64)
-        self._next = self._outside(start)
+        beside = krylov.operator.size - len(known)
+        self._known, self._probes = known, min(probes, beside - 1)
+        capacity = self._probes + min(deepest, beside - self._probes)
+        self._rows, self._count = known.new_empty(capacity, known.shape[1]), 0  # probes and the chain: orthonormal
+        self._projected = torch.zeros(capacity, capacity, dtype=torch.float64)  # onto them; its upper half
+        self._sampled = torch.empty_like(self._rows[: self._probes + 1])  # the products of those that are random
+        self._rest = 1.0  # the norm of what the last product has beyond all rows
+        random = torch.Generator().manual_seed(seed)
+        for _ in range(self._probes):
+            self._append_random(random)
+        for number, image in enumerate(self._images(0, self._probes) if self._probes else ()):
+            self._measure(image, number)
+        self._append_random(random)
 
     def advance(self) -> bool:
         """Multiply the next vector; False when there is none."""
-        krylov, m = self.krylov, self.krylov.multiplied
-        vector = _padded(self._next, krylov.count)
-        inside, beyond = vector[:m], vector[m:]
-        length = math.hypot(float(inside.norm()), float(beyond.norm()))
-        if length <= _EXHAUSTED * (krylov.scale if self.steps else 0.0):
+        at = self._probes + self.steps
+        if at == self._count:
             return False
-        unit = torch.where(inside.abs() > _EXHAUSTED * length, inside / length, 0.0)
-        if (share := float(beyond.norm()) / length) > _EXHAUSTED:
-            unit = torch.cat([unit, unit.new_tensor([-share if beyond[0] >= 0 else share])])  # its sign after the reflection
-            aim(krylov, beyond)
-            krylov.expand(1)
-        self._space = torch.cat([_padded(self._space, krylov.multiplied), unit[:, None]], dim=1)
-        self._next = self._outside(krylov.coefficients[: krylov.count, : krylov.multiplied] @ unit)
+        (image,) = self._images(at, at + 1)
+        norm = self._measure(image, at)
+        self._rest = norm if norm > self.krylov.floor else 0.0
         self.steps += 1
+        if self._rest and self._count < len(self._rows):
+            self._append(image, norm)
         return True
 
     def verdict(self) -> Search:
         """What the vectors multiplied so far say of missed eigenvalues."""
-        krylov, limits = self.krylov, self.limits
-        images, values = self._solved()
+        limits, size, values = self.limits, self.krylov.operator.size, self.values()
         lowest, largest = float(values[0]), float(values[-1])
         if largest > limits.upper + limits.slack or lowest < limits.lower - limits.slack:
             return Search.FOUND
-        size = krylov.operator.size
         floor = max(limits.lower - limits.slack, self.spread[0])
         ceiling = min(limits.upper + limits.slack, self.spread[1])
         sides = []
@@ -124,47 +121,72 @@ class Chain:
         if math.isfinite(limits.lower):
             escape = escape_probability(self.steps, -lowest, limits.slack - limits.lower, -ceiling, size)
             sides.append((escape, limits.slack - limits.lower, -1))
-        clear = all(escape <= _ESCAPE or self._shows(images, limit, sign) for escape, limit, sign in sides)
-        return Search.CLEAR if clear or krylov.pool == 0 else Search.UNSURE
+        clear = all(escape <= _ESCAPE or self._shows(limit, sign) for escape, limit, sign in sides)
+        return Search.CLEAR if clear else Search.UNSURE
 
-    def _shows(self, images: Float64[Tensor, "n s"], limit: float, sign: int) -> bool:
+    def values(self) -> Float64[Tensor, " s"]:
+        """Its Ritz values and the probes', ascending."""
+        return self._ritz()[0]
+
+    def found(self) -> Float[Tensor, "f W"]:
+        """The Ritz vectors beyond the limits."""
+        values, weights = self._ritz()
+        beyond = (values > self.limits.upper + self.limits.slack) | (values < self.limits.lower - self.limits.slack)
+        return weights[:, beyond].T.to(self._rows) @ self._rows[: len(weights)]
+
+    def samples(self) -> Samples:
+        """The random vectors and their products."""
+        return Samples(self._rows[: len(self._sampled)].clone(), self._sampled)
+
+    def _shows(self, limit: float, sign: int) -> bool:
         """Whether the outermost Ritz pair of the chain alone is so good that an eigenvalue beyond the limit would show in it.
 
         `sign` is −1 for the lower end, where values and the limit are those of −B.
         """
-        own, chain = images[:, -self.steps :], self._space[:, -self.steps :]
-        projected = sign * (chain.T @ own[: len(chain)])
-        values, weights = torch.linalg.eigh((projected + projected.T) / 2)
-        residual = float(self._outside(own @ weights[:, -1]).norm())
+        values, weights = self._ritz(self._probes)
+        largest, vector = (values[-1], weights[:, -1]) if sign > 0 else (-values[0], weights[:, 0])
+        residual = self._rest * abs(float(vector[-1]))
         least = _ESCAPE * math.sqrt(math.pi / 2 / self.krylov.operator.size)
-        return residual * abs(float(weights[0, -1])) <= (limit - float(values[-1])) * least
+        return residual * abs(float(vector[0])) <= (limit - float(largest)) * least
 
-    def _solved(self) -> tuple[Float64[Tensor, "n s"], Float64[Tensor, " s"]]:
-        """What the operator makes of the probes and the chain, and the Ritz values on them, ascending."""
-        images = self.krylov.coefficients[: self.krylov.count, : self.krylov.multiplied] @ self._space
-        projected = self._space.T @ images[: len(self._space)]
-        return images, torch.linalg.eigvalsh((projected + projected.T) / 2)
+    def _ritz(self, first: int = 0) -> tuple[Float64[Tensor, " s"], Float64[Tensor, "s s"]]:
+        """Ritz values, ascending, and vectors on the multiplied rows from there."""
+        chosen = slice(first, self._probes + self.steps)
+        return torch.linalg.eigh(self._projected[chosen, chosen], UPLO="U")
 
-    def _outside(self, vectors: Float64[Tensor, "n *b"]) -> Float64[Tensor, "n *b"]:
-        """What is left of vectors without their parts along the wanted pairs, the probes and the chain; twice, to be exact."""
-        for directions in (self._known, self._space) * 2:
-            vectors = vectors - _padded(directions @ (directions.T @ vectors[: len(directions)]), len(vectors))
-        return vectors
+    def _images(self, start: int, stop: int) -> tuple[Tensor, ...]:
+        """The products of these rows, to be changed."""
+        images = self.krylov.product(self._rows[start:stop]).to(self._known, copy=True).contiguous()
+        self._sampled[start:stop] = images[: max(0, len(self._sampled) - start)]
+        return images.split(1)
 
+    def _measure(self, image: Float[Tensor, "1 W"], number: int) -> float:
+        """Note what the product of this row has along all; what is left of it is beyond them, and its norm is returned."""
+        own, norm = self._clean(image)
+        self._projected[: self._count, number] = own
+        return norm
 
-def _padded(weights: Float64[Tensor, "n *b"], rows: int) -> Float64[Tensor, "m *b"]:
-    """Weights of more rows, zero."""
-    return torch.cat([weights, weights.new_zeros(rows - len(weights), *weights.shape[1:])])
+    def _clean(self, vector: Float[Tensor, "1 W"]) -> tuple[Float64[Tensor, " n"], float]:
+        """Subtract from the vector (in place) what it has along the wanted pairs and all rows, until its norm stays; returns
+        what it had along the rows, and the norm of the rest."""
+        basis, own = self.krylov.basis, self._projected.new_zeros(self._count)
+        before, norm = math.inf, self._norm(vector)
+        while 0 < norm <= 0.7 * before:
+            basis.subtract(vector, self._known)
+            before, norm = norm, self._norm(vector)
+        before = math.inf
+        while 0 < norm <= 0.7 * before:
+            own += basis.subtract(vector, self._rows[: self._count])[:, 0]
+            before, norm = norm, self._norm(vector)
+        return own, norm
 
+    def _norm(self, vector: Float[Tensor, "1 W"]) -> float:
+        return float(self.krylov.shards.norms(vector)[0])
 
-def aim(krylov: Krylov, direction: Float64[Tensor, " p"]) -> None:
-    """Rotate the pool (a Householder reflection) so that its first vector is this combination of its vectors."""
-    krylov.settle()
-    mirror = direction / direction.norm()
-    mirror[0] += 1.0 if mirror[0] >= 0 else -1.0
-    mirror /= mirror.norm()
-    coupling = krylov.coefficients[krylov.multiplied : krylov.count, : krylov.multiplied]
-    coupling -= 2 * torch.outer(mirror, mirror @ coupling)
-    rows = krylov.basis.rows[krylov.multiplied : krylov.count]
-    local = mirror.to(rows)
-    rows.addr_(local, local @ rows, alpha=-2)
+    def _append_random(self, generator: torch.Generator) -> None:
+        vector = self.krylov.shards.random(1, generator, self._known.dtype).to(self._known)
+        self._append(vector, self._clean(vector)[1])
+
+    def _append(self, vector: Float[Tensor, "1 W"], norm: float) -> None:
+        torch.div(vector[0], norm, out=self._rows[self._count])
+        self._count += 1

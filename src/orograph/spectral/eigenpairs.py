@@ -20,14 +20,13 @@ The projected problem is solved in float64 on the CPU, the basis is in the opera
 from collections.abc import Callable
 from typing import Any, Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from orograph.arguments import checked
 from orograph.curvature.counting import OnProduct, counter
 from orograph.curvature.operator import LinearOperator, require_digits
-from orograph.curvature.shards import Shards, shards_of
+from orograph.curvature.shards import shards_of
 from orograph.errors import ConfigurationError, unknown
 from orograph.memory import DEFAULT_MEMORY, parse_bytes
 from orograph.spectral.iteration import WHICH, Iteration, Which
@@ -136,7 +135,7 @@ def begin(
     longest = min(operator.size, max(least, min(2 * least, fitting)))
     krylov = Krylov(operator, longest + pool, seed=seed, memory=memory, told=told)
     if start is not None:
-        krylov.add(start)
+        krylov.add(krylov.shards.taken(start[None]))
     krylov.add_random(block - krylov.count)
     return Iteration(
         krylov,
@@ -165,30 +164,27 @@ def _rows(k: int, widest: int) -> tuple[int, int]:
 
 def spectrum_of(iteration: Iteration, *, full: bool) -> Spectrum:
     """The wanted pairs in descending order, verified."""
-    krylov, tolerance, noise_level = iteration.krylov, iteration.tolerance, iteration.noise
-    (values, weights), others, spent = iteration.pairs(), iteration.others(), krylov.products
-    vectors, signs = _oriented(krylov.basis.combine(weights), krylov.shards)
+    krylov, tolerance = iteration.krylov, iteration.tolerance
+    pairs, others, spent = iteration.pairs(), iteration.others(), krylov.products
     residuals = verified_residuals(
         krylov,
-        values,
-        weights * signs.double().cpu(),
-        vectors,
-        probes=iteration.probes,
+        pairs,
+        samples=iteration.samples,
         tolerance=tolerance,
-        exempt=values.abs() <= noise_level,
+        exempt=pairs.values.abs() <= iteration.noise,
         full=full,
         seed=iteration.seed,
     )
     return certified(
-        values,
-        vectors,
+        pairs.values,
+        pairs.vectors,
         residuals,
         tolerance=tolerance,
         which=iteration.which,
         products=krylov.products,
         certificate_products=iteration.certifying + krylov.products - spent,
         missing=iteration.missing,
-        noise_level=noise_level,
+        noise_level=iteration.noise_by(residuals),
         rounding=iteration.rounding,
         others=others,
         doubts=iteration.doubts,
@@ -196,11 +192,3 @@ def spectrum_of(iteration: Iteration, *, full: bool) -> Spectrum:
         searched=iteration.searched or krylov.multiplied >= krylov.operator.size,
         shared_size=krylov.operator.size if krylov.shards.group is not None else 0,
     )
-
-
-def _oriented(vectors: Float[Tensor, "k W"], shards: Shards) -> tuple[Float[Tensor, "k W"], Float[Tensor, " k"]]:
-    """Unit rows (in place) whose entry of largest magnitude is positive, and the signs that made it so."""
-    largest = torch.stack([row[row.abs().argmax()] for row in vectors])[:, None]
-    largest = torch.cat(shards.gathered(largest), dim=1)
-    signs = largest.gather(1, largest.abs().argmax(dim=1, keepdim=True))[:, 0].sign()
-    return vectors.mul_((signs / shards.norms(vectors).to(signs))[:, None]), signs

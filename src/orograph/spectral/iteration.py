@@ -15,19 +15,20 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
-from torch.nn import functional as F
 
+from orograph.curvature.shards import Shards
 from orograph.spectral.copies import Chain, Limits, Search
 from orograph.spectral.krylov import Krylov
 from orograph.spectral.noise import noise_level
-from orograph.spectral.verification import SAMPLES
+from orograph.spectral.verification import SAMPLES, Pairs, Samples
 
 Which = Literal["LM", "LA", "SA", "BE"]
 WHICH = ("LM", "LA", "SA", "BE")
 
 _MARGIN = 0.95  # of the tolerance; the rest is left for what verification adds
+_ULPS = 10  # of |λ₁|: smaller values may be rounding
 _MEASUREMENTS = 4  # of the noise, at most
 _MANY = 8  # random directions taken up when a search finds a missed eigenvalue, twice as many the next time
 _FEW = 2  # pairs a product of what is first taken up where copies are not followed to the last: directions by the steps of each
@@ -77,8 +78,6 @@ class Iteration:
     noise: float = float("nan")
     measurements: int = 0
     spread: tuple[float, float] = (float("inf"), float("-inf"))  # the extreme Ritz values ever seen
-    probes: list[int] = field(default_factory=list)  # rows that were random directions of the last search
-    beyond: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))  # Ritz values given up for a search
     found: bool = False  # whether a search has found a missed eigenvalue
     searched: bool = False  # whether the last search has shown that nothing is missing
     settled: bool = False  # whether the wanted pairs have converged, and a search is next
@@ -88,6 +87,9 @@ class Iteration:
     wanted_values: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))
     wanted_weights: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.float64))
     estimates: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))  # their couplings to the pool
+    known: Pairs | None = None  # the wanted pairs, once they were asked for
+    samples: Samples | None = None  # of products, those of the last search
+    beyond: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))  # what a search saw beside them
 
     def run(self) -> None:
         """Expand until the wanted pairs have converged and a search for copies finds nothing."""
@@ -99,7 +101,6 @@ class Iteration:
                 continue
             reached, steps = self.krylov.products, self._search()
             if steps == 0:
-                self._keep_converged()
                 self._measure_leftovers()
                 return
             self.settled = False
@@ -119,8 +120,7 @@ class Iteration:
     def proceed(self, width: int) -> bool:
         """Make ready for the next expansion; False when the products are used up or the basis spans the space."""
         krylov = self.krylov
-        most = min(self.max_products, self.affordable or self.max_products)
-        if krylov.products >= most and krylov.multiplied >= self.k:
+        if self._spent and krylov.multiplied >= self.k:
             return False
         if krylov.pool == 0 and krylov.add_random(width) == 0:
             return False
@@ -135,13 +135,17 @@ class Iteration:
             self.settled = self.converged()
             self._extrapolate()
 
-    def pairs(self) -> tuple[Float64[Tensor, " k"], Float64[Tensor, "m k"]]:
-        """The wanted pairs: values, descending, and weights."""
-        order = torch.argsort(self.wanted_values, descending=True, stable=True)
-        return self.wanted_values[order], self.wanted_weights[:, order]
+    def pairs(self) -> Pairs:
+        """The wanted pairs; the entry of largest magnitude of each vector is positive."""
+        if self.known is None:
+            order = torch.argsort(self.wanted_values, descending=True, stable=True)
+            weights = self.wanted_weights[:, order]
+            vectors, signs = _oriented(self.krylov.basis.combine(weights), self.krylov.shards)
+            self.known = Pairs(self.wanted_values[order], weights * signs.double().cpu(), vectors)
+        return self.known
 
     def others(self) -> Float64[Tensor, " n"]:
-        """The Ritz values that were not wanted, those before the last search included."""
+        """The Ritz values that were not wanted, those of the last search included."""
         return torch.cat([self.values[self._beside(self.chosen)], self.beyond])
 
     @property
@@ -153,7 +157,7 @@ class Iteration:
     def rounding(self) -> float:
         """Differences of eigenvalues below this are rounding: the noise, or a few units of the dtype where it was never
         measured."""
-        floor = 10 * torch.finfo(self.krylov.operator.dtype).eps * self.scale
+        floor = _ULPS * torch.finfo(self.krylov.operator.dtype).eps * self.scale
         return floor if self.measurements == 0 else self.noise
 
     def solve(self, *, roughly: bool = False) -> None:
@@ -167,7 +171,7 @@ class Iteration:
         self.spread = (min(self.spread[0], float(self.values[0])), max(self.spread[1], float(self.values[-1])))
 
     def _choose(self, chosen: Int[Tensor, " k"]) -> None:
-        self.chosen = chosen
+        self.chosen, self.known, self.beyond = chosen, None, self.values[:0]
         self.wanted_values, self.wanted_weights = self.values[chosen], self.weights[:, chosen]
         self.estimates = self.krylov.couplings(self.wanted_weights)
 
@@ -181,7 +185,7 @@ class Iteration:
         within = (self.values > self.values[known].min()) & (self.values < self.values[known].max())
         passed = (within & ~known)[order]
         self._choose(order[torch.argsort(passed.int(), stable=True)[: self.k]])
-        self.doubts = torch.cat([couplings[self._beside(self.chosen)], torch.zeros_like(self.beyond)])
+        self.doubts = couplings[self._beside(self.chosen)]
 
     def converged(self, *, restarting: bool = False) -> bool:
         """Solve, measure the noise if that may be what is in the way, and tell whether nothing is open."""
@@ -196,7 +200,7 @@ class Iteration:
     def _suspects(self, restarting: bool) -> Bool[Tensor, " k"]:
         """The wanted pairs to measure the noise on, if it is time to; none otherwise."""
         still, sizes = self._open(), self.wanted_values.abs()
-        hopeless = self.tolerance * sizes <= 10 * torch.finfo(self.krylov.operator.dtype).eps * self.scale
+        hopeless = self.tolerance * sizes <= _ULPS * torch.finfo(self.krylov.operator.dtype).eps * self.scale
         if self.measurements == 0:
             near = hopeless & (self.estimates <= 0.01 * self.scale)
             due = bool((hopeless.any() and (~still | near).all()) or (restarting and still.any()))
@@ -220,6 +224,12 @@ class Iteration:
         left = (self.estimates > _MARGIN * self.tolerance * sizes) & (sizes > self.noise)
         if left.any():
             self._measure_noise(left)
+
+    def noise_by(self, residuals: Float64[Tensor, " k"]) -> float:
+        """The noise, and the largest value of which the verified residuals of the pairs leave nothing but rounding."""
+        sizes, known = self.pairs().values.abs(), self.krylov.couplings(self.pairs().weights)
+        lost = (sizes <= residuals - known) & (sizes <= _ULPS * torch.finfo(self.krylov.operator.dtype).eps * self.scale)
+        return max([self.noise, *sizes[lost].tolist()]) if self.measurements else self.noise
 
     def _open(self) -> Bool[Tensor, " k"]:
         """Which of the wanted pairs still need work: neither converged, nor as good as the noise allows."""
@@ -249,6 +259,11 @@ class Iteration:
         self.patience = min(max(left, int(still.sum())) // 4, m // _STRIDE) if self._dear else 0
 
     @property
+    def _spent(self) -> bool:
+        """Whether the products are used up."""
+        return self.krylov.products >= min(self.max_products, self.affordable or self.max_products)
+
+    @property
     def _dear(self) -> bool:
         """Whether a product costs more than what surrounds it."""
         return self.krylov.operator.size > _LARGE
@@ -266,17 +281,18 @@ class Iteration:
             return
         self.converged(restarting=True)
         kept = self.k + (krylov.multiplied - self.k) * 2 // 5
-        self.probes = []
         krylov.restart(self.weights[:, wanted(self.values, min(kept, self.longest - width), self.which)])
         self.solve()
 
     def _search(self) -> int:
         """Follow one random direction; how many steps it took to find a missed eigenvalue, 0 when there seems to be none.
 
-        The direction is orthogonal to the wanted pairs alone. What it has in common with the rest of the basis has been
-        multiplied before, so that a step takes the product of one vector, and the basis loses nothing.
+        What it found is taken up.
         """
         krylov, before = self.krylov, self.krylov.products
+        if krylov.multiplied >= krylov.operator.size:
+            self.searched = True
+            return 0
         deepest = _DEEP
         if not self._dear:
             deepest = max(12, krylov.products)
@@ -284,37 +300,23 @@ class Iteration:
             deepest = max(12, krylov.products // 8)
         if self.longest < krylov.operator.size:
             deepest = min(deepest, (self.longest - self.k) // 2)
-        self._clear(deepest)
-        fresh, begin = 0, krylov.multiplied
-        if krylov.pool + SAMPLES <= self.pool:
-            fresh = krylov.add_random(SAMPLES - 1)
-            krylov.prefer(list(range(krylov.count - fresh, krylov.count)))
-            if fresh:
-                krylov.expand(fresh)
-            krylov.add_random(1)
-        probes = range(begin, krylov.multiplied)
-        chain = Chain(krylov, self.wanted_weights, probes, self._limits(), self.spread, self.seed + krylov.products)
+        vectors, seed = self.pairs().vectors, self.seed + krylov.products
+        chain = Chain(krylov, vectors, SAMPLES - 1, deepest, self._limits(), self.spread, seed)
         verdict = Search.UNSURE
-        while verdict is Search.UNSURE and chain.steps < deepest and chain.advance():
+        while verdict is Search.UNSURE and chain.advance():
             verdict = chain.verdict()
-        self.probes = list(range(begin, min(begin + SAMPLES, krylov.multiplied)))
+        self.samples, self.beyond = chain.samples(), chain.values()
         self.found |= verdict is Search.FOUND
         self.searched = verdict is Search.CLEAR
         self.certifying += krylov.products - before
-        return chain.steps if verdict is Search.FOUND else 0
-
-    def _clear(self, deepest: int) -> None:
-        """Make room for a search: drop nothing where products are dear, all but the wanted pairs where they are cheap."""
-        krylov, most = self.krylov, self.longest - deepest - SAMPLES
-        if not self._dear:
-            self.beyond = self.others()
+        if verdict is not Search.FOUND:
+            return 0
+        directions = chain.found()
+        if not self._dear:  # what else there is would only be in the way
             krylov.restart(self.wanted_weights)
             self.solve()
-        elif self.longest < krylov.operator.size and krylov.multiplied > most:
-            kept = wanted(self.values, max(most, self.k), self.which)
-            self.beyond = torch.cat([self.beyond, self.values[self._beside(kept)]])
-            krylov.restart(self.weights[:, kept])
-            self.solve()
+        self._take_up(directions)
+        return chain.steps
 
     def _beside(self, chosen: Int[Tensor, " c"]) -> Bool[Tensor, " n"]:
         """Which of the Ritz values are not chosen."""
@@ -322,14 +324,11 @@ class Iteration:
         rest[chosen] = False
         return rest
 
-    def _keep_converged(self) -> None:
-        """After a search that found nothing: solve, unless that would put half-known members of a wanted cluster in the
-        place of converged ones."""
-        values, weights, estimates = self.wanted_values, self.wanted_weights, self.estimates
-        self.solve()
-        if self._open().any():
-            grown = self.krylov.multiplied - len(weights)
-            self.wanted_values, self.wanted_weights, self.estimates = values, F.pad(weights, (0, 0, 0, grown)), estimates
+    def _take_up(self, directions: Float[Tensor, "b W"]) -> None:
+        """Multiply these directions."""
+        self._make_room(len(directions))
+        if added := self.krylov.add(directions):
+            self._expand_last(added)
 
     def _harvest(self, width: int, steps: int) -> None:
         """Take up more random directions at once and follow them as deep as the one that found something."""
@@ -337,11 +336,16 @@ class Iteration:
         self._make_room(width)
         fresh = krylov.add_random(min(width, self.pool - krylov.pool))
         for _ in range(steps):
-            if not fresh:
+            if not fresh or self._spent:
                 break
             self._make_room(fresh)
-            krylov.prefer(list(range(krylov.count - fresh, krylov.count)))
-            fresh = krylov.expand(fresh)
+            fresh = self._expand_last(fresh)
+
+    def _expand_last(self, count: int) -> int:
+        """Multiply the last vectors of the pool; returns how many this added to it, at its end."""
+        krylov = self.krylov
+        krylov.prefer(list(range(krylov.count - count, krylov.count)))
+        return krylov.expand(count)
 
     def _limits(self) -> Limits:
         """Beyond which eigenvalues an unknown one would be wanted."""
@@ -357,3 +361,11 @@ class Iteration:
             float(upper.min()) if len(upper) else infinity,
             slack,
         )
+
+
+def _oriented(vectors: Float[Tensor, "k W"], shards: Shards) -> tuple[Float[Tensor, "k W"], Float[Tensor, " k"]]:
+    """Unit rows (in place) whose entry of largest magnitude is positive, and the signs that made it so."""
+    lowest, highest = torch.aminmax(vectors, dim=1)
+    largest = torch.cat(shards.gathered(torch.stack([highest, lowest], dim=1)), dim=1)
+    signs = largest.gather(1, largest.abs().argmax(dim=1, keepdim=True))[:, 0].sign()
+    return vectors.mul_((signs / shards.norms(vectors).to(signs))[:, None]), signs

@@ -151,10 +151,12 @@ class Krylov:
             self._append_units(block)
         return self.count - known
 
-    def add(self, direction: Float[Tensor, " P"]) -> None:
-        """The unit vector of a direction, orthogonal to all rows, into the pool."""
+    def add(self, directions: Float[Tensor, "b W"]) -> int:
+        """The unit vectors of directions, orthogonal to all rows, into the pool; returns how many there was room for."""
         self.settle()
-        self._append_units(self.shards.taken(direction[None]).to(self.basis.rows, copy=True))
+        known = self.count
+        self._append_units(directions.to(self.basis.rows, copy=True))
+        return self.count - known
 
     def _append_units(self, block: Float[Tensor, "b W"]) -> None:
         """The unit vectors of these (changed), which may lie where the next rows do, orthogonal to all, into the pool."""
@@ -168,9 +170,9 @@ class Krylov:
         """Multiply the first `width` vectors of the pool; returns how many vectors this added to it, at its end."""
         self.settle()
         start, stop = self.multiplied, min(self.multiplied + width, self.count)
-        block, known = self._images(start, stop), self.count
+        block, known = self._images(start, stop).to(self.basis.rows.device, copy=True).contiguous(), self.count
         self.seen(stop - start, float(self.shards.norms(block).max()))
-        self.coefficients[:known, start:stop] = self._subtract_foreseen(block, start, _LARGE * self.scale)
+        self.coefficients[:known, start:stop] = torch.from_numpy(self._subtract_foreseen(block, start, _LARGE * self.scale))
         before = self.shards.norms(block).tolist()
         self.coefficients[:known, start:stop] += self.basis.project_out(block, known)
         added = sum(self.enter(start + j, block[j : j + 1], known=known, before=before[j]) for j in range(stop - start))
@@ -182,14 +184,14 @@ class Krylov:
         left to `settle`."""
         if self.pool != 1 or self.room == 0 or self._coarse:
             return self.expand()
-        start = self.multiplied
-        vector = self._images(start, start + 1)
+        start, coefficients = self.multiplied, self.coefficients.numpy()
+        vector = self.basis.rows[self.count : self.count + 1].copy_(self._images(start, start + 1))
         removed = self._subtract_foreseen(vector, start, self.floor)[:, 0]
-        self.coefficients[: self.count, start] = removed
+        coefficients[: self.count, start] = removed
         self.multiplied, before = start + 1, self._norm(vector)
-        self.seen(1, math.hypot(before, float(removed.norm())))
-        overlaps = self.overlaps.foretell(self.coefficients, self.count, self.floor)
-        norm = self._norm(vector) if self._subtract_aside(vector, start, overlaps, before) else before
+        self.seen(1, math.hypot(before, float(np.linalg.norm(removed))))
+        overlaps = self.overlaps.foretell(coefficients, self.count, self.floor)
+        norm = self._norm(vector) if self._subtract_aside(start, overlaps, before) else before
         if size(overlaps) >= _LOSS * norm or norm < _LOST * before:
             shortened = self.settle()
             if shortened == 0:
@@ -198,10 +200,10 @@ class Krylov:
             known, before = self.count, self._norm(vector)
             self.coefficients[:known, start] += self.basis.project_out(vector, known)[:, 0]
             return int(self.enter(start, vector, known=known, before=before))
-        torch.div(vector[0], norm, out=self.basis.rows[self.count])
-        self.coefficients[self.count, start] = norm
+        vector /= norm
+        coefficients[self.count, start] = norm
         self.overlaps.accept(overlaps / norm)
-        lost = size(self.aside.removed(overlaps, len(self.aside.sizes))) / norm
+        lost = self.aside.beside(overlaps) / norm
         growth, self.lost = lost / self.lost if self.lost else 1.0, lost
         self.count, self.fresh = self.count + 1, self.fresh + 1
         if self.fresh == _POSTPONED or lost * growth > _LOSS:  # the next would be too much
@@ -211,9 +213,8 @@ class Krylov:
         return 1
 
     def _images(self, start: int, stop: int) -> Float[Tensor, "b W"]:
-        """The products of these rows, to be changed, where the basis lies; they are still to be `seen`."""
-        products = self.shards.taken(self._unchecked(self.basis.rows[start:stop].to(self.basis.device), self.operator))
-        return products.to(self.basis.rows.device, copy=True).contiguous()
+        """The products of these rows, as the operator gave them; they are still to be `seen`."""
+        return self.shards.taken(self._unchecked(self.basis.rows[start:stop].to(self.basis.device), self.operator))
 
     def settle(self) -> float:
         """Make all rows orthonormal to rounding; the decomposition is that of the new rows.
@@ -224,17 +225,17 @@ class Krylov:
         n, m, last = self.count, self.multiplied, 1.0
         old = n - self.fresh
         while old < n:
-            fresh = self.basis.rows[old:n]
-            along = self.basis.project_out(fresh, old)
-            gram = self.basis.dots(fresh, fresh).cpu()
+            dots = self.basis.dots(self.basis.rows[:n], self.basis.rows[old:n]).cpu()
+            along, gram = dots[:old], dots[old:]
             if last == 1.0:
                 self._coarse |= float(along.abs().max()) > max(self.overlaps.most, _LARGE)  # less exact than their dtype
-                self.overlaps.compare(torch.cat([along[:, -1], gram[:-1, -1]]))
-            upper, failed = torch.linalg.cholesky_ex((gram + gram.T) / 2, upper=True)
+                self.overlaps.compare(dots[:-1, -1])
+            upper, failed = torch.linalg.cholesky_ex((gram + gram.T) / 2 - along.T @ along, upper=True)
             if failed or (last == 1.0 and float(upper.diagonal().min()) < _LOST):
                 self._give_up_fresh()
                 return 0.0
-            self.basis.rotate(torch.linalg.inv(upper), first=old)
+            inverse = torch.linalg.inv(upper)
+            self.basis.rotate(torch.cat([-along @ inverse, inverse]), first=old)
             rows, columns = self.coefficients[:n, :m], slice(old, m)
             rows[:old] += along @ rows[old:]
             rows[old:] = upper @ rows[old:]
@@ -277,38 +278,37 @@ class Krylov:
             self.coefficients[self.count - 1, index] = norm
         return norm > 0
 
-    def _subtract_foreseen(self, block: Float[Tensor, "b P"], start: int, least: float) -> Float64[Tensor, "n b"]:
+    def _subtract_foreseen(self, block: Float[Tensor, "b P"], start: int, least: float) -> Float64[np.ndarray, "n b"]:
         """Subtract from A q_j, … (in place) the components above `least` that symmetry foretells, C[i, j] = C[j, i], and those
         along q_j, … themselves; returns them.
 
         What is left is small along all rows, so that one pass over the basis suffices to make it orthogonal.
         """
         stop, foreseen = start + len(block), self.coefficients.numpy()[start : start + len(block), :start]
-        removed = torch.zeros(self.count, len(block), dtype=torch.float64)
-        rows = np.flatnonzero(np.abs(foreseen).max(axis=0) > least)
+        removed = np.zeros((self.count, len(block)))
+        rows = np.flatnonzero((np.abs(foreseen) > least).any(axis=0))
         if len(rows):
             weights = torch.from_numpy(foreseen[:, rows]).to(block)
             block.addmm_(weights, self.basis.chosen(rows.tolist()), alpha=-1)
-            removed[rows] = weights.T.to(removed)
+            removed[rows] = weights.T.double().cpu().numpy()
         own = self.basis.rows[start:stop]
         along = self.shards.total(own @ block.T)  # roughly: the pass over the basis measures what is left
         block.addmm_(along.T, own, alpha=-1)
-        removed[start:stop] = along.to(removed)
+        removed[start:stop] = along.double().cpu().numpy()
         return removed
 
-    def _subtract_aside(self, vector: Float[Tensor, "1 P"], index: int, overlaps: np.ndarray, norm: float) -> bool:
-        """Subtract from what is left of A q_index (in place) what it has along those Ritz vectors set aside that are due by these
-        overlaps (changed alike), and from q_index, the last row, or it would be back a step later; whether there are any."""
-        aside, many = self.aside, self.aside.due(overlaps, norm)
+    def _subtract_aside(self, index: int, overlaps: np.ndarray, norm: float) -> bool:
+        """Subtract from what is left of A q_index (in place), which lies behind q_index, the last row, what it has along those
+        Ritz vectors set aside that are due by these overlaps (changed alike), and from q_index, or it would be back a step later;
+        whether there are any."""
+        aside, many, rows = self.aside, self.aside.due(overlaps, norm), self.coefficients[: self.count, : index + 1]
         if many:
-            both, rows = torch.cat([vector, self.basis.rows[index : index + 1]]), self.coefficients[: self.count, : index + 1]
-            along = aside.weights[:, :many] @ self.basis.subtract(both, aside.vectors[:many])
-            vector.copy_(both[:1])
-            rows[: aside.known, index] += along[:, 0]
+            both = self.basis.rows[index if self.fresh else index + 1 : index + 2]
+            along = torch.from_numpy(aside.weights[:, :many]) @ self.basis.subtract(both, aside.vectors[:many])
+            rows[: aside.known, index] += along[:, -1]
             if self.fresh:
-                self.basis.rows[index] = both[1]
-                rows[: aside.known] += torch.outer(along[:, 1], rows[index])
-                rows[:, index] -= rows[:, : aside.known] @ along[:, 1]
+                rows[: aside.known] += torch.outer(along[:, 0], rows[index])
+                rows[:, index] -= rows[:, : aside.known] @ along[:, 0]
                 self.overlaps.last[: self.count] = aside.removed(self.overlaps.last[: self.count], many)
             overlaps[:] = aside.removed(overlaps, many)
         return many > 0
@@ -326,7 +326,7 @@ class Krylov:
         chosen = torch.argsort(torch.where(far, sizes, 0.0), descending=True)[: min(int(far.sum()), m // 4)]
         if len(chosen):
             vectors = self.basis.combine(weights[:, chosen]).to(self.basis.rows)
-            self.aside = Aside(vectors, weights[:, chosen], sizes[chosen])
+            self.aside = Aside(vectors, weights[:, chosen].numpy(), sizes[chosen].numpy())
 
     def _append(self, vector: Float[Tensor, "1 P"], floor: float, *, known: int, before: float) -> tuple[Tensor, float]:
         """Add the unit vector as a row unless nothing above `floor` is left of it once it is orthogonal to all.

@@ -11,10 +11,10 @@ the time of PyTorch's is in calling them). How large the samples have to be is m
 mostly ten to a hundred times as exact as their dtype promises.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
@@ -43,10 +43,10 @@ class Overlaps:
         """All rows are orthonormal."""
         self.last[:], self.before[:] = 0.0, 0.0
 
-    def foretell(self, coefficients: Float64[Tensor, "c c"], count: int, rounding: float) -> Float64[np.ndarray, "n s"]:
+    def foretell(self, coefficients: Float64[np.ndarray, "c c"], count: int, rounding: float) -> Float64[np.ndarray, "n s"]:
         """What A q_j less its components along q_j and q_{j−1} has along each row up to q_j, the last of `count`, whose column of
         coefficients is there."""
-        j, known = count - 1, coefficients.numpy()[:count, :count]
+        j, known = count - 1, coefficients[:count, :count]
         noise = self.level * rounding / count**0.5 * self._generator.standard_normal((count, _SAMPLES))
         overlaps = known.T @ self.last[:count] - known[j, j] * self.last[:count] + noise
         if j:
@@ -87,8 +87,8 @@ class Aside:
     |θ|."""
 
     vectors: Float[Tensor, "a P"]
-    weights: Float64[Tensor, "k a"]
-    sizes: Float64[Tensor, " a"]
+    weights: Float64[np.ndarray, "k a"]
+    sizes: Float64[np.ndarray, " a"]
 
     @property
     def known(self) -> int:
@@ -98,17 +98,23 @@ class Aside:
     def due(self, overlaps: Float64[np.ndarray, "n s"], norm: float) -> int:
         """How many of the first are to be taken out of a rest of this norm with these overlaps: none as long as the next product,
         with a rest as long, has not much along any; else those, too, that would be due soon."""
-        along = np.abs(self.weights.numpy().T @ overlaps[: self.known]).max(axis=1) / norm
-        along *= np.maximum(self.sizes.numpy() / norm, 1)
+        along = np.abs(self._along(overlaps)).max(axis=1) * np.maximum(self.sizes / norm, 1) / norm
         return int(np.flatnonzero(along > _SOON * _ALONG)[-1]) + 1 if (along > _ALONG).any() else 0
+
+    def beside(self, overlaps: Float64[np.ndarray, "n s"]) -> float:
+        """The size of what the overlaps are but for those along the vectors."""
+        return math.sqrt(max(0.0, size(overlaps) ** 2 - size(self._along(overlaps)) ** 2))
+
+    def _along(self, overlaps: Float64[np.ndarray, "n s"]) -> Float64[np.ndarray, "a s"]:
+        return self.weights.T @ overlaps[: self.known]
 
     def removed(self, overlaps: Float64[np.ndarray, "n s"], many: int) -> Float64[np.ndarray, "n s"]:
         """The overlaps once so many of the first are taken out."""
-        chosen, rest = self.weights.numpy()[:, :many], overlaps.copy()
+        chosen, rest = self.weights[:, :many], overlaps.copy()
         rest[: self.known] -= chosen @ (chosen.T @ rest[: self.known])
         return rest
 
 
 def nothing_aside(rows: Float[Tensor, "n P"]) -> Aside:
     """No Ritz vectors of these rows."""
-    return Aside(rows[:0], torch.zeros(0, 0, dtype=torch.float64), torch.zeros(0, dtype=torch.float64))
+    return Aside(rows[:0], np.zeros((0, 0)), np.zeros(0))

@@ -10,10 +10,11 @@ u, u·e is normal of deviation ‖e‖, and from r of them
 
 The stated residual is what the coefficients predict plus this bound. Where that breaks the tolerance, the pair gets a
 product of its own, and what it shows is stated. The products Au are mostly there already: the random directions in which
-copies were sought (`copies`) are such u, and (Au)·x − u·(predicted Ax) is the asymmetry of the coefficients in their rows.
-Where no search was made, or another operator is to judge (fast products of reduced precision), three products are made for
-it.
+copies were sought (`copies`) are such u. Where no search was made, or another operator is to judge (fast products of reduced
+precision), three products are made for it.
 """
+
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Float64
@@ -27,13 +28,28 @@ _COLUMNS = 8  # multiplied at once
 _SPAN = 1 << 16  # entries widened to float64 at once
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """Ritz pairs in descending order: values θ, weights s in the basis, one pair a column, and vectors x = Qᵀs, unit rows."""
+
+    values: Float64[Tensor, " k"]
+    weights: Float64[Tensor, "m k"]
+    vectors: Float[Tensor, "k W"]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Random unit vectors u and Au, one a row."""
+
+    rows: Float[Tensor, "r W"]
+    images: Float[Tensor, "r W"]
+
+
 def verified_residuals(
     krylov: Krylov,
-    values: Float64[Tensor, " k"],
-    weights: Float64[Tensor, "m k"],
-    vectors: Float[Tensor, "k P"],
+    pairs: Pairs,
     *,
-    probes: list[int],
+    samples: Samples | None,
     tolerance: float,
     exempt: Bool[Tensor, " k"],
     full: bool,
@@ -43,25 +59,26 @@ def verified_residuals(
 
     Args:
         krylov: the decomposition that the pairs come from.
-        values: θ.
-        weights: s, one pair a column.
-        vectors: x = Qᵀs, unit rows.
-        probes: multiplied rows that were random directions when they were.
+        pairs: whose residuals these are.
+        samples: of products, if there are any.
         tolerance: of ‖r‖/|θ|.
         exempt: pairs that are noise: no tolerance is asked of them.
         full: a product for every pair instead of samples.
         seed: of u.
     """
-    predicted = residual_weights(krylov, values, weights)
+    values, vectors = pairs.values, pairs.vectors
+    predicted = residual_weights(krylov, values, pairs.weights)
     residuals, sizes = predicted.norm(dim=0), values.abs()
     unsure = torch.ones_like(exempt)
-    probes = [row for row in probes if row < krylov.multiplied]  # the last is none where the basis is the whole space
     if not full and len(values) > SAMPLES:
-        if len(probes) < SAMPLES or krylov.operator.verification is not krylov.operator:
-            samples = _fresh_samples(krylov, values, weights, predicted, vectors, seed)
+        if samples is None or len(samples.rows) < SAMPLES or krylov.operator.verification is not krylov.operator:
+            defects = _fresh_samples(krylov, pairs, predicted, seed)
         else:
-            samples = _known_samples(krylov, weights, probes)
-        residuals += _FACTOR * samples.abs().amax(0)
+            dots, rows = krylov.basis.dots, krylov.basis.rows[: krylov.count]
+            inside = dots(rows, samples.rows.to(rows)).cpu()
+            defects = dots(vectors, samples.images).cpu().T - inside.T @ _expected(predicted, pairs)
+            defects *= krylov.operator.size**0.5
+        residuals += _FACTOR * defects.abs().amax(0)
         unsure = ~exempt & (residuals > tolerance * sizes) & (predicted.norm(dim=0) <= tolerance * sizes)
     for part in unsure.nonzero()[:, 0].split(_COLUMNS) if unsure.any() else []:
         chosen = vectors[part.to(vectors.device)]
@@ -78,27 +95,20 @@ def residual_weights(krylov: Krylov, values: Float64[Tensor, " k"], weights: Flo
     return residuals
 
 
-def _known_samples(krylov: Krylov, weights: Float64[Tensor, "m k"], probes: list[int]) -> Float64[Tensor, "r k"]:
-    """u·e for the probes u, unit rows of the basis scaled to the length of Gaussian vectors."""
-    known = krylov.coefficients[: krylov.multiplied, : krylov.multiplied]
-    return krylov.operator.size**0.5 * (known[:, probes].T - known[probes]) @ weights
+def _expected(predicted: Float64[Tensor, "n k"], pairs: Pairs) -> Float64[Tensor, "n k"]:
+    """Ax of each pair as weights of all rows, out of the residuals' weights."""
+    expected = predicted.clone()
+    expected[: len(pairs.weights)] += pairs.weights * pairs.values
+    return expected
 
 
-def _fresh_samples(
-    krylov: Krylov,
-    values: Float64[Tensor, " k"],
-    weights: Float64[Tensor, "m k"],
-    predicted: Float64[Tensor, "n k"],
-    vectors: Float[Tensor, "k P"],
-    seed: int,
-) -> Float64[Tensor, "r k"]:
+def _fresh_samples(krylov: Krylov, pairs: Pairs, predicted: Float64[Tensor, "n k"], seed: int) -> Float64[Tensor, "r k"]:
     """u·e for new Gaussian u, by products of the operator's own `verification`."""
-    generator = torch.Generator().manual_seed(seed)
+    generator, vectors = torch.Generator().manual_seed(seed), pairs.vectors
     random = krylov.shards.random(SAMPLES, generator, vectors.dtype).to(vectors.device)
     product = krylov.product(random, krylov.operator.verification).to(vectors)
-    expected = predicted.clone()
-    expected[: krylov.multiplied] += weights * values
-    return krylov.shards.total(_dots(product, vectors) - _dots(random, krylov.basis.combine(expected))).cpu()
+    expected = krylov.basis.combine(_expected(predicted, pairs))
+    return krylov.shards.total(_dots(product, vectors) - _dots(random, expected)).cpu()
 
 
 def _dots(left: Float[Tensor, "r P"], right: Float[Tensor, "k P"]) -> Float64[Tensor, "r k"]:
