@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable
 
 _LONGEST = 1200  # letters of a message
+_NAMES = 40  # that are listed
 
 
 class OrographError(Exception):
@@ -32,7 +33,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> ConfigurationError:
     """The error for a name that is not among `known`, with the nearest one."""
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names)}."
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names[:_NAMES])}{more}."
     return ConfigurationError(f"unknown {kind} '{name}'; {hint}")
 
 

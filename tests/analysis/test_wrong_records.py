@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from orograph.analysis import survey
 from orograph.analysis.command import checked_run, surveys, sweep_settings
 from orograph.analysis.settings import AnalyzeSettings
-from orograph.errors import OrographError
+from orograph.errors import OrographError, RunError
 from orograph.report.packing import script_json
 from orograph.report.sweep import sweep_data
 from orograph.store.analysis import Analysis
@@ -53,6 +54,16 @@ def test_what_is_changed_below_is_read_when_it_is_whole(run: Path) -> None:
     opened = checked_run(settings)
     assert len(surveys(opened, Analysis(opened), sweep_settings(opened), settings)) == 2
     assert len(list(run.glob("findings/*/*/*.json"))) > 10
+
+
+def test_a_run_whose_points_all_failed_says_so(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    for path in (tmp_path / "run").glob("points/*.json"):
+        content = decode(path)
+        content.pop("sha256", None)
+        path.write_bytes(sealed({**content, "status": "failed"}))
+    with pytest.raises(RunError, match=r"all [0-9]+ that were begun failed; `orograph watch` says why"):
+        checked_run(AnalyzeSettings(run=str(tmp_path / "run")))
 
 
 @pytest.mark.slow

@@ -134,7 +134,9 @@ def checked_run(settings: AnalyzeSettings) -> Run:
     if run.kind != "sweep":
         raise RunError(f"{run.path} is a run of kind {run.kind}; analyze reads sweeps and runs of orograph follow.")
     if not any(record.status == "done" for record in run.records.values()):
-        raise RunError(f"{run.path} has no finished point; run the sweep first.")
+        failed = len(run.records)
+        way = f"all {failed} that were begun failed; `orograph watch` says why." if failed else "run the sweep first."
+        raise RunError(f"{run.path} has no finished point; {way}")
     return run
 
 

@@ -80,7 +80,7 @@ class ChangePoint:
 def uneven(strengths: Float[ndarray, " n"]) -> str:
     """Why a ladder cannot be searched for change points; empty where it can."""
     if len(strengths) < FEWEST_POINTS:
-        return f"the ladder has {len(strengths)} points; {FEWEST_POINTS} evenly spaced ones are needed"
+        return f"the ladder has {len(strengths)} of at least {FEWEST_POINTS} evenly spaced points that it takes"
     steps = np.diff(strengths)
     if np.ptp(steps) > 0.01 * steps.mean():
         return f"the ladder is not evenly spaced: its steps are between {steps.min():.3g} and {steps.max():.3g}"

@@ -311,7 +311,7 @@ class Iteration:
         self.certifying += krylov.products - before
         if verdict is not Search.FOUND:
             return 0
-        directions = chain.found()
+        directions, self.known = chain.found(), None
         if not self._dear:  # what else there is would only be in the way
             krylov.restart(self.wanted_weights)
             self.solve()

@@ -365,8 +365,8 @@ function showAnalysis({ report, analysis, chains, along, curves, has, certificat
   if (judged.length) table(transitions, { title: "Transitions of the order parameter", name: "transitions", rows: judged, columns: columnsOf(report, "transitions") });
   const changes = analysis.chains.flatMap((each) => Object.entries(each.changes).flatMap(([quantity, list]) => list.map((one) => ({ chain: chainName(each), quantity, ...one }))));
   if (changes.length) table(transitions, { title: "Change points of all quantities", name: "change-points", rows: changes, columns: columnsOf(report, "changes") });
-  const together = analysis.chains.flatMap((each) => each.coincidences.map(({ counts, ...one }) => ({ chain: chainName(each), of_first: counts[0], of_second: counts[1], ...one })));
-  if (together.length) table(transitions, { title: "Coincidences of change points", name: "coincidences", note: "p: share of shifts along the ladder with as many together; adjusted after Holm.", rows: together, columns: columnsOf(report, "coincidences") });
+  const together = analysis.chains.flatMap((each) => each.coincidences.filter(({ counts }) => Math.min(...counts)).map(({ counts, ...one }) => ({ chain: chainName(each), of_first: counts[0], of_second: counts[1], ...one })));
+  if (together.length) table(transitions, { title: "Coincidences of change points", name: "coincidences", note: "Of quantities that both have some. p: share of shifts along the ladder with as many together; adjusted after Holm.", rows: together, columns: columnsOf(report, "coincidences") });
   const relations = analysis.chains.flatMap((each) => each.class_relations.map((one) => ({ chain: chainName(each), ...one })));
   if (relations.length) table(transitions, { title: `${report.grouping === "class" ? "Classes" : "Groups"}: ${report.score} and share of the curvature`, name: "classes", note: `Correlation of the steps of a ${report.grouping}'s ${report.score} with those of its share, p by block permutation; and where it loses most.`, rows: relations, columns: columnsOf(report, "classes") });
 
