@@ -87,6 +87,12 @@ def test_tables_of_runs_fit(width: int) -> None:
     assert "24 of 40 points" in many
     whole(many, ["export;"], width)
 
+    mixed = [{**rows[3], "ID": name, "L2_strength": strength} for name in ("10", "2", "2-down") for strength in (0.2, 0.1, 0.3)]
+    text = printed(lambda console: show_table(sweep_table(mixed, Score()), console, keys=2), width)
+    places = [line.split()[:2] for line in text.splitlines() if "failed" in line]
+    up, down = ["0.1", "0.2", "0.3"], ["0.3", "0.2", "0.1"]
+    assert places == [[name, strength] for name, way in (("2", up), ("2-down", down), ("10", up)) for strength in way]
+
     cell = {"strength": 0.0123456, "batch_size": 128, "lr": 0.015625, "escaped": 61, "chains": 64, "mean_time": 12345.678}
     cells = [{**cell, "rate_low": 1e-5, "rate_high": 9e-5, "unstable": True}, {**cell, "mean_time": math.nan, "unstable": False}]
     results = {"cells": cells, "laws": None, "no_laws": "two temperatures are needed", "heights": "", "rule": "", "rates": ""}

@@ -7,6 +7,7 @@ import pytest
 
 from growing_runs import contents, grow, make
 from orograph.cli import main
+from orograph.store.encoding import decode, sealed
 
 
 @pytest.mark.slow
@@ -50,6 +51,11 @@ def test_only_the_points_that_are_meant_are_made_again(tmp_path: Path, capsys: p
     assert len(json.loads(told.out)["points"]) == 8
     assert "1-down, λ = 0.01: the same bytes as before" in told.err
     assert [path for path in record.parent.iterdir() if path.stat().st_mtime_ns != times[path]] == [record]
+    other = out / "points" / "0-0.01000.json"
+    other.write_bytes(sealed({**decode(other), "status": "failed"}))
+    assert main(words) == 0  # another's failure is not this command's
+    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if " cut" in line or "0.01 " in line]
+    assert [row for row in rows if len(row) == 2 and row[0].startswith(("0", "1"))] == [["1-down", "0.01"]]
 
 
 def test_points_that_are_not_there_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,7 +57,8 @@ def sweep(
     grown: bool = False,
     again: Collection[Cell] = (),
 ) -> int:
-    """Checks everything first, then works until every point is committed. Returns the exit code: 1 where a point failed.
+    """Checks everything first, then works until every point is committed. Returns the exit code: 1 where a point failed, of those
+    that are made again where there are such.
 
     Args:
         settings: of the sweep.
@@ -164,16 +165,17 @@ def sweep(
             until.close()  # a cluster ends while the picture is drawn
             pictures = _drawing()(run, settings, bench.instruments.train.count)
             rows, score = [row(run, cell) for cell in todo], run.score
+            made = [row(run, cell) for cell in pending] if again else rows
             told = mixture(run)
     if execution.json_output:
         answer(json_text({"run": str(out), "points": rows}))
     elif told_all:
-        show_table(sweep_table(rows, score), console, keys=2)
+        show_table(sweep_table(made, score), console, keys=2)
         files, picture = shown(run.path / "test_data"), shown(pictures[0])
         console.print(Text.assemble("files in ", (files, "bold"), ", picture ", (picture, "bold")), highlight=False)
         if told:
             console.print(told, highlight=False, markup=False)
-    return 1 if any(each["status"] == "failed" for each in rows) else 0
+    return 1 if any(each["status"] == "failed" for each in made) else 0
 
 
 def _drawing() -> Callable[[Run, SweepSettings, int], list[Path]]:

@@ -41,6 +41,7 @@ def columns(score: Score | None, rows: Sequence[Mapping[str, Any]]) -> dict[str,
 
 def sweep_table(rows: Sequence[Mapping[str, Any]], score: Score | None, *, most: int = 24) -> Table:
     """The points of a run as a table; of long runs, `most` of them evenly spread, and every failure."""
+    rows = sorted(rows, key=_place)
     keep = set(range(len(rows)))
     if len(rows) > most:
         keep = {round(i * (len(rows) - 1) / (most - 1)) for i in range(most)}
@@ -61,6 +62,12 @@ def sweep_table(rows: Sequence[Mapping[str, Any]], score: Score | None, *, most:
         cells = [form.format(row[name]) if name in row and name in told else "" for name, form in told_of.items()]
         table.add_row(row["ID"], *cells, _failed(row) if failed else ", ".join(remarks(row)))
     return table
+
+
+def _place(row: Mapping[str, Any]) -> tuple[int, str, float]:
+    """Chain by chain, along each as it goes, whatever the order in which points were made."""
+    seed, _, way = row["ID"].partition("-")
+    return int(seed), way, -row["L2_strength"] if way else row["L2_strength"]
 
 
 def _failed(row: Mapping[str, Any]) -> Text:
