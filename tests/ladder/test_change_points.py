@@ -99,7 +99,7 @@ def test_constant_and_incomplete_series_have_none() -> None:
 
 def test_short_and_uneven_ladders_are_refused_with_the_reason() -> None:
     assert uneven(LADDER) == ""
-    assert "11 points" in uneven(LADDER[:11])
+    assert "11 of at least 30" in uneven(LADDER[:11])
     assert "evenly" in uneven(LADDER**2)
 
 

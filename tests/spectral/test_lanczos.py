@@ -214,7 +214,7 @@ def test_from_a_neighbours_eigenvector_it_takes_fewer_products_and_from_a_wrong_
     cold = lanczos(operator, 1, which="LA", tolerance=1e-3)
     unit = torch.eye(400, dtype=torch.float64)
     near = lanczos(operator, 1, which="LA", tolerance=1e-3, start=unit[0] + 1e-3 * unit[200])
-    assert near.products < cold.products / 2
+    assert near.products - near.certificate_products < (cold.products - cold.certificate_products) / 2
     wrong = lanczos(operator, 1, which="LA", tolerance=1e-3, start=unit[5])  # another eigenvector, from which no step leads away
     for found in (cold, near, wrong):
         assert found.eigenvalues[0].item() == pytest.approx(4.0, rel=4e-5)  # ‖r‖²/gap of λ
@@ -327,6 +327,32 @@ def test_where_copies_are_given_up_converged_pairs_go_first_but_the_ends_stay_ex
     assert iteration.wanted_values.tolist() == [6, -5, -4, 3, 1]
     assert iteration.others().tolist() == [2]
     assert iteration.doubts.tolist() == [0.25]
+
+
+@pytest.mark.parametrize("which", ["LA", "SA", "LM", "BE"])
+@pytest.mark.parametrize("size", [6, 30, 400])
+def test_a_start_that_is_another_eigenvector_does_not_hide_the_wanted_one(which: str, size: int) -> None:
+    """All that is known of the spectrum then is one value within it."""
+    values = torch.linspace(-1, 1.5, size, dtype=torch.float64)
+    for seed in range(4):
+        start = torch.eye(size, dtype=torch.float64)[(seed + 2) * size // 8]
+        found = lanczos(MatrixOperator(torch.diag(values)), 1, which=which, tolerance=1e-6, seed=seed, start=start)
+        wanted = -1.0 if which == "SA" else 1.5
+        assert float(found.eigenvalues) == pytest.approx(wanted, abs=1e-6) or not found.searched
+
+
+@pytest.mark.parametrize(("size", "k"), [(300, 298), (40, 37), (3, 2)])
+def test_a_search_that_has_multiplied_all_there_is_ends_with_its_certificate(size: int, k: int) -> None:
+    assert all(lanczos(MatrixOperator(torch.eye(size)), k, seed=seed).searched for seed in range(4))
+
+
+def test_values_that_have_converged_are_no_noise_beside_one_that_is_lost() -> None:
+    rng, eps = np.random.default_rng(767), torch.finfo(torch.float32).eps
+    values = torch.tensor(np.concatenate([[1.0], rng.uniform(-1, 1, 199) * eps * 20])).float()
+    for seed in range(6):
+        found = lanczos(MatrixOperator(torch.diag(values)), 28, which="LA", tolerance=0.01, seed=seed)
+        good = found.residuals <= 0.01 * found.eigenvalues.abs()
+        assert not (good & found.noise & (found.eigenvalues.abs() > 1.5 * eps)).any()
 
 
 def test_copies_that_stand_alone_are_found_at_once_within_the_budget() -> None:

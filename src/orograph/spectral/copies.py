@@ -2,11 +2,10 @@
 
 A space grown from one vector holds one eigenvector of each eigenvalue, and no residual shows the others. They are
 eigenvectors of the deflated operator B = (I − VVᵀ)A(I − VVᵀ) too, from which the wanted pairs V are gone. So a random
-vector orthogonal to V is followed: s Lanczos steps on B, started at random. (Orthogonal to V only, and to two random
-probes multiplied before: a missed copy may lie just in what else the Krylov space or its pool holds, too weakly to be
-seen.) A Ritz value beyond the limit proves a missed eigenvalue (Cauchy interlacing). If there is none, a missed eigenvalue
-μ beyond the limit ℓ has escaped with probability (Kuczyński & Woźniakowski 1992, theorem 3.2, at ε = (ℓ − θ)/(ℓ − λ_min),
-θ the largest Ritz value of B)
+vector orthogonal to V is followed: s Lanczos steps on B, started at random. (Orthogonal to V only: a missed
+copy may lie just in what else the Krylov space or its pool holds, too weakly to be seen.) A Ritz value beyond the limit
+proves a missed eigenvalue (Cauchy interlacing). If there is none, a missed eigenvalue μ beyond the limit ℓ has escaped with
+probability (Kuczyński & Woźniakowski 1992, theorem 3.2, at ε = (ℓ − θ)/(ℓ − λ_min), θ the largest Ritz value of B)
 
     p ≤ 1.648 √P exp(−√ε (2s − 1)),
 
@@ -25,7 +24,6 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from orograph.spectral.krylov import Krylov
-from orograph.spectral.verification import Samples
 
 _ESCAPE = 0.01  # the accepted probability p
 
@@ -54,52 +52,44 @@ def escape_probability(steps: int, largest: float, limit: float, lowest: float, 
 
 
 class Chain:
-    """Lanczos steps on the deflated operator from a random vector, orthogonal to the wanted pairs and to a few random probes.
+    """Lanczos steps on the deflated operator from a random vector, orthogonal to the wanted pairs.
 
-    A step reads these vectors alone, mostly a quarter as many as the basis has.
+    A step reads these and the chain alone, mostly a quarter as many vectors as the basis has.
 
     Args:
         krylov: the decomposition whose operator this is; counts products.
         known: the wanted eigenvectors, unit rows.
-        probes: how many random vectors are multiplied before, together.
         deepest: steps at most.
         limits: beyond which eigenvalues an unknown one would be wanted.
-        spread: the extreme Ritz values of the whole operator, which those of the deflated one cannot exceed.
-        seed: of the random vectors; not that of the decomposition, which has missed what its own start lacks.
+        spread: the extreme Ritz values of the whole operator, so far as they are known.
+        seed: of the random vector; not that of the decomposition, which has missed what its own start lacks.
     """
 
     def __init__(
         self,
         krylov: Krylov,
         known: Float[Tensor, "k W"],
-        probes: int,
         deepest: int,
         limits: Limits,
         spread: tuple[float, float],
         seed: int,
     ) -> None:
         self.krylov, self.limits, self.spread, self.steps = krylov, limits, spread, 0
-        beside = krylov.operator.size - len(known)
-        self._known, self._probes = known, min(probes, beside - 1)
-        capacity = self._probes + min(deepest, beside - self._probes)
-        self._rows, self._count = known.new_empty(capacity, known.shape[1]), 0  # probes and the chain: orthonormal
+        self._beside = krylov.operator.size - len(known)  # how many dimensions there are beside the wanted pairs
+        capacity = min(deepest, self._beside)
+        self._known, self._rows, self._count = known, known.new_empty(capacity, known.shape[1]), 0  # orthonormal
         self._projected = torch.zeros(capacity, capacity, dtype=torch.float64)  # onto them; its upper half
-        self._sampled = torch.empty_like(self._rows[: self._probes + 1])  # the products of those that are random
         self._rest = 1.0  # the norm of what the last product has beyond all rows
-        random = torch.Generator().manual_seed(seed)
-        for _ in range(self._probes):
-            self._append_random(random)
-        for number, image in enumerate(self._images(0, self._probes) if self._probes else ()):
-            self._measure(image, number)
-        self._append_random(random)
+        vector = krylov.shards.random(1, torch.Generator().manual_seed(seed), known.dtype).to(known)
+        self._append(vector, self._clean(vector)[1])
 
     def advance(self) -> bool:
         """Multiply the next vector; False when there is none."""
-        at = self._probes + self.steps
-        if at == self._count:
+        if self.steps == self._count:
             return False
-        (image,) = self._images(at, at + 1)
-        norm = self._measure(image, at)
+        image = self.krylov.product(self._rows[self.steps : self.steps + 1]).to(self._known, copy=True).contiguous()
+        own, norm = self._clean(image)
+        self._projected[: self._count, self.steps] = own
         self._rest = norm if norm > self.krylov.floor else 0.0
         self.steps += 1
         if self._rest and self._count < len(self._rows):
@@ -112,8 +102,8 @@ class Chain:
         lowest, largest = float(values[0]), float(values[-1])
         if largest > limits.upper + limits.slack or lowest < limits.lower - limits.slack:
             return Search.FOUND
-        floor = max(limits.lower - limits.slack, self.spread[0])
-        ceiling = min(limits.upper + limits.slack, self.spread[1])
+        floor = max(limits.lower - limits.slack, min(self.spread[0], lowest))
+        ceiling = min(limits.upper + limits.slack, max(self.spread[1], largest))
         sides = []
         if math.isfinite(limits.upper):
             escape = escape_probability(self.steps, largest, limits.upper + limits.slack, floor, size)
@@ -122,10 +112,10 @@ class Chain:
             escape = escape_probability(self.steps, -lowest, limits.slack - limits.lower, -ceiling, size)
             sides.append((escape, limits.slack - limits.lower, -1))
         clear = all(escape <= _ESCAPE or self._shows(limit, sign) for escape, limit, sign in sides)
-        return Search.CLEAR if clear else Search.UNSURE
+        return Search.CLEAR if clear or self.steps == self._beside else Search.UNSURE
 
     def values(self) -> Float64[Tensor, " s"]:
-        """Its Ritz values and the probes', ascending."""
+        """Its Ritz values, ascending."""
         return self._ritz()[0]
 
     def found(self) -> Float[Tensor, "f W"]:
@@ -134,37 +124,20 @@ class Chain:
         beyond = (values > self.limits.upper + self.limits.slack) | (values < self.limits.lower - self.limits.slack)
         return weights[:, beyond].T.to(self._rows) @ self._rows[: len(weights)]
 
-    def samples(self) -> Samples:
-        """The random vectors and their products."""
-        return Samples(self._rows[: len(self._sampled)].clone(), self._sampled)
-
     def _shows(self, limit: float, sign: int) -> bool:
         """Whether the outermost Ritz pair of the chain alone is so good that an eigenvalue beyond the limit would show in it.
 
         `sign` is −1 for the lower end, where values and the limit are those of −B.
         """
-        values, weights = self._ritz(self._probes)
+        values, weights = self._ritz()
         largest, vector = (values[-1], weights[:, -1]) if sign > 0 else (-values[0], weights[:, 0])
         residual = self._rest * abs(float(vector[-1]))
         least = _ESCAPE * math.sqrt(math.pi / 2 / self.krylov.operator.size)
         return residual * abs(float(vector[0])) <= (limit - float(largest)) * least
 
-    def _ritz(self, first: int = 0) -> tuple[Float64[Tensor, " s"], Float64[Tensor, "s s"]]:
-        """Ritz values, ascending, and vectors on the multiplied rows from there."""
-        chosen = slice(first, self._probes + self.steps)
-        return torch.linalg.eigh(self._projected[chosen, chosen], UPLO="U")
-
-    def _images(self, start: int, stop: int) -> tuple[Tensor, ...]:
-        """The products of these rows, to be changed."""
-        images = self.krylov.product(self._rows[start:stop]).to(self._known, copy=True).contiguous()
-        self._sampled[start:stop] = images[: max(0, len(self._sampled) - start)]
-        return images.split(1)
-
-    def _measure(self, image: Float[Tensor, "1 W"], number: int) -> float:
-        """Note what the product of this row has along all; what is left of it is beyond them, and its norm is returned."""
-        own, norm = self._clean(image)
-        self._projected[: self._count, number] = own
-        return norm
+    def _ritz(self) -> tuple[Float64[Tensor, " s"], Float64[Tensor, "s s"]]:
+        """Ritz values, ascending, and vectors."""
+        return torch.linalg.eigh(self._projected[: self.steps, : self.steps], UPLO="U")
 
     def _clean(self, vector: Float[Tensor, "1 W"]) -> tuple[Float64[Tensor, " n"], float]:
         """Subtract from the vector (in place) what it has along the wanted pairs and all rows, until its norm stays; returns
@@ -182,10 +155,6 @@ class Chain:
 
     def _norm(self, vector: Float[Tensor, "1 W"]) -> float:
         return float(self.krylov.shards.norms(vector)[0])
-
-    def _append_random(self, generator: torch.Generator) -> None:
-        vector = self.krylov.shards.random(1, generator, self._known.dtype).to(self._known)
-        self._append(vector, self._clean(vector)[1])
 
     def _append(self, vector: Float[Tensor, "1 W"], norm: float) -> None:
         torch.div(vector[0], norm, out=self._rows[self._count])

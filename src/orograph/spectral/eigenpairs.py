@@ -135,7 +135,7 @@ def begin(
     longest = min(operator.size, max(least, min(2 * least, fitting)))
     krylov = Krylov(operator, longest + pool, seed=seed, memory=memory, told=told)
     if start is not None:
-        krylov.add(krylov.shards.taken(start[None]))
+        krylov.add(krylov.shards.taken(start.detach()[None]))
     krylov.add_random(block - krylov.count)
     return Iteration(
         krylov,
@@ -169,7 +169,6 @@ def spectrum_of(iteration: Iteration, *, full: bool) -> Spectrum:
     residuals = verified_residuals(
         krylov,
         pairs,
-        samples=iteration.samples,
         tolerance=tolerance,
         exempt=pairs.values.abs() <= iteration.noise,
         full=full,

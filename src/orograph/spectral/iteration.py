@@ -22,7 +22,7 @@ from orograph.curvature.shards import Shards
 from orograph.spectral.copies import Chain, Limits, Search
 from orograph.spectral.krylov import Krylov
 from orograph.spectral.noise import noise_level
-from orograph.spectral.verification import SAMPLES, Pairs, Samples
+from orograph.spectral.verification import Pairs
 
 Which = Literal["LM", "LA", "SA", "BE"]
 WHICH = ("LM", "LA", "SA", "BE")
@@ -88,7 +88,6 @@ class Iteration:
     wanted_weights: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.float64))
     estimates: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))  # their couplings to the pool
     known: Pairs | None = None  # the wanted pairs, once they were asked for
-    samples: Samples | None = None  # of products, those of the last search
     beyond: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))  # what a search saw beside them
 
     def run(self) -> None:
@@ -96,7 +95,7 @@ class Iteration:
         width, harvest = self.block, 0
         while self.settled or self.proceed(width):
             if not self.settled:
-                self.krylov.advance() if width == 1 else self.krylov.expand(width)
+                self.krylov.advance() if width == 1 else self.krylov.expand(max(1, min(width, self._left)))
                 self.look()
                 continue
             reached, steps = self.krylov.products, self._search()
@@ -120,7 +119,7 @@ class Iteration:
     def proceed(self, width: int) -> bool:
         """Make ready for the next expansion; False when the products are used up or the basis spans the space."""
         krylov = self.krylov
-        if self._spent and krylov.multiplied >= self.k:
+        if self._left <= 0 and krylov.multiplied >= self.k:
             return False
         if krylov.pool == 0 and krylov.add_random(width) == 0:
             return False
@@ -226,10 +225,15 @@ class Iteration:
             self._measure_noise(left)
 
     def noise_by(self, residuals: Float64[Tensor, " k"]) -> float:
-        """The noise, and the largest value of which the verified residuals of the pairs leave nothing but rounding."""
+        """The noise, or the largest value of which the verified residuals of the pairs leave nothing but rounding, below all
+        that have converged."""
+        if self.measurements == 0:
+            return self.noise
         sizes, known = self.pairs().values.abs(), self.krylov.couplings(self.pairs().weights)
         lost = (sizes <= residuals - known) & (sizes <= _ULPS * torch.finfo(self.krylov.operator.dtype).eps * self.scale)
-        return max([self.noise, *sizes[lost].tolist()]) if self.measurements else self.noise
+        good = (residuals <= self.tolerance * sizes) & (sizes > self.noise)
+        least = min(sizes[good].tolist(), default=float("inf"))
+        return max([self.noise, *sizes[lost & (sizes < least)].tolist()])
 
     def _open(self) -> Bool[Tensor, " k"]:
         """Which of the wanted pairs still need work: neither converged, nor as good as the noise allows."""
@@ -259,9 +263,9 @@ class Iteration:
         self.patience = min(max(left, int(still.sum())) // 4, m // _STRIDE) if self._dear else 0
 
     @property
-    def _spent(self) -> bool:
-        """Whether the products are used up."""
-        return self.krylov.products >= min(self.max_products, self.affordable or self.max_products)
+    def _left(self) -> int:
+        """How many products there still are; none, or less, when they are used up."""
+        return min(self.max_products, self.affordable or self.max_products) - self.krylov.products
 
     @property
     def _dear(self) -> bool:
@@ -298,14 +302,12 @@ class Iteration:
             deepest = max(12, krylov.products)
         elif self.found:
             deepest = max(12, krylov.products // 8)
-        if self.longest < krylov.operator.size:
-            deepest = min(deepest, (self.longest - self.k) // 2)
         vectors, seed = self.pairs().vectors, self.seed + krylov.products
-        chain = Chain(krylov, vectors, SAMPLES - 1, deepest, self._limits(), self.spread, seed)
+        chain = Chain(krylov, vectors, deepest, self._limits(), self.spread, seed)
         verdict = Search.UNSURE
         while verdict is Search.UNSURE and chain.advance():
             verdict = chain.verdict()
-        self.samples, self.beyond = chain.samples(), chain.values()
+        self.beyond = chain.values()
         self.found |= verdict is Search.FOUND
         self.searched = verdict is Search.CLEAR
         self.certifying += krylov.products - before
@@ -336,7 +338,7 @@ class Iteration:
         self._make_room(width)
         fresh = krylov.add_random(min(width, self.pool - krylov.pool))
         for _ in range(steps):
-            if not fresh or self._spent:
+            if not fresh or self._left <= 0:
                 break
             self._make_room(fresh)
             fresh = self._expand_last(fresh)

@@ -9,9 +9,8 @@ u, u·e is normal of deviation ‖e‖, and from r of them
     ‖e‖ ≤ 5 √(2/π) max_r |u_r·e|    with probability ≥ 1 − 5⁻ʳ    (Halko, Martinsson & Tropp 2011, lemma 4.1; r = 3: 0.992).
 
 The stated residual is what the coefficients predict plus this bound. Where that breaks the tolerance, the pair gets a
-product of its own, and what it shows is stated. The products Au are mostly there already: the random directions in which
-copies were sought (`copies`) are such u. Where no search was made, or another operator is to judge (fast products of reduced
-precision), three products are made for it.
+product of its own, and what it shows is stated. (The random vectors in which copies were sought are no such u: they are
+orthogonal to the wanted pairs, and do not see what a defect has along these.)
 """
 
 from dataclasses import dataclass
@@ -37,19 +36,10 @@ class Pairs:
     vectors: Float[Tensor, "k W"]
 
 
-@dataclass(frozen=True)
-class Samples:
-    """Random unit vectors u and Au, one a row."""
-
-    rows: Float[Tensor, "r W"]
-    images: Float[Tensor, "r W"]
-
-
 def verified_residuals(
     krylov: Krylov,
     pairs: Pairs,
     *,
-    samples: Samples | None,
     tolerance: float,
     exempt: Bool[Tensor, " k"],
     full: bool,
@@ -60,7 +50,6 @@ def verified_residuals(
     Args:
         krylov: the decomposition that the pairs come from.
         pairs: whose residuals these are.
-        samples: of products, if there are any.
         tolerance: of ‖r‖/|θ|.
         exempt: pairs that are noise: no tolerance is asked of them.
         full: a product for every pair instead of samples.
@@ -71,13 +60,7 @@ def verified_residuals(
     residuals, sizes = predicted.norm(dim=0), values.abs()
     unsure = torch.ones_like(exempt)
     if not full and len(values) > SAMPLES:
-        if samples is None or len(samples.rows) < SAMPLES or krylov.operator.verification is not krylov.operator:
-            defects = _fresh_samples(krylov, pairs, predicted, seed)
-        else:
-            dots, rows = krylov.basis.dots, krylov.basis.rows[: krylov.count]
-            inside = dots(rows, samples.rows.to(rows)).cpu()
-            defects = dots(vectors, samples.images).cpu().T - inside.T @ _expected(predicted, pairs)
-            defects *= krylov.operator.size**0.5
+        defects = _defects(krylov, pairs, predicted, seed)
         residuals += _FACTOR * defects.abs().amax(0)
         unsure = ~exempt & (residuals > tolerance * sizes) & (predicted.norm(dim=0) <= tolerance * sizes)
     for part in unsure.nonzero()[:, 0].split(_COLUMNS) if unsure.any() else []:
@@ -95,20 +78,15 @@ def residual_weights(krylov: Krylov, values: Float64[Tensor, " k"], weights: Flo
     return residuals
 
 
-def _expected(predicted: Float64[Tensor, "n k"], pairs: Pairs) -> Float64[Tensor, "n k"]:
-    """Ax of each pair as weights of all rows, out of the residuals' weights."""
+def _defects(krylov: Krylov, pairs: Pairs, predicted: Float64[Tensor, "n k"], seed: int) -> Float64[Tensor, "r k"]:
+    """u·e for Gaussian u, by products of the operator's own `verification`, out of the residuals' weights."""
+    vectors, rows = pairs.vectors, krylov.basis.rows[: krylov.count]
+    random = krylov.shards.random(SAMPLES, torch.Generator().manual_seed(seed), vectors.dtype).to(vectors.device)
+    product = krylov.product(random, krylov.operator.verification).to(vectors)
     expected = predicted.clone()
     expected[: len(pairs.weights)] += pairs.weights * pairs.values
-    return expected
-
-
-def _fresh_samples(krylov: Krylov, pairs: Pairs, predicted: Float64[Tensor, "n k"], seed: int) -> Float64[Tensor, "r k"]:
-    """u·e for new Gaussian u, by products of the operator's own `verification`."""
-    generator, vectors = torch.Generator().manual_seed(seed), pairs.vectors
-    random = krylov.shards.random(SAMPLES, generator, vectors.dtype).to(vectors.device)
-    product = krylov.product(random, krylov.operator.verification).to(vectors)
-    expected = krylov.basis.combine(_expected(predicted, pairs))
-    return krylov.shards.total(_dots(product, vectors) - _dots(random, expected)).cpu()
+    inside = krylov.basis.dots(rows, random.to(rows)).cpu()
+    return krylov.shards.total(_dots(product, vectors)).cpu() - inside.T @ expected
 
 
 def _dots(left: Float[Tensor, "r P"], right: Float[Tensor, "k P"]) -> Float64[Tensor, "r k"]:
