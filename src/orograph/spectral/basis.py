@@ -66,16 +66,14 @@ class Basis:
         """The combinations Σᵢ weights[i, j]·row i, or this process's part of them, on the operator's device."""
         local = self._local(weights).T.contiguous()
         result = torch.empty(len(local), self.rows.shape[1], dtype=self.dtype, device=self.rows.device)
-        for part, columns in zip(_by_span(result), _by_span(self.rows[: len(weights)]), strict=True):
-            part.copy_(local @ columns)
+        _combine(local, self.rows[: len(weights)], into=result)
         return result.to(self.device)
 
     def rotate(self, weights: Float64[Tensor, "n l"], first: int = 0) -> None:
         """Replace the l rows from `first` by combinations of the first n rows, span by span of columns."""
         local = self._local(weights).T.contiguous()
         for columns in self.rows[: len(weights)].split(_SPAN, dim=1):
-            for part, known in zip(_by_span(columns[first : first + len(local)]), _by_span(columns), strict=True):
-                part.copy_(local @ known)
+            _combine(local, columns, into=columns[first : first + len(local)])
 
     def move(self, sources: list[int], start: int) -> None:
         """Put the rows `sources` at `start`, `start + 1`, …"""
@@ -132,6 +130,12 @@ def _reserve(file: Any, size: int) -> None:
             f"a basis of {format_bytes(size)} is more than `memory` allows, and {folder} takes no file of that size "
             f"({error.strerror}); set TMPDIR to a folder with more space, give a larger `memory` or fewer eigenpairs."
         ) from None
+
+
+def _combine(local: Float[Tensor, "l n"], rows: Float[Tensor, "n P"], into: Float[Tensor, "l P"]) -> None:
+    """Combinations of rows, which `into` may be some of."""
+    for part, columns in zip(_by_span(into), _by_span(rows), strict=True):
+        part.copy_(local @ columns)
 
 
 def _by_span(rows: Float[Tensor, "n P"]) -> tuple[Float[Tensor, "s n w"], Float[Tensor, "1 n r"]]:

@@ -172,7 +172,7 @@ def spectrum_of(iteration: Iteration, *, full: bool) -> Spectrum:
         tolerance=tolerance,
         exempt=pairs.values.abs() <= iteration.noise,
         full=full,
-        seed=iteration.seed,
+        seed=iteration.seed + spent,  # that of the basis would give its first vector again
     )
     return certified(
         pairs.values,
