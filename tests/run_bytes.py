@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -22,7 +23,8 @@ def wait_for_worker(driver: BaseProcess) -> psutil.Process:
     for _ in range(1200):
         assert driver.is_alive()
         for child in psutil.Process(driver.pid).children():
-            for worker in child.children():
-                return worker
+            with suppress(psutil.NoSuchProcess):  # a child that asked the machine something may have ended since it was listed
+                for worker in child.children():
+                    return worker
         time.sleep(0.05)
     raise AssertionError("no worker was started")
