@@ -20,13 +20,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "awkward"))
 from awkward_cases import CASES
 from awkward_runs import FUNCTIONS, given_of, outcome
 
+VERSION = "2.13"  # of PyTorch
 TEXT = """# What works, and what is refused
 
 People bring networks with padding, ties and caches, losses with weights and ignored labels, and data in many shapes. The table
 is what every function gives on {count} such cases: **✓** is a result that is right beside a truth of its own (the module and the
 loss as they were passed, in float64, with differences of gradients in place of second derivatives), and a number is a refusal,
 whose sentence stands below. In each case parameters, buffers, inputs, modes and hooks are afterwards what they were.
-`docs/awkward.py` writes this page, and the tests hold every cell of it.
+`docs/awkward.py` writes this page, with PyTorch {version}, whom some sentences quote, and the tests hold every cell of it.
 """
 
 
@@ -66,7 +67,9 @@ def page(found: Mapping[tuple[str, str], str]) -> str:
 
     rows = [[name, *(cell(found[name, function]) for function in FUNCTIONS)] for name in names]
     notes = "\n".join(f"{index}. {sentence}" for index, sentence in enumerate(sentences, start=1))
-    return "\n".join([TEXT.format(count=len(names)), table(["case", *FUNCTIONS], rows), "", "## The sentences", "", notes, ""])
+    return "\n".join(
+        [TEXT.format(count=len(names), version=VERSION), table(["case", *FUNCTIONS], rows), "", "## The sentences", "", notes, ""]
+    )
 
 
 def read(text: str) -> dict[tuple[str, str], str]:

@@ -1,17 +1,19 @@
 """What people bring: every public function on every awkward case gives a right number or one true sentence, and touches nothing.
 
 The truth is in `awkward_runs.Truth`: the module and the loss as they were passed, differences of gradients in float64. What comes
-out is what the page `docs/awkward.md` says.
+out is what the page `docs/awkward.md` says with the PyTorch that it was written with; with others it is a number where the page
+has one, and a refusal elsewhere.
 """
 
 import re
 from pathlib import Path
 
 import pytest
+import torch
 from awkward_cases import CASES
 from awkward_runs import FUNCTIONS, MAY_REFUSE, Truth, given_of, outcome
 
-from awkward import plain, read
+from awkward import VERSION, plain, read
 
 PAGE = read((Path(__file__).parents[2] / "docs" / "awkward.md").read_text(encoding="utf-8"))
 
@@ -27,7 +29,10 @@ def judge(name: str, *functions: str) -> None:
             assert re.search(case.refused, found), found
         elif not case.refused and function not in MAY_REFUSE:
             assert found == "right", f"{function}: {found}"
-        assert (found if found == "right" else plain(found)) == PAGE[name, function], function
+        if torch.__version__.startswith(VERSION):
+            assert (found if found == "right" else plain(found)) == PAGE[name, function], function
+        else:
+            assert case.refused or (found == "right") == (PAGE[name, function] == "right"), function
 
 
 def test_the_page_has_every_case_and_function() -> None:

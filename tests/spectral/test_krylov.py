@@ -26,7 +26,7 @@ class Noisy(MatrixOperator):
 
 def holds(krylov: Krylov, matrix: torch.Tensor, tolerance: float) -> None:
     m, n = krylov.multiplied, krylov.count
-    rows = krylov.basis.rows[:n].double()
+    rows = krylov.basis.combine(torch.eye(n, dtype=torch.float64)).double()
     torch.testing.assert_close(rows @ rows.T, torch.eye(n, dtype=torch.float64), atol=tolerance, rtol=0)
     torch.testing.assert_close(rows[:m] @ matrix, krylov.coefficients[:n, :m].T @ rows, atol=tolerance, rtol=0)
 
@@ -104,6 +104,7 @@ def test_copies_of_an_eigenvalue_set_aside_that_come_later_are_lost_along_no_row
         most = max(most, len(krylov.aside.sizes))
     assert most > 0
     assert krylov.products == krylov.multiplied  # none was given up
+    assert krylov.basis.written > 0  # most rows are not those of the vectors
     assert krylov.ritz()[0][-4:].tolist() == pytest.approx([1.0] * 4, abs=1e-12)
 
 
@@ -152,6 +153,33 @@ def test_no_more_vectors_are_added_than_the_space_has() -> None:
     assert krylov.add_random(10) == 6
     assert krylov.expand(6) == 0
     torch.testing.assert_close(krylov.ritz()[0], torch.arange(6.0, dtype=torch.float64), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("memory", ["1GiB", 100])
+@pytest.mark.parametrize("written", [0, 6, 9])
+def test_vectors_that_are_not_written_are_the_combinations_that_they_were_made(written: int, memory: str | int) -> None:
+    draw = torch.Generator().manual_seed(0)
+    basis = Basis(12, Shards(50), dtype=torch.float64, device=torch.device("cpu"), memory=memory)
+    truth = torch.randn(10, 50, generator=draw, dtype=torch.float64)
+    basis.rows[:10] = truth
+    block = torch.randn(2, 50, generator=draw, dtype=torch.float64)
+    for first, count in ((4, 7), (7, 10)):  # one upon the other
+        weights = torch.randn(count, count - first, generator=draw, dtype=torch.float64).triu(-first)  # none of those behind
+        basis.rotate(weights, first, written=min(written, count - 1))
+        truth[first:count] = weights.T @ truth[:count]
+    assert basis.written == written
+    assert torch.equal(basis.rows[written:10], basis.chosen(list(range(written, 10))))
+    torch.testing.assert_close(basis.combine(torch.eye(10, dtype=torch.float64)), truth)
+    torch.testing.assert_close(basis.chosen([0, 4, 5, 8]), truth[[0, 4, 5, 8]])
+    torch.testing.assert_close(basis.components(block, 10), truth @ block.T)
+    rest = block.clone()
+    removed = basis.project_out(rest, 10, first=5)
+    torch.testing.assert_close(removed, truth[5:] @ block.T)
+    torch.testing.assert_close(rest, block - removed.T @ truth[5:])
+    weights = torch.randn(10, 3, generator=draw, dtype=torch.float64)
+    basis.rotate(weights)
+    assert basis.written == 0
+    torch.testing.assert_close(basis.rows[:3], weights.T @ truth)
 
 
 def test_dot_products_of_concentrated_vectors_keep_float32_accuracy() -> None:

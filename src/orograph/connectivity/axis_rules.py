@@ -188,7 +188,9 @@ def _triangle(reading: Reading, node: Call, name: str) -> Value:
 _RULES: dict[str, Rule] = {
     **MOVES,
     **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot", "_sparse_mm", "addmm", "baddbmm", "addmv", "_sparse_addmm"), _product),
-    **dict.fromkeys(("native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm"), _batch_norm),
+    **dict.fromkeys(
+        ("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm"), _batch_norm
+    ),
     **dict.fromkeys(("_softmax", "_log_softmax", "_safe_softmax"), _softmax),
     **dict.fromkeys(REDUCTIONS, _reduction),
     **dict.fromkeys(("max", "min"), _extreme),

@@ -37,6 +37,7 @@ _LARGE = 5_000  # where products are dear; below, a search goes as far as its ce
 _SHORT = 5  # products a pair that the whole may take where products are dear; at least `_LEAST`, and half one for the copies
 _LEAST = 100
 _STRIDE = 8  # steps so far by those that may pass between two looks
+_OFTEN = 100  # and by those that must: a look takes as long as the cube of the steps, a step as long as these
 
 
 def wanted(values: Float64[Tensor, " m"], count: int, which: str) -> Int[Tensor, " c"]:
@@ -260,7 +261,7 @@ class Iteration:
         (then, before), self.last_look = self.last_look, (self.krylov.products, distance)
         fall = (before - distance) / (self.krylov.products - then)
         left = int(distance / fall) if 0 < fall < float("inf") else 0
-        self.patience = min(max(left, int(still.sum())) // 4, m // _STRIDE) if self._dear else 0
+        self.patience = max(min(max(left, int(still.sum())) // 4, m // _STRIDE), m // _OFTEN) if self._dear else 0
 
     @property
     def _left(self) -> int:

@@ -39,6 +39,7 @@ from orograph.curvature.shards import shards_of
 from orograph.spectral.basis import Basis
 from orograph.spectral.orthogonality import Aside, Overlaps, nothing_aside, size
 
+_ENOUGH = 0.7  # of a norm, left by a pass: what it has left along the basis is rounding
 _PASSES = 4  # after the first; one suffices for any vector that is not wholly rounding
 _LARGE = 1e-3  # of |λ₁|: components worth a subtraction of their own
 _LOSS = 0.03  # components along old rows, as foretold, at which passes are made up for
@@ -170,9 +171,10 @@ class Krylov:
         """Multiply the first `width` vectors of the pool; returns how many vectors this added to it, at its end."""
         self.settle()
         start, stop = self.multiplied, min(self.multiplied + width, self.count)
-        block, known = self._images(start, stop).to(self.basis.rows.device, copy=True).contiguous(), self.count
-        self.seen(stop - start, float(self.shards.norms(block).max()))
-        self.coefficients[:known, start:stop] = torch.from_numpy(self._subtract_foreseen(block, start, _LARGE * self.scale))
+        images, known = self._images(start, stop), self.count
+        self.seen(stop - start, float(self.shards.norms(images).max()))
+        block, removed = self._less_foreseen(images, start, _LARGE * self.scale)
+        self.coefficients[:known, start:stop] = torch.from_numpy(removed)
         before = self.shards.norms(block).tolist()
         self.coefficients[:known, start:stop] += self.basis.project_out(block, known)
         added = sum(self.enter(start + j, block[j : j + 1], known=known, before=before[j]) for j in range(stop - start))
@@ -185,9 +187,8 @@ class Krylov:
         if self.pool != 1 or self.room == 0 or self._coarse:
             return self.expand()
         start, coefficients = self.multiplied, self.coefficients.numpy()
-        vector = self.basis.rows[self.count : self.count + 1].copy_(self._images(start, start + 1))
-        removed = self._subtract_foreseen(vector, start, self.floor)[:, 0]
-        coefficients[: self.count, start] = removed
+        vector, removed = self.basis.rows[self.count : self.count + 1], coefficients[: self.count, start]
+        removed[:] = self._less_foreseen(self._images(start, start + 1), start, self.floor, into=vector)[1][:, 0]
         self.multiplied, before = start + 1, self._norm(vector)
         self.seen(1, math.hypot(before, float(np.linalg.norm(removed))))
         overlaps = self.overlaps.foretell(coefficients, self.count, self.floor)
@@ -214,7 +215,7 @@ class Krylov:
 
     def _images(self, start: int, stop: int) -> Float[Tensor, "b W"]:
         """The products of these rows, as the operator gave them; they are still to be `seen`."""
-        return self.shards.taken(self._unchecked(self.basis.rows[start:stop].to(self.basis.device), self.operator))
+        return self.shards.taken(self._unchecked(self.basis.rows[start:stop], self.operator)).to(self.basis.rows.device)
 
     def settle(self) -> float:
         """Make all rows orthonormal to rounding; the decomposition is that of the new rows.
@@ -225,7 +226,7 @@ class Krylov:
         n, m, last = self.count, self.multiplied, 1.0
         old = n - self.fresh
         while old < n:
-            dots = self.basis.dots(self.basis.rows[:n], self.basis.rows[old:n]).cpu()
+            dots = self.basis.components(self.basis.rows[old:n], n)
             along, gram = dots[:old], dots[old:]
             if last == 1.0:
                 self._coarse |= float(along.abs().max()) > max(self.overlaps.most, _LARGE)  # less exact than their dtype
@@ -234,15 +235,15 @@ class Krylov:
             if failed or (last == 1.0 and float(upper.diagonal().min()) < _LOST):
                 self._give_up_fresh()
                 return 0.0
-            inverse = torch.linalg.inv(upper)
-            self.basis.rotate(torch.cat([-along @ inverse, inverse]), first=old)
+            inverse, enough = torch.linalg.inv(upper), float(upper.diagonal().min()) > _ENOUGH
+            self.basis.rotate(torch.cat([-along @ inverse, inverse]), old, written=n - 2 if enough else old)
             rows, columns = self.coefficients[:n, :m], slice(old, m)
             rows[:old] += along @ rows[old:]
             rows[old:] = upper @ rows[old:]
             rows[:, columns] -= rows[:, :old] @ along[:, : m - old]
             rows[:, columns] = rows[:, columns] @ torch.linalg.inv(upper[: m - old, : m - old])
             last *= float(upper[-1, -1])
-            if float(upper.diagonal().min()) > 0.7:
+            if enough:
                 break
         self._forget()
         return last
@@ -278,24 +279,21 @@ class Krylov:
             self.coefficients[self.count - 1, index] = norm
         return norm > 0
 
-    def _subtract_foreseen(self, block: Float[Tensor, "b P"], start: int, least: float) -> Float64[np.ndarray, "n b"]:
-        """Subtract from A q_j, … (in place) the components above `least` that symmetry foretells, C[i, j] = C[j, i], and those
-        along q_j, … themselves; returns them.
+    def _less_foreseen(
+        self, images: Float[Tensor, "b P"], start: int, least: float, into: Tensor | None = None
+    ) -> tuple[Float[Tensor, "b P"], Float64[np.ndarray, "n b"]]:
+        """A q_j, … less the components above `least` that symmetry foretells, C[i, j] = C[j, i], and those along q_j, …
+        themselves; and these components.
 
         What is left is small along all rows, so that one pass over the basis suffices to make it orthogonal.
         """
-        stop, foreseen = start + len(block), self.coefficients.numpy()[start : start + len(block), :start]
-        removed = np.zeros((self.count, len(block)))
-        rows = np.flatnonzero((np.abs(foreseen) > least).any(axis=0))
-        if len(rows):
-            weights = torch.from_numpy(foreseen[:, rows]).to(block)
-            block.addmm_(weights, self.basis.chosen(rows.tolist()), alpha=-1)
-            removed[rows] = weights.T.double().cpu().numpy()
-        own = self.basis.rows[start:stop]
-        along = self.shards.total(own @ block.T)  # roughly: the pass over the basis measures what is left
-        block.addmm_(along.T, own, alpha=-1)
-        removed[start:stop] = along.double().cpu().numpy()
-        return removed
+        stop, removed = start + len(images), np.zeros((self.count, len(images)))
+        foreseen = self.coefficients.numpy()[start:stop, :start].T
+        np.copyto(removed[:start], foreseen, where=np.abs(foreseen) > least)
+        removed[start:stop] = self.shards.total(self.basis.rows[start:stop] @ images.T).cpu()
+        rows = [*np.flatnonzero(removed[:start].any(axis=1)).tolist(), *range(start, stop)]
+        weights = torch.from_numpy(removed[rows].T).to(images)
+        return torch.addmm(images, weights, self.basis.chosen(rows), alpha=-1, out=into), removed
 
     def _subtract_aside(self, index: int, overlaps: np.ndarray, norm: float) -> bool:
         """Subtract from what is left of A q_index (in place), which lies behind q_index, the last row, what it has along those
@@ -341,7 +339,7 @@ class Krylov:
             column[known:] = self.basis.project_out(vector, self.count, first=known)[:, 0]
         norm = self._norm(vector)
         for _ in range(_PASSES):
-            if norm <= floor or norm > 0.7 * before:
+            if norm <= floor or norm > _ENOUGH * before:
                 break
             column += self.basis.project_out(vector, self.count)[:, 0]
             before, norm = norm, self._norm(vector)

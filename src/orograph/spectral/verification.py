@@ -80,12 +80,12 @@ def residual_weights(krylov: Krylov, values: Float64[Tensor, " k"], weights: Flo
 
 def _defects(krylov: Krylov, pairs: Pairs, predicted: Float64[Tensor, "n k"], seed: int) -> Float64[Tensor, "r k"]:
     """u·e for Gaussian u, by products of the operator's own `verification`, out of the residuals' weights."""
-    vectors, rows = pairs.vectors, krylov.basis.rows[: krylov.count]
+    vectors = pairs.vectors
     random = krylov.shards.random(SAMPLES, torch.Generator().manual_seed(seed), vectors.dtype).to(vectors.device)
     product = krylov.product(random, krylov.operator.verification).to(vectors)
     expected = predicted.clone()
     expected[: len(pairs.weights)] += pairs.weights * pairs.values
-    inside = krylov.basis.dots(rows, random.to(rows)).cpu()
+    inside = krylov.basis.components(random, krylov.count)
     return krylov.shards.total(_dots(product, vectors)).cpu() - inside.T @ expected
 
 
