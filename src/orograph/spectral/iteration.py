@@ -213,7 +213,7 @@ class Iteration:
         sizes = torch.where(suspects, self.wanted_values.abs(), -1.0)
         largest = torch.argsort(sizes, descending=True)[: min(2, int(suspects.sum()))]
         before = self.krylov.products
-        level = noise_level(self.krylov, self.wanted_weights[:, largest], self.scale, self.seed + self.measurements)
+        level = noise_level(self.krylov, self.wanted_weights[:, largest], self.scale, self.seed + before)  # not that of the basis
         self.noise = level if self.measurements == 0 else max(self.noise, level)
         self.certifying += self.krylov.products - before
         self.measurements += 1

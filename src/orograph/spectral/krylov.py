@@ -290,9 +290,10 @@ class Krylov:
         stop, removed = start + len(images), np.zeros((self.count, len(images)))
         foreseen = self.coefficients.numpy()[start:stop, :start].T
         np.copyto(removed[:start], foreseen, where=np.abs(foreseen) > least)
-        removed[start:stop] = self.shards.total(self.basis.rows[start:stop] @ images.T).cpu()
+        removed[start:stop] = self.shards.total(self.basis.rows[start:stop] @ images.T).double().cpu()
         rows = [*np.flatnonzero(removed[:start].any(axis=1)).tolist(), *range(start, stop)]
         weights = torch.from_numpy(removed[rows].T).to(images)
+        removed[rows] = weights.T.double().cpu()  # as they are subtracted
         return torch.addmm(images, weights, self.basis.chosen(rows), alpha=-1, out=into), removed
 
     def _subtract_aside(self, index: int, overlaps: np.ndarray, norm: float) -> bool:
