@@ -61,14 +61,14 @@ class Basis:
         components."""
         if first >= self.written:
             return self.subtract(block, self.rows[first:count])
-        mixing = self._mixing[first:count, :count]
-        components = mixing @ self.dots(self.rows[:count], block).cpu()
-        _add_combinations(block, -self._local(mixing.T @ components).T, self.rows[:count])
+        components = self.components(block, count, first)
+        weights = self._mixing[first:count, :count].T @ components
+        _add_combinations(block, -self._local(weights).T, self.rows[:count])
         return components
 
-    def components(self, block: Float[Tensor, "b P"], count: int) -> Float64[Tensor, "n b"]:
-        """Dot products of the first `count` vectors with those of the block."""
-        return self._mixing[:count, :count] @ self.dots(self.rows[:count], block.to(self.rows)).cpu()
+    def components(self, block: Float[Tensor, "b P"], count: int, first: int = 0) -> Float64[Tensor, "n b"]:
+        """Dot products of the vectors from `first` up to `count` with those of the block."""
+        return self._mixing[first:count, :count] @ self.dots(self.rows[:count], block.to(self.rows)).cpu()
 
     def subtract(self, block: Float[Tensor, "b P"], rows: Float[Tensor, "n P"]) -> Float64[Tensor, "n b"]:
         """Subtract from the block (in place) its components along orthonormal rows; returns these components."""

@@ -24,7 +24,7 @@ from orograph.memory import DEFAULT_MEMORY, format_bytes, parse_bytes
 from orograph.objective import Objective
 from orograph.spectral.eigenpairs import begin, least_rows, spectrum_of
 from orograph.spectral.iteration import Iteration, Which
-from orograph.spectral.krylov import Krylov
+from orograph.spectral.krylov import ENOUGH, Krylov
 from orograph.spectral.spectrum import Spectrum
 
 Products = Callable[[Float[Tensor, "M P"]], Float[Tensor, "M P"]]
@@ -132,7 +132,7 @@ def _expand(krylovs: Sequence[Krylov], active: Sequence[int], rows: Float[Tensor
         krylov = krylovs[i]
         krylov.seen(1, first[i])
         krylov.coefficients[: counts[i], krylov.multiplied] = columns[i, : counts[i]]
-        if last[i] > krylov.floor and last[i] > 0.7 * middle[i] and krylov.room:
+        if last[i] > krylov.floor and last[i] > ENOUGH * middle[i] and krylov.room:
             krylov.coefficients[counts[i], krylov.multiplied] = last[i]
             krylov.count += 1
             plain.append(i)

@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from orograph.spectral.krylov import Krylov
+from orograph.spectral.krylov import ENOUGH, Krylov
 
 _ESCAPE = 0.01  # the accepted probability p
 
@@ -98,7 +98,7 @@ class Chain:
 
     def verdict(self) -> Search:
         """What the vectors multiplied so far say of missed eigenvalues."""
-        limits, size, values = self.limits, self.krylov.operator.size, self.values()
+        limits, size, (values, weights) = self.limits, self.krylov.operator.size, self._ritz()
         lowest, largest = float(values[0]), float(values[-1])
         if largest > limits.upper + limits.slack or lowest < limits.lower - limits.slack:
             return Search.FOUND
@@ -107,11 +107,11 @@ class Chain:
         sides = []
         if math.isfinite(limits.upper):
             escape = escape_probability(self.steps, largest, limits.upper + limits.slack, floor, size)
-            sides.append((escape, limits.upper + limits.slack, 1))
+            sides.append((escape, limits.upper + limits.slack, largest, weights[:, -1]))
         if math.isfinite(limits.lower):
             escape = escape_probability(self.steps, -lowest, limits.slack - limits.lower, -ceiling, size)
-            sides.append((escape, limits.slack - limits.lower, -1))
-        clear = all(escape <= _ESCAPE or self._shows(limit, sign) for escape, limit, sign in sides)
+            sides.append((escape, limits.slack - limits.lower, -lowest, weights[:, 0]))
+        clear = all(escape <= _ESCAPE or self._shows(limit, end, vector) for escape, limit, end, vector in sides)
         return Search.CLEAR if clear or self.steps == self._beside else Search.UNSURE
 
     def values(self) -> Float64[Tensor, " s"]:
@@ -124,16 +124,12 @@ class Chain:
         beyond = (values > self.limits.upper + self.limits.slack) | (values < self.limits.lower - self.limits.slack)
         return weights[:, beyond].T.to(self._rows) @ self._rows[: len(weights)]
 
-    def _shows(self, limit: float, sign: int) -> bool:
-        """Whether the outermost Ritz pair of the chain alone is so good that an eigenvalue beyond the limit would show in it.
-
-        `sign` is −1 for the lower end, where values and the limit are those of −B.
-        """
-        values, weights = self._ritz()
-        largest, vector = (values[-1], weights[:, -1]) if sign > 0 else (-values[0], weights[:, 0])
+    def _shows(self, limit: float, largest: float, vector: Float64[Tensor, " s"]) -> bool:
+        """Whether the outermost Ritz pair is so good that an eigenvalue beyond the limit would show in it; of the lower end,
+        values and the limit are those of −B."""
         residual = self._rest * abs(float(vector[-1]))
         least = _ESCAPE * math.sqrt(math.pi / 2 / self.krylov.operator.size)
-        return residual * abs(float(vector[0])) <= (limit - float(largest)) * least
+        return residual * abs(float(vector[0])) <= (limit - largest) * least
 
     def _ritz(self) -> tuple[Float64[Tensor, " s"], Float64[Tensor, "s s"]]:
         """Ritz values, ascending, and vectors."""
@@ -142,19 +138,13 @@ class Chain:
     def _clean(self, vector: Float[Tensor, "1 W"]) -> tuple[Float64[Tensor, " n"], float]:
         """Subtract from the vector (in place) what it has along the wanted pairs and all rows, until its norm stays; returns
         what it had along the rows, and the norm of the rest."""
-        basis, own = self.krylov.basis, self._projected.new_zeros(self._count)
-        before, norm = math.inf, self._norm(vector)
-        while 0 < norm <= 0.7 * before:
-            basis.subtract(vector, self._known)
-            before, norm = norm, self._norm(vector)
-        before = math.inf
-        while 0 < norm <= 0.7 * before:
-            own += basis.subtract(vector, self._rows[: self._count])[:, 0]
-            before, norm = norm, self._norm(vector)
-        return own, norm
-
-    def _norm(self, vector: Float[Tensor, "1 W"]) -> float:
-        return float(self.krylov.shards.norms(vector)[0])
+        norm = self.krylov.norm(vector)
+        for rows in (self._known, self._rows[: self._count]):
+            along, before = torch.zeros(len(rows), dtype=torch.float64), math.inf
+            while 0 < norm <= ENOUGH * before:
+                along += self.krylov.basis.subtract(vector, rows)[:, 0]
+                before, norm = norm, self.krylov.norm(vector)
+        return along, norm
 
     def _append(self, vector: Float[Tensor, "1 W"], norm: float) -> None:
         torch.div(vector[0], norm, out=self._rows[self._count])

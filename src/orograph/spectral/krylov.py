@@ -39,7 +39,7 @@ from orograph.curvature.shards import shards_of
 from orograph.spectral.basis import Basis
 from orograph.spectral.orthogonality import Aside, Overlaps, nothing_aside, size
 
-_ENOUGH = 0.7  # of a norm, left by a pass: what it has left along the basis is rounding
+ENOUGH = 0.7  # of a norm, left by a pass: what it has left along the basis is rounding
 _PASSES = 4  # after the first; one suffices for any vector that is not wholly rounding
 _LARGE = 1e-3  # of |λ₁|: components worth a subtraction of their own
 _LOSS = 0.03  # components along old rows, as foretold, at which passes are made up for
@@ -189,16 +189,16 @@ class Krylov:
         start, coefficients = self.multiplied, self.coefficients.numpy()
         vector, removed = self.basis.rows[self.count : self.count + 1], coefficients[: self.count, start]
         removed[:] = self._less_foreseen(self._images(start, start + 1), start, self.floor, into=vector)[1][:, 0]
-        self.multiplied, before = start + 1, self._norm(vector)
+        self.multiplied, before = start + 1, self.norm(vector)
         self.seen(1, math.hypot(before, float(np.linalg.norm(removed))))
         overlaps = self.overlaps.foretell(coefficients, self.count, self.floor)
-        norm = self._norm(vector) if self._subtract_aside(start, overlaps, before) else before
+        norm = self.norm(vector) if self._subtract_aside(start, overlaps, before) else before
         if size(overlaps) >= _LOSS * norm or norm < _LOST * before:
             shortened = self.settle()
             if shortened == 0:
                 return 0
             vector /= shortened
-            known, before = self.count, self._norm(vector)
+            known, before = self.count, self.norm(vector)
             self.coefficients[:known, start] += self.basis.project_out(vector, known)[:, 0]
             return int(self.enter(start, vector, known=known, before=before))
         vector /= norm
@@ -232,18 +232,19 @@ class Krylov:
                 self._coarse |= float(along.abs().max()) > max(self.overlaps.most, _LARGE)  # less exact than their dtype
                 self.overlaps.compare(dots[:-1, -1])
             upper, failed = torch.linalg.cholesky_ex((gram + gram.T) / 2 - along.T @ along, upper=True)
-            if failed or (last == 1.0 and float(upper.diagonal().min()) < _LOST):
+            least = float(upper.diagonal().min())
+            if failed or (last == 1.0 and least < _LOST):
                 self._give_up_fresh()
                 return 0.0
-            inverse, enough = torch.linalg.inv(upper), float(upper.diagonal().min()) > _ENOUGH
-            self.basis.rotate(torch.cat([-along @ inverse, inverse]), old, written=n - 2 if enough else old)
+            inverse, written = torch.linalg.inv(upper), n - 2 if least > ENOUGH else old
+            self.basis.rotate(torch.cat([-along @ inverse, inverse]), old, written=written)
             rows, columns = self.coefficients[:n, :m], slice(old, m)
             rows[:old] += along @ rows[old:]
             rows[old:] = upper @ rows[old:]
             rows[:, columns] -= rows[:, :old] @ along[:, : m - old]
             rows[:, columns] = rows[:, columns] @ torch.linalg.inv(upper[: m - old, : m - old])
             last *= float(upper[-1, -1])
-            if enough:
+            if least > ENOUGH:
                 break
         self._forget()
         return last
@@ -338,19 +339,20 @@ class Krylov:
         column = torch.zeros(self.count, dtype=torch.float64)
         if self.count > known:
             column[known:] = self.basis.project_out(vector, self.count, first=known)[:, 0]
-        norm = self._norm(vector)
+        norm = self.norm(vector)
         for _ in range(_PASSES):
-            if norm <= floor or norm > _ENOUGH * before:
+            if norm <= floor or norm > ENOUGH * before:
                 break
             column += self.basis.project_out(vector, self.count)[:, 0]
-            before, norm = norm, self._norm(vector)
+            before, norm = norm, self.norm(vector)
         if norm <= floor or norm <= 0.5 * before or self.room == 0:
             return column, 0.0
         torch.div(vector[0], norm, out=self.basis.rows[self.count])
         self.count += 1
         return column, norm
 
-    def _norm(self, vector: Float[Tensor, "1 W"]) -> float:
+    def norm(self, vector: Float[Tensor, "1 W"]) -> float:
+        """The norm of one vector, of which this process has its part."""
         return float(self.shards.norms(vector)[0])
 
     def prefer(self, rows: list[int]) -> None:
